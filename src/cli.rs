@@ -1,0 +1,307 @@
+//! The command line: clap types only. The doc comments are the help.
+
+use crate::domain::bundles;
+use crate::domain::names::Namespace;
+use crate::domain::plan::Prefer;
+use crate::ui::{Color, Format};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Makes the Secrets that agentibrain-kernel's charts expect, and keeps them right.
+///
+/// Without --apply it prints the commands that a person could paste, and contacts nothing.
+/// With --apply it creates what is missing, Secret by Secret and key by key, and changes nothing
+/// else. Values come from the environment (POSTGRES_URL, ANTHROPIC_API_KEY, LLM_API_KEY,
+/// LLM_API_BASE, LLM_EMBED_MODEL, GITHUB_TOKEN) or --env-file; the two tokens are minted and kept
+/// in the tokens file.
+#[derive(Debug, Parser)]
+#[command(
+    name = "k8s-bootstrap",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 done, or nothing to do; 1 the answer is no, or a person must decide; \
+                  2 usage; 3 it could not, or only in part."
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// Options of the main command.
+    #[command(flatten)]
+    pub bootstrap: Bootstrap,
+    /// Another command than the main one.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The home namespace
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "NS",
+        default_value = "default"
+    )]
+    pub namespace: Namespace,
+    /// The context of the kubeconfig
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The kubeconfig
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The tokens file
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "local/.k8s-tokens"
+    )]
+    pub tokens_file: PathBuf,
+    /// Inputs as KEY=value lines, which beat the environment; - is stdin
+    #[arg(long, global = true, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+    /// What the answer looks like (yaml: the preview and rbac only)
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub output: Format,
+    /// Answers, warnings and errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Shows each request; twice, the connection too. Never a value
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colours (NO_COLOR is honoured)
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto"
+    )]
+    pub color: Color,
+    /// How long a request may take, tries included: 30, 30s, 2m; 0 is no limit
+    #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = timeout)]
+    pub request_timeout: Timeout,
+}
+
+/// A limit of time; none is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeout(pub Option<Duration>);
+
+/// Options of the main command.
+#[derive(Debug, Args)]
+pub struct Bootstrap {
+    /// Create what is missing
+    #[arg(long)]
+    pub apply: bool,
+    /// What may change beside that
+    #[command(flatten)]
+    pub changes: Changes,
+    /// Create the namespace if it does not exist
+    #[arg(long)]
+    pub create_namespace: bool,
+    /// With -o yaml: show the values
+    #[arg(long)]
+    pub show_values: bool,
+}
+
+/// What may change beside what is missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct Changes {
+    /// Inputs that may change a live value
+    #[arg(long, value_name = "KEY", value_delimiter = ',', value_parser = input_name)]
+    pub update: Vec<&'static str>,
+    /// Which side wins where the tokens file and the cluster disagree
+    #[arg(long, value_enum, value_name = "SIDE")]
+    pub prefer: Option<Side>,
+    /// Take over keys that another field manager owns
+    #[arg(long)]
+    pub force_conflicts: bool,
+    /// Also write API_KEYS, which the embeddings service reads
+    #[arg(long)]
+    pub with_api_keys: bool,
+}
+
+/// A side of a disagreement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Side {
+    /// The home namespace
+    Cluster,
+    /// The tokens file
+    File,
+}
+
+impl From<Side> for Prefer {
+    fn from(side: Side) -> Self {
+        match side {
+            Side::Cluster => Self::Cluster,
+            Side::File => Self::File,
+        }
+    }
+}
+
+/// The other commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what --apply would change, live, key by key, without values
+    Diff(Changes),
+    /// Print the tokens to source, or rebuild a lost tokens file
+    Tokens(Tokens),
+    /// Print the smallest Role that a command needs
+    Rbac(Rbac),
+    /// Print a completion script
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Options of `tokens`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Tokens {
+    /// Show or recover.
+    #[command(subcommand)]
+    pub command: Option<TokensCommand>,
+    /// Options of `tokens show`, which is the default.
+    #[command(flatten)]
+    pub show: Show,
+}
+
+/// What `tokens` does.
+#[derive(Debug, Subcommand)]
+pub enum TokensCommand {
+    /// Print the tokens: eval "$(k8s-bootstrap tokens)"
+    Show(Show),
+    /// Rebuild a lost or partial tokens file from the cluster; a preview without --apply
+    Recover {
+        /// Write the file
+        #[arg(long)]
+        apply: bool,
+    },
+}
+
+/// Options of `tokens show`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Show {
+    /// What it looks like
+    #[arg(long, value_enum, default_value = "export")]
+    pub format: TokensFormat,
+}
+
+/// What `tokens show` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TokensFormat {
+    /// export KEY='...'
+    Export,
+    /// KEY="..."
+    Dotenv,
+    /// {"KEY":"..."}
+    Json,
+}
+
+/// Options of `rbac`.
+#[derive(Debug, Args)]
+pub struct Rbac {
+    /// For which command
+    #[arg(value_enum, default_value = "apply")]
+    pub command: RbacCommand,
+    /// Also bind the Role to this service account
+    #[arg(long, value_name = "NS:NAME", value_parser = service_account)]
+    pub service_account: Option<ServiceAccount>,
+}
+
+/// A command that needs a Role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RbacCommand {
+    /// k8s-bootstrap --apply
+    Apply,
+    /// k8s-bootstrap diff
+    Diff,
+    /// k8s-bootstrap tokens recover
+    Recover,
+}
+
+/// A service account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceAccount {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its name.
+    pub name: String,
+}
+
+fn input_name(text: &str) -> Result<&'static str, String> {
+    bundles::inputs()
+        .map(|(name, _)| name)
+        .find(|name| *name == text)
+        .ok_or_else(|| {
+            let names: Vec<_> = bundles::inputs().map(|(name, _)| name).collect();
+            format!(
+                "takes names of inputs, without values: {}",
+                names.join(", ")
+            )
+        })
+}
+
+fn timeout(text: &str) -> Result<Timeout, String> {
+    let wrong = || "is no time: 30, 30s, 2m, 1m30s or 0".to_owned();
+    let limit = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+            Duration::try_from(span).map_err(|_| wrong())?
+        }
+    };
+    Ok(Timeout((!limit.is_zero()).then_some(limit)))
+}
+
+fn service_account(text: &str) -> Result<ServiceAccount, String> {
+    let wrong = || "is no service account: NAMESPACE:NAME".to_owned();
+    let (namespace, name) = text.split_once(':').ok_or_else(wrong)?;
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    if name.is_empty() || name.len() > 253 || !name.chars().all(good) {
+        return Err(wrong());
+    }
+    Ok(ServiceAccount {
+        namespace: namespace.parse().map_err(|_| wrong())?,
+        name: name.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_timeout_is_read_as_kubectl_does() {
+        let of = |text: &str| timeout(text).map(|limit| limit.0.map(|limit| limit.as_millis()));
+        assert_eq!(of("30"), Ok(Some(30_000)));
+        assert_eq!(of("30s"), Ok(Some(30_000)));
+        assert_eq!(of("1m30s"), Ok(Some(90_000)));
+        assert_eq!(of("500ms"), Ok(Some(500)));
+        assert_eq!(of("0"), Ok(None));
+        assert_eq!(of("0s"), Ok(None));
+        for bad in ["", "s", "-1", "-1s", "soon"] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! `--apply`: creates what is missing.
+//!
+//! Gather, plan, write; where somebody else wrote first, all of it again. The order of the writes
+//! is the order of trust: the tokens file, then the home router Secret, which decides whose tokens
+//! win, then every other Secret that holds a token.
+
+use super::{Answer, Verdict};
+use crate::cli::{Bootstrap, Global};
+use crate::domain::bundles::ROUTER;
+use crate::domain::manifest::Manifest;
+use crate::domain::names::SecretRef;
+use crate::domain::plan::{FileAction, FiledTokens, Plan, SecretPlan, Wish};
+use crate::domain::resolve::{Decision, Filed};
+use crate::domain::tokens::{PerToken, Token};
+use crate::domain::tokens_file::{AppliedTo, TokensFile};
+use crate::domain::value::SecretValue;
+use crate::error::{Failure, Kind};
+use crate::io::cluster::{Cluster, Found, NamespaceState, Written};
+use crate::io::environment;
+use crate::io::git::{self, Keeping};
+use crate::io::tokens_file::Locked;
+use crate::render::document::Body;
+use crate::render::report::{FileChange, Report, SecretReport};
+use crate::render::text;
+use crate::ui::Ui;
+use futures_util::future::join_all;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// How often everything is read and planned at most, where others keep writing first.
+const ROUNDS: usize = 10;
+
+/// Creates what is missing.
+///
+/// # Errors
+/// What keeps a run from its first write; later failures are in the answer.
+pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answer, Failure> {
+    let wish = super::wish(global, &bootstrap.changes)?;
+    let locked = Locked::new(&global.tokens_file, &ui)?;
+    let loaded = locked.read(&ui)?;
+    let cluster = Cluster::connect(&super::selection(global), global.request_timeout.0, ui).await?;
+    let filed = super::filed(loaded.as_ref().map(|loaded| &loaded.file));
+    let (file, text) = loaded
+        .map(|loaded| (loaded.file, Some(loaded.text)))
+        .unwrap_or_default();
+    let mut run = Run {
+        global,
+        create_namespace: bootstrap.create_namespace,
+        wish,
+        ui,
+        cluster,
+        locked,
+        file,
+        text,
+        filed,
+        file_change: FileChange::Unchanged,
+        plan: None,
+        started: false,
+        done: BTreeMap::new(),
+    };
+    let outcome = run.rounds().await;
+    run.answer(outcome)
+}
+
+/// A run and what it has done so far.
+struct Run<'a> {
+    global: &'a Global,
+    create_namespace: bool,
+    wish: Wish,
+    ui: Ui,
+    cluster: Cluster,
+    locked: Locked,
+    /// The tokens file as it is on disk.
+    file: TokensFile,
+    text: Option<SecretValue>,
+    filed: FiledTokens,
+    file_change: FileChange,
+    /// The newest plan.
+    plan: Option<Plan>,
+    /// Whether a plan has been carried out, in part at least.
+    started: bool,
+    /// The Secrets that were written, or were to be and why not.
+    done: BTreeMap<SecretRef, (SecretPlan, Option<Failure>)>,
+}
+
+impl Run<'_> {
+    async fn rounds(&mut self) -> Result<(), Failure> {
+        for _ in 0..ROUNDS {
+            if self.round().await? == Written::Done {
+                return Ok(());
+            }
+        }
+        Err(
+            Failure::unable("others keep changing the Secrets while this runs").hint(
+                "see who: kubectl get secrets --show-managed-fields -o yaml; then run it again",
+            ),
+        )
+    }
+
+    /// Reads, plans and writes once; [`Written::Stale`] where that has to be done again.
+    async fn round(&mut self) -> Result<Written, Failure> {
+        let found = self
+            .cluster
+            .observe(&self.wish.home, self.wish.targets().map(|(at, _)| at))
+            .await?;
+        let create_namespace = self.check_namespace(found.namespace)?;
+        let first = !self.started;
+        let plan = Plan::new(&self.wish, &self.filed, &found.secrets);
+        self.plan = Some(plan.clone());
+        if !plan.refusals.is_empty() {
+            let mut failure = super::refusal(&plan, &super::command_line(self.global));
+            if !first {
+                failure.kind = Kind::Unable;
+                failure.message =
+                    "others wrote while this ran, and now a person has to decide".into();
+            }
+            return Err(failure);
+        }
+        if first {
+            self.announce(&plan, &found);
+        }
+        self.started = true;
+        let tokens = self.keep_tokens(&plan)?;
+        if create_namespace {
+            self.cluster.create_namespace(&self.wish.home).await?;
+        }
+        self.write_secrets(&plan, &tokens).await
+    }
+
+    /// Tells whether the namespace has to be made.
+    fn check_namespace(&self, state: NamespaceState) -> Result<bool, Failure> {
+        let name = &self.wish.home;
+        match state {
+            NamespaceState::Active | NamespaceState::Forbidden => Ok(false),
+            NamespaceState::Absent if self.create_namespace => Ok(true),
+            NamespaceState::Absent => Err(Failure::unable(format!(
+                "namespace {name} does not exist"
+            ))
+            .hint(format!(
+                "{} --apply --create-namespace makes it",
+                super::command_line(self.global)
+            ))),
+            NamespaceState::Terminating => Err(Failure::unable(format!(
+                "namespace {name} is being deleted"
+            ))
+            .hint("wait until it is gone, then run this again with --create-namespace")),
+        }
+    }
+
+    /// Says where it writes, before it does.
+    fn announce(&self, plan: &Plan, found: &Found) {
+        for warning in &found.warnings {
+            self.ui.warn(warning);
+        }
+        if !plan.changes_anything() {
+            return;
+        }
+        let (server, home) = (&self.cluster.server, &self.wish.home);
+        let context = self.cluster.context.as_deref().unwrap_or("in-cluster");
+        self.ui.story(&format!(
+            "applying to context {context} ({server}), namespace {home}"
+        ));
+        let router = SecretRef {
+            namespace: home.clone(),
+            name: ROUTER.secret,
+        };
+        let fresh = found
+            .secrets
+            .get(&router)
+            .is_none_or(|found| found.live.is_none());
+        if let (Some(before), true) = (self.file.applied_to(), fresh)
+            && before.server != *server
+        {
+            self.ui.warn(&format!(
+                "the tokens in {} were last applied to {} (namespace {}); {server} has none yet \
+                 and now gets the same",
+                self.global.tokens_file.display(),
+                before.server,
+                before.namespace
+            ));
+        }
+    }
+
+    /// Fills in the tokens and brings the file up to date, before any server sees them.
+    fn keep_tokens(&mut self, plan: &Plan) -> Result<PerToken<Token>, Failure> {
+        let mut minted = PerToken::from_fn(|_| false);
+        let tokens = PerToken::try_from_fn(|name| match plan.tokens.get(name) {
+            Some(Decision::File(token) | Decision::Cluster(token)) => Ok(token.clone()),
+            Some(Decision::Minted(Some(token))) => {
+                *minted.get_mut(name) = true;
+                Ok(token.clone())
+            }
+            Some(Decision::Minted(None)) | None => {
+                *minted.get_mut(name) = true;
+                environment::mint()
+            }
+        })?;
+        let wanted = PerToken::from_fn(|name| Some(tokens.get(name).clone()));
+        let place = AppliedTo {
+            server: self.cluster.server.clone(),
+            namespace: self.wish.home.to_string(),
+        };
+        let text = self.file.rewritten(&wanted, Some(&place));
+        if self.text.as_ref() != Some(&text) {
+            if let (FileAction::Update { replaces: true }, Some(old)) = (plan.file, &self.text) {
+                let backup = self.locked.keep_backup(old)?;
+                self.ui.story(&format!(
+                    "kept the replaced tokens file as {}",
+                    backup.display()
+                ));
+            }
+            self.locked.write(&text)?;
+            self.file = TokensFile::parse(text.expose()).map_err(|bad| {
+                Failure::unable("the tokens file that was written cannot be read back").because(bad)
+            })?;
+            self.file_change = match (self.file_change, &self.text) {
+                (FileChange::Created, _) | (_, None) => FileChange::Created,
+                _ => FileChange::Updated,
+            };
+            self.text = Some(text);
+        }
+        self.filed.exists = true;
+        for (name, token) in tokens.iter() {
+            let before = std::mem::take(self.filed.tokens.get_mut(name));
+            let still_ours = matches!(&before, Filed::MintedNow(ours) if ours == token);
+            *self.filed.tokens.get_mut(name) = match *minted.get(name) || still_ours {
+                true => Filed::MintedNow(token.clone()),
+                false => Filed::Found(token.clone()),
+            };
+        }
+        Ok(tokens)
+    }
+
+    /// Writes in two waves: the arbiter and what holds no token, then the rest.
+    async fn write_secrets(
+        &mut self,
+        plan: &Plan,
+        tokens: &PerToken<Token>,
+    ) -> Result<Written, Failure> {
+        let now = environment::now();
+        let arbiter = SecretRef {
+            namespace: self.wish.home.clone(),
+            name: ROUTER.secret,
+        };
+        let written = plan.secrets.iter().filter(|secret| secret.is_written());
+        let (first, second): (Vec<_>, Vec<_>) =
+            written.partition(|secret| secret.at == arbiter || !secret.bundle.holds_tokens());
+        let mut state = self.wave(&first, tokens, &now).await;
+        if state == Written::Stale {
+            return Ok(state);
+        }
+        if matches!(self.done.get(&arbiter), Some((_, Some(_)))) {
+            for secret in second {
+                let why = format!("not written, since {} was not", arbiter.name);
+                let failure = Failure::unable(why).hint("mend that first, then run this again");
+                self.done
+                    .insert(secret.at.clone(), (secret.clone(), Some(failure)));
+            }
+        } else {
+            state = self.wave(&second, tokens, &now).await;
+        }
+        Ok(state)
+    }
+
+    /// Sends writes together and records how each ended.
+    async fn wave(
+        &mut self,
+        secrets: &[&SecretPlan],
+        tokens: &PerToken<Token>,
+        now: &str,
+    ) -> Written {
+        let force = self.wish.force_conflicts;
+        let writes = secrets.iter().map(|secret| {
+            let manifest = Manifest::of(secret, tokens, now);
+            let cluster = &self.cluster;
+            async move { cluster.write(&manifest, force).await }
+        });
+        let mut state = Written::Done;
+        for (secret, ended) in secrets.iter().zip(join_all(writes).await) {
+            let failure = match ended {
+                Ok(Written::Done) => None,
+                Ok(Written::Stale) => {
+                    state = Written::Stale;
+                    continue;
+                }
+                Err(failure) => Some(failure),
+            };
+            self.done
+                .insert(secret.at.clone(), ((*secret).clone(), failure));
+        }
+        state
+    }
+
+    /// Puts together what was done and what was not.
+    fn answer(self, outcome: Result<(), Failure>) -> Result<Answer, Failure> {
+        let Some(plan) = &self.plan else {
+            return outcome.map(|()| unreachable!("a plan was made"));
+        };
+        let mut report = Report::of_plan(plan, self.global.tokens_file.display().to_string());
+        report.context.clone_from(&self.cluster.context);
+        report.server = Some(self.cluster.server.clone());
+        if self.started {
+            report.file = self.file_change;
+            for secret in &mut report.secrets {
+                self.fill_in(secret, outcome.is_err());
+            }
+        }
+        let verdict = match outcome.err().or_else(|| self.failures()) {
+            Some(failure) => Verdict::Failed(failure),
+            None => Verdict::Yes,
+        };
+        if self.file_change != FileChange::Unchanged {
+            say_if_git_would_take_it(&self.global.tokens_file, self.ui);
+        }
+        let text = match (&verdict, self.started) {
+            (Verdict::Failed(_), false) => String::new(),
+            _ => text::outcome(&report, self.ui.palette()),
+        };
+        if let Verdict::Yes = verdict {
+            let run = super::command_line(self.global);
+            self.ui
+                .story(&text::next_steps(&report, &self.wish.home, &run));
+        }
+        Ok(Answer {
+            text,
+            body: Body::from(&report),
+            verdict,
+        })
+    }
+
+    /// Replaces what was planned for a Secret by what was done.
+    fn fill_in(&self, secret: &mut SecretReport, cut_off: bool) {
+        match self.done.get(&secret.plan.at) {
+            Some((plan, failure)) => {
+                secret.plan = plan.clone();
+                secret.failed = failure.as_ref().map(told);
+            }
+            None if cut_off && secret.plan.is_written() => {
+                secret.failed = Some("not written".to_owned());
+            }
+            None => {}
+        }
+    }
+
+    /// One failure for all Secrets that could not be written.
+    fn failures(&self) -> Option<Failure> {
+        let failed: Vec<_> = self
+            .done
+            .iter()
+            .filter_map(|(at, (_, failure))| Some((at, failure.as_ref()?)))
+            .collect();
+        if failed.is_empty() {
+            return None;
+        }
+        let (count, all) = (failed.len(), self.wish.targets().count());
+        let mut whole = Failure::unable(format!("{count} of {all} Secrets could not be written"));
+        for (at, failure) in failed {
+            whole = whole.cause(format!("{at}: {}", told(failure)));
+            for hint in &failure.hints {
+                whole = whole.hint(hint.clone());
+            }
+        }
+        Some(whole)
+    }
+}
+
+/// What happened and why, in one line.
+fn told(failure: &Failure) -> String {
+    match failure.causes.as_slice() {
+        [] => failure.message.clone(),
+        causes => format!("{} ({})", failure.message, causes.join("; ")),
+    }
+}
+
+/// Warns where git would take the tokens file along.
+pub fn say_if_git_would_take_it(path: &Path, ui: Ui) {
+    let shown = path.display();
+    match git::keeping(path) {
+        Keeping::Away => {}
+        Keeping::NotIgnored => {
+            ui.warn(&format!(
+                "git does not ignore {shown}: add it to .gitignore"
+            ));
+        }
+        Keeping::Tracked => ui.warn(&format!(
+            "git tracks {shown}: take it out with `git rm --cached {shown}`, ignore it, and rotate \
+             the tokens if it was ever pushed"
+        )),
+    }
+}

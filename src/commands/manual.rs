@@ -1,0 +1,30 @@
+//! `completions` and `man`: what the command line says of itself.
+
+use super::usage::description;
+use super::{Answer, Verdict};
+use crate::error::Failure;
+use crate::render::document::Body;
+use crate::render::manual;
+
+/// Prints a completion script.
+pub fn completions(shell: clap_complete::Shell) -> Answer {
+    answer(manual::completions(description(), shell))
+}
+
+/// Prints the manual page.
+///
+/// # Errors
+/// Never in practice: it is written into memory.
+pub fn man() -> Result<Answer, Failure> {
+    let page = manual::man(description())
+        .map_err(|error| Failure::unable("cannot make the manual page").because(error))?;
+    Ok(answer(page))
+}
+
+fn answer(content: String) -> Answer {
+    Answer {
+        text: content.clone(),
+        body: Body::Content { content },
+        verdict: Verdict::Yes,
+    }
+}

@@ -1,0 +1,197 @@
+//! One file per command: gather, decide (in `domain`), then render or act.
+
+pub mod apply;
+pub mod diff;
+pub mod manual;
+pub mod preview;
+pub mod rbac;
+pub mod tokens;
+pub mod usage;
+
+use crate::cli::{Changes, Cli, Command, Global, TokensCommand};
+use crate::domain::inputs::Inputs;
+use crate::domain::plan::{FiledTokens, Wish};
+use crate::domain::resolve::Filed;
+use crate::domain::tokens::PerToken;
+use crate::domain::tokens_file::TokensFile;
+use crate::error::Failure;
+use crate::io::environment;
+use crate::io::kubeconfig::Selection;
+use crate::render::document::Body;
+use crate::render::script::quote;
+use crate::ui::{Format, Ui};
+use std::collections::BTreeSet;
+use std::future::Future;
+
+/// What a command answers.
+#[derive(Debug)]
+pub struct Answer {
+    /// For people.
+    pub text: String,
+    /// For `-o json`.
+    pub body: Body,
+    /// Whether all is well.
+    pub verdict: Verdict,
+}
+
+/// Whether all is well.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Exit code 0.
+    Yes,
+    /// Exit code 1: the answer is no.
+    No,
+    /// There is an answer, and a failure beside it.
+    Failed(Failure),
+}
+
+/// The command's name in documents.
+pub fn name_of(cli: &Cli) -> &'static str {
+    match &cli.command {
+        None if cli.bootstrap.apply => "apply",
+        None => "preview",
+        Some(Command::Diff(_)) => "diff",
+        Some(Command::Tokens(tokens)) => match tokens.command {
+            Some(TokensCommand::Recover { .. }) => "tokens recover",
+            _ => "tokens show",
+        },
+        Some(Command::Rbac(_)) => "rbac",
+        Some(Command::Completions { .. }) => "completions",
+        Some(Command::Man) => "man",
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Where there is no answer.
+pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
+    let (global, bootstrap) = (&cli.global, &cli.bootstrap);
+    let yaml = matches!(cli.command, None | Some(Command::Rbac(_))) && !bootstrap.apply;
+    if global.output == Format::Yaml && !yaml {
+        return Err(
+            Failure::usage("-o yaml goes with the preview and with rbac")
+                .hint("leave it out, or use -o json"),
+        );
+    }
+    let shows = cli.command.is_none() && global.output == Format::Yaml;
+    if bootstrap.show_values && !shows {
+        return Err(Failure::usage("--show-values goes with -o yaml")
+            .hint("add -o yaml; `k8s-bootstrap tokens` prints the tokens"));
+    }
+    let of_main =
+        bootstrap.apply || bootstrap.create_namespace || bootstrap.changes != Changes::default();
+    if let (Some(_), true) = (&cli.command, of_main) {
+        return Err(
+            Failure::usage("an option of the main command stands before another command")
+                .hint("put the options behind the command that they belong to"),
+        );
+    }
+    match &cli.command {
+        None if bootstrap.apply => block_on(apply::run(global, bootstrap, ui)),
+        None => preview::run(global, bootstrap, ui),
+        Some(Command::Diff(changes)) => block_on(diff::run(global, changes, ui)),
+        Some(Command::Tokens(tokens)) => match &tokens.command {
+            None => tokens::show(global, tokens.show, ui),
+            Some(TokensCommand::Show(show)) => tokens::show(global, *show, ui),
+            Some(TokensCommand::Recover { apply }) => block_on(tokens::recover(global, *apply, ui)),
+        },
+        Some(Command::Rbac(rbac)) => Ok(rbac::run(global, rbac)),
+        Some(Command::Completions { shell }) => Ok(manual::completions(*shell)),
+        Some(Command::Man) => manual::man(),
+    }
+}
+
+/// One thread serves: the requests of a run share one connection.
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Failure::unable("cannot start")
+                .because(error)
+                .hint("see whether the limits of this process (ulimit -n) are too low")
+        })?
+        .block_on(future)
+}
+
+/// What the operator wants, from the options and the inputs.
+///
+/// # Errors
+/// Inputs that cannot be read or are malformed, and an `--update` without a value.
+fn wish(global: &Global, changes: &Changes) -> Result<Wish, Failure> {
+    let inputs: Inputs = environment::inputs(global.env_file.as_deref())?;
+    let update: BTreeSet<_> = changes.update.iter().copied().collect();
+    if let Some(unset) = update.iter().find(|key| inputs.get(key).is_none()) {
+        return Err(Failure::usage(format!("--update {unset}: {unset} has no value")).hint(format!(
+            "export {unset}, or set it in the file of --env-file; an empty value never replaces a live one"
+        )));
+    }
+    Ok(Wish {
+        home: global.namespace.clone(),
+        fleet: BTreeSet::new(),
+        inputs,
+        update,
+        prefer: changes.prefer.map(Into::into),
+        force_conflicts: changes.force_conflicts,
+        with_api_keys: changes.with_api_keys,
+    })
+}
+
+/// What a tokens file holds, before this run has minted anything.
+fn filed(file: Option<&TokensFile>) -> FiledTokens {
+    let found = |file: &TokensFile, name| match file.tokens().get(name) {
+        Some(token) => Filed::Found(token.clone()),
+        None => Filed::Absent,
+    };
+    FiledTokens {
+        exists: file.is_some(),
+        tokens: file
+            .map(|file| PerToken::from_fn(|name| found(file, name)))
+            .unwrap_or_default(),
+    }
+}
+
+fn selection(global: &Global) -> Selection {
+    Selection {
+        kubeconfig: global.kubeconfig.clone(),
+        context: global.context.clone(),
+    }
+}
+
+/// The program with the options that lead to the same cluster, namespace and file, for hints.
+fn command_line(global: &Global) -> String {
+    let mut line = format!("k8s-bootstrap -n {}", global.namespace);
+    line.push_str(&kubectl_options(global));
+    if global.tokens_file != std::path::Path::new("local/.k8s-tokens") {
+        line.push_str(&format!(
+            " --tokens-file {}",
+            quote(&global.tokens_file.display().to_string())
+        ));
+    }
+    line
+}
+
+/// The options that lead kubectl, or this program, to the cluster; each with a space before it.
+fn kubectl_options(global: &Global) -> String {
+    let mut options = String::new();
+    if let Some(kubeconfig) = &global.kubeconfig {
+        options.push_str(&format!(
+            " --kubeconfig {}",
+            quote(&kubeconfig.display().to_string())
+        ));
+    }
+    if let Some(context) = &global.context {
+        options.push_str(&format!(" --context {}", quote(context)));
+    }
+    options
+}
+
+/// The failure of a plan that a person has to decide on.
+fn refusal(plan: &crate::domain::plan::Plan, run: &str) -> Failure {
+    let mut failure = Failure::no("refused, and nothing has been written: a person has to decide");
+    for refusal in &plan.refusals {
+        failure = failure.cause(refusal.message()).hint(refusal.hint(run));
+    }
+    failure
+}

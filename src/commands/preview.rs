@@ -1,0 +1,51 @@
+//! The preview: what a person could paste. Contacts nothing and writes nothing.
+
+use super::{Answer, Verdict};
+use crate::cli::{Bootstrap, Global};
+use crate::domain::live::Observations;
+use crate::domain::plan::Plan;
+use crate::error::Failure;
+use crate::io::tokens_file;
+use crate::render::document::Body;
+use crate::render::report::Report;
+use crate::render::script::{self, Preview};
+use crate::render::yaml;
+use crate::ui::{Format, Ui};
+
+/// Plans for a namespace in which nothing exists, and shows that.
+///
+/// # Errors
+/// Inputs or a tokens file that cannot be used.
+pub fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answer, Failure> {
+    let wish = super::wish(global, &bootstrap.changes)?;
+    let loaded = tokens_file::read(&global.tokens_file)?;
+    if loaded.as_ref().is_some_and(|loaded| loaded.loose) {
+        ui.warn(&format!(
+            "others can read {}; --apply tightens its mode",
+            global.tokens_file.display()
+        ));
+    }
+    let filed = super::filed(loaded.as_ref().map(|loaded| &loaded.file));
+    let plan = Plan::new(&wish, &filed, &Observations::new());
+    let path = global.tokens_file.display().to_string();
+    let mut report = Report::of_plan(&plan, path);
+    report.context.clone_from(&global.context);
+    let run = super::command_line(global);
+    let text = match global.output {
+        Format::Yaml => yaml::manifests(&plan, bootstrap.show_values),
+        Format::Text | Format::Json => script::script(&Preview {
+            plan: &plan,
+            inputs: &wish.inputs,
+            namespace: global.namespace.as_str(),
+            tokens_file: &global.tokens_file,
+            kubectl_options: &super::kubectl_options(global),
+            create_namespace: bootstrap.create_namespace,
+            apply: &format!("{run} --apply"),
+        }),
+    };
+    Ok(Answer {
+        text,
+        body: Body::from(&report),
+        verdict: Verdict::Yes,
+    })
+}

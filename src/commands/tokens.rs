@@ -1,0 +1,171 @@
+//! `tokens show` prints the tokens to source; `tokens recover` rebuilds a lost file from the cluster.
+
+use super::{Answer, Verdict};
+use crate::cli::{Global, Show, TokensFormat};
+use crate::domain::bundles::{EMBEDDINGS, ROUTER};
+use crate::domain::names::SecretRef;
+use crate::domain::resolve::{self, Decision};
+use crate::domain::tokens::{PerToken, Token};
+use crate::domain::tokens_file::{AppliedTo, TokensFile};
+use crate::error::Failure;
+use crate::io::cluster::{Cluster, NamespaceState};
+use crate::io::tokens_file::{self, Locked};
+use crate::render::document::{Body, FileBody};
+use crate::render::report::FileChange;
+use crate::render::tokens as render;
+use crate::ui::Ui;
+
+/// Prints the tokens in the file: `eval "$(k8s-bootstrap tokens)"`.
+///
+/// # Errors
+/// A file that is absent, unusable or lacks a token (exit code 3).
+pub fn show(global: &Global, show: Show, ui: Ui) -> Result<Answer, Failure> {
+    let shown = global.tokens_file.display();
+    let run = super::command_line(global);
+    let lost = |what: String| {
+        Failure::unable(what).hint(format!(
+            "mint with `{run} --apply`, or rebuild it with `{run} tokens recover --apply`"
+        ))
+    };
+    let loaded = tokens_file::read(&global.tokens_file)?
+        .ok_or_else(|| lost(format!("there is no tokens file {shown}")))?;
+    if loaded.loose {
+        ui.warn(&format!("others can read {shown}: chmod 600 {shown}"));
+    }
+    let tokens = PerToken::try_from_fn(|name| {
+        let token = loaded.file.tokens().get(name).clone();
+        token.ok_or_else(|| lost(format!("the tokens file {shown} lacks {name}")))
+    })?;
+    let by_name = render::by_name(&tokens);
+    let text = match show.format {
+        TokensFormat::Export => render::export(&tokens),
+        TokensFormat::Dotenv => render::dotenv(&tokens),
+        TokensFormat::Json => format!("{}\n", serde_json::json!(by_name)),
+    };
+    Ok(Answer {
+        text,
+        body: Body::Tokens { tokens: by_name },
+        verdict: Verdict::Yes,
+    })
+}
+
+/// Rebuilds a lost or partial tokens file; without `apply` says what it would do.
+///
+/// # Errors
+/// What cannot be read or written (exit code 3), and tokens that disagree (1).
+pub async fn recover(global: &Global, apply: bool, ui: Ui) -> Result<Answer, Failure> {
+    let locked = if apply {
+        Some(Locked::new(&global.tokens_file, &ui)?)
+    } else {
+        None
+    };
+    let loaded = match &locked {
+        Some(locked) => locked.read(&ui)?,
+        None => tokens_file::read(&global.tokens_file)?,
+    };
+    let cluster = Cluster::connect(&super::selection(global), global.request_timeout.0, ui).await?;
+    let home = &global.namespace;
+    let targets = [&ROUTER, &EMBEDDINGS].map(|bundle| SecretRef {
+        namespace: home.clone(),
+        name: bundle.secret,
+    });
+    let found = cluster.observe(home, targets.into_iter()).await?;
+    if found.namespace == NamespaceState::Absent {
+        return Err(Failure::unable(format!("namespace {home} does not exist"))
+            .hint("name the namespace of the Secrets with -n"));
+    }
+    let filed = super::filed(loaded.as_ref().map(|loaded| &loaded.file));
+    let run = super::command_line(global);
+    let decisions = PerToken::try_from_fn(|name| {
+        resolve::resolve(name, filed.tokens.get(name), home, &found.secrets, None).map_err(|why| {
+            Failure::no("refused, and nothing has been written: a person has to decide")
+                .cause(why.message())
+                .hint(why.hint(&run))
+        })
+    })?;
+    let tokens = PerToken::from_fn(|name| decisions.get(name).token().cloned());
+    let file = loaded
+        .as_ref()
+        .map(|loaded| loaded.file.clone())
+        .unwrap_or_default();
+    let change = match (&loaded, tokens == *file.tokens()) {
+        (_, true) => FileChange::Unchanged,
+        (None, false) => FileChange::Created,
+        (Some(_), false) => FileChange::Updated,
+    };
+    if let Some(locked) = locked.filter(|_| change != FileChange::Unchanged) {
+        write(&locked, &file, &tokens, &cluster, global)?;
+        super::apply::say_if_git_would_take_it(&global.tokens_file, ui);
+    }
+    Ok(recovered(global, &decisions, change, apply))
+}
+
+fn write(
+    locked: &Locked,
+    file: &TokensFile,
+    tokens: &PerToken<Option<Token>>,
+    cluster: &Cluster,
+    global: &Global,
+) -> Result<(), Failure> {
+    let place = AppliedTo {
+        server: cluster.server.clone(),
+        namespace: global.namespace.to_string(),
+    };
+    locked.write(&file.rewritten(tokens, Some(&place)))
+}
+
+fn recovered(
+    global: &Global,
+    decisions: &PerToken<Decision>,
+    change: FileChange,
+    apply: bool,
+) -> Answer {
+    let path = global.tokens_file.display().to_string();
+    let run = super::command_line(global);
+    let mut text = String::new();
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for (name, decision) in decisions.iter() {
+        let line = match decision {
+            Decision::File(_) => format!("{name}: in the file\n"),
+            Decision::Cluster(_) => format!("{name}: found in namespace {}\n", global.namespace),
+            Decision::Minted(_) => format!("{name}: not found\n"),
+        };
+        text.push_str(&line);
+        match decision.token() {
+            Some(_) => found.push(name.as_str()),
+            None => missing.push(name.as_str()),
+        }
+    }
+    let would = if apply { "" } else { "would be " };
+    text.push_str(&match change {
+        FileChange::Created => format!("tokens file {path}: {would}created\n"),
+        FileChange::Updated => format!("tokens file {path}: {would}updated\n"),
+        FileChange::Unchanged => format!("tokens file {path}: unchanged\n"),
+    });
+    if !apply && change != FileChange::Unchanged {
+        text.push_str(&format!(
+            "This was a preview; to write it: {run} tokens recover --apply\n"
+        ));
+    }
+    let verdict = match missing.is_empty() {
+        true => Verdict::Yes,
+        false => Verdict::Failed(
+            Failure::no(format!("not found: {}", missing.join(", "))).hint(format!(
+                "`{run} --apply` mints what nobody has; or name the right namespace with -n"
+            )),
+        ),
+    };
+    let tokens_file = FileBody {
+        path,
+        action: change,
+    };
+    Answer {
+        text,
+        body: Body::Recovery {
+            tokens_file,
+            found,
+            missing,
+        },
+        verdict,
+    }
+}

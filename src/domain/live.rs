@@ -1,0 +1,127 @@
+//! What was found in the cluster.
+
+use super::names::SecretRef;
+use super::ownership::{self, Manager, Owner};
+use super::value::SecretValue;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The type that every Secret of the table has.
+pub const OPAQUE: &str = "Opaque";
+
+/// What is known about one Secret.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// The Secret; `None` where it does not exist.
+    pub live: Option<LiveSecret>,
+    /// Who owns it, or is going to make it (an ExternalSecret with this target).
+    pub owner: Option<Owner>,
+}
+
+/// Everything that was found, by place.
+pub type Observations = BTreeMap<SecretRef, Observed>;
+
+/// A Secret that exists.
+#[derive(Clone, Debug, Default)]
+pub struct LiveSecret {
+    /// `metadata.resourceVersion`, the precondition of a later write.
+    pub resource_version: String,
+    /// `type`.
+    pub type_: String,
+    /// `immutable`.
+    pub immutable: bool,
+    /// `data`.
+    pub data: BTreeMap<String, LiveValue>,
+    /// `metadata.annotations`.
+    pub annotations: BTreeMap<String, String>,
+    /// `metadata.managedFields`, as far as it speaks of data and annotations.
+    pub managed: Vec<ManagedFields>,
+}
+
+/// A value of `data`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveValue {
+    /// As it stands in the object, so that it can be sent back unchanged.
+    pub base64: SecretValue,
+    /// Decoded; `None` where it is not base64 of UTF-8.
+    pub text: Option<SecretValue>,
+}
+
+impl LiveValue {
+    /// Decodes a value of `data`.
+    pub fn decode(base64: String) -> Self {
+        let text = STANDARD
+            .decode(&base64)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .map(SecretValue::from);
+        Self {
+            base64: SecretValue::from(base64),
+            text,
+        }
+    }
+
+    /// Encodes a value for `data`.
+    pub fn encode(text: &SecretValue) -> Self {
+        Self {
+            base64: SecretValue::from(STANDARD.encode(text.expose())),
+            text: Some(text.clone()),
+        }
+    }
+}
+
+/// An entry of `managedFields`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagedFields {
+    /// `manager`.
+    pub manager: String,
+    /// Whether `operation` is `Apply` (else `Update`).
+    pub applied: bool,
+    /// The keys of `data` that it owns.
+    pub data: BTreeSet<String>,
+    /// The annotations that it owns.
+    pub annotations: BTreeSet<String>,
+}
+
+impl LiveSecret {
+    /// The decoded value of a key; `None` where it is absent or cannot be decoded.
+    pub fn text(&self, key: &str) -> Option<&SecretValue> {
+        self.data.get(key)?.text.as_ref()
+    }
+
+    /// Managers that own this key and are neither this program nor a person's kubectl.
+    pub fn foreign_managers(&self, key: &str) -> Vec<&str> {
+        let mut managers: Vec<&str> = self
+            .managed
+            .iter()
+            .filter(|entry| entry.data.contains(key))
+            .map(|entry| entry.manager.as_str())
+            .filter(|manager| ownership::manager_of(manager) == Manager::Foreign)
+            .collect();
+        managers.dedup();
+        managers
+    }
+
+    /// What this program has applied before and has to apply again, since server-side apply
+    /// removes what an applier leaves out: keys of `data` with their values, and annotations.
+    pub fn applied_before(&self) -> (BTreeMap<String, SecretValue>, BTreeMap<String, String>) {
+        let ours = self.managed.iter().filter(|entry| {
+            entry.applied && ownership::manager_of(&entry.manager) == Manager::Ours
+        });
+        let mut data = BTreeMap::new();
+        let mut annotations = BTreeMap::new();
+        for entry in ours {
+            for (key, value) in &self.data {
+                if entry.data.contains(key) {
+                    data.insert(key.clone(), value.base64.clone());
+                }
+            }
+            for (key, value) in &self.annotations {
+                if entry.annotations.contains(key) {
+                    annotations.insert(key.clone(), value.clone());
+                }
+            }
+        }
+        (data, annotations)
+    }
+}

@@ -1,0 +1,18 @@
+//! What the program knows and decides, as plain data.
+//!
+//! Nothing here touches a file, the environment, a clock, a process, the network or the terminal;
+//! randomness is an argument. Facts come in, decisions go out.
+
+pub mod assignments;
+pub mod bundles;
+pub mod inputs;
+pub mod live;
+pub mod manifest;
+pub mod names;
+pub mod ownership;
+pub mod plan;
+pub mod refusal;
+pub mod resolve;
+pub mod tokens;
+pub mod tokens_file;
+pub mod value;

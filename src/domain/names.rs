@@ -1,0 +1,86 @@
+//! Names of places in a cluster.
+
+use std::{fmt, str::FromStr};
+
+/// Why a text is no namespace name. It does not repeat the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "is no namespace name: 1 to 63 lower-case letters, digits and '-', with a letter or digit at both ends (RFC 1123)"
+)]
+pub struct BadName;
+
+/// The name of a namespace: an RFC 1123 label.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Namespace(String);
+
+impl Namespace {
+    /// The name itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Namespace {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let good = (1..=63).contains(&text.len())
+            && text.bytes().all(inner)
+            && !text.starts_with('-')
+            && !text.ends_with('-');
+        if good {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(BadName)
+        }
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A Secret in a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SecretRef {
+    /// Where it is.
+    pub namespace: Namespace,
+    /// What it is called.
+    pub name: &'static str,
+}
+
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret {}/{}", self.namespace, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespace_names_follow_rfc_1123() {
+        let longest = "a".repeat(63);
+        for good in ["a", "brain", "brain-2", "0", longest.as_str()] {
+            assert!(good.parse::<Namespace>().is_ok(), "{good}");
+        }
+        let too_long = "a".repeat(64);
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "Brain",
+            "a.b",
+            "a_b",
+            "a b",
+            "ä",
+            too_long.as_str(),
+        ] {
+            assert_eq!(bad.parse::<Namespace>(), Err(BadName), "{bad}");
+        }
+    }
+}

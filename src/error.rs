@@ -1,0 +1,99 @@
+//! A failure: what happened, why, what to do about it, and the exit code that tells it.
+//!
+//! Foreign errors become a [`Failure`] where they arise; none is shown as it is, since some quote
+//! what they could not read.
+
+use std::process::ExitCode;
+
+/// What kind of failure it is; each has its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The answer is no: there is a difference, or a person has to decide first.
+    No,
+    /// The command line, or an input value, is wrong.
+    Usage,
+    /// It could not be done, or only in part.
+    Unable,
+}
+
+impl Kind {
+    /// The exit code, as the README documents it.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::No => 1,
+            Self::Usage => 2,
+            Self::Unable => 3,
+        }
+    }
+}
+
+impl From<Kind> for ExitCode {
+    fn from(kind: Kind) -> Self {
+        Self::from(kind.exit_code())
+    }
+}
+
+/// A failure of a command.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Picks the exit code.
+    pub kind: Kind,
+    /// What happened, in one sentence.
+    pub message: String,
+    /// Why, from the nearest cause to the farthest; or each thing that is the matter.
+    pub causes: Vec<String>,
+    /// What to do about it.
+    pub hints: Vec<String>,
+}
+
+impl Failure {
+    fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+        }
+    }
+
+    /// The answer is no (exit code 1).
+    pub fn no(message: impl Into<String>) -> Self {
+        Self::new(Kind::No, message)
+    }
+
+    /// The command line or an input is wrong (exit code 2).
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    /// It could not be done (exit code 3).
+    pub fn unable(message: impl Into<String>) -> Self {
+        Self::new(Kind::Unable, message)
+    }
+
+    /// Adds the texts of an error and of its sources. Only for errors that cannot quote a value.
+    #[must_use]
+    pub fn because(mut self, error: impl Into<anyhow::Error>) -> Self {
+        self.causes
+            .extend(error.into().chain().map(ToString::to_string));
+        self
+    }
+
+    /// Adds a cause.
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.causes.push(cause.into());
+        self
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        let hint = hint.into();
+        if !self.hints.contains(&hint) {
+            self.hints.push(hint);
+        }
+        self
+    }
+}

@@ -1,0 +1,514 @@
+//! Reading from and writing to the API server.
+//!
+//! Requests are built here and sent in one place, which retries, logs without bodies, and turns
+//! what comes back into facts or a [`Failure`].
+
+use super::connection;
+use super::kubeconfig::{self, Selection};
+use super::wire::{ExternalSecretBody, ListBody, NamespaceBody, SecretBody, StatusBody, object_of};
+use crate::domain::live::{Observations, Observed};
+use crate::domain::manifest::Manifest;
+use crate::domain::names::{Namespace, SecretRef};
+use crate::domain::ownership::{self, FIELD_MANAGER, Manager, Owner};
+use crate::error::Failure;
+use crate::ui::Ui;
+use futures_util::future::join_all;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use kube::Client;
+use kube::client::Body;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often a request is sent at most.
+const ATTEMPTS: u32 = 10;
+/// The first pause between two attempts; each further one is twice as long, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause that is not asked for by the server.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The largest answer that is read, in bytes; a Secret is at most 1 MiB.
+const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
+/// The versions of ExternalSecret, the served one first.
+const EXTERNAL_SECRET_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
+
+/// An API server, and who we are there.
+pub struct Cluster {
+    client: Client,
+    /// The context of the kubeconfig; `None` inside a pod.
+    pub context: Option<String>,
+    /// The server's URL.
+    pub server: String,
+    timeout: Option<Duration>,
+    ui: Ui,
+}
+
+/// What is known about a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamespaceState {
+    /// It is there.
+    Active,
+    /// It is being deleted.
+    Terminating,
+    /// It does not exist.
+    Absent,
+    /// We may not know.
+    Forbidden,
+}
+
+/// What the read phase found.
+#[derive(Debug)]
+pub struct Found {
+    /// The home namespace.
+    pub namespace: NamespaceState,
+    /// The Secrets.
+    pub secrets: Observations,
+    /// What could not be seen and may matter.
+    pub warnings: Vec<String>,
+}
+
+/// How a write ended, where it did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is done.
+    Done,
+    /// Somebody else wrote first: read again.
+    Stale,
+}
+
+/// An answer of the server.
+struct Answer {
+    status: StatusCode,
+    body: Vec<u8>,
+}
+
+impl Cluster {
+    /// Connects to the selected cluster.
+    ///
+    /// # Errors
+    /// No usable kubeconfig, or a server that cannot be reached or trusted (exit code 3).
+    pub async fn connect(
+        selection: &Selection,
+        timeout: Option<Duration>,
+        ui: Ui,
+    ) -> Result<Self, Failure> {
+        let (mut config, context) = kubeconfig::load(selection).await?;
+        let agent = concat!("k8s-bootstrap/", env!("CARGO_PKG_VERSION"));
+        config
+            .headers
+            .push((header::USER_AGENT, header::HeaderValue::from_static(agent)));
+        config.default_retry = false;
+        let server = config
+            .cluster_url
+            .to_string()
+            .trim_end_matches('/')
+            .to_owned();
+        let started = Instant::now();
+        let client = connection::connect(config, timeout).await?;
+        ui.detail(
+            2,
+            &format!(
+                "connected to {server} in {} ms",
+                started.elapsed().as_millis()
+            ),
+        );
+        Ok(Self {
+            client,
+            context,
+            server,
+            timeout,
+            ui,
+        })
+    }
+
+    /// Reads everything that a plan needs, all at once.
+    ///
+    /// # Errors
+    /// A Secret that cannot be read (exit code 3).
+    pub async fn observe(
+        &self,
+        home: &Namespace,
+        targets: impl Iterator<Item = SecretRef>,
+    ) -> Result<Found, Failure> {
+        let targets: Vec<SecretRef> = targets.collect();
+        let namespaces: BTreeSet<&Namespace> = targets.iter().map(|at| &at.namespace).collect();
+        let (namespace, secrets, claims) = tokio::join!(
+            self.namespace(home),
+            join_all(targets.iter().map(|at| self.secret(at))),
+            join_all(
+                namespaces
+                    .iter()
+                    .map(|namespace| self.external_secrets(namespace))
+            ),
+        );
+        let mut found = Found {
+            namespace: namespace?,
+            secrets: Observations::new(),
+            warnings: Vec::new(),
+        };
+        for (at, observed) in targets.iter().zip(secrets) {
+            found.secrets.insert(at.clone(), observed?);
+        }
+        for (namespace, claims) in namespaces.into_iter().zip(claims) {
+            let Some(claims) = claims? else {
+                found.warnings.push(format!(
+                    "ExternalSecrets in {namespace} may not be listed, so a Secret that one of \
+                     them is about to make is not noticed"
+                ));
+                continue;
+            };
+            for (name, target) in claims {
+                let claimed = found.secrets.iter_mut().find(|(at, observed)| {
+                    at.namespace == *namespace && at.name == target && observed.owner.is_none()
+                });
+                if let Some((_, observed)) = claimed {
+                    observed.owner = Some(Owner::external_secret(&name));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn namespace(&self, name: &Namespace) -> Result<NamespaceState, Failure> {
+        let answer = self.send(get(format!("/api/v1/namespaces/{name}"))).await?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Ok(NamespaceState::Absent),
+            StatusCode::FORBIDDEN => Ok(NamespaceState::Forbidden),
+            _ => {
+                let body: NamespaceBody =
+                    self.read(&answer, "get", &format!("namespace {name}"), None)?;
+                Ok(match body.metadata.deletion_timestamp {
+                    Some(_) => NamespaceState::Terminating,
+                    None => NamespaceState::Active,
+                })
+            }
+        }
+    }
+
+    async fn secret(&self, at: &SecretRef) -> Result<Observed, Failure> {
+        let answer = self.send(get(path_of(at))).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Ok(Observed::default());
+        }
+        let body: SecretBody = self.read(&answer, "get", &at.to_string(), Some(&at.namespace))?;
+        Ok(body.into())
+    }
+
+    /// The ExternalSecrets of a namespace, as `(name, target)`; `None` where they may not be listed.
+    async fn external_secrets(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<Option<Vec<(String, String)>>, Failure> {
+        for version in EXTERNAL_SECRET_VERSIONS {
+            // resourceVersion=0: a consistent list waits for etcd, this one is answered at once.
+            let answer = self
+                .send(get(format!(
+                    "/apis/external-secrets.io/{version}/namespaces/{namespace}/externalsecrets?resourceVersion=0"
+                )))
+                .await?;
+            match answer.status {
+                StatusCode::NOT_FOUND => {}
+                StatusCode::FORBIDDEN => return Ok(None),
+                _ => {
+                    let what = format!("ExternalSecrets in {namespace}");
+                    let list: ListBody<ExternalSecretBody> =
+                        self.read(&answer, "list", &what, Some(namespace))?;
+                    let claims = list
+                        .items
+                        .into_iter()
+                        .map(ExternalSecretBody::name_and_target);
+                    return Ok(Some(claims.collect()));
+                }
+            }
+        }
+        Ok(Some(Vec::new()))
+    }
+
+    /// Creates a namespace; one that exists by now is as good.
+    ///
+    /// # Errors
+    /// Where the server refuses (exit code 3).
+    pub async fn create_namespace(&self, name: &Namespace) -> Result<(), Failure> {
+        let object = serde_json::json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name.as_str() },
+        });
+        let uri = format!("/api/v1/namespaces?fieldManager={FIELD_MANAGER}");
+        let answer = self
+            .send(write(Method::POST, uri, "application/json", &object))
+            .await?;
+        match answer.status {
+            StatusCode::CONFLICT => Ok(()),
+            status if status.is_success() => Ok(()),
+            _ => Err(self.refused(&answer, "create", &format!("namespace {name}"), None)),
+        }
+    }
+
+    /// Writes a Secret: one without `resource_version` is created and never replaced, any other is
+    /// applied on top of that version.
+    ///
+    /// # Errors
+    /// Where the server refuses, or a controller owns a field (exit code 3).
+    pub async fn write(&self, manifest: &Manifest, force: bool) -> Result<Written, Failure> {
+        match manifest.resource_version {
+            None => self.create(manifest).await,
+            Some(_) => self.apply(manifest, force).await,
+        }
+    }
+
+    async fn create(&self, manifest: &Manifest) -> Result<Written, Failure> {
+        let at = &manifest.at;
+        let uri = format!(
+            "/api/v1/namespaces/{}/secrets?fieldManager={FIELD_MANAGER}",
+            at.namespace
+        );
+        let object = object_of(manifest);
+        let answer = self
+            .send(write(Method::POST, uri, "application/json", &object))
+            .await?;
+        match answer.status {
+            StatusCode::CONFLICT => Ok(Written::Stale),
+            status if status.is_success() => Ok(Written::Done),
+            _ => Err(self.refused(&answer, "create", &at.to_string(), Some(&at.namespace))),
+        }
+    }
+
+    async fn apply(&self, manifest: &Manifest, force: bool) -> Result<Written, Failure> {
+        let at = &manifest.at;
+        let object = object_of(manifest);
+        let patch = |force: bool| {
+            let uri = format!("{}?fieldManager={FIELD_MANAGER}&force={force}", path_of(at));
+            self.send(write(
+                Method::PATCH,
+                uri,
+                "application/apply-patch+yaml",
+                &object,
+            ))
+        };
+        let mut answer = patch(false).await?;
+        let conflicts = status_of(&answer).conflicts();
+        if answer.status == StatusCode::CONFLICT && !conflicts.is_empty() {
+            let foreign: Vec<_> = conflicts
+                .iter()
+                .filter(|(manager, _)| ownership::manager_of(manager) == Manager::Foreign)
+                .map(|(manager, field)| format!("{field} is managed by {manager}"))
+                .collect();
+            if !foreign.is_empty() && !force {
+                let mut failure = Failure::unable(format!("{at} has changed hands meanwhile"))
+                    .hint("change it there, or take it over with --force-conflicts");
+                failure.causes = foreign;
+                return Err(failure);
+            }
+            answer = patch(true).await?;
+        }
+        match answer.status {
+            StatusCode::CONFLICT | StatusCode::NOT_FOUND => Ok(Written::Stale),
+            status if status.is_success() => Ok(Written::Done),
+            _ => Err(self.refused(&answer, "patch", &at.to_string(), Some(&at.namespace))),
+        }
+    }
+
+    /// Sends a request; where the server is busy or broken, again and again within the time that
+    /// `--request-timeout` allows.
+    async fn send(&self, request: Request<Vec<u8>>) -> Result<Answer, Failure> {
+        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1.. {
+            let outcome = self.send_once(request.clone(), deadline).await;
+            let wait = match &outcome {
+                Ok((answer, after)) if is_transient(answer.status) => after.unwrap_or(pause),
+                // A write is create-only or has a precondition, so sending it again is safe.
+                Err(_) => pause,
+                _ => return outcome.map(|(answer, _)| answer),
+            };
+            let in_time = deadline.is_none_or(|deadline| Instant::now() + wait < deadline);
+            if attempt == ATTEMPTS || !in_time {
+                return outcome.map(|(answer, _)| answer);
+            }
+            if attempt == 1 {
+                self.ui.story(&format!(
+                    "{} does not answer as it should; trying again",
+                    self.server
+                ));
+            }
+            tokio::time::sleep(wait).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    async fn send_once(
+        &self,
+        request: Request<Vec<u8>>,
+        deadline: Option<Instant>,
+    ) -> Result<(Answer, Option<Duration>), Failure> {
+        let line = format!("{} {}", request.method(), request.uri());
+        let started = Instant::now();
+        let exchange = async {
+            let response = self.client.send(request.map(Body::from)).await?;
+            let (parts, body) = response.into_parts();
+            let body = Limited::new(body, LARGEST_ANSWER).collect().await;
+            Ok::<_, kube::Error>((
+                parts,
+                body.map_err(kube::Error::Service)?.to_bytes().to_vec(),
+            ))
+        };
+        let failed = |why: String| {
+            Failure::unable(format!("no answer from the API server {}", self.server))
+                .cause(why)
+                .hint("check that it runs: kubectl cluster-info; --request-timeout gives it longer")
+        };
+        let exchanged = match deadline {
+            None => exchange.await,
+            Some(deadline) => tokio::time::timeout_at(deadline, exchange)
+                .await
+                .map_err(|_| failed(format!("{line}: the time is over (--request-timeout)")))?,
+        };
+        let (parts, body) = exchanged.map_err(|error| failed(reason_of(&error)))?;
+        let took = started.elapsed().as_millis();
+        self.ui.detail(
+            1,
+            &format!("{line} -> {} in {took} ms", parts.status.as_u16()),
+        );
+        let after = parts.headers.get(header::RETRY_AFTER);
+        let after = after.and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+        Ok((
+            Answer {
+                status: parts.status,
+                body,
+            },
+            after.map(Duration::from_secs),
+        ))
+    }
+
+    /// Reads the body of an answer that should be a success.
+    fn read<T: DeserializeOwned>(
+        &self,
+        answer: &Answer,
+        verb: &str,
+        what: &str,
+        namespace: Option<&Namespace>,
+    ) -> Result<T, Failure> {
+        if !answer.status.is_success() {
+            return Err(self.refused(answer, verb, what, namespace));
+        }
+        // The parser's error could quote a value.
+        serde_json::from_slice(&answer.body).map_err(|_| {
+            Failure::unable(format!("the API server's answer for {what} cannot be read"))
+                .hint("check what stands between you and the server (a proxy?), and its version")
+        })
+    }
+
+    /// Puts an answer that is not a success into words, without its message.
+    fn refused(
+        &self,
+        answer: &Answer,
+        verb: &str,
+        what: &str,
+        namespace: Option<&Namespace>,
+    ) -> Failure {
+        let status = status_of(answer);
+        let code = answer.status.as_u16();
+        let reason = match status.reason.as_str() {
+            "" => answer.status.canonical_reason().unwrap_or("unknown"),
+            reason => reason,
+        };
+        let told = format!("{code} {reason}");
+        let cannot = Failure::unable(format!("cannot {verb} {what}"));
+        let place = namespace
+            .map(|name| format!(" -n {name}"))
+            .unwrap_or_default();
+        match answer.status {
+            StatusCode::UNAUTHORIZED => Failure::unable("the API server does not know who you are")
+                .cause(told)
+                .hint("log in again, or choose another user or --context"),
+            StatusCode::FORBIDDEN if status.speaks_of("NamespaceTerminating") => cannot
+                .cause(format!("{told}: the namespace is being deleted"))
+                .hint("wait until it is gone, then run this again with --create-namespace"),
+            StatusCode::FORBIDDEN if status.speaks_of("exceeded quota") => cannot
+                .cause(format!("{told}: a ResourceQuota is used up"))
+                .hint(format!("kubectl{place} describe resourcequota")),
+            _ if status.speaks_of("admission webhook") => cannot
+                .cause(format!("{told}: an admission webhook denied it"))
+                .hint("kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"),
+            StatusCode::FORBIDDEN => {
+                cannot
+                    .cause(format!("{told}: you may not {verb} it"))
+                    .hint(format!(
+                        "have an administrator run: k8s-bootstrap{place} rbac --service-account \
+                 NAMESPACE:NAME | kubectl apply -f -"
+                    ))
+            }
+            StatusCode::NOT_FOUND => cannot
+                .cause(told)
+                .hint("create the namespace with --create-namespace, or name another one with -n"),
+            status if is_transient(status) => cannot
+                .cause(format!("{told}, also after trying again"))
+                .hint("wait and run it again, or give it longer with --request-timeout"),
+            _ => cannot
+                .cause(told)
+                .hint("the log of the API server tells more; -v shows the requests"),
+        }
+    }
+}
+
+fn path_of(at: &SecretRef) -> String {
+    format!("/api/v1/namespaces/{}/secrets/{}", at.namespace, at.name)
+}
+
+fn get(uri: String) -> Request<Vec<u8>> {
+    build(Method::GET, uri, None, Vec::new())
+}
+
+fn write(
+    method: Method,
+    uri: String,
+    content_type: &str,
+    object: &serde_json::Value,
+) -> Request<Vec<u8>> {
+    build(
+        method,
+        uri,
+        Some(content_type),
+        object.to_string().into_bytes(),
+    )
+}
+
+fn build(
+    method: Method,
+    uri: String,
+    content_type: Option<&str>,
+    body: Vec<u8>,
+) -> Request<Vec<u8>> {
+    let request = Request::builder()
+        .method(method)
+        .uri(uri)
+        .header(header::ACCEPT, "application/json");
+    let request = match content_type {
+        Some(content_type) => request.header(header::CONTENT_TYPE, content_type),
+        None => request,
+    };
+    request
+        .body(body)
+        .expect("the parts are names that have been checked")
+}
+
+fn status_of(answer: &Answer) -> StatusBody {
+    serde_json::from_slice(&answer.body).unwrap_or_default()
+}
+
+fn is_transient(status: StatusCode) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
+}
+
+/// The innermost text of a transport error: such errors speak of sockets and not of bodies.
+fn reason_of(error: &kube::Error) -> String {
+    if let kube::Error::Auth(_) = error {
+        return "the credentials cannot be refreshed".to_owned();
+    }
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

@@ -1,0 +1,225 @@
+//! The connection to the API server: one, HTTP/2, without Nagle's algorithm.
+//!
+//! kube's own client opens an HTTP/1.1 connection per concurrent request. It still serves where
+//! there is a proxy, plain `http`, or a server that does not choose HTTP/2.
+
+use crate::error::Failure;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use kube::client::{Body, ClientBuilder, ConfigExt};
+use kube::{Client, Config};
+use rustls::pki_types::ServerName;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio_rustls::TlsConnector;
+use tower::{BoxError, Layer, Service, ServiceBuilder};
+
+/// Makes a client for the configured server.
+///
+/// # Errors
+/// Where the credentials cannot be had, or the server cannot be reached or trusted (exit code 3).
+pub async fn connect(config: Config, timeout: Option<Duration>) -> Result<Client, Failure> {
+    let direct = config.proxy_url.is_none() && config.cluster_url.scheme_str() == Some("https");
+    if !direct {
+        return fallback(config);
+    }
+    // An exec plug-in runs once here, and would run again for the TLS configuration. It gave a
+    // token, as those of the clouds do, if there is a layer now; else it may give a certificate.
+    let auth = config.auth_layer().map_err(|error| credentials(&error))?;
+    let mut for_tls = config.clone();
+    if auth.is_some() {
+        for_tls.auth_info.exec = None;
+    }
+    let mut tls = for_tls
+        .rustls_client_config()
+        .map_err(|error| credentials(&error))?;
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let limits = [config.connect_timeout, timeout];
+    let endpoint = Arc::new(Endpoint::new(
+        &config,
+        tls,
+        limits.into_iter().flatten().min(),
+    )?);
+    let Some(sender) = endpoint
+        .open()
+        .await
+        .map_err(|error| unreachable(&config, &error))?
+    else {
+        return fallback(config);
+    };
+    let wire = Http2 {
+        endpoint,
+        sender: Arc::new(Mutex::new(sender)),
+    };
+    let headers = config
+        .extra_headers_layer()
+        .map_err(|error| credentials(&error))?;
+    let service = ServiceBuilder::new()
+        .option_layer(auth)
+        .layer(headers)
+        .service(wire);
+    let service = config.base_uri_layer().layer(service);
+    Ok(ClientBuilder::new(service, config.default_namespace).build())
+}
+
+/// kube's own client.
+fn fallback(config: Config) -> Result<Client, Failure> {
+    Ok(ClientBuilder::try_from(config)
+        .map_err(|error| credentials(&error))?
+        .build())
+}
+
+/// Where the server is and how its certificate is checked.
+struct Endpoint {
+    host: String,
+    port: u16,
+    name: ServerName<'static>,
+    tls: TlsConnector,
+    timeout: Option<Duration>,
+}
+
+impl Endpoint {
+    fn new(
+        config: &Config,
+        tls: rustls::ClientConfig,
+        timeout: Option<Duration>,
+    ) -> Result<Self, Failure> {
+        let url = &config.cluster_url;
+        // An IPv6 address stands in brackets in a URL and without them everywhere else.
+        let host = url
+            .host()
+            .unwrap_or_default()
+            .trim_matches(['[', ']'])
+            .to_owned();
+        let name = config
+            .tls_server_name
+            .clone()
+            .unwrap_or_else(|| host.clone());
+        let name = ServerName::try_from(name).map_err(|_| {
+            Failure::unable("the server name in the kubeconfig is no host name or address")
+                .hint("check server and tls-server-name: kubectl config view --minify")
+        })?;
+        let port = url.port_u16().unwrap_or(443);
+        Ok(Self {
+            host,
+            port,
+            name,
+            tls: TlsConnector::from(Arc::new(tls)),
+            timeout,
+        })
+    }
+
+    /// Connects; `None` where the server does not choose HTTP/2.
+    async fn open(&self) -> std::io::Result<Option<SendRequest<Body>>> {
+        let connecting = async {
+            let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
+            tcp.set_nodelay(true)?;
+            let stream = self.tls.connect(self.name.clone(), tcp).await?;
+            if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+                return Ok(None);
+            }
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .map_err(std::io::Error::other)?;
+            // It ends with the last sender; an error reaches the requests that wait for it.
+            tokio::spawn(async move { connection.await.ok() });
+            Ok(Some(sender))
+        };
+        match self.timeout {
+            None => connecting.await,
+            Some(limit) => tokio::time::timeout(limit, connecting)
+                .await
+                .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+/// Sends requests over one connection, and makes a new one where that has been closed.
+#[derive(Clone)]
+struct Http2 {
+    endpoint: Arc<Endpoint>,
+    sender: Arc<Mutex<SendRequest<Body>>>,
+}
+
+impl Http2 {
+    async fn sender(&self) -> Result<SendRequest<Body>, BoxError> {
+        let mut sender = self.sender.lock().await;
+        if sender.is_closed() {
+            *sender = self
+                .endpoint
+                .open()
+                .await?
+                .ok_or("the server no longer speaks HTTP/2")?;
+        }
+        Ok(sender.clone())
+    }
+}
+
+impl Service<http::Request<Body>> for Http2 {
+    type Response = http::Response<hyper::body::Incoming>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let wire = self.clone();
+        Box::pin(async move {
+            let mut sender = wire.sender().await?;
+            sender.ready().await?;
+            Ok(sender.send_request(request).await?)
+        })
+    }
+}
+
+/// Puts an error of kube's into words. Its own text can hold the output of an exec plug-in.
+fn credentials(error: &kube::Error) -> Failure {
+    use kube::client::AuthError;
+    let failure = match error {
+        kube::Error::Auth(AuthError::AuthExecStart(source)) => {
+            Failure::unable("the credential plug-in of the kubeconfig cannot be started")
+                .cause(source.to_string())
+        }
+        kube::Error::Auth(AuthError::AuthExecRun { out, .. }) => {
+            Failure::unable("the credential plug-in of the kubeconfig failed")
+                .cause(out.status.to_string())
+        }
+        kube::Error::Auth(AuthError::ReadTokenFile(source, path)) => {
+            Failure::unable(format!("cannot read the token file {}", path.display()))
+                .cause(source.to_string())
+        }
+        kube::Error::ProxyProtocolUnsupported { .. }
+        | kube::Error::ProxyProtocolDisabled { .. } => {
+            Failure::unable("the proxy-url of the kubeconfig is of a kind that is not supported")
+        }
+        _ => Failure::unable("the credentials of the kubeconfig cannot be used"),
+    };
+    failure.hint("check that `kubectl get namespaces` works with this context")
+}
+
+fn unreachable(config: &Config, error: &std::io::Error) -> Failure {
+    let server = &config.cluster_url;
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::InvalidCertificate(why)) => Failure::unable(format!(
+            "the certificate of {server} is not to be trusted"
+        ))
+        .cause(format!("{why:?}"))
+        .hint("check certificate-authority and the server's name: kubectl config view --minify"),
+        Some(why) => Failure::unable(format!("no secure connection to {server}"))
+            .cause(why.to_string())
+            .hint("check that this is the API server: kubectl cluster-info"),
+        None => Failure::unable(format!("cannot reach the API server {server}"))
+            .cause(error.to_string())
+            .hint("check that it runs and that this is the right context: kubectl cluster-info"),
+    }
+}

@@ -1,0 +1,11 @@
+//! The outside: the environment, files, git and the cluster.
+//!
+//! Foreign errors become a [`Failure`](crate::error::Failure) with a hint here.
+
+pub mod cluster;
+pub mod connection;
+pub mod environment;
+pub mod git;
+pub mod kubeconfig;
+pub mod tokens_file;
+pub mod wire;

@@ -1,0 +1,209 @@
+//! What the API server's answers look like, as far as they are read here, and how they become
+//! plain facts. A body that cannot be read is never quoted: it may be a Secret.
+
+use crate::domain::live::{LiveSecret, LiveValue, ManagedFields, Observed};
+use crate::domain::manifest::Manifest;
+use crate::domain::ownership::{self, Marks};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A Secret, as it is read. `data` stays base64 until its keys are known.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretBody {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    data: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    r#type: Option<String>,
+    #[serde(default)]
+    immutable: Option<bool>,
+}
+
+/// A Namespace.
+#[derive(Deserialize)]
+pub struct NamespaceBody {
+    /// Tells by its `deletionTimestamp` whether it is going away.
+    pub metadata: ObjectMeta,
+}
+
+/// A list.
+#[derive(Deserialize)]
+pub struct ListBody<T> {
+    /// Its items.
+    pub items: Vec<T>,
+}
+
+/// An ExternalSecret.
+#[derive(Deserialize)]
+pub struct ExternalSecretBody {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: ExternalSecretSpec,
+}
+
+#[derive(Deserialize, Default)]
+struct ExternalSecretSpec {
+    #[serde(default)]
+    target: ExternalSecretTarget,
+}
+
+#[derive(Deserialize, Default)]
+struct ExternalSecretTarget {
+    #[serde(default)]
+    name: Option<String>,
+}
+
+impl ExternalSecretBody {
+    /// Its name and the name of the Secret that it makes.
+    pub fn name_and_target(self) -> (String, String) {
+        let name = self.metadata.name.unwrap_or_default();
+        // Without a target name the Secret is called like the ExternalSecret.
+        let target = self.spec.target.name.filter(|target| !target.is_empty());
+        (name.clone(), target.unwrap_or(name))
+    }
+}
+
+/// Why the server refused, as far as it is used; the message may quote an object and is only
+/// searched, never shown.
+#[derive(Deserialize, Default)]
+pub struct StatusBody {
+    /// A word such as `AlreadyExists`.
+    #[serde(default)]
+    pub reason: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    details: Option<StatusDetails>,
+}
+
+#[derive(Deserialize)]
+struct StatusDetails {
+    #[serde(default)]
+    causes: Vec<StatusCause>,
+}
+
+#[derive(Deserialize)]
+struct StatusCause {
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    field: String,
+}
+
+impl StatusBody {
+    /// The managers that a server-side apply conflicts with, and the fields, as `(manager, field)`.
+    pub fn conflicts(&self) -> Vec<(String, String)> {
+        let causes = self.details.iter().flat_map(|details| &details.causes);
+        causes
+            .filter(|cause| cause.reason == "FieldManagerConflict")
+            .map(|cause| {
+                // conflict with "NAME" using v1 ...
+                let manager = cause
+                    .message
+                    .split('"')
+                    .nth(1)
+                    .unwrap_or("an unknown manager");
+                (
+                    manager.to_owned(),
+                    cause.field.trim_start_matches(".data.").to_owned(),
+                )
+            })
+            .collect()
+    }
+
+    /// Tells whether a known text is in the message or among the causes.
+    pub fn speaks_of(&self, text: &str) -> bool {
+        let causes = self.details.iter().flat_map(|details| &details.causes);
+        self.message.contains(text) || causes.into_iter().any(|cause| cause.reason == text)
+    }
+}
+
+impl From<SecretBody> for Observed {
+    fn from(body: SecretBody) -> Self {
+        let metadata = body.metadata;
+        let labels = metadata.labels.unwrap_or_default();
+        let annotations = metadata.annotations.unwrap_or_default();
+        let owner_references: Vec<_> = metadata
+            .owner_references
+            .unwrap_or_default()
+            .into_iter()
+            .map(|owner| (owner.kind, owner.name, owner.controller.unwrap_or(false)))
+            .collect();
+        let owner = ownership::owner_of(Marks {
+            labels: &labels,
+            annotations: &annotations,
+            owner_references: &owner_references,
+        });
+        let data = body.data.unwrap_or_default();
+        let live = LiveSecret {
+            resource_version: metadata.resource_version.unwrap_or_default(),
+            type_: body.r#type.unwrap_or_default(),
+            immutable: body.immutable.unwrap_or(false),
+            data: data
+                .into_iter()
+                .map(|(key, value)| (key, LiveValue::decode(value)))
+                .collect(),
+            annotations,
+            managed: metadata
+                .managed_fields
+                .unwrap_or_default()
+                .iter()
+                .map(managed)
+                .collect(),
+        };
+        Self {
+            live: Some(live),
+            owner,
+        }
+    }
+}
+
+fn managed(entry: &ManagedFieldsEntry) -> ManagedFields {
+    let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+    let names = |path: &[&str]| -> Option<BTreeSet<String>> {
+        let owned = path
+            .iter()
+            .try_fold(fields?, |at, step| at.get(step))?
+            .as_object()?;
+        Some(
+            owned
+                .keys()
+                .filter_map(|key| key.strip_prefix("f:"))
+                .map(str::to_owned)
+                .collect(),
+        )
+    };
+    ManagedFields {
+        manager: entry.manager.clone().unwrap_or_default(),
+        applied: entry.operation.as_deref() == Some("Apply"),
+        data: names(&["f:data"]).unwrap_or_default(),
+        annotations: names(&["f:metadata", "f:annotations"]).unwrap_or_default(),
+    }
+}
+
+/// The object for a write. An apply holds nothing that it does not have to own, a create
+/// everything.
+pub fn object_of(manifest: &Manifest) -> Value {
+    let data: Map<String, Value> = manifest
+        .data
+        .iter()
+        .map(|(key, value)| (key.clone(), Value::from(value.expose())))
+        .collect();
+    let mut metadata =
+        json!({ "name": manifest.at.name, "namespace": manifest.at.namespace.as_str() });
+    if !manifest.annotations.is_empty() {
+        metadata["annotations"] = json!(manifest.annotations);
+    }
+    let mut object = json!({ "apiVersion": "v1", "kind": "Secret", "data": data });
+    match &manifest.resource_version {
+        Some(version) => metadata["resourceVersion"] = json!(version),
+        None => object["type"] = json!("Opaque"),
+    }
+    object["metadata"] = metadata;
+    object
+}

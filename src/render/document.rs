@@ -1,0 +1,170 @@
+//! The one JSON document that `-o json` prints.
+
+use super::report::{FileChange, Report, SecretReport};
+use crate::domain::plan::{KeyAction, Source};
+use crate::error::Failure;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The version of the documents' form.
+const VERSION: u8 = 1;
+
+/// What a command adds to the document.
+#[derive(Debug, Default, Serialize)]
+#[serde(untagged)]
+pub enum Body {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The plan, or what became of it.
+    Report(ReportBody),
+    /// The tokens, of `tokens show`.
+    Tokens {
+        /// By name.
+        tokens: BTreeMap<&'static str, String>,
+    },
+    /// Whether and what `tokens recover` finds.
+    Recovery {
+        /// The tokens file.
+        tokens_file: FileBody,
+        /// The tokens that the file has or gets.
+        found: Vec<&'static str>,
+        /// The tokens that are nowhere.
+        missing: Vec<&'static str>,
+    },
+    /// Kubernetes objects, of `rbac`.
+    Objects {
+        /// In the order in which they are applied.
+        objects: Vec<serde_json::Value>,
+    },
+    /// A text that is the whole answer: a completion script, the manual page.
+    Content {
+        /// The text.
+        content: String,
+    },
+}
+
+/// The plan, or what became of it.
+#[derive(Debug, Serialize)]
+pub struct ReportBody {
+    context: Option<String>,
+    server: Option<String>,
+    tokens_file: FileBody,
+    secrets: Vec<SecretBody>,
+}
+
+/// The tokens file.
+#[derive(Debug, Serialize)]
+pub struct FileBody {
+    /// Its path.
+    pub path: String,
+    /// What happens to it.
+    pub action: FileChange,
+}
+
+#[derive(Debug, Serialize)]
+struct SecretBody {
+    namespace: String,
+    name: &'static str,
+    action: &'static str,
+    owner: Option<String>,
+    reason: Option<String>,
+    keys: Vec<KeyBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct KeyBody {
+    key: &'static str,
+    action: &'static str,
+    source: &'static str,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    version: u8,
+    command: &'a str,
+    ok: bool,
+    #[serde(flatten)]
+    body: &'a Body,
+    error: Option<ErrorBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    message: &'a str,
+    cause: &'a [String],
+    hint: String,
+}
+
+/// Renders the document.
+pub fn document(command: &str, ok: bool, body: &Body, failure: Option<&Failure>) -> String {
+    let error = failure.map(|failure| ErrorBody {
+        message: &failure.message,
+        cause: &failure.causes,
+        hint: failure.hints.join("; "),
+    });
+    let document = Document {
+        version: VERSION,
+        command,
+        ok,
+        body,
+        error,
+    };
+    let mut text = serde_json::to_string_pretty(&document)
+        .expect("the document has text keys and no foreign types");
+    text.push('\n');
+    text
+}
+
+impl From<&Report> for Body {
+    fn from(report: &Report) -> Self {
+        Self::Report(ReportBody {
+            context: report.context.clone(),
+            server: report.server.clone(),
+            tokens_file: FileBody {
+                path: report.path.clone(),
+                action: report.file,
+            },
+            secrets: report.secrets.iter().map(SecretBody::from).collect(),
+        })
+    }
+}
+
+impl From<&SecretReport> for SecretBody {
+    fn from(report: &SecretReport) -> Self {
+        let keys = report.plan.keys.iter().map(|key| KeyBody {
+            key: key.key,
+            action: action_word(&key.action),
+            source: source_word(key.source),
+        });
+        Self {
+            namespace: report.plan.at.namespace.to_string(),
+            name: report.plan.at.name,
+            action: report.action(),
+            owner: report.plan.owner.as_ref().map(ToString::to_string),
+            reason: report.reason().map(str::to_owned),
+            keys: keys.collect(),
+        }
+    }
+}
+
+/// A key's action in one word of the documented ones.
+pub fn action_word(action: &KeyAction) -> &'static str {
+    match action {
+        KeyAction::Set(_) => "set",
+        KeyAction::Kept => "kept",
+        KeyAction::Adopted => "adopted",
+        KeyAction::Differs => "differs",
+    }
+}
+
+/// A value's source in one word of the documented ones.
+pub fn source_word(source: Source) -> &'static str {
+    match source {
+        Source::Minted => "minted",
+        Source::File => "file",
+        Source::Cluster => "cluster",
+        Source::Env => "env",
+        Source::Default => "default",
+    }
+}

@@ -1,0 +1,10 @@
+//! What decisions and outcomes look like: text, JSON, YAML, shell commands. Pure.
+
+pub mod document;
+pub mod manual;
+pub mod rbac;
+pub mod report;
+pub mod script;
+pub mod text;
+pub mod tokens;
+pub mod yaml;

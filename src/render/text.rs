@@ -1,0 +1,191 @@
+//! Outcomes, differences and next steps as text for people.
+
+use super::document::source_word;
+use super::report::{FileChange, Report, SecretReport};
+use crate::domain::bundles::EMBEDDINGS;
+use crate::domain::names::Namespace;
+use crate::domain::plan::{Action, KeyAction, KeyPlan, SecretPlan};
+use crate::ui::{Palette, Tone};
+use std::fmt::Write;
+
+/// A line per Secret, and one for the tokens file: what was done.
+pub fn outcome(report: &Report, palette: Palette) -> String {
+    let mut text = String::new();
+    let done = match report.file {
+        FileChange::Created => "created",
+        FileChange::Updated => "updated",
+        FileChange::Unchanged => "unchanged",
+    };
+    push(
+        &mut text,
+        format_args!(
+            "{} tokens file {}: {done}",
+            palette.paint(Tone::Good, "[ok]  "),
+            report.path
+        ),
+    );
+    for secret in &report.secrets {
+        let (tone, mark) = match (secret.plan.action, &secret.failed) {
+            (_, Some(_)) | (Action::Refuse, _) => (Tone::Bad, "[fail]"),
+            (Action::Skip, _) => (Tone::Muted, "[skip]"),
+            _ => (Tone::Good, "[ok]  "),
+        };
+        let mark = palette.paint(tone, mark);
+        let at = &secret.plan.at;
+        push(
+            &mut text,
+            format_args!("{mark} {}/{}: {}", at.namespace, at.name, sentence(secret)),
+        );
+    }
+    text
+}
+
+/// What happened to a Secret, to which keys, and why.
+fn sentence(secret: &SecretReport) -> String {
+    let mut words = vec![secret.action().to_owned()];
+    let done = secret.failed.is_none();
+    let set = grouped(&secret.plan, |action| matches!(action, KeyAction::Set(_)));
+    if done && secret.plan.is_written() && !set.is_empty() {
+        words.push(format!("set {set}"));
+    }
+    let adopted = named(&secret.plan, |action| matches!(action, KeyAction::Adopted));
+    if done && !adopted.is_empty() {
+        words.push(format!("{adopted} adopted into the tokens file"));
+    }
+    let differing = named(&secret.plan, |action| matches!(action, KeyAction::Differs));
+    if secret.plan.action != Action::Refuse && !differing.is_empty() {
+        words.push(format!(
+            "kept the live {differing} although another value is given (--update changes it)"
+        ));
+    }
+    words.extend(secret.reason().map(str::to_owned));
+    words.join("; ")
+}
+
+/// The keys of a kind, by where their values come from: `A, B (minted), C (env)`.
+fn grouped(plan: &SecretPlan, wanted: impl Fn(&KeyAction) -> bool) -> String {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for key in plan.keys.iter().filter(|key| wanted(&key.action)) {
+        let source = source_word(key.source);
+        match groups.last_mut() {
+            Some((last, keys)) if *last == source => keys.push(key.key),
+            _ => groups.push((source, vec![key.key])),
+        }
+    }
+    let groups: Vec<_> = groups
+        .iter()
+        .map(|(source, keys)| format!("{} ({source})", keys.join(", ")))
+        .collect();
+    groups.join(", ")
+}
+
+fn named(plan: &SecretPlan, wanted: impl Fn(&KeyAction) -> bool) -> String {
+    let keys: Vec<_> = plan
+        .keys
+        .iter()
+        .filter(|key| wanted(&key.action))
+        .map(|key| key.key)
+        .collect();
+    keys.join(", ")
+}
+
+/// What `--apply` would change, key by key. Nothing where it would change nothing.
+pub fn difference(report: &Report, palette: Palette) -> String {
+    let mut text = String::new();
+    match report.file {
+        FileChange::Created => push(
+            &mut text,
+            format_args!("tokens file {}: would be created", report.path),
+        ),
+        FileChange::Updated => push(
+            &mut text,
+            format_args!("tokens file {}: would be updated", report.path),
+        ),
+        FileChange::Unchanged => {}
+    }
+    for secret in &report.secrets {
+        let plan = &secret.plan;
+        let what = match plan.action {
+            Action::Create => "would be created",
+            Action::Configure => "would be configured",
+            Action::Keep => "unchanged",
+            Action::Skip => "skipped",
+            Action::Refuse => "refused",
+        };
+        let reason = secret
+            .reason()
+            .map(|reason| format!(": {reason}"))
+            .unwrap_or_default();
+        push(&mut text, format_args!("{}: {what}{reason}", plan.at));
+        let speaking = |key: &&KeyPlan| !matches!(key.action, KeyAction::Kept);
+        for key in plan.keys.iter().filter(speaking) {
+            let (tone, mark, note) = match (&key.action, &plan.base) {
+                (KeyAction::Set(_), None) => (Tone::Good, "+", String::new()),
+                (KeyAction::Set(_), Some(_)) => (Tone::Good, "~", String::new()),
+                (KeyAction::Adopted, _) => {
+                    (Tone::Good, "=", ", adopted into the tokens file".into())
+                }
+                (KeyAction::Differs, _) => (
+                    Tone::Muted,
+                    "!",
+                    ", kept although another value is given".into(),
+                ),
+                (KeyAction::Kept, _) => continue,
+            };
+            let line = format!("{mark} {} ({}{note})", key.key, source_word(key.source));
+            push(&mut text, format_args!("  {}", palette.paint(tone, &line)));
+        }
+    }
+    text
+}
+
+/// What comes after the Secrets.
+pub fn next_steps(report: &Report, namespace: &Namespace, run: &str) -> String {
+    let mut text = format!(
+        "\nNext, in a checkout of agentibrain-kernel:\n\
+         \x20 helm install brain-api helm/brain-api -n {namespace}\n\
+         \x20 helm install embeddings helm/embeddings -n {namespace}\n\
+         \x20 helm install brain-ops helm/brain-ops -n {namespace}\n\
+         \x20 helm install brain-keeper helm/brain-keeper -n {namespace}\n\
+         Then see that it answers:\n\
+         \x20 kubectl -n {namespace} port-forward svc/agentibrain-brain-api 8080:8080 &\n\
+         \x20 eval \"$({run} tokens)\"\n\
+         \x20 curl -fsS -H \"Authorization: Bearer $KB_ROUTER_TOKEN\" http://localhost:8080/feed"
+    );
+    let skipped = report
+        .secrets
+        .iter()
+        .filter(|secret| secret.plan.action == Action::Skip && secret.plan.owner.is_none());
+    for secret in skipped {
+        let _ = write!(
+            text,
+            "\n{} was skipped, and what reads it will not start: {}",
+            secret.plan.at.name,
+            secret.reason().unwrap_or_default()
+        );
+    }
+    let door_open = report.secrets.iter().any(|secret| {
+        let plan = &secret.plan;
+        plan.bundle == &EMBEDDINGS
+            && matches!(
+                plan.action,
+                Action::Create | Action::Configure | Action::Keep
+            )
+            && !plan
+                .keys
+                .iter()
+                .any(|key| key.key == crate::domain::bundles::API_KEYS)
+    });
+    if door_open {
+        let _ = write!(
+            text,
+            "\nThe embeddings service checks no key until API_KEYS is set: {run} --apply --with-api-keys"
+        );
+    }
+    text
+}
+
+fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing into a String cannot fail.
+    let _ = writeln!(text, "{line}");
+}

@@ -1,0 +1,28 @@
+//! The tokens themselves, in the three forms of `tokens show`. Made to show values.
+
+use crate::domain::tokens::{PerToken, Token};
+use std::collections::BTreeMap;
+
+/// `export KEY='...'` lines, for `eval`. A token has no character that ends a quote.
+pub fn export(tokens: &PerToken<Token>) -> String {
+    tokens
+        .iter()
+        .map(|(name, token)| format!("export {name}='{}'\n", token.value().expose()))
+        .collect()
+}
+
+/// `KEY="..."` lines.
+pub fn dotenv(tokens: &PerToken<Token>) -> String {
+    tokens
+        .iter()
+        .map(|(name, token)| format!("{name}=\"{}\"\n", token.value().expose()))
+        .collect()
+}
+
+/// By name, for JSON.
+pub fn by_name(tokens: &PerToken<Token>) -> BTreeMap<&'static str, String> {
+    tokens
+        .iter()
+        .map(|(name, token)| (name.as_str(), token.value().expose().to_owned()))
+        .collect()
+}

@@ -1,0 +1,158 @@
+//! The only place that prints: the answer on stdout, the story on stderr.
+
+use crate::error::Failure;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+/// What the answer looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+    /// Kubernetes manifests.
+    Yaml,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The meaning of a mark, and its colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// Done, or as it should be.
+    Good,
+    /// Left alone.
+    Muted,
+    /// Needs attention.
+    Bad,
+}
+
+/// Colours, or none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Palette {
+    on: bool,
+}
+
+impl Palette {
+    /// Wraps a text in the colour of its meaning.
+    pub fn paint(self, tone: Tone, text: &str) -> String {
+        let code = match tone {
+            Tone::Good => "32",
+            Tone::Muted => "33",
+            Tone::Bad => "31",
+        };
+        if self.on {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// How this run speaks.
+#[derive(Clone, Copy, Debug)]
+pub struct Ui {
+    /// What the answer looks like.
+    pub format: Format,
+    /// Whether the story is left out.
+    pub quiet: bool,
+    /// How much more is told: 1 for each request, 2 for how the connection was made as well.
+    pub verbosity: u8,
+    color: Color,
+}
+
+impl Ui {
+    /// Takes the options of the command line.
+    pub fn new(format: Format, quiet: bool, verbosity: u8, color: Color) -> Self {
+        Self {
+            format,
+            quiet,
+            verbosity,
+            color,
+        }
+    }
+
+    /// The colours for the answer.
+    pub fn palette(&self) -> Palette {
+        self.palette_for(io::stdout().is_terminal())
+    }
+
+    fn palette_for(&self, terminal: bool) -> Palette {
+        let wanted = || std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let on = match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal && wanted(),
+        };
+        Palette { on }
+    }
+
+    /// Prints the answer.
+    ///
+    /// # Errors
+    /// Where stdout cannot be written. A reader that went away (`| head -1`) is no error.
+    pub fn answer(&self, text: &str) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                Err(Failure::unable("cannot write to stdout")
+                    .because(error)
+                    .hint("what was done is done; run the command again to see its answer"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells what is going on.
+    pub fn story(&self, text: &str) {
+        if !self.quiet {
+            self.tell(text);
+        }
+    }
+
+    /// Tells what the operator should know even if the rest is of no interest.
+    pub fn warn(&self, text: &str) {
+        let mark = self
+            .palette_for(io::stderr().is_terminal())
+            .paint(Tone::Muted, "warning:");
+        self.tell(&format!("{mark} {text}"));
+    }
+
+    /// Tells details, from that verbosity on.
+    pub fn detail(&self, verbosity: u8, text: &str) {
+        if self.verbosity >= verbosity {
+            self.tell(&format!("  {text}"));
+        }
+    }
+
+    /// Prints a failure: what happened, why, what to do.
+    pub fn failure(&self, failure: &Failure) {
+        let mark = self
+            .palette_for(io::stderr().is_terminal())
+            .paint(Tone::Bad, "error:");
+        let mut text = format!("{mark} {}", failure.message);
+        for cause in &failure.causes {
+            text.push_str("\n  - ");
+            text.push_str(cause);
+        }
+        for hint in &failure.hints {
+            text.push_str("\n  hint: ");
+            text.push_str(hint);
+        }
+        self.tell(&text);
+    }
+
+    fn tell(&self, text: &str) {
+        // Where stderr is gone there is nobody to tell.
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+}
