@@ -11,6 +11,9 @@ pub mod manifest;
 pub mod names;
 pub mod ownership;
 pub mod plan;
+#[cfg(test)]
+mod plan_tests;
+mod planner;
 pub mod refusal;
 pub mod resolve;
 pub mod tokens;
