@@ -1,0 +1,3 @@
+module sandbox/pki
+
+go 1.24
