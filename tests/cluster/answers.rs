@@ -1,0 +1,1 @@
+//! What is said: diff, JSON documents, warnings, exit codes.

@@ -1,0 +1,1 @@
+//! Servers that are broken, slow, busy or not to be trusted.

@@ -1,0 +1,1 @@
+//! Secrets and namespaces in a form that cannot be worked with.

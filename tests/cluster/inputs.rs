@@ -1,0 +1,1 @@
+//! Inputs: they never overwrite a live value unless named.

@@ -1,0 +1,22 @@
+//! Tests of the built binary against a real etcd and kube-apiserver (`local/sandbox.sh`).
+//!
+//! One sandbox serves the whole binary, a namespace each test. Where the servers cannot start, the
+//! tests fail.
+
+// A test that unwraps nothing it should not has a clearer failure than any message.
+#![allow(clippy::unwrap_used)]
+
+mod answers;
+mod broken;
+mod first_run;
+mod forms;
+mod inputs;
+mod old_script;
+mod owners;
+mod races;
+mod readme;
+mod roles;
+mod sandbox;
+mod secrecy;
+mod space;
+mod tokens;

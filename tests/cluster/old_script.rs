@@ -1,0 +1,1 @@
+//! What the bash script, or kubectl by hand, left behind.

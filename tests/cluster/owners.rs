@@ -1,0 +1,1 @@
+//! What others own is theirs: owners and field managers.

@@ -1,0 +1,1 @@
+//! Several runs at once, and runs that are killed.

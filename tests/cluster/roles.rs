@@ -1,0 +1,1 @@
+//! Least privilege: what `rbac` prints is enough, and less is told.

@@ -1,0 +1,1 @@
+//! Tokens: adopted, repaired, refused, preferred, recovered.
