@@ -26,11 +26,15 @@ pub async fn run(global: &Global, changes: &Changes, ui: Ui) -> Result<Answer, F
     for warning in &found.warnings {
         ui.warn(warning);
     }
-    if found.namespace == NamespaceState::Absent {
-        ui.warn(&format!(
-            "namespace {} does not exist: --apply needs --create-namespace",
-            wish.home
-        ));
+    let home = &wish.home;
+    match found.namespace {
+        NamespaceState::Active | NamespaceState::Forbidden => {}
+        NamespaceState::Absent => ui.warn(&format!(
+            "namespace {home} does not exist: --apply needs --create-namespace"
+        )),
+        NamespaceState::Terminating => {
+            ui.warn(&format!("namespace {home} is being deleted: --apply refuses"));
+        }
     }
     let plan = Plan::new(&wish, &filed, &found.secrets);
     let mut report = Report::of_plan(&plan, global.tokens_file.display().to_string());

@@ -11,15 +11,16 @@ use std::process::ExitCode;
 /// Ends a run whose command line was not accepted; `--help` and `--version` come here too.
 pub fn end(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     let ui = crate::ui_before_parsing(asks_for_json(arguments));
+    let name = guess_name(arguments);
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let text = error.render();
             match ui.answer(&text.to_string()) {
                 Ok(()) => ExitCode::SUCCESS,
-                Err(failure) => crate::fail(&failure, "help", ui),
+                Err(failure) => crate::fail(&failure, name, ui),
             }
         }
-        _ => crate::fail(&explain(error), "usage", ui),
+        _ => crate::fail(&explain(error), name, ui),
     }
 }
 
@@ -96,7 +97,15 @@ fn asks_for_json(arguments: &[OsString]) -> bool {
             .any(|text| matches!(*text, "-ojson" | "-o=json" | "--output=json"))
 }
 
-/// The name of the program's own description, for other commands to build on.
+/// The command that was meant, for the document: nothing has been parsed.
+fn guess_name(arguments: &[OsString]) -> &'static str {
+    let names = ["diff", "tokens", "rbac", "completions", "man"];
+    let given = |name: &str| arguments.iter().skip(1).any(|argument| argument == name);
+    let named = names.into_iter().find(|name| given(name));
+    named.unwrap_or(if given("--apply") { "apply" } else { "preview" })
+}
+
+/// The program's own description of its command line.
 pub fn description() -> clap::Command {
     <Cli as clap::CommandFactory>::command()
 }
