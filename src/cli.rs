@@ -48,17 +48,18 @@ pub struct Global {
     )]
     pub namespace: Namespace,
     /// The context of the kubeconfig
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", value_parser = printable)]
     pub context: Option<String>,
     /// The kubeconfig
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_parser = path)]
     pub kubeconfig: Option<PathBuf>,
     /// The tokens file
     #[arg(
         long,
         global = true,
         value_name = "FILE",
-        default_value = "local/.k8s-tokens"
+        default_value = "local/.k8s-tokens",
+        value_parser = path
     )]
     pub tokens_file: PathBuf,
     /// Inputs as KEY=value lines, which beat the environment; - is stdin
@@ -243,6 +244,18 @@ pub struct ServiceAccount {
     pub name: String,
 }
 
+/// A name that a script and a comment can hold. clap has seen to UTF-8 already.
+fn printable(text: &str) -> Result<String, String> {
+    match text.is_empty() || text.contains(char::is_control) {
+        true => Err("is empty or has a control character".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    printable(text).map(PathBuf::from)
+}
+
 fn input_name(text: &str) -> Result<&'static str, String> {
     bundles::inputs()
         .map(|(name, _)| name)
@@ -271,8 +284,9 @@ fn timeout(text: &str) -> Result<Timeout, String> {
 fn service_account(text: &str) -> Result<ServiceAccount, String> {
     let wrong = || "is no service account: NAMESPACE:NAME".to_owned();
     let (namespace, name) = text.split_once(':').ok_or_else(wrong)?;
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-    if name.is_empty() || name.len() > 253 || !name.chars().all(good) {
+    // A DNS subdomain: labels as those of a namespace, with dots between them.
+    let label = |label: &str| label.parse::<Namespace>().is_ok();
+    if name.len() > 253 || !name.split('.').all(label) {
         return Err(wrong());
     }
     Ok(ServiceAccount {

@@ -33,7 +33,9 @@ pub async fn run(global: &Global, changes: &Changes, ui: Ui) -> Result<Answer, F
             "namespace {home} does not exist: --apply needs --create-namespace"
         )),
         NamespaceState::Terminating => {
-            ui.warn(&format!("namespace {home} is being deleted: --apply refuses"));
+            ui.warn(&format!(
+                "namespace {home} is being deleted: --apply refuses"
+            ));
         }
     }
     let plan = Plan::new(&wish, &filed, &found.secrets);

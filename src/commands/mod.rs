@@ -9,6 +9,7 @@ pub mod tokens;
 pub mod usage;
 
 use crate::cli::{Changes, Cli, Command, Global, TokensCommand};
+use crate::domain::bundles::{self, InputRule};
 use crate::domain::inputs::Inputs;
 use crate::domain::plan::{FiledTokens, Wish};
 use crate::domain::resolve::Filed;
@@ -21,10 +22,10 @@ use crate::render::document::Body;
 use crate::render::script::quote;
 use crate::ui::{Format, Ui};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::future::Future;
 
-/// What a command answers.
-#[derive(Debug)]
+/// What a command answers. Of `tokens show` that is the tokens, so `Debug` shows no text.
 pub struct Answer {
     /// For people.
     pub text: String,
@@ -32,6 +33,15 @@ pub struct Answer {
     pub body: Body,
     /// Whether all is well.
     pub verdict: Verdict,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("body", &self.body)
+            .field("verdict", &self.verdict)
+            .finish()
+    }
 }
 
 /// Whether all is well.
@@ -122,10 +132,17 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
 fn wish(global: &Global, changes: &Changes) -> Result<Wish, Failure> {
     let inputs: Inputs = environment::inputs(global.env_file.as_deref())?;
     let update: BTreeSet<_> = changes.update.iter().copied().collect();
-    if let Some(unset) = update.iter().find(|key| inputs.get(key).is_none()) {
-        return Err(Failure::usage(format!("--update {unset}: {unset} has no value")).hint(format!(
-            "export {unset}, or set it in the file of --env-file; an empty value never replaces a live one"
-        )));
+    let unset =
+        bundles::inputs().find(|(name, _)| update.contains(name) && inputs.get(name).is_none());
+    if let Some((name, rule)) = unset {
+        let how = match rule {
+            InputRule::EnvFileOnly => format!("set {name} in the file of --env-file"),
+            _ => format!("export {name}, or set it in the file of --env-file"),
+        };
+        return Err(
+            Failure::usage(format!("--update {name}: {name} has no value"))
+                .hint(format!("{how}; an empty value never replaces a live one")),
+        );
     }
     Ok(Wish {
         home: global.namespace.clone(),

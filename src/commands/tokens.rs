@@ -36,15 +36,19 @@ pub fn show(global: &Global, show: Show, ui: Ui) -> Result<Answer, Failure> {
         let token = loaded.file.tokens().get(name).clone();
         token.ok_or_else(|| lost(format!("the tokens file {shown} lacks {name}")))
     })?;
-    let by_name = render::by_name(&tokens);
     let text = match show.format {
         TokensFormat::Export => render::export(&tokens),
         TokensFormat::Dotenv => render::dotenv(&tokens),
-        TokensFormat::Json => format!("{}\n", serde_json::json!(by_name)),
+        TokensFormat::Json => render::json(&tokens),
     };
     Ok(Answer {
         text,
-        body: Body::Tokens { tokens: by_name },
+        body: Body::Tokens {
+            tokens: tokens
+                .iter()
+                .map(|(name, token)| (name.as_str(), token.value().clone()))
+                .collect(),
+        },
         verdict: Verdict::Yes,
     })
 }

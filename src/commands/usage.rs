@@ -31,14 +31,22 @@ fn explain(error: &clap::Error) -> Failure {
         Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
         _ => None,
     };
-    let argument = named(ContextKind::InvalidArg).map(without_value);
-    let the = || argument.clone().unwrap_or_else(|| "an argument".to_owned());
+    let argument = named(ContextKind::InvalidArg);
+    let the = || match argument {
+        // clap's own name of an argument that has no flag.
+        Some(text) if text.starts_with(['<', '[']) => text.to_owned(),
+        text => text
+            .and_then(flag_of)
+            .unwrap_or_else(|| "an argument".to_owned()),
+    };
     let message = match error.kind() {
-        ErrorKind::UnknownArgument => format!("unknown argument: {}", the()),
-        ErrorKind::InvalidSubcommand => {
-            let name = named(ContextKind::InvalidSubcommand).map(without_value);
-            format!("unknown command: {}", name.unwrap_or_default())
-        }
+        ErrorKind::UnknownArgument => match argument.and_then(flag_of) {
+            Some(flag) => format!("unknown argument: {flag}"),
+            None => "there is an argument where none belongs (it may be a secret, so it is not \
+                     repeated here)"
+                .to_owned(),
+        },
+        ErrorKind::InvalidSubcommand => "there is no such command".to_owned(),
         ErrorKind::InvalidValue => {
             let possible = match error.get(ContextKind::ValidValue) {
                 Some(ContextValue::Strings(values)) => values.join(", "),
@@ -53,7 +61,11 @@ fn explain(error: &clap::Error) -> Failure {
             Some(source) => format!("{} {source}", the()),
             None => format!("{} has a value that it does not take", the()),
         },
+        ErrorKind::ArgumentConflict if named(ContextKind::PriorArg) == argument => {
+            format!("{} is given twice", the())
+        }
         ErrorKind::ArgumentConflict => format!("{} does not go with the rest", the()),
+        ErrorKind::TooManyValues => format!("{} takes no value", the()),
         ErrorKind::MissingRequiredArgument => format!("{} is missing", the()),
         ErrorKind::MissingSubcommand => "a command is missing".to_owned(),
         ErrorKind::InvalidUtf8 => "an argument is not UTF-8".to_owned(),
@@ -68,18 +80,13 @@ fn explain(error: &clap::Error) -> Failure {
     }
 }
 
-/// The name of a flag or command without what was typed behind it; anything that does not look
-/// like a name is not repeated.
-fn without_value(text: &str) -> String {
+/// The name of a flag without what was typed behind it. Anything else may be a secret that was
+/// typed in the wrong place, and is not repeated.
+fn flag_of(text: &str) -> Option<String> {
     let flag = text.split(['=', ' ']).next().unwrap_or_default();
-    let word = flag.trim_start_matches('-');
-    let looks_like_a_name = !word.is_empty()
-        && word.len() <= 20
-        && word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-    match looks_like_a_name || text.starts_with('<') {
-        true => flag.to_owned(),
-        false => "(not repeated here: it may be a secret)".to_owned(),
-    }
+    let word = flag.strip_prefix('-')?.trim_start_matches('-');
+    let name = word.len() <= 20 && word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    name.then(|| flag.to_owned())
 }
 
 /// Looks for `-o json`, since nothing has been parsed.
@@ -88,13 +95,21 @@ fn asks_for_json(arguments: &[OsString]) -> bool {
         .iter()
         .filter_map(|argument| argument.to_str())
         .collect();
-    let apart = texts
-        .windows(2)
-        .any(|pair| matches!(pair, ["-o" | "--output", "json"]));
-    apart
-        || texts
-            .iter()
-            .any(|text| matches!(*text, "-ojson" | "-o=json" | "--output=json"))
+    let format_of = |text: &str| {
+        let short = text.strip_prefix('-').and_then(|flags| {
+            // Flags without a value may stand before it: -qojson.
+            flags.trim_start_matches(['q', 'v']).strip_prefix('o')
+        });
+        let format = short.or_else(|| text.strip_prefix("--output"))?;
+        Some(format.strip_prefix('=').unwrap_or(format).to_owned())
+    };
+    texts
+        .iter()
+        .enumerate()
+        .any(|(index, text)| match format_of(text).as_deref() {
+            Some("") => texts.get(index + 1) == Some(&"json"),
+            format => format == Some("json"),
+        })
 }
 
 /// The command that was meant, for the document: nothing has been parsed.

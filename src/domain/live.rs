@@ -6,6 +6,8 @@ use super::value::SecretValue;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What the names of this program's annotations begin with.
+pub const OWN_ANNOTATIONS: &str = "k8s-bootstrap/";
 /// The type that every Secret of the table has.
 pub const OPAQUE: &str = "Opaque";
 
@@ -32,7 +34,7 @@ pub struct LiveSecret {
     pub immutable: bool,
     /// `data`.
     pub data: BTreeMap<String, LiveValue>,
-    /// `metadata.annotations`.
+    /// Those of `metadata.annotations` that are this program's own; others may hold values.
     pub annotations: BTreeMap<String, String>,
     /// `metadata.managedFields`, as far as it speaks of data and annotations.
     pub managed: Vec<ManagedFields>,

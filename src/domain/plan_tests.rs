@@ -321,7 +321,11 @@ fn a_fleet_namespace_is_compared_and_never_a_source() {
     );
     let mut wish = wish(&[]);
     wish.fleet.insert("agents".parse().unwrap());
-    let plan = Plan::new(&wish, &FiledTokens::default(), &found(std::slice::from_ref(&planted)));
+    let plan = Plan::new(
+        &wish,
+        &FiledTokens::default(),
+        &found(std::slice::from_ref(&planted)),
+    );
     assert_eq!(plan.tokens.kb_router_token, Some(Decision::Minted(None)));
     assert_eq!(plan.refusals.len(), 2, "{}", words(&plan));
 

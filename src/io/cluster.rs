@@ -99,17 +99,13 @@ impl Cluster {
             .headers
             .push((header::USER_AGENT, header::HeaderValue::from_static(agent)));
         config.default_retry = false;
-        let server = config
-            .cluster_url
-            .to_string()
-            .trim_end_matches('/')
-            .to_owned();
+        let server = connection::shown(&config.cluster_url);
         let started = Instant::now();
         let client = connection::connect(config, timeout).await?;
         ui.detail(
             2,
             &format!(
-                "connected to {server} in {} ms",
+                "ready to talk to {server} after {} ms",
                 started.elapsed().as_millis()
             ),
         );
@@ -311,7 +307,10 @@ impl Cluster {
     /// Sends a request; where the server is busy or broken, again and again within the time that
     /// `--request-timeout` allows.
     async fn send(&self, request: Request<Vec<u8>>) -> Result<Answer, Failure> {
-        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        // A limit that no clock can count is none.
+        let deadline = self
+            .timeout
+            .and_then(|timeout| Instant::now().checked_add(timeout));
         let mut pause = FIRST_PAUSE;
         for attempt in 1.. {
             let outcome = self.send_once(request.clone(), deadline).await;

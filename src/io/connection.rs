@@ -204,8 +204,16 @@ fn credentials(error: &kube::Error) -> Failure {
     failure.hint("check that `kubectl get namespaces` works with this context")
 }
 
+/// The server's URL as it may be shown: without a password in it, and without a last slash.
+pub fn shown(url: &http::Uri) -> String {
+    let scheme = url.scheme_str().unwrap_or("https");
+    let authority = url.authority().map_or("", |authority| authority.as_str());
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{}", url.path().trim_end_matches('/'))
+}
+
 fn unreachable(config: &Config, error: &std::io::Error) -> Failure {
-    let server = &config.cluster_url;
+    let server = shown(&config.cluster_url);
     let tls = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());

@@ -2,7 +2,7 @@
 //! the operating system has: random bytes and the time.
 
 use crate::domain::assignments::{self, Dialect};
-use crate::domain::bundles;
+use crate::domain::bundles::{self, InputRule};
 use crate::domain::inputs::Inputs;
 use crate::domain::tokens::Token;
 use crate::domain::value::SecretValue;
@@ -22,8 +22,8 @@ const LARGEST_ENV_FILE: u64 = 1024 * 1024;
 /// # Errors
 /// A file that cannot be read (exit code 3), or is malformed, or a value that is (2).
 pub fn inputs(env_file: Option<&Path>) -> Result<Inputs, Failure> {
-    let environment = process_environment()?;
     let from_file = env_file.map(read_env_file).transpose()?.unwrap_or_default();
+    let environment = process_environment(&from_file)?;
     Inputs::gather(&environment, &from_file).map_err(|bad| {
         Failure::usage(bad.to_string()).hint(format!(
             "set {} to one line without white space around it",
@@ -32,9 +32,14 @@ pub fn inputs(env_file: Option<&Path>) -> Result<Inputs, Failure> {
     })
 }
 
-fn process_environment() -> Result<BTreeMap<String, SecretValue>, Failure> {
+/// The inputs of the environment that count: not those that the env-file has, nor those that are
+/// read from one only.
+fn process_environment(
+    from_file: &BTreeMap<String, SecretValue>,
+) -> Result<BTreeMap<String, SecretValue>, Failure> {
     let mut found = BTreeMap::new();
-    for (name, _) in bundles::inputs() {
+    let counts = |name: &str, rule| rule != InputRule::EnvFileOnly && !from_file.contains_key(name);
+    for (name, _) in bundles::inputs().filter(|(name, rule)| counts(name, *rule)) {
         let Some(value) = std::env::var_os(name) else {
             continue;
         };

@@ -1,7 +1,7 @@
 //! What the API server's answers look like, as far as they are read here, and how they become
 //! plain facts. A body that cannot be read is never quoted: it may be a Secret.
 
-use crate::domain::live::{LiveSecret, LiveValue, ManagedFields, Observed};
+use crate::domain::live::{LiveSecret, LiveValue, ManagedFields, OWN_ANNOTATIONS, Observed};
 use crate::domain::manifest::Manifest;
 use crate::domain::ownership::{self, Marks};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
@@ -148,7 +148,10 @@ impl From<SecretBody> for Observed {
                 .into_iter()
                 .map(|(key, value)| (key, LiveValue::decode(value)))
                 .collect(),
-            annotations,
+            annotations: annotations
+                .into_iter()
+                .filter(|(name, _)| name.starts_with(OWN_ANNOTATIONS))
+                .collect(),
             managed: metadata
                 .managed_fields
                 .unwrap_or_default()

@@ -2,8 +2,9 @@
 
 use super::report::{FileChange, Report, SecretReport};
 use crate::domain::plan::{KeyAction, Source};
+use crate::domain::value::SecretValue;
 use crate::error::Failure;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// The version of the documents' form.
@@ -21,7 +22,8 @@ pub enum Body {
     /// The tokens, of `tokens show`.
     Tokens {
         /// By name.
-        tokens: BTreeMap<&'static str, String>,
+        #[serde(serialize_with = "exposed")]
+        tokens: BTreeMap<&'static str, SecretValue>,
     },
     /// Whether and what `tokens recover` finds.
     Recovery {
@@ -94,6 +96,14 @@ struct ErrorBody<'a> {
     message: &'a str,
     cause: &'a [String],
     hint: String,
+}
+
+/// Writes the values themselves: `tokens show` is made to show them.
+fn exposed<S: Serializer>(
+    tokens: &BTreeMap<&'static str, SecretValue>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(tokens.iter().map(|(name, value)| (name, value.expose())))
 }
 
 /// Renders the document.

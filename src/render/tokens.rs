@@ -19,10 +19,11 @@ pub fn dotenv(tokens: &PerToken<Token>) -> String {
         .collect()
 }
 
-/// By name, for JSON.
-pub fn by_name(tokens: &PerToken<Token>) -> BTreeMap<&'static str, String> {
-    tokens
+/// A JSON object.
+pub fn json(tokens: &PerToken<Token>) -> String {
+    let by_name: BTreeMap<_, _> = tokens
         .iter()
-        .map(|(name, token)| (name.as_str(), token.value().expose().to_owned()))
-        .collect()
+        .map(|(name, token)| (name.as_str(), token.value().expose()))
+        .collect();
+    format!("{}\n", serde_json::json!(by_name))
 }

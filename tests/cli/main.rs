@@ -1,0 +1,20 @@
+//! Hermetic tests of the built binary: an empty environment, a temporary folder and home each, no
+//! cluster. Each asserts stdout, stderr and exit code together.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has to fail"
+)]
+
+mod architecture;
+mod connection;
+mod folder;
+mod inputs;
+mod manual;
+mod preview;
+mod redaction;
+mod script;
+mod streams;
+mod tokens;
+mod tokens_file;
+mod usage;

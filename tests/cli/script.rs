@@ -1,0 +1,303 @@
+//! The preview's script, run for real by sh, with a kubectl that records how it was called.
+
+use crate::folder::{Folder, INPUTS, PROGRAM, Run, SENTINEL, TOKENS};
+use std::fs;
+use std::path::Path;
+
+/// Records its arguments, one in each pair of angle brackets, and what it reads.
+const KUBECTL: &str = r#"
+for argument; do printf '<%s>' "$argument"; done >> "$HOME/calls"
+echo >> "$HOME/calls"
+case "$*" in *--from-env-file=/dev/stdin*) cat >> "$HOME/calls" ;; esac
+"#;
+
+/// A folder with the recording kubectl and the preview for these arguments in the file `script`.
+fn prepared(arguments: &[&str]) -> Folder {
+    let folder = Folder::new();
+    folder.tool("kubectl", KUBECTL);
+    write_script(&folder, arguments);
+    folder
+}
+
+fn write_script(folder: &Folder, arguments: &[&str]) {
+    let output = folder
+        .command(PROGRAM)
+        .envs(INPUTS)
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    folder.write("script", output.stdout);
+}
+
+fn calls(folder: &Folder) -> String {
+    fs::read_to_string(folder.home().join("calls")).unwrap()
+}
+
+fn value(folder: &Folder, file: &str, name: &str) -> String {
+    let text = folder.read(file);
+    let prefix = format!("{name}=\"");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(&prefix))
+        .unwrap();
+    line.trim_end_matches('"').to_owned()
+}
+
+#[test]
+fn it_is_valid_posix() {
+    let long = &[
+        "--create-namespace",
+        "--with-api-keys",
+        "--tokens-file=it's my \"$file\"",
+    ];
+    for arguments in [&[] as &[&str], long] {
+        let folder = prepared(arguments);
+        for shell in ["sh", "dash", "bash", "busybox"] {
+            if which(shell).is_none() {
+                continue;
+            }
+            let sub: &[&str] = if shell == "busybox" {
+                &["sh", "-n"]
+            } else {
+                &["-n"]
+            };
+            let run = folder.end(folder.command(shell).args(sub).arg("script"));
+            assert_eq!(run, Run::answered(""), "{shell} {arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn it_mints_a_private_file_and_gives_kubectl_the_values_on_stdin() {
+    let folder = prepared(&["-n", "brain", "--create-namespace", "--with-api-keys"]);
+    assert_eq!(folder.sh("umask 000; sh script"), Run::answered(""));
+    assert_eq!(folder.mode("local"), 0o700);
+    assert_eq!(folder.mode("local/.k8s-tokens"), 0o600);
+    let [router, embeddings] = TOKENS.map(|(name, _)| value(&folder, "local/.k8s-tokens", name));
+    for token in [&router, &embeddings] {
+        let hex = token
+            .chars()
+            .all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+        assert!(hex && token.len() == 64);
+    }
+    assert_ne!(router, embeddings);
+    let [postgres, llm_key, llm_base, model, anthropic, github] = INPUTS.map(|(_, value)| value);
+    let expected = format!(
+        "<create><namespace><brain>\n\
+         <-n><brain><create><secret><generic><agentibrain-router-secrets><--from-env-file=/dev/stdin>\n\
+         KB_ROUTER_TOKEN={router}\n\
+         EMBEDDINGS_API_KEY={embeddings}\n\
+         <-n><brain><create><secret><generic><embeddings-secrets><--from-env-file=/dev/stdin>\n\
+         POSTGRES_URL={postgres}\n\
+         LLM_API_KEY={llm_key}\n\
+         LLM_API_BASE={llm_base}\n\
+         LLM_EMBED_MODEL={model}\n\
+         EMBEDDINGS_API_KEYS={embeddings}\n\
+         API_KEYS={embeddings}\n\
+         <-n><brain><create><secret><generic><agenticore-secrets><--from-env-file=/dev/stdin>\n\
+         ANTHROPIC_API_KEY={anthropic}\n\
+         GITHUB_TOKEN={github}\n"
+    );
+    assert!(
+        calls(&folder) == expected,
+        "kubectl was not called as expected"
+    );
+    // The program reads what the script wrote.
+    let shown = folder
+        .sh(r#"eval "$("$PROGRAM" tokens)" && . ./local/.k8s-tokens && echo "$KB_ROUTER_TOKEN""#);
+    assert_eq!(shown, Run::answered("<token>\n"));
+}
+
+#[test]
+fn it_can_be_piped_into_sh_and_keeps_a_file_that_exists() {
+    let folder = Folder::with_tokens();
+    folder.tool("kubectl", KUBECTL);
+    let before = folder.read("local/.k8s-tokens");
+    let run = folder.sh(r#""$PROGRAM" --create-namespace -n brain | sh"#);
+    assert_eq!(run, Run::answered(""));
+    assert_eq!(folder.read("local/.k8s-tokens"), before);
+    let calls = calls(&folder);
+    for (name, value) in TOKENS {
+        assert!(calls.contains(&format!("{name}={value}\n")), "{name}");
+    }
+    assert_eq!(calls.matches("<create>").count(), 4);
+}
+
+#[test]
+fn a_path_is_taken_as_it_is() {
+    for path in [
+        "it's my \"$HOME\" `id` $(touch planted)/t;x",
+        "-dash/-t",
+        "bare",
+        "a/b/c/t",
+    ] {
+        let option = format!("--tokens-file={path}");
+        let folder = prepared(&[&option]);
+        assert_eq!(
+            folder.sh("umask 000; sh script"),
+            Run::answered(""),
+            "{path}"
+        );
+        assert_eq!(folder.mode(path), 0o600, "{path}");
+        assert!(!folder.path("planted").exists());
+        assert!(!folder.path("local").exists());
+        let shown = folder.run(&["tokens", &option]);
+        assert_eq!((shown.code, shown.err.as_str()), (0, ""), "{path}");
+    }
+}
+
+#[test]
+fn a_value_is_passed_on_as_it_is() {
+    let folder = prepared(&[]);
+    let odd = "a $(touch planted) `touch planted` $HOME \\ \"'; EOF # %s";
+    let run = folder.end(
+        folder
+            .command("sh")
+            .envs(INPUTS)
+            .env("POSTGRES_URL", odd)
+            .arg("script"),
+    );
+    assert_eq!(run, Run::answered(""));
+    assert!(calls(&folder).contains(&format!("\nPOSTGRES_URL={odd}\n")));
+    assert!(!folder.path("planted").exists());
+}
+
+#[test]
+fn pasting_it_leaves_the_shell_as_it_was() {
+    let folder = prepared(&[]);
+    let state = r#"umask; echo "$-"; echo "${KB_ROUTER_TOKEN-unset}"; command -v mint; pwd"#;
+    for shell in ["sh", "bash"] {
+        if which(shell).is_none() {
+            continue;
+        }
+        let text = format!("umask 012; ({state}) > before; . ./script; ({state}) > after");
+        let run = folder.end(folder.command(shell).envs(INPUTS).args(["-c", &text]));
+        assert_eq!(run, Run::answered(""), "{shell}");
+        let before = folder.read("before");
+        assert!(before.starts_with("0012\n"), "{before}");
+        assert_eq!(folder.read("after"), before, "{shell}");
+    }
+}
+
+#[test]
+fn a_failure_stops_it_and_not_the_shell_that_it_was_pasted_into() {
+    let folder = prepared(&[]);
+    folder.tool("kubectl", "echo no >&2; exit 9\n");
+    let run = folder.sh(". ./script; echo \"$? and alive\"");
+    assert_eq!(
+        run,
+        Run {
+            code: 0,
+            out: "9 and alive\n".into(),
+            err: "no\n".into()
+        }
+    );
+}
+
+#[test]
+fn a_missing_export_or_token_is_named_before_kubectl_gets_half_a_secret() {
+    let folder = prepared(&[]);
+    let run = folder.end(folder.command("sh").arg("script"));
+    assert!(run.code > 0 && run.out.is_empty(), "{run}");
+    assert!(run.err.contains("POSTGRES_URL: is not exported"), "{run}");
+    assert!(!calls(&folder).contains("embeddings-secrets"));
+
+    let folder = prepared(&[]);
+    folder.write(
+        "local/.k8s-tokens",
+        format!("KB_ROUTER_TOKEN={}\n", TOKENS[0].1),
+    );
+    // What is exported under the name of a token is not the token.
+    let mut command = folder.command("sh");
+    let run = folder
+        .end(command.envs(INPUTS).envs(TOKENS).arg("script"))
+        .check_value();
+    assert!(run.code > 0 && run.out.is_empty(), "{run}");
+    assert!(
+        run.err
+            .contains("EMBEDDINGS_API_KEY: is not in the tokens file"),
+        "{run}"
+    );
+    assert!(!folder.home().join("calls").exists());
+}
+
+impl Run {
+    /// Fails where a value is shown; for programs other than ours.
+    fn check_value(self) -> Self {
+        assert!(!self.shows(SENTINEL), "a value is shown:\n{self}");
+        self
+    }
+}
+
+/// Every program on the PATH records its arguments, and no other program is there.
+#[test]
+fn no_process_gets_a_value_as_an_argument() {
+    let folder = prepared(&["--create-namespace", "--with-api-keys"]);
+    for name in ["od", "tr", "cat", "mkdir"] {
+        let real = which(name).unwrap();
+        let record = "printf '%s\\n' \"$0 $*\" >> \"$HOME/arguments\"";
+        folder.tool(name, &format!("{record}\nexec {real} \"$@\"\n"));
+    }
+    let kubectl = "printf '%s\\n' \"$0 $*\" >> \"$HOME/arguments\"\n";
+    let consume = "case \"$*\" in *stdin*) cat >/dev/null ;; esac\n";
+    folder.tool("kubectl", &format!("{kubectl}{consume}"));
+    let sh = which("sh").unwrap();
+    let run = folder.end(
+        folder
+            .command(sh)
+            .envs(INPUTS)
+            .env("PATH", folder.tools())
+            .arg("script"),
+    );
+    assert_eq!(run, Run::answered(""));
+    let arguments = fs::read_to_string(folder.home().join("arguments")).unwrap();
+    assert_eq!(arguments.matches("/kubectl ").count(), 4, "{arguments}");
+    assert_no_value(&folder, &arguments);
+}
+
+/// The same as the kernel sees it, where strace is at hand and may trace.
+#[test]
+fn no_execve_gets_a_value_as_an_argument() {
+    let folder = prepared(&["--create-namespace", "--with-api-keys"]);
+    let trace = [
+        "-f",
+        "-s",
+        "100000",
+        "-e",
+        "trace=execve,execveat",
+        "-o",
+        "trace",
+    ];
+    let can = which("strace").is_some()
+        && folder
+            .end(folder.command("strace").args(trace).arg("true"))
+            .code
+            == 0;
+    if !can {
+        return;
+    }
+    let mut command = folder.command("strace");
+    let run = folder.end(command.envs(INPUTS).args(trace).args(["sh", "script"]));
+    assert_eq!(run, Run::answered(""));
+    let calls = folder.read("trace");
+    assert!(calls.matches("/kubectl\"").count() >= 4);
+    assert_no_value(&folder, &calls);
+}
+
+fn assert_no_value(folder: &Folder, text: &str) {
+    assert!(!text.contains(SENTINEL));
+    for (name, _) in TOKENS {
+        assert!(
+            !text.contains(&value(folder, "local/.k8s-tokens", name)),
+            "{name}"
+        );
+    }
+}
+
+fn which(name: &str) -> Option<String> {
+    ["/usr/local/bin", "/usr/bin", "/bin"]
+        .map(|folder| format!("{folder}/{name}"))
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+}
