@@ -17,7 +17,6 @@ use crate::domain::value::SecretValue;
 use crate::error::{Failure, Kind};
 use crate::io::cluster::{Cluster, Found, NamespaceState, Written};
 use crate::io::environment;
-use crate::io::git::{self, Keeping};
 use crate::io::tokens_file::Locked;
 use crate::render::document::Body;
 use crate::render::report::{FileChange, Report, SecretReport};
@@ -25,7 +24,6 @@ use crate::render::text;
 use crate::ui::Ui;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// How often everything is read and planned at most, where others keep writing first.
 const ROUNDS: usize = 10;
@@ -99,6 +97,8 @@ impl Run<'_> {
 
     /// Reads, plans and writes once; [`Written::Stale`] where that has to be done again.
     async fn round(&mut self) -> Result<Written, Failure> {
+        // What failed before is planned again, unless it was done after all.
+        self.done.retain(|_, (_, failure)| failure.is_none());
         let found = self
             .cluster
             .observe(&self.wish.home, self.wish.targets().map(|(at, _)| at))
@@ -201,7 +201,8 @@ impl Run<'_> {
             namespace: self.wish.home.to_string(),
         };
         let text = self.file.rewritten(&wanted, Some(&place));
-        if self.text.as_ref() != Some(&text) {
+        // The place alone is no reason to touch the file: diff says that nothing would change.
+        if plan.changes_anything() && self.text.as_ref() != Some(&text) {
             if let (FileAction::Update { replaces: true }, Some(old)) = (plan.file, &self.text) {
                 let backup = self.locked.keep_backup(old)?;
                 self.ui.story(&format!(
@@ -213,8 +214,9 @@ impl Run<'_> {
             self.file = TokensFile::parse(text.expose()).map_err(|bad| {
                 Failure::unable("the tokens file that was written cannot be read back").because(bad)
             })?;
-            self.file_change = match (self.file_change, &self.text) {
-                (FileChange::Created, _) | (_, None) => FileChange::Created,
+            self.file_change = match (self.file_change, plan.file) {
+                (before, FileAction::Keep) => before,
+                (FileChange::Created, _) | (_, FileAction::Create) => FileChange::Created,
                 _ => FileChange::Updated,
             };
             self.text = Some(text);
@@ -310,7 +312,7 @@ impl Run<'_> {
             None => Verdict::Yes,
         };
         if self.file_change != FileChange::Unchanged {
-            say_if_git_would_take_it(&self.global.tokens_file, self.ui);
+            super::say_if_git_would_take_it(&self.global.tokens_file, self.ui);
         }
         let text = match (&verdict, self.started) {
             (Verdict::Failed(_), false) => String::new(),
@@ -369,22 +371,5 @@ fn told(failure: &Failure) -> String {
     match failure.causes.as_slice() {
         [] => failure.message.clone(),
         causes => format!("{} ({})", failure.message, causes.join("; ")),
-    }
-}
-
-/// Warns where git would take the tokens file along.
-pub fn say_if_git_would_take_it(path: &Path, ui: Ui) {
-    let shown = path.display();
-    match git::keeping(path) {
-        Keeping::Away => {}
-        Keeping::NotIgnored => {
-            ui.warn(&format!(
-                "git does not ignore {shown}: add it to .gitignore"
-            ));
-        }
-        Keeping::Tracked => ui.warn(&format!(
-            "git tracks {shown}: take it out with `git rm --cached {shown}`, ignore it, and rotate \
-             the tokens if it was ever pushed"
-        )),
     }
 }

@@ -11,12 +11,13 @@ pub mod usage;
 use crate::cli::{Changes, Cli, Command, Global, TokensCommand};
 use crate::domain::bundles::{self, InputRule};
 use crate::domain::inputs::Inputs;
-use crate::domain::plan::{FiledTokens, Wish};
+use crate::domain::plan::{FiledTokens, Plan, Wish};
 use crate::domain::resolve::Filed;
 use crate::domain::tokens::PerToken;
 use crate::domain::tokens_file::TokensFile;
 use crate::error::Failure;
 use crate::io::environment;
+use crate::io::git::{self, Keeping};
 use crate::io::kubeconfig::Selection;
 use crate::render::document::Body;
 use crate::render::script::quote;
@@ -24,6 +25,7 @@ use crate::ui::{Format, Ui};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
+use std::path::Path;
 
 /// What a command answers. Of `tokens show` that is the tokens, so `Debug` shows no text.
 pub struct Answer {
@@ -180,7 +182,7 @@ fn selection(global: &Global) -> Selection {
 fn command_line(global: &Global) -> String {
     let mut line = format!("k8s-bootstrap -n {}", global.namespace);
     line.push_str(&kubectl_options(global));
-    if global.tokens_file != std::path::Path::new("local/.k8s-tokens") {
+    if global.tokens_file != Path::new("local/.k8s-tokens") {
         line.push_str(&format!(
             " --tokens-file {}",
             quote(&global.tokens_file.display().to_string())
@@ -205,10 +207,27 @@ fn kubectl_options(global: &Global) -> String {
 }
 
 /// The failure of a plan that a person has to decide on.
-fn refusal(plan: &crate::domain::plan::Plan, run: &str) -> Failure {
+fn refusal(plan: &Plan, run: &str) -> Failure {
     let mut failure = Failure::no("refused, and nothing has been written: a person has to decide");
     for refusal in &plan.refusals {
         failure = failure.cause(refusal.message()).hint(refusal.hint(run));
     }
     failure
+}
+
+/// Warns where git would take the tokens file along.
+fn say_if_git_would_take_it(path: &Path, ui: Ui) {
+    let shown = path.display();
+    match git::keeping(path) {
+        Keeping::Away => {}
+        Keeping::NotIgnored => {
+            ui.warn(&format!(
+                "git does not ignore {shown}: add it to .gitignore"
+            ));
+        }
+        Keeping::Tracked => ui.warn(&format!(
+            "git tracks {shown}: take it out with `git rm --cached {shown}`, ignore it, and rotate \
+             the tokens if it was ever pushed"
+        )),
+    }
 }

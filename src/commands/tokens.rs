@@ -99,7 +99,7 @@ pub async fn recover(global: &Global, apply: bool, ui: Ui) -> Result<Answer, Fai
     };
     if let Some(locked) = locked.filter(|_| change != FileChange::Unchanged) {
         write(&locked, &file, &tokens, &cluster, global)?;
-        super::apply::say_if_git_would_take_it(&global.tokens_file, ui);
+        super::say_if_git_would_take_it(&global.tokens_file, ui);
     }
     Ok(recovered(global, &decisions, change, apply))
 }

@@ -1,1 +1,553 @@
-//! No value ever shows.
+//! No value shows: not on stdout or stderr, not on any argv, in no format, at no verbosity.
+
+use crate::sandbox::SANDBOX;
+use crate::space::{AGENTICORE, EMBEDDINGS, ROUTER, Ran, Space};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Every input, each a sentinel.
+const INPUTS: [(&str, &str); 6] = [
+    (
+        "POSTGRES_URL",
+        "postgres://s3ntinel:s3ntinel-in@db/s3ntinel",
+    ),
+    ("LLM_API_KEY", "s3ntinel-llm-key"),
+    ("LLM_API_BASE", "https://s3ntinel-base.example"),
+    ("LLM_EMBED_MODEL", "s3ntinel-model"),
+    ("ANTHROPIC_API_KEY", "s3ntinel-anthropic"),
+    ("GITHUB_TOKEN", "s3ntinel-github"),
+];
+/// The same inputs with other values.
+const OTHERS: [(&str, &str); 6] = [
+    ("POSTGRES_URL", "postgres://s3ntinel:another@db/s3ntinel"),
+    ("LLM_API_KEY", "another-s3ntinel-llm-key"),
+    ("LLM_API_BASE", "https://another-s3ntinel.example"),
+    ("LLM_EMBED_MODEL", "another-s3ntinel-model"),
+    ("ANTHROPIC_API_KEY", "another-s3ntinel-anthropic"),
+    ("GITHUB_TOKEN", "another-s3ntinel-github"),
+];
+/// From the env-file only.
+const LOG_LEVEL: (&str, &str) = ("LOG_LEVEL", "s3ntinel-level");
+/// Tokens in the file.
+const FILED: [(&str, &str); 2] = [
+    (
+        "KB_ROUTER_TOKEN",
+        "s3ntinel-router-token-that-is-long-enough-to-compare",
+    ),
+    (
+        "EMBEDDINGS_API_KEY",
+        "s3ntinel-embeddings-key-that-is-long-enough-to-compare",
+    ),
+];
+/// Tokens that disagree with those.
+const STRANGERS: [(&str, &str); 2] = [
+    (
+        "KB_ROUTER_TOKEN",
+        "another-s3ntinel-router-token-that-is-long-enough",
+    ),
+    (
+        "EMBEDDINGS_API_KEY",
+        "another-s3ntinel-embeddings-key-that-is-long-enough",
+    ),
+];
+
+/// A space whose runs are all searched.
+struct Searched {
+    space: Space,
+    /// `-vv` and the format.
+    options: Vec<&'static str>,
+    /// Texts that must not be seen.
+    hidden: RefCell<BTreeSet<String>>,
+}
+
+impl Searched {
+    fn new(options: &[&'static str]) -> Self {
+        let space = Space::new();
+        // So that the program asks git about the file.
+        git_init(space.folder.path());
+        let searched = Self {
+            space,
+            options: options.to_vec(),
+            hidden: RefCell::default(),
+        };
+        for (_, value) in INPUTS.iter().chain(&OTHERS).chain([&LOG_LEVEL]) {
+            searched.hide(value);
+            let digest = Sha256::digest(value.as_bytes());
+            let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            searched.hidden.borrow_mut().insert(digest[..12].to_owned());
+        }
+        for (_, value) in FILED.iter().chain(&STRANGERS) {
+            searched.hide(value);
+        }
+        let text = format!("{}={}\n", LOG_LEVEL.0, LOG_LEVEL.1);
+        std::fs::write(searched.space.folder.path().join("brain.env"), text).unwrap();
+        searched
+    }
+
+    /// A value that must not be seen, plain or as base64.
+    fn hide(&self, value: &str) {
+        let mut hidden = self.hidden.borrow_mut();
+        hidden.insert(value.to_owned());
+        let encoded = STANDARD.encode(value);
+        hidden.insert(encoded.trim_end_matches('=').to_owned());
+    }
+
+    /// Hides the tokens that are in the file now: minted or adopted ones.
+    fn hide_filed(&self) {
+        for value in self.space.filed().values() {
+            self.hide(value);
+        }
+    }
+
+    #[track_caller]
+    fn run_with(&self, environment: &[(&str, &str)], arguments: &[&str], code: i32) -> Ran {
+        let all = [arguments, &self.options].concat();
+        let ran = self.space.run_with(environment, &all);
+        if self.space.file().is_file() {
+            self.hide_filed_if_readable();
+        }
+        self.search(&ran, &all);
+        ran.exits(code)
+    }
+
+    fn hide_filed_if_readable(&self) {
+        let text = std::fs::read(self.space.file()).unwrap_or_default();
+        if String::from_utf8(text).is_ok() {
+            self.hide_filed();
+        }
+    }
+
+    #[track_caller]
+    fn run(&self, arguments: &[&str], code: i32) -> Ran {
+        self.run_with(&INPUTS, arguments, code)
+    }
+
+    #[track_caller]
+    fn search(&self, ran: &Ran, arguments: &[&str]) {
+        let text = format!("{}\n{}", ran.out, ran.err);
+        for hidden in self.hidden.borrow().iter() {
+            assert!(
+                !text.contains(hidden),
+                "{arguments:?} shows {hidden}:\n{text}"
+            );
+        }
+        assert!(
+            !text.contains("s3ntinel"),
+            "{arguments:?} shows a part:\n{text}"
+        );
+    }
+}
+
+fn git_init(folder: &Path) {
+    let status = Command::new("git")
+        .arg("init")
+        .arg("-q")
+        .arg(folder)
+        .status();
+    assert!(status.unwrap().success());
+}
+
+/// The formats in which every command is run.
+const FORMATS: [&[&str]; 2] = [&["-vv"], &["-vv", "-o", "json"]];
+
+#[test]
+fn no_value_shows_in_the_whole_life_of_the_secrets() {
+    for format in FORMATS {
+        for preset in [false, true] {
+            let at = Searched::new(format);
+            if preset {
+                at.space.write_file(&FILED);
+            }
+            life(&at, preset);
+        }
+    }
+}
+
+fn life(at: &Searched, preset: bool) {
+    let from_file = ["--env-file", "brain.env"];
+    at.run(&[], 0);
+    at.run(&from_file, 0);
+    at.run(&["diff"], 1);
+    at.run(&[&["--apply"][..], &from_file].concat(), 0);
+    assert_eq!(at.space.filed()["KB_ROUTER_TOKEN"] == FILED[0].1, preset);
+    assert_eq!(at.space.data(EMBEDDINGS)["LOG_LEVEL"], LOG_LEVEL.1);
+    for (name, value) in INPUTS {
+        let secret = if value.contains("anthropic") || value.contains("github") {
+            AGENTICORE
+        } else {
+            EMBEDDINGS
+        };
+        assert_eq!(at.space.data(secret)[name], value);
+    }
+    at.run(&["--apply"], 0);
+    at.run(&[], 0);
+    at.run(&["diff"], 0);
+
+    // Other inputs, not named and named.
+    at.run_with(&OTHERS, &["diff"], 0);
+    at.run_with(&OTHERS, &["--apply"], 0);
+    let names = INPUTS.map(|(name, _)| name).join(",");
+    at.run_with(&OTHERS, &["diff", "--update", &names], 1);
+    at.run_with(&OTHERS, &["--apply", "--update", &names], 0);
+    at.run_with(&OTHERS, &["--apply", "--with-api-keys"], 0);
+
+    // A lost file, a lost Secret.
+    std::fs::remove_file(at.space.file()).unwrap();
+    at.run(&["tokens", "recover"], 0);
+    at.run(&["tokens", "recover", "--apply"], 0);
+    at.run(&["tokens", "recover", "--apply"], 0);
+    at.space.kubectl(&["delete", "secret", ROUTER]);
+    at.run(&["diff"], 1);
+    at.run(&["--apply"], 0);
+
+    // A disagreement, and both ways out.
+    for side in ["cluster", "file"] {
+        at.space.write_file(&STRANGERS);
+        at.run(&["--apply"], 1);
+        at.run(&["diff"], 1);
+        at.run(&["tokens", "recover"], 1);
+        at.run(&["tokens", "recover", "--apply"], 1);
+        at.run(&["diff", "--prefer", side], 1);
+        at.run(&["--apply", "--prefer", side], 0);
+    }
+    assert_eq!(at.space.data(ROUTER)["KB_ROUTER_TOKEN"], STRANGERS[0].1);
+
+    // What somebody else wrote.
+    at.space.set_keys(
+        EMBEDDINGS,
+        &[("POSTGRES_URL", "s3ntinel-of-another")],
+        "other",
+    );
+    at.run(&["--apply", "--update", "POSTGRES_URL"], 1);
+    at.run(&["diff", "--update", "POSTGRES_URL"], 1);
+    at.run(
+        &["--apply", "--update", "POSTGRES_URL", "--force-conflicts"],
+        0,
+    );
+    let odd = "s3ntinel of a token with spaces in it";
+    at.hide(odd);
+    at.space
+        .set_keys(ROUTER, &[("KB_ROUTER_TOKEN", odd)], "kubectl-edit");
+    at.run(&["--apply"], 1);
+    at.run(&["diff"], 1);
+    at.run(&["--apply", "--prefer", "cluster"], 1);
+    at.run(&["tokens", "recover"], 1);
+    at.space
+        .set_keys(ROUTER, &[("KB_ROUTER_TOKEN", "s3ntinel")], "kubectl-edit");
+    at.run(&["--apply"], 1);
+    let list = "s3ntinel-one-that-is-long-enough,s3ntinel-two-that-is-long-enough";
+    at.hide(list);
+    at.space
+        .set_keys(EMBEDDINGS, &[("EMBEDDINGS_API_KEYS", list)], "kubectl-edit");
+    at.run(&["--apply"], 1);
+    at.run(&["diff"], 1);
+}
+
+#[test]
+fn no_value_shows_in_an_error() {
+    for format in FORMATS {
+        let at = Searched::new(format);
+        let commands: [&[&str]; 4] = [
+            &["--apply"],
+            &["diff"],
+            &["tokens", "recover"],
+            &["tokens", "recover", "--apply"],
+        ];
+        at.space.write_file(&FILED);
+        for command in commands {
+            at.run(&[command, &["--context", "nowhere"]].concat(), 3);
+            at.run(&[command, &["--kubeconfig", "nowhere"]].concat(), 3);
+        }
+        bad_files(&at);
+        bad_inputs(&at);
+    }
+}
+
+fn bad_files(at: &Searched) {
+    let lines = [
+        "KB_ROUTER_TOKEN=\"$(echo s3ntinel)\"\n",
+        "KB_ROUTER_TOKEN=`s3ntinel`\n",
+        "KB_ROUTER_TOKEN=\"s3ntinel-that-never-ends\n",
+        "KB_ROUTER_TOKEN=s3ntinel\n",
+        "KB_ROUTER_TOKEN=\"s3ntinel with spaces in the token\"\n",
+        "s3ntinel-without-a-name\n",
+        "s3ntinel=; rm -rf s3ntinel\n",
+        "KB_ROUTER_TOKEN=s3ntinel-token-one-long-enough\nKB_ROUTER_TOKEN=s3ntinel-token-two-long-enough\n",
+    ];
+    for text in lines {
+        at.space.write_file(&[]);
+        std::fs::write(at.space.file(), text).unwrap();
+        for command in [
+            &["--apply"][..],
+            &["diff"],
+            &["tokens"],
+            &["tokens", "recover"],
+        ] {
+            at.run(command, 3);
+        }
+    }
+    std::fs::write(at.space.file(), b"KB_ROUTER_TOKEN=s3ntinel-\xff\xfe\n").unwrap();
+    at.run(&["--apply"], 3);
+    std::fs::write(at.space.file(), "s3ntinel\n".repeat(20_000)).unwrap();
+    at.run(&["--apply"], 3);
+    std::fs::remove_file(at.space.file()).unwrap();
+}
+
+fn bad_inputs(at: &Searched) {
+    for value in ["s3ntinel\nsecond", " s3ntinel", "s3ntinel ", "s3ntinel\t"] {
+        for command in [&[][..], &["--apply"], &["diff"]] {
+            at.run_with(&[("POSTGRES_URL", value)], command, 2);
+        }
+    }
+    let file = at.space.folder.path().join("bad.env");
+    for text in [
+        "s3ntinel\n",
+        "POSTGRES_URL=\"s3ntinel\n",
+        "s3ntinel key=1\n",
+        "POSTGRES_URL=s3ntinel\nPOSTGRES_URL=s3ntinel\n",
+        "POSTGRES_URL=' s3ntinel'\n",
+    ] {
+        std::fs::write(&file, text).unwrap();
+        for command in [&[][..], &["--apply"], &["diff"]] {
+            at.run(&[command, &["--env-file", "bad.env"]].concat(), 2);
+        }
+    }
+    std::fs::write(&file, b"POSTGRES_URL=s3ntinel\xff\n").unwrap();
+    at.run(&["--env-file", "bad.env"], 2);
+}
+
+#[test]
+fn no_value_shows_where_the_cluster_forbids() {
+    for format in FORMATS {
+        let mut at = Searched::new(format);
+        at.space.kubectl(&["create", "serviceaccount", "nobody"]);
+        let token = at
+            .space
+            .kubectl(&["create", "token", "nobody"])
+            .trim()
+            .to_owned();
+        at.hide(&token);
+        at.space.kubeconfig = kubeconfig_of(&at.space, &token);
+        at.space.write_file(&FILED);
+        for command in [&["--apply"][..], &["diff"], &["tokens", "recover"]] {
+            at.run(command, 3).says(&["403"]);
+        }
+        // It may read, and not write.
+        at.space.kubectl(&[
+            "create",
+            "role",
+            "reader",
+            "--verb=get,list",
+            "--resource=secrets",
+        ]);
+        let account = format!("--serviceaccount={}:nobody", at.space.namespace);
+        at.space
+            .kubectl(&["create", "rolebinding", "reader", "--role=reader", &account]);
+        at.run(&["--apply"], 3).says(&["403"]);
+        at.run(&["diff"], 1);
+    }
+}
+
+/// The sandbox's kubeconfig with another user.
+fn kubeconfig_of(space: &Space, token: &str) -> std::path::PathBuf {
+    let output = Command::new("kubectl")
+        .args(["config", "view", "--raw", "--flatten", "-o", "json"])
+        .env("KUBECONFIG", &SANDBOX.kubeconfig)
+        .output();
+    let mut config = Ran::from(output.unwrap()).exits(0).json();
+    for user in config["users"].as_array_mut().unwrap() {
+        user["user"] = json!({ "token": token });
+    }
+    let path = space.folder.path().join("kubeconfig");
+    std::fs::write(&path, config.to_string()).unwrap();
+    path
+}
+
+#[test]
+fn no_value_shows_where_the_command_line_is_wrong() {
+    for format in FORMATS {
+        let at = Searched::new(format);
+        let lines: [&[&str]; 14] = [
+            &["s3ntinel"],
+            &["--apply", "s3ntinel"],
+            &["--s3ntinel"],
+            &["--token=s3ntinel"],
+            &["POSTGRES_URL=s3ntinel", "--apply"],
+            &["--update", "POSTGRES_URL=s3ntinel", "--apply"],
+            &["--update=s3ntinel", "--apply"],
+            &["--prefer", "s3ntinel"],
+            &["--prefer=s3ntinel", "diff"],
+            &["--request-timeout", "s3ntinel"],
+            &["tokens", "s3ntinel"],
+            &["tokens", "--format", "s3ntinel"],
+            &["rbac", "--service-account", "S3NTINEL s3ntinel"],
+            &["-n", "s3ntinel_"],
+        ];
+        for line in lines {
+            at.run(line, 2);
+        }
+    }
+}
+
+#[test]
+fn no_value_shows_in_the_help_or_what_is_made_of_it() {
+    let at = Searched::new(&[]);
+    at.space.write_file(&FILED);
+    let commands: [&[&str]; 8] = [
+        &[],
+        &["diff"],
+        &["tokens"],
+        &["tokens", "show"],
+        &["tokens", "recover"],
+        &["rbac"],
+        &["completions"],
+        &["man"],
+    ];
+    for command in commands {
+        for help in ["--help", "-h"] {
+            let ran = at.run(&[command, &[help]].concat(), 0);
+            assert!(ran.out.contains("Usage"), "{}", ran.out);
+        }
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        at.run(&["completions", shell], 0);
+    }
+    at.run(&["man"], 0);
+    at.run(&["rbac"], 0);
+    at.run(&["rbac", "diff", "-o", "yaml"], 0);
+    at.run(&["rbac", "recover", "-o", "json", "-vv"], 0);
+    at.run(&["-o", "yaml", "-vv"], 0);
+    at.run(&["-o", "yaml", "--with-api-keys"], 0);
+    at.run(&["--version"], 0);
+}
+
+#[test]
+fn tokens_and_show_values_are_made_to_show_them() {
+    let at = Searched::new(&[]);
+    at.space.write_file(&FILED);
+    let commands: [&[&str]; 6] = [
+        &["tokens"],
+        &["tokens", "show"],
+        &["tokens", "--format", "dotenv"],
+        &["tokens", "--format", "json"],
+        &["tokens", "-o", "json"],
+        &["-o", "yaml", "--show-values"],
+    ];
+    for command in commands {
+        let ran = at
+            .space
+            .run_with(&INPUTS, &[command, &["-vv"]].concat())
+            .exits(0);
+        let encoded = |value: &str| ran.out.contains(&STANDARD.encode(value));
+        let with_inputs = command.contains(&"--show-values");
+        let inputs = INPUTS.iter().filter(|_| with_inputs);
+        for (name, value) in FILED.iter().chain(inputs) {
+            let shown = ran.out.contains(value) || encoded(value);
+            assert!(shown, "{command:?} hides {name}");
+        }
+        // On stdout only, and nothing that was not asked for.
+        assert!(!ran.err.contains("s3ntinel"), "{}", ran.err);
+        assert_eq!(
+            ran.out.contains(INPUTS[0].1),
+            with_inputs && !encoded(INPUTS[0].1)
+        );
+    }
+}
+
+/// The command lines of a process and of its children, read from `/proc`.
+fn command_lines(id: u32) -> Vec<String> {
+    let read = |path: String| std::fs::read(path).unwrap_or_default();
+    let line = String::from_utf8_lossy(&read(format!("/proc/{id}/cmdline"))).into_owned();
+    let mut lines = vec![line];
+    let children = read(format!("/proc/{id}/task/{id}/children"));
+    for child in String::from_utf8_lossy(&children).split_whitespace() {
+        lines.extend(command_lines(child.parse().unwrap()));
+    }
+    lines
+}
+
+#[test]
+fn no_value_is_on_the_command_line_of_the_program_or_its_children() {
+    for preset in [false, true] {
+        let at = Searched::new(&[]);
+        if preset {
+            at.space.write_file(&FILED);
+        }
+        let mut command = at
+            .space
+            .command(&INPUTS, &["--apply", "--env-file", "brain.env"]);
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut seen = BTreeSet::new();
+        let status = loop {
+            seen.extend(command_lines(child.id()));
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+        };
+        assert!(status.success());
+        at.hide_filed();
+        assert!(seen.iter().any(|line| line.contains("--apply")), "{seen:?}");
+        let text = seen.into_iter().collect::<Vec<_>>().join("\n");
+        for hidden in at.hidden.borrow().iter() {
+            assert!(!text.contains(hidden), "{text}");
+        }
+        assert!(!text.contains("s3ntinel"), "{text}");
+    }
+}
+
+#[test]
+fn no_value_is_on_the_command_line_of_anything_that_is_executed() {
+    let at = Searched::new(&[]);
+    let trace = at.space.folder.path().join("trace");
+    let traced = |arguments: &[&str]| {
+        let program = at.space.command(&INPUTS, arguments);
+        let variables = program.get_envs().filter_map(|(k, v)| Some((k, v?)));
+        Command::new("strace")
+            .args(["-f", "-qq", "-e", "trace=execve", "-s", "65536", "-o"])
+            .arg(&trace)
+            .arg(program.get_program())
+            .args(program.get_args())
+            .current_dir(at.space.folder.path())
+            .env_clear()
+            .envs(variables)
+            .stdin(Stdio::null())
+            .output()
+    };
+    let commands: [&[&str]; 4] = [
+        &["--apply", "--env-file", "brain.env"],
+        &["--apply"],
+        &["tokens", "recover", "--apply"],
+        &["diff"],
+    ];
+    for arguments in commands {
+        // Where it is not there or may not trace, the test above has looked at /proc.
+        let Ok(output) = traced(arguments) else {
+            return;
+        };
+        let text = std::fs::read_to_string(&trace).unwrap_or_default();
+        if !text.contains("execve(") {
+            return;
+        }
+        Ran::from(output).exits(0);
+        at.hide_filed();
+        if arguments.contains(&"brain.env") {
+            assert!(
+                text.contains("\"git\""),
+                "the file was made, so git was asked: {text}"
+            );
+        }
+        for hidden in at.hidden.borrow().iter() {
+            assert!(!text.contains(hidden), "{text}");
+        }
+        assert!(!text.contains("s3ntinel"), "{text}");
+    }
+}
