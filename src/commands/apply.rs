@@ -36,7 +36,7 @@ pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answe
     let wish = super::wish(global, &bootstrap.changes)?;
     let locked = Locked::new(&global.tokens_file, &ui)?;
     let loaded = locked.read(&ui)?;
-    let cluster = Cluster::connect(&super::selection(global), global.request_timeout.0, ui).await?;
+    let cluster = super::connect(global, ui, "apply").await?;
     let filed = super::filed(loaded.as_ref().map(|loaded| &loaded.file));
     let (file, text) = loaded
         .map(|loaded| (loaded.file, Some(loaded.text)))
@@ -205,6 +205,7 @@ impl Run<'_> {
         if plan.changes_anything() && self.text.as_ref() != Some(&text) {
             if let (FileAction::Update { replaces: true }, Some(old)) = (plan.file, &self.text) {
                 let backup = self.locked.keep_backup(old)?;
+                super::say_if_git_would_take_it(&backup, self.ui);
                 self.ui.story(&format!(
                     "kept the replaced tokens file as {}",
                     backup.display()

@@ -4,7 +4,7 @@ use super::{Answer, Verdict};
 use crate::cli::{Changes, Global};
 use crate::domain::plan::Plan;
 use crate::error::Failure;
-use crate::io::cluster::{Cluster, NamespaceState};
+use crate::io::cluster::NamespaceState;
 use crate::io::tokens_file;
 use crate::render::document::Body;
 use crate::render::report::Report;
@@ -19,7 +19,7 @@ pub async fn run(global: &Global, changes: &Changes, ui: Ui) -> Result<Answer, F
     let wish = super::wish(global, changes)?;
     let loaded = tokens_file::read(&global.tokens_file)?;
     let filed = super::filed(loaded.as_ref().map(|loaded| &loaded.file));
-    let cluster = Cluster::connect(&super::selection(global), global.request_timeout.0, ui).await?;
+    let cluster = super::connect(global, ui, "diff").await?;
     let found = cluster
         .observe(&wish.home, wish.targets().map(|(at, _)| at))
         .await?;

@@ -16,6 +16,7 @@ use crate::domain::resolve::Filed;
 use crate::domain::tokens::PerToken;
 use crate::domain::tokens_file::TokensFile;
 use crate::error::Failure;
+use crate::io::cluster::Cluster;
 use crate::io::environment;
 use crate::io::git::{self, Keeping};
 use crate::io::kubeconfig::Selection;
@@ -171,11 +172,13 @@ fn filed(file: Option<&TokensFile>) -> FiledTokens {
     }
 }
 
-fn selection(global: &Global) -> Selection {
-    Selection {
+/// Connects to the cluster of the options. `command` is what `rbac` calls the command.
+async fn connect(global: &Global, ui: Ui, command: &'static str) -> Result<Cluster, Failure> {
+    let selection = Selection {
         kubeconfig: global.kubeconfig.clone(),
         context: global.context.clone(),
-    }
+    };
+    Cluster::connect(&selection, global.request_timeout.0, ui, command).await
 }
 
 /// The program with the options that lead to the same cluster, namespace and file, for hints.

@@ -67,7 +67,7 @@ pub async fn recover(global: &Global, apply: bool, ui: Ui) -> Result<Answer, Fai
         Some(locked) => locked.read(&ui)?,
         None => tokens_file::read(&global.tokens_file)?,
     };
-    let cluster = Cluster::connect(&super::selection(global), global.request_timeout.0, ui).await?;
+    let cluster = super::connect(global, ui, "recover").await?;
     let home = &global.namespace;
     let targets = [&ROUTER, &EMBEDDINGS].map(|bundle| SecretRef {
         namespace: home.clone(),

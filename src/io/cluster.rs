@@ -3,9 +3,10 @@
 //! Requests are built here and sent in one place, which retries, logs without bodies, and turns
 //! what comes back into facts or a [`Failure`].
 
+use super::answer::{Answer, Attempt};
 use super::connection;
 use super::kubeconfig::{self, Selection};
-use super::wire::{ExternalSecretBody, ListBody, NamespaceBody, SecretBody, StatusBody, object_of};
+use super::wire::{ExternalSecretBody, ListBody, NamespaceBody, SecretBody, object_of};
 use crate::domain::live::{Observations, Observed};
 use crate::domain::manifest::Manifest;
 use crate::domain::names::{Namespace, SecretRef};
@@ -17,7 +18,6 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use kube::Client;
 use kube::client::Body;
-use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -42,6 +42,8 @@ pub struct Cluster {
     pub server: String,
     timeout: Option<Duration>,
     ui: Ui,
+    /// The command as `rbac` calls it, for the hint where something is forbidden.
+    command: &'static str,
 }
 
 /// What is known about a namespace.
@@ -77,12 +79,6 @@ pub enum Written {
     Stale,
 }
 
-/// An answer of the server.
-struct Answer {
-    status: StatusCode,
-    body: Vec<u8>,
-}
-
 impl Cluster {
     /// Connects to the selected cluster.
     ///
@@ -92,6 +88,7 @@ impl Cluster {
         selection: &Selection,
         timeout: Option<Duration>,
         ui: Ui,
+        command: &'static str,
     ) -> Result<Self, Failure> {
         let (mut config, context) = kubeconfig::load(selection).await?;
         let agent = concat!("k8s-bootstrap/", env!("CARGO_PKG_VERSION"));
@@ -115,6 +112,7 @@ impl Cluster {
             server,
             timeout,
             ui,
+            command,
         })
     }
 
@@ -169,11 +167,11 @@ impl Cluster {
     async fn namespace(&self, name: &Namespace) -> Result<NamespaceState, Failure> {
         let answer = self.send(get(format!("/api/v1/namespaces/{name}"))).await?;
         match answer.status {
-            StatusCode::NOT_FOUND => Ok(NamespaceState::Absent),
+            _ if answer.is_absent() => Ok(NamespaceState::Absent),
             StatusCode::FORBIDDEN => Ok(NamespaceState::Forbidden),
             _ => {
                 let body: NamespaceBody =
-                    self.read(&answer, "get", &format!("namespace {name}"), None)?;
+                    answer.read(&self.attempt("get", format!("namespace {name}"), None))?;
                 Ok(match body.metadata.deletion_timestamp {
                     Some(_) => NamespaceState::Terminating,
                     None => NamespaceState::Active,
@@ -184,10 +182,10 @@ impl Cluster {
 
     async fn secret(&self, at: &SecretRef) -> Result<Observed, Failure> {
         let answer = self.send(get(path_of(at))).await?;
-        if answer.status == StatusCode::NOT_FOUND {
+        if answer.is_absent() {
             return Ok(Observed::default());
         }
-        let body: SecretBody = self.read(&answer, "get", &at.to_string(), Some(&at.namespace))?;
+        let body: SecretBody = answer.read(&self.attempt_at("get", at))?;
         Ok(body.into())
     }
 
@@ -208,8 +206,8 @@ impl Cluster {
                 StatusCode::FORBIDDEN => return Ok(None),
                 _ => {
                     let what = format!("ExternalSecrets in {namespace}");
-                    let list: ListBody<ExternalSecretBody> =
-                        self.read(&answer, "list", &what, Some(namespace))?;
+                    let attempt = self.attempt("list", what, Some(namespace));
+                    let list: ListBody<ExternalSecretBody> = answer.read(&attempt)?;
                     let claims = list
                         .items
                         .into_iter()
@@ -236,7 +234,7 @@ impl Cluster {
         match answer.status {
             StatusCode::CONFLICT => Ok(()),
             status if status.is_success() => Ok(()),
-            _ => Err(self.refused(&answer, "create", &format!("namespace {name}"), None)),
+            _ => Err(answer.refused(&self.attempt("create", format!("namespace {name}"), None))),
         }
     }
 
@@ -265,7 +263,7 @@ impl Cluster {
         match answer.status {
             StatusCode::CONFLICT => Ok(Written::Stale),
             status if status.is_success() => Ok(Written::Done),
-            _ => Err(self.refused(&answer, "create", &at.to_string(), Some(&at.namespace))),
+            _ => Err(answer.refused(&self.attempt_at("create", at))),
         }
     }
 
@@ -282,7 +280,7 @@ impl Cluster {
             ))
         };
         let mut answer = patch(false).await?;
-        let conflicts = status_of(&answer).conflicts();
+        let conflicts = answer.status_body().conflicts();
         if answer.status == StatusCode::CONFLICT && !conflicts.is_empty() {
             let foreign: Vec<_> = conflicts
                 .iter()
@@ -300,8 +298,26 @@ impl Cluster {
         match answer.status {
             StatusCode::CONFLICT | StatusCode::NOT_FOUND => Ok(Written::Stale),
             status if status.is_success() => Ok(Written::Done),
-            _ => Err(self.refused(&answer, "patch", &at.to_string(), Some(&at.namespace))),
+            _ => Err(answer.refused(&self.attempt_at("patch", at))),
         }
+    }
+
+    fn attempt<'a>(
+        &self,
+        verb: &'static str,
+        what: String,
+        namespace: Option<&'a Namespace>,
+    ) -> Attempt<'a> {
+        Attempt {
+            verb,
+            what,
+            namespace,
+            command: self.command,
+        }
+    }
+
+    fn attempt_at<'a>(&self, verb: &'static str, at: &'a SecretRef) -> Attempt<'a> {
+        self.attempt(verb, at.to_string(), Some(&at.namespace))
     }
 
     /// Sends a request; where the server is busy or broken, again and again within the time that
@@ -315,7 +331,7 @@ impl Cluster {
         for attempt in 1.. {
             let outcome = self.send_once(request.clone(), deadline).await;
             let wait = match &outcome {
-                Ok((answer, after)) if is_transient(answer.status) => after.unwrap_or(pause),
+                Ok((answer, after)) if answer.is_transient() => after.unwrap_or(pause),
                 // A write is create-only or has a precondition, so sending it again is safe.
                 Err(_) => pause,
                 _ => return outcome.map(|(answer, _)| answer),
@@ -379,76 +395,6 @@ impl Cluster {
             after.map(Duration::from_secs),
         ))
     }
-
-    /// Reads the body of an answer that should be a success.
-    fn read<T: DeserializeOwned>(
-        &self,
-        answer: &Answer,
-        verb: &str,
-        what: &str,
-        namespace: Option<&Namespace>,
-    ) -> Result<T, Failure> {
-        if !answer.status.is_success() {
-            return Err(self.refused(answer, verb, what, namespace));
-        }
-        // The parser's error could quote a value.
-        serde_json::from_slice(&answer.body).map_err(|_| {
-            Failure::unable(format!("the API server's answer for {what} cannot be read"))
-                .hint("check what stands between you and the server (a proxy?), and its version")
-        })
-    }
-
-    /// Puts an answer that is not a success into words, without its message.
-    fn refused(
-        &self,
-        answer: &Answer,
-        verb: &str,
-        what: &str,
-        namespace: Option<&Namespace>,
-    ) -> Failure {
-        let status = status_of(answer);
-        let code = answer.status.as_u16();
-        let reason = match status.reason.as_str() {
-            "" => answer.status.canonical_reason().unwrap_or("unknown"),
-            reason => reason,
-        };
-        let told = format!("{code} {reason}");
-        let cannot = Failure::unable(format!("cannot {verb} {what}"));
-        let place = namespace
-            .map(|name| format!(" -n {name}"))
-            .unwrap_or_default();
-        match answer.status {
-            StatusCode::UNAUTHORIZED => Failure::unable("the API server does not know who you are")
-                .cause(told)
-                .hint("log in again, or choose another user or --context"),
-            StatusCode::FORBIDDEN if status.speaks_of("NamespaceTerminating") => cannot
-                .cause(format!("{told}: the namespace is being deleted"))
-                .hint("wait until it is gone, then run this again with --create-namespace"),
-            StatusCode::FORBIDDEN if status.speaks_of("exceeded quota") => cannot
-                .cause(format!("{told}: a ResourceQuota is used up"))
-                .hint(format!("kubectl{place} describe resourcequota")),
-            _ if status.speaks_of("admission webhook") => cannot
-                .cause(format!("{told}: an admission webhook denied it"))
-                .hint("kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"),
-            StatusCode::FORBIDDEN => {
-                cannot
-                    .cause(format!("{told}: you may not {verb} it"))
-                    .hint(format!(
-                        "have an administrator run: k8s-bootstrap{place} rbac --service-account \
-                 NAMESPACE:NAME | kubectl apply -f -"
-                    ))
-            }
-            StatusCode::NOT_FOUND => cannot
-                .cause(told)
-                .hint("create the namespace with --create-namespace, or name another one with -n"),
-            status if is_transient(status) => cannot
-                .cause(format!("{told}, also after trying again"))
-                .hint("wait and run it again, or give it longer with --request-timeout"),
-            _ => cannot
-                .cause(told)
-                .hint("the log of the API server tells more; -v shows the requests"),
-        }
-    }
 }
 
 fn path_of(at: &SecretRef) -> String {
@@ -490,14 +436,6 @@ fn build(
     request
         .body(body)
         .expect("the parts are names that have been checked")
-}
-
-fn status_of(answer: &Answer) -> StatusBody {
-    serde_json::from_slice(&answer.body).unwrap_or_default()
-}
-
-fn is_transient(status: StatusCode) -> bool {
-    status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
 }
 
 /// The innermost text of a transport error: such errors speak of sockets and not of bodies.

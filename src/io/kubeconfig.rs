@@ -1,5 +1,6 @@
 //! Which cluster, and as whom: the kubeconfig, or the service account of the pod we run in.
 
+use crate::domain::value::SecretValue;
 use crate::error::Failure;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -41,10 +42,27 @@ pub async fn load(selection: &Selection) -> Result<(Config, Option<String>), Fai
         context: context.clone(),
         ..KubeConfigOptions::default()
     };
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options)
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
         .map_err(|error| explain(&error, selection))?;
+    trim_token_file(&mut config);
     Ok((config, context))
+}
+
+/// kubectl accepts a token file that ends with a line break; kube would send that along.
+fn trim_token_file(config: &mut Config) {
+    let auth = &mut config.auth_info;
+    let (None, Some(path)) = (&auth.token, &auth.token_file) else {
+        return;
+    };
+    // What cannot be read is told where it is used.
+    let Ok(text) = std::fs::read_to_string(path).map(SecretValue::from) else {
+        return;
+    };
+    let token = text.expose().trim();
+    if token != text.expose() {
+        auth.token = Some(token.to_owned().into());
+    }
 }
 
 /// Puts an error into words without quoting the file, which holds credentials.

@@ -2,6 +2,7 @@
 //!
 //! Foreign errors become a [`Failure`](crate::error::Failure) with a hint here.
 
+pub mod answer;
 pub mod cluster;
 pub mod connection;
 pub mod environment;

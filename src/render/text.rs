@@ -54,8 +54,12 @@ fn sentence(secret: &SecretReport) -> String {
     }
     let differing = named(&secret.plan, |action| matches!(action, KeyAction::Differs));
     if secret.plan.action != Action::Refuse && !differing.is_empty() {
+        let remedy = match secret.plan.action {
+            Action::Skip => "",
+            _ => " (--update changes it)",
+        };
         words.push(format!(
-            "kept the live {differing} although another value is given (--update changes it)"
+            "kept the live {differing} although another value is given{remedy}"
         ));
     }
     words.extend(secret.reason().map(str::to_owned));

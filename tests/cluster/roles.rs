@@ -247,7 +247,7 @@ fn who_may_not_read_changes_nothing() {
         "403",
         "may not get",
         ROUTER,
-        "rbac --service-account",
+        "rbac apply --service-account",
     ]);
     assert!(!space.file().exists());
     assert_eq!(space.writes(), [""; 0]);
@@ -261,7 +261,7 @@ fn who_may_read_and_not_write_keeps_the_tokens_for_later() {
     space.run_with(&INPUTS, &["--apply"]).exits(3).says(&[
         "403",
         "may not create",
-        "rbac --service-account",
+        "rbac apply --service-account",
     ]);
     let tokens = space.filed();
     assert_eq!(tokens.len(), 2);
