@@ -19,6 +19,7 @@ use http_body_util::{BodyExt, Limited};
 use kube::Client;
 use kube::client::Body;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -44,6 +45,8 @@ pub struct Cluster {
     ui: Ui,
     /// The command as `rbac` calls it, for the hint where something is forbidden.
     command: &'static str,
+    /// Whether it has been said that the server does not answer as it should.
+    complained: AtomicBool,
 }
 
 /// What is known about a namespace.
@@ -113,6 +116,7 @@ impl Cluster {
             timeout,
             ui,
             command,
+            complained: AtomicBool::new(false),
         })
     }
 
@@ -340,7 +344,7 @@ impl Cluster {
             if attempt == ATTEMPTS || !in_time {
                 return outcome.map(|(answer, _)| answer);
             }
-            if attempt == 1 {
+            if !self.complained.swap(true, Ordering::Relaxed) {
                 self.ui.story(&format!(
                     "{} does not answer as it should; trying again",
                     self.server

@@ -8,9 +8,11 @@
 
 mod answers;
 mod broken;
+mod connections;
 mod first_run;
 mod forms;
 mod inputs;
+mod lists;
 mod old_script;
 mod owners;
 mod races;
@@ -19,4 +21,5 @@ mod roles;
 mod sandbox;
 mod secrecy;
 mod space;
+mod stub;
 mod tokens;
