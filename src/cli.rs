@@ -108,12 +108,26 @@ pub struct Bootstrap {
     /// What may change beside that
     #[command(flatten)]
     pub changes: Changes,
+    /// Where the agent pods are
+    #[command(flatten)]
+    pub fleet: Fleet,
     /// Create the namespace if it does not exist
     #[arg(long)]
     pub create_namespace: bool,
     /// With -o yaml: show the values
     #[arg(long)]
     pub show_values: bool,
+}
+
+/// The namespaces of the agent pods, which get agentibrain-router-secrets only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct Fleet {
+    /// A namespace with agent pods; it gets agentibrain-router-secrets only (repeatable)
+    #[arg(long, value_name = "NS")]
+    pub fleet_namespace: Vec<Namespace>,
+    /// The namespaces with these labels, likewise
+    #[arg(long, value_name = "LABELS", value_parser = printable)]
+    pub fleet_selector: Option<String>,
 }
 
 /// What may change beside what is missing.
@@ -155,7 +169,7 @@ impl From<Side> for Prefer {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show what --apply would change, live, key by key, without values
-    Diff(Changes),
+    Diff(Diff),
     /// Print the tokens to source, or rebuild a lost tokens file
     Tokens(Tokens),
     /// Print the smallest Role that a command needs
@@ -167,6 +181,17 @@ pub enum Command {
     },
     /// Print the manual page
     Man,
+}
+
+/// Options of `diff`.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// What may change beside what is missing.
+    #[command(flatten)]
+    pub changes: Changes,
+    /// Where the agent pods are.
+    #[command(flatten)]
+    pub fleet: Fleet,
 }
 
 /// Options of `tokens`.
@@ -222,6 +247,9 @@ pub struct Rbac {
     /// Also bind the Role to this service account
     #[arg(long, value_name = "NS:NAME", value_parser = service_account)]
     pub service_account: Option<ServiceAccount>,
+    /// Where the agent pods are.
+    #[command(flatten)]
+    pub fleet: Fleet,
 }
 
 /// A command that needs a Role.

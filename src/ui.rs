@@ -1,7 +1,9 @@
 //! The only place that prints: the answer on stdout, the story on stderr.
 
 use crate::error::Failure;
+use std::cell::Cell;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 /// What the answer looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -151,8 +153,80 @@ impl Ui {
         self.tell(&text);
     }
 
+    /// Tells how far long work is, while it lasts.
+    pub fn progress(&self, total: usize, what: &'static str) -> Progress {
+        let terminal = io::stderr().is_terminal();
+        let pause = if terminal { FIRST_BAR } else { FIRST_LINE };
+        Progress {
+            ui: *self,
+            total,
+            what,
+            terminal,
+            done: Cell::new(0),
+            next: Cell::new(Instant::now() + pause),
+            shown: Cell::new(false),
+        }
+    }
+
     fn tell(&self, text: &str) {
         // Where stderr is gone there is nobody to tell.
         let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+}
+
+/// How long work goes on before a terminal shows a bar.
+const FIRST_BAR: Duration = Duration::from_millis(250);
+/// How often the bar moves.
+const BAR: Duration = Duration::from_millis(100);
+/// How long work goes on before a log gets a line, and how often it gets another.
+const FIRST_LINE: Duration = Duration::from_secs(2);
+/// The length of the bar, in characters.
+const WIDTH: usize = 30;
+
+/// How far long work is: a bar on a terminal, a line now and then elsewhere, nothing where the work
+/// is over before.
+#[derive(Debug)]
+pub struct Progress {
+    ui: Ui,
+    total: usize,
+    what: &'static str,
+    terminal: bool,
+    done: Cell<usize>,
+    next: Cell<Instant>,
+    shown: Cell<bool>,
+}
+
+impl Progress {
+    /// Counts a piece of work that is done.
+    pub fn step(&self) {
+        self.done.set(self.done.get() + 1);
+        let now = Instant::now();
+        if now < self.next.get() || self.ui.quiet {
+            return;
+        }
+        let (done, total, what) = (self.done.get(), self.total, self.what);
+        if self.terminal {
+            self.next.set(now + BAR);
+            self.shown.set(true);
+            let bar = "#".repeat(done * WIDTH / total.max(1));
+            self.line(&format!("  [{bar:<WIDTH$}] {done} of {total} {what}"));
+        } else {
+            self.next.set(now + FIRST_LINE);
+            self.ui.story(&format!("{done} of {total} {what}"));
+        }
+    }
+
+    /// Replaces the line that the cursor is on.
+    fn line(&self, text: &str) {
+        let mut err = io::stderr().lock();
+        let _ = write!(err, "\r\x1b[K{text}").and_then(|()| err.flush());
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.shown.get() {
+            self.line("");
+        }
     }
 }

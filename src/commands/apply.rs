@@ -6,7 +6,7 @@
 
 use super::{Answer, Verdict};
 use crate::cli::{Bootstrap, Global};
-use crate::domain::bundles::ROUTER;
+use crate::domain::bundles::{BUNDLES, ROUTER};
 use crate::domain::manifest::Manifest;
 use crate::domain::names::SecretRef;
 use crate::domain::plan::{FileAction, FiledTokens, Plan, SecretPlan, Wish};
@@ -15,14 +15,15 @@ use crate::domain::tokens::{PerToken, Token};
 use crate::domain::tokens_file::{AppliedTo, TokensFile};
 use crate::domain::value::SecretValue;
 use crate::error::{Failure, Kind};
-use crate::io::cluster::{Cluster, Found, NamespaceState, Written};
+use crate::io::cluster::{Cluster, NamespaceState, WIDTH, Written};
 use crate::io::environment;
+use crate::io::observe::{Fleet, Found};
 use crate::io::tokens_file::Locked;
 use crate::render::document::Body;
 use crate::render::report::{FileChange, Report, SecretReport};
 use crate::render::text;
 use crate::ui::Ui;
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 use std::collections::BTreeMap;
 
 /// How often everything is read and planned at most, where others keep writing first.
@@ -45,6 +46,7 @@ pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answe
         global,
         create_namespace: bootstrap.create_namespace,
         wish,
+        fleet: super::fleet(&bootstrap.fleet),
         ui,
         cluster,
         locked,
@@ -65,6 +67,7 @@ struct Run<'a> {
     global: &'a Global,
     create_namespace: bool,
     wish: Wish,
+    fleet: Fleet,
     ui: Ui,
     cluster: Cluster,
     locked: Locked,
@@ -101,9 +104,10 @@ impl Run<'_> {
         self.done.retain(|_, (_, failure)| failure.is_none());
         let found = self
             .cluster
-            .observe(&self.wish.home, self.wish.targets().map(|(at, _)| at))
+            .observe(&self.wish.home, &BUNDLES, &self.fleet)
             .await?;
-        let create_namespace = self.check_namespace(found.namespace)?;
+        let create_namespace = self.check_namespace(found.home)?;
+        self.wish.fleet = super::usable_fleet(&found, &self.fleet, self.ui)?;
         let first = !self.started;
         let plan = Plan::new(&self.wish, &self.filed, &found.secrets);
         self.plan = Some(plan.clone());
@@ -278,8 +282,14 @@ impl Run<'_> {
             let cluster = &self.cluster;
             async move { cluster.write(&manifest, force).await }
         });
+        let progress = self.ui.progress(secrets.len(), "Secrets written");
+        let ended: Vec<_> = stream::iter(writes)
+            .buffered(WIDTH)
+            .inspect(|_| progress.step())
+            .collect()
+            .await;
         let mut state = Written::Done;
-        for (secret, ended) in secrets.iter().zip(join_all(writes).await) {
+        for (secret, ended) in secrets.iter().zip(ended) {
             let failure = match ended {
                 Ok(Written::Done) => None,
                 Ok(Written::Stale) => {

@@ -1,7 +1,8 @@
 //! `diff`: what `--apply` would change, live, key by key, without values.
 
 use super::{Answer, Verdict};
-use crate::cli::{Changes, Global};
+use crate::cli::{Diff, Global};
+use crate::domain::bundles::BUNDLES;
 use crate::domain::plan::Plan;
 use crate::error::Failure;
 use crate::io::cluster::NamespaceState;
@@ -15,19 +16,18 @@ use crate::ui::Ui;
 ///
 /// # Errors
 /// What cannot be read.
-pub async fn run(global: &Global, changes: &Changes, ui: Ui) -> Result<Answer, Failure> {
-    let wish = super::wish(global, changes)?;
+pub async fn run(global: &Global, diff: &Diff, ui: Ui) -> Result<Answer, Failure> {
+    let mut wish = super::wish(global, &diff.changes)?;
+    let fleet = super::fleet(&diff.fleet);
     let loaded = tokens_file::read(&global.tokens_file)?;
     let filed = super::filed(loaded.as_ref().map(|loaded| &loaded.file));
     let cluster = super::connect(global, ui, "diff").await?;
-    let found = cluster
-        .observe(&wish.home, wish.targets().map(|(at, _)| at))
-        .await?;
+    let found = cluster.observe(&wish.home, &BUNDLES, &fleet).await?;
     for warning in &found.warnings {
         ui.warn(warning);
     }
-    let home = &wish.home;
-    match found.namespace {
+    let home = &global.namespace;
+    match found.home {
         NamespaceState::Active | NamespaceState::Forbidden => {}
         NamespaceState::Absent => ui.warn(&format!(
             "namespace {home} does not exist: --apply needs --create-namespace"
@@ -38,6 +38,7 @@ pub async fn run(global: &Global, changes: &Changes, ui: Ui) -> Result<Answer, F
             ));
         }
     }
+    wish.fleet = super::usable_fleet(&found, &fleet, ui)?;
     let plan = Plan::new(&wish, &filed, &found.secrets);
     let mut report = Report::of_plan(&plan, global.tokens_file.display().to_string());
     report.context = cluster.context.clone();

@@ -8,18 +8,20 @@ pub mod rbac;
 pub mod tokens;
 pub mod usage;
 
-use crate::cli::{Changes, Cli, Command, Global, TokensCommand};
+use crate::cli::{self, Changes, Cli, Command, Global, TokensCommand};
 use crate::domain::bundles::{self, InputRule};
 use crate::domain::inputs::Inputs;
+use crate::domain::names::Namespace;
 use crate::domain::plan::{FiledTokens, Plan, Wish};
 use crate::domain::resolve::Filed;
 use crate::domain::tokens::PerToken;
 use crate::domain::tokens_file::TokensFile;
 use crate::error::Failure;
-use crate::io::cluster::Cluster;
+use crate::io::cluster::{Cluster, NamespaceState};
 use crate::io::environment;
 use crate::io::git::{self, Keeping};
 use crate::io::kubeconfig::Selection;
+use crate::io::observe::{Fleet, Found};
 use crate::render::document::Body;
 use crate::render::script::quote;
 use crate::ui::{Format, Ui};
@@ -92,8 +94,10 @@ pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
         return Err(Failure::usage("--show-values goes with -o yaml")
             .hint("add -o yaml; `k8s-bootstrap tokens` prints the tokens"));
     }
-    let of_main =
-        bootstrap.apply || bootstrap.create_namespace || bootstrap.changes != Changes::default();
+    let of_main = bootstrap.apply
+        || bootstrap.create_namespace
+        || bootstrap.fleet != cli::Fleet::default()
+        || bootstrap.changes != Changes::default();
     if let (Some(_), true) = (&cli.command, of_main) {
         return Err(
             Failure::usage("an option of the main command stands before another command")
@@ -103,7 +107,7 @@ pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
     match &cli.command {
         None if bootstrap.apply => block_on(apply::run(global, bootstrap, ui)),
         None => preview::run(global, bootstrap, ui),
-        Some(Command::Diff(changes)) => block_on(diff::run(global, changes, ui)),
+        Some(Command::Diff(diff)) => block_on(diff::run(global, diff, ui)),
         Some(Command::Tokens(tokens)) => match &tokens.command {
             None => tokens::show(global, tokens.show, ui),
             Some(TokensCommand::Show(show)) => tokens::show(global, *show, ui),
@@ -156,6 +160,42 @@ fn wish(global: &Global, changes: &Changes) -> Result<Wish, Failure> {
         force_conflicts: changes.force_conflicts,
         with_api_keys: changes.with_api_keys,
     })
+}
+
+/// The fleet that the options name or select.
+fn fleet(options: &cli::Fleet) -> Fleet {
+    Fleet {
+        named: options.fleet_namespace.iter().cloned().collect(),
+        selector: options.fleet_selector.clone(),
+    }
+}
+
+/// The fleet namespaces that can be worked with. One that goes away and was only selected is left
+/// out, and that is said.
+///
+/// # Errors
+/// One that is named and is absent or going away (exit code 3).
+fn usable_fleet(found: &Found, fleet: &Fleet, ui: Ui) -> Result<BTreeSet<Namespace>, Failure> {
+    let mut usable = BTreeSet::new();
+    for (name, state) in &found.fleet {
+        let trouble = match state {
+            NamespaceState::Active | NamespaceState::Forbidden => None,
+            NamespaceState::Absent => Some("does not exist"),
+            NamespaceState::Terminating => Some("is being deleted"),
+        };
+        match trouble {
+            None => drop(usable.insert(name.clone())),
+            Some(trouble) if fleet.named.contains(name) => {
+                return Err(
+                    Failure::unable(format!("fleet namespace {name} {trouble}")).hint(format!(
+                        "create it (kubectl create namespace {name}), or leave it out"
+                    )),
+                );
+            }
+            Some(trouble) => ui.warn(&format!("fleet namespace {name} {trouble}: left out")),
+        }
+    }
+    Ok(usable)
 }
 
 /// What a tokens file holds, before this run has minted anything.

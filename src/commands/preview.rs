@@ -17,7 +17,8 @@ use crate::ui::{Format, Ui};
 /// # Errors
 /// Inputs or a tokens file that cannot be used.
 pub fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answer, Failure> {
-    let wish = super::wish(global, &bootstrap.changes)?;
+    let mut wish = super::wish(global, &bootstrap.changes)?;
+    wish.fleet = bootstrap.fleet.fleet_namespace.iter().cloned().collect();
     let loaded = tokens_file::read(&global.tokens_file)?;
     if loaded.as_ref().is_some_and(|loaded| loaded.loose) {
         ui.warn(&format!(
@@ -37,10 +38,11 @@ pub fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answer, Fai
             plan: &plan,
             inputs: &wish.inputs,
             namespace: global.namespace.as_str(),
+            fleet_selector: bootstrap.fleet.fleet_selector.as_deref(),
             tokens_file: &global.tokens_file,
             kubectl_options: &super::kubectl_options(global),
             create_namespace: bootstrap.create_namespace,
-            apply: &format!("{run} --apply"),
+            apply: &format!("{run} --apply{}", options(bootstrap)),
         }),
     };
     Ok(Answer {
@@ -48,4 +50,22 @@ pub fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answer, Fai
         body: Body::from(&report),
         verdict: Verdict::Yes,
     })
+}
+
+/// The options that the script takes into account, each with a space before it.
+fn options(bootstrap: &Bootstrap) -> String {
+    let mut options = String::new();
+    if bootstrap.create_namespace {
+        options.push_str(" --create-namespace");
+    }
+    if bootstrap.changes.with_api_keys {
+        options.push_str(" --with-api-keys");
+    }
+    for namespace in &bootstrap.fleet.fleet_namespace {
+        options.push_str(&format!(" --fleet-namespace {namespace}"));
+    }
+    if let Some(selector) = &bootstrap.fleet.fleet_selector {
+        options.push_str(&format!(" --fleet-selector {}", script::quote(selector)));
+    }
+    options
 }

@@ -3,12 +3,12 @@
 use super::{Answer, Verdict};
 use crate::cli::{Global, Show, TokensFormat};
 use crate::domain::bundles::{EMBEDDINGS, ROUTER};
-use crate::domain::names::SecretRef;
 use crate::domain::resolve::{self, Decision};
 use crate::domain::tokens::{PerToken, Token};
 use crate::domain::tokens_file::{AppliedTo, TokensFile};
 use crate::error::Failure;
 use crate::io::cluster::{Cluster, NamespaceState};
+use crate::io::observe::Fleet;
 use crate::io::tokens_file::{self, Locked};
 use crate::render::document::{Body, FileBody};
 use crate::render::report::FileChange;
@@ -69,12 +69,10 @@ pub async fn recover(global: &Global, apply: bool, ui: Ui) -> Result<Answer, Fai
     };
     let cluster = super::connect(global, ui, "recover").await?;
     let home = &global.namespace;
-    let targets = [&ROUTER, &EMBEDDINGS].map(|bundle| SecretRef {
-        namespace: home.clone(),
-        name: bundle.secret,
-    });
-    let found = cluster.observe(home, targets.into_iter()).await?;
-    if found.namespace == NamespaceState::Absent {
+    let found = cluster
+        .observe(home, &[&ROUTER, &EMBEDDINGS], &Fleet::default())
+        .await?;
+    if found.home == NamespaceState::Absent {
         return Err(Failure::unable(format!("namespace {home} does not exist"))
             .hint("name the namespace of the Secrets with -n"));
     }

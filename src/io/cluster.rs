@@ -6,19 +6,17 @@
 use super::answer::{Answer, Attempt};
 use super::connection;
 use super::kubeconfig::{self, Selection};
-use super::wire::{ExternalSecretBody, ListBody, NamespaceBody, SecretBody, object_of};
-use crate::domain::live::{Observations, Observed};
+use super::wire::{NamespaceBody, SecretBody, object_of};
+use crate::domain::live::Observed;
 use crate::domain::manifest::Manifest;
 use crate::domain::names::{Namespace, SecretRef};
-use crate::domain::ownership::{self, FIELD_MANAGER, Manager, Owner};
+use crate::domain::ownership::{self, FIELD_MANAGER, Manager};
 use crate::error::Failure;
 use crate::ui::Ui;
-use futures_util::future::join_all;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use kube::Client;
 use kube::client::Body;
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -27,12 +25,12 @@ use tokio::time::Instant;
 const ATTEMPTS: u32 = 10;
 /// The first pause between two attempts; each further one is twice as long, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// How many requests are under way at once at most.
+pub const WIDTH: usize = 32;
 /// The longest pause that is not asked for by the server.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The largest answer that is read, in bytes; a Secret is at most 1 MiB.
 const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
-/// The versions of ExternalSecret, the served one first.
-const EXTERNAL_SECRET_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
 /// An API server, and who we are there.
 pub struct Cluster {
@@ -60,17 +58,6 @@ pub enum NamespaceState {
     Absent,
     /// We may not know.
     Forbidden,
-}
-
-/// What the read phase found.
-#[derive(Debug)]
-pub struct Found {
-    /// The home namespace.
-    pub namespace: NamespaceState,
-    /// The Secrets.
-    pub secrets: Observations,
-    /// What could not be seen and may matter.
-    pub warnings: Vec<String>,
 }
 
 /// How a write ended, where it did not fail.
@@ -120,55 +107,8 @@ impl Cluster {
         })
     }
 
-    /// Reads everything that a plan needs, all at once.
-    ///
-    /// # Errors
-    /// A Secret that cannot be read (exit code 3).
-    pub async fn observe(
-        &self,
-        home: &Namespace,
-        targets: impl Iterator<Item = SecretRef>,
-    ) -> Result<Found, Failure> {
-        let targets: Vec<SecretRef> = targets.collect();
-        let namespaces: BTreeSet<&Namespace> = targets.iter().map(|at| &at.namespace).collect();
-        let (namespace, secrets, claims) = tokio::join!(
-            self.namespace(home),
-            join_all(targets.iter().map(|at| self.secret(at))),
-            join_all(
-                namespaces
-                    .iter()
-                    .map(|namespace| self.external_secrets(namespace))
-            ),
-        );
-        let mut found = Found {
-            namespace: namespace?,
-            secrets: Observations::new(),
-            warnings: Vec::new(),
-        };
-        for (at, observed) in targets.iter().zip(secrets) {
-            found.secrets.insert(at.clone(), observed?);
-        }
-        for (namespace, claims) in namespaces.into_iter().zip(claims) {
-            let Some(claims) = claims? else {
-                found.warnings.push(format!(
-                    "ExternalSecrets in {namespace} may not be listed, so a Secret that one of \
-                     them is about to make is not noticed"
-                ));
-                continue;
-            };
-            for (name, target) in claims {
-                let claimed = found.secrets.iter_mut().find(|(at, observed)| {
-                    at.namespace == *namespace && at.name == target && observed.owner.is_none()
-                });
-                if let Some((_, observed)) = claimed {
-                    observed.owner = Some(Owner::external_secret(&name));
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    async fn namespace(&self, name: &Namespace) -> Result<NamespaceState, Failure> {
+    /// The state of a namespace.
+    pub(super) async fn namespace(&self, name: &Namespace) -> Result<NamespaceState, Failure> {
         let answer = self.send(get(format!("/api/v1/namespaces/{name}"))).await?;
         match answer.status {
             _ if answer.is_absent() => Ok(NamespaceState::Absent),
@@ -176,51 +116,19 @@ impl Cluster {
             _ => {
                 let body: NamespaceBody =
                     answer.read(&self.attempt("get", format!("namespace {name}"), None))?;
-                Ok(match body.metadata.deletion_timestamp {
-                    Some(_) => NamespaceState::Terminating,
-                    None => NamespaceState::Active,
-                })
+                Ok(body.state())
             }
         }
     }
 
-    async fn secret(&self, at: &SecretRef) -> Result<Observed, Failure> {
+    /// A Secret, as it is.
+    pub(super) async fn secret(&self, at: &SecretRef) -> Result<Observed, Failure> {
         let answer = self.send(get(path_of(at))).await?;
         if answer.is_absent() {
             return Ok(Observed::default());
         }
         let body: SecretBody = answer.read(&self.attempt_at("get", at))?;
         Ok(body.into())
-    }
-
-    /// The ExternalSecrets of a namespace, as `(name, target)`; `None` where they may not be listed.
-    async fn external_secrets(
-        &self,
-        namespace: &Namespace,
-    ) -> Result<Option<Vec<(String, String)>>, Failure> {
-        for version in EXTERNAL_SECRET_VERSIONS {
-            // resourceVersion=0: a consistent list waits for etcd, this one is answered at once.
-            let answer = self
-                .send(get(format!(
-                    "/apis/external-secrets.io/{version}/namespaces/{namespace}/externalsecrets?resourceVersion=0"
-                )))
-                .await?;
-            match answer.status {
-                StatusCode::NOT_FOUND => {}
-                StatusCode::FORBIDDEN => return Ok(None),
-                _ => {
-                    let what = format!("ExternalSecrets in {namespace}");
-                    let attempt = self.attempt("list", what, Some(namespace));
-                    let list: ListBody<ExternalSecretBody> = answer.read(&attempt)?;
-                    let claims = list
-                        .items
-                        .into_iter()
-                        .map(ExternalSecretBody::name_and_target);
-                    return Ok(Some(claims.collect()));
-                }
-            }
-        }
-        Ok(Some(Vec::new()))
     }
 
     /// Creates a namespace; one that exists by now is as good.
@@ -306,7 +214,7 @@ impl Cluster {
         }
     }
 
-    fn attempt<'a>(
+    pub(super) fn attempt<'a>(
         &self,
         verb: &'static str,
         what: String,
@@ -326,7 +234,7 @@ impl Cluster {
 
     /// Sends a request; where the server is busy or broken, again and again within the time that
     /// `--request-timeout` allows.
-    async fn send(&self, request: Request<Vec<u8>>) -> Result<Answer, Failure> {
+    pub(super) async fn send(&self, request: Request<Vec<u8>>) -> Result<Answer, Failure> {
         // A limit that no clock can count is none.
         let deadline = self
             .timeout
@@ -405,7 +313,7 @@ fn path_of(at: &SecretRef) -> String {
     format!("/api/v1/namespaces/{}/secrets/{}", at.namespace, at.name)
 }
 
-fn get(uri: String) -> Request<Vec<u8>> {
+pub(super) fn get(uri: String) -> Request<Vec<u8>> {
     build(Method::GET, uri, None, Vec::new())
 }
 

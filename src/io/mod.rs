@@ -8,5 +8,6 @@ pub mod connection;
 pub mod environment;
 pub mod git;
 pub mod kubeconfig;
+pub mod observe;
 pub mod tokens_file;
 pub mod wire;

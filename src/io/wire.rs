@@ -1,10 +1,11 @@
 //! What the API server's answers look like, as far as they are read here, and how they become
 //! plain facts. A body that cannot be read is never quoted: it may be a Secret.
 
+use super::cluster::NamespaceState;
 use crate::domain::live::{LiveSecret, LiveValue, ManagedFields, OWN_ANNOTATIONS, Observed};
 use crate::domain::manifest::Manifest;
 use crate::domain::ownership::{self, Marks};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ManagedFieldsEntry, ObjectMeta};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,13 @@ pub struct SecretBody {
     immutable: Option<bool>,
 }
 
+impl SecretBody {
+    /// Where it is.
+    pub fn namespace(&self) -> Option<&str> {
+        self.metadata.namespace.as_deref()
+    }
+}
+
 /// A Namespace.
 #[derive(Deserialize)]
 pub struct NamespaceBody {
@@ -29,9 +37,22 @@ pub struct NamespaceBody {
     pub metadata: ObjectMeta,
 }
 
+impl NamespaceBody {
+    /// Whether it is there or going away.
+    pub fn state(&self) -> NamespaceState {
+        match self.metadata.deletion_timestamp {
+            Some(_) => NamespaceState::Terminating,
+            None => NamespaceState::Active,
+        }
+    }
+}
+
 /// A list.
 #[derive(Deserialize)]
 pub struct ListBody<T> {
+    /// Tells by its `continue` whether there is more.
+    #[serde(default)]
+    pub metadata: ListMeta,
     /// Its items.
     pub items: Vec<T>,
 }
@@ -57,12 +78,13 @@ struct ExternalSecretTarget {
 }
 
 impl ExternalSecretBody {
-    /// Its name and the name of the Secret that it makes.
-    pub fn name_and_target(self) -> (String, String) {
+    /// Its namespace, its name, and the name of the Secret that it makes.
+    pub fn place_name_and_target(self) -> (String, String, String) {
+        let namespace = self.metadata.namespace.unwrap_or_default();
         let name = self.metadata.name.unwrap_or_default();
         // Without a target name the Secret is called like the ExternalSecret.
         let target = self.spec.target.name.filter(|target| !target.is_empty());
-        (name.clone(), target.unwrap_or(name))
+        (namespace, name.clone(), target.unwrap_or(name))
     }
 }
 

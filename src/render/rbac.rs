@@ -25,16 +25,13 @@ impl Access {
         }
     }
 
-    fn rules(self, namespace: &Namespace) -> Vec<Value> {
-        let secrets: Vec<_> = match self {
-            Self::Apply | Self::Diff => BUNDLES.iter().map(|bundle| bundle.secret).collect(),
-            Self::Recover => vec![ROUTER.secret, EMBEDDINGS.secret],
+    /// What the command does in a namespace where it handles these Secrets.
+    fn rules(self, namespace: &Namespace, secrets: &[&str]) -> Vec<Value> {
+        let verbs: &[&str] = match self {
+            Self::Apply => &["get", "patch"],
+            Self::Diff | Self::Recover => &["get"],
         };
-        let verbs = match self {
-            Self::Apply => vec!["get", "patch"],
-            Self::Diff | Self::Recover => vec!["get"],
-        };
-        let mut rules = vec![rule("", "secrets", &verbs, Some(secrets))];
+        let mut rules = vec![rule("", "secrets", verbs, Some(secrets))];
         if self == Self::Apply {
             rules.push(rule("", "secrets", &["create"], None));
         }
@@ -42,7 +39,7 @@ impl Access {
             "",
             "namespaces",
             &["get"],
-            Some(vec![namespace.as_str()]),
+            Some(&[namespace.as_str()]),
         ));
         rules.push(rule(
             "external-secrets.io",
@@ -52,9 +49,37 @@ impl Access {
         ));
         rules
     }
+
+    /// What the command does across namespaces where the fleet is selected by labels.
+    fn cluster_rules(self) -> Vec<Value> {
+        let router = [ROUTER.secret];
+        let verbs: &[&str] = match self {
+            Self::Apply => &["list", "patch"],
+            Self::Diff | Self::Recover => &["list"],
+        };
+        let mut rules = vec![rule("", "secrets", verbs, Some(&router))];
+        if self == Self::Apply {
+            rules.push(rule("", "secrets", &["create"], None));
+        }
+        rules.push(rule("", "namespaces", &["list"], None));
+        rules.push(rule(
+            "external-secrets.io",
+            "externalsecrets",
+            &["list"],
+            None,
+        ));
+        rules
+    }
+
+    fn secrets(self) -> Vec<&'static str> {
+        match self {
+            Self::Apply | Self::Diff => BUNDLES.iter().map(|bundle| bundle.secret).collect(),
+            Self::Recover => vec![ROUTER.secret, EMBEDDINGS.secret],
+        }
+    }
 }
 
-fn rule(group: &str, resource: &str, verbs: &[&str], names: Option<Vec<&str>>) -> Value {
+fn rule(group: &str, resource: &str, verbs: &[&str], names: Option<&[&str]>) -> Value {
     let mut rule = json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs });
     if let Some(names) = names {
         rule["resourceNames"] = json!(names);
@@ -62,29 +87,80 @@ fn rule(group: &str, resource: &str, verbs: &[&str], names: Option<Vec<&str>>) -
     rule
 }
 
-/// The Role and, for a service account (namespace and name), its RoleBinding.
-pub fn objects(
+/// Where the command works, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Grant<'a> {
+    /// The home namespace.
+    pub home: &'a Namespace,
+    /// The fleet namespaces that are named.
+    pub named: &'a [Namespace],
+    /// Whether more of them are selected by labels, so that nobody knows them yet.
+    pub selected: bool,
+    /// The service account that gets the rights: its namespace and name.
+    pub account: Option<(&'a Namespace, &'a str)>,
+}
+
+/// The Roles and, for a service account, their bindings: home, then each named fleet namespace;
+/// with a selector a ClusterRole too.
+pub fn objects(access: Access, grant: &Grant<'_>) -> Vec<Value> {
+    let secrets = access.secrets();
+    let home = pair(
+        access,
+        Some(grant.home),
+        access.rules(grant.home, &secrets),
+        grant,
+    );
+    let fleet = grant
+        .named
+        .iter()
+        .filter(|name| *name != grant.home)
+        .flat_map(|name| {
+            pair(
+                access,
+                Some(name),
+                access.rules(name, &[ROUTER.secret]),
+                grant,
+            )
+        });
+    let everywhere = grant
+        .selected
+        .then(|| pair(access, None, access.cluster_rules(), grant));
+    home.into_iter()
+        .chain(fleet)
+        .chain(everywhere.into_iter().flatten())
+        .collect()
+}
+
+/// A Role with its binding or, without a namespace, a ClusterRole with its.
+fn pair(
     access: Access,
-    namespace: &Namespace,
-    account: Option<(&Namespace, &str)>,
+    namespace: Option<&Namespace>,
+    rules: Vec<Value>,
+    grant: &Grant<'_>,
 ) -> Vec<Value> {
-    let metadata = json!({ "name": access.name(), "namespace": namespace.as_str() });
+    let (kind, metadata) = match namespace {
+        Some(namespace) => (
+            "Role",
+            json!({ "name": access.name(), "namespace": namespace.as_str() }),
+        ),
+        None => ("ClusterRole", json!({ "name": access.name() })),
+    };
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role",
+        "kind": kind,
         "metadata": metadata,
-        "rules": access.rules(namespace),
+        "rules": rules,
     });
-    let binding = account.map(|(account_namespace, name)| {
+    let binding = grant.account.map(|(namespace, name)| {
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
+            "kind": format!("{kind}Binding"),
             "metadata": metadata,
             "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": access.name(),
+                "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": access.name(),
             },
             "subjects": [{
-                "kind": "ServiceAccount", "name": name, "namespace": account_namespace.as_str(),
+                "kind": "ServiceAccount", "name": name, "namespace": namespace.as_str(),
             }],
         })
     });

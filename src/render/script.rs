@@ -3,7 +3,7 @@
 //! It holds names of variables and no value, and puts none on a command line: the shell's own
 //! here-documents feed kubectl.
 
-use crate::domain::bundles::{InputRule, Origin};
+use crate::domain::bundles::{InputRule, Origin, ROUTER};
 use crate::domain::inputs::{Inputs, Place};
 use crate::domain::plan::{KeyAction, Plan, SecretPlan};
 use crate::domain::tokens::TokenName;
@@ -19,6 +19,8 @@ pub struct Preview<'a> {
     pub inputs: &'a Inputs,
     /// The home namespace.
     pub namespace: &'a str,
+    /// The labels of fleet namespaces that nobody knows before the cluster is asked.
+    pub fleet_selector: Option<&'a str>,
     /// The tokens file.
     pub tokens_file: &'a Path,
     /// Options that lead kubectl to the cluster, quoted for a shell.
@@ -55,14 +57,42 @@ pub fn script(preview: &Preview<'_>) -> String {
     for secret in &preview.plan.secrets {
         text.push('\n');
         if secret.is_written() {
-            push_secret(&mut text, secret, &kubectl, preview.namespace);
+            push_secret(&mut text, secret, &kubectl, secret.at.namespace.as_str());
         } else {
             let reason = secret.reason.as_deref().unwrap_or("nothing to do");
             let _ = writeln!(text, "# {}: skipped, {reason}", secret.at.name);
         }
     }
+    if let Some(selector) = preview.fleet_selector {
+        push_selected(&mut text, preview.plan, &kubectl, selector);
+    }
     text.push_str(")\n");
     text
+}
+
+/// The router Secret in every namespace that the selector matches and that has not got one above.
+fn push_selected(text: &mut String, plan: &Plan, kubectl: &str, selector: &str) {
+    let routers = plan
+        .secrets
+        .iter()
+        .filter(|secret| *secret.bundle == ROUTER);
+    let done: Vec<_> = routers
+        .clone()
+        .map(|secret| secret.at.namespace.as_str())
+        .collect();
+    let Some(router) = routers.into_iter().next() else {
+        return;
+    };
+    let _ = write!(
+        text,
+        "\nfor namespace in $({kubectl} get namespaces -l {} -o name); do\n\
+         \x20 namespace=${{namespace#namespace/}}\n\
+         \x20 case $namespace in {}) continue ;; esac\n",
+        quote(selector),
+        done.join("|")
+    );
+    push_secret(text, router, kubectl, "\"$namespace\"");
+    text.push_str("done\n");
 }
 
 fn push_tokens(text: &mut String, path: &Path) {

@@ -1,0 +1,307 @@
+//! The read phase: everything that a plan needs, all at once.
+//!
+//! A fleet that is named is read namespace by namespace, which Roles in those namespaces allow. A
+//! fleet that is selected by labels is read by lists across all namespaces, so that the number of
+//! requests does not grow with it.
+
+use super::cluster::{Cluster, NamespaceState, WIDTH, get};
+use super::wire::{ExternalSecretBody, ListBody, NamespaceBody, SecretBody};
+use crate::domain::bundles::{Bundle, ROUTER};
+use crate::domain::live::{Observations, Observed};
+use crate::domain::names::{Namespace, SecretRef};
+use crate::domain::ownership::Owner;
+use crate::error::Failure;
+use futures_util::future::{join_all, try_join_all};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use http::StatusCode;
+use kube::core::Request;
+use kube::core::params::ListParams;
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many items a page of a list has.
+const PAGE: u32 = 500;
+/// The versions of ExternalSecret, the one that is served today first.
+const EXTERNAL_SECRET_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
+
+/// Which namespaces get the router Secret beside home.
+#[derive(Clone, Debug, Default)]
+pub struct Fleet {
+    /// Those that are named.
+    pub named: BTreeSet<Namespace>,
+    /// Those that a label selector matches.
+    pub selector: Option<String>,
+}
+
+/// What the read phase found.
+#[derive(Debug)]
+pub struct Found {
+    /// The home namespace.
+    pub home: NamespaceState,
+    /// The fleet namespaces, without home.
+    pub fleet: BTreeMap<Namespace, NamespaceState>,
+    /// The Secrets.
+    pub secrets: Observations,
+    /// What could not be seen and may matter.
+    pub warnings: Vec<String>,
+}
+
+/// An ExternalSecret: its name, and the Secret that it makes.
+struct Claim {
+    namespace: String,
+    target: String,
+    name: String,
+}
+
+/// What was found in the fleet.
+#[derive(Default)]
+struct FleetFound {
+    namespaces: BTreeMap<Namespace, NamespaceState>,
+    secrets: Observations,
+    /// `None` where ExternalSecrets may not be listed.
+    claims: Option<Vec<Claim>>,
+}
+
+impl Cluster {
+    /// Reads these Secrets of the home namespace, and the router Secrets of the fleet.
+    ///
+    /// # Errors
+    /// A Secret or list that cannot be read (exit code 3); a selector that is none (2).
+    pub async fn observe(
+        &self,
+        home: &Namespace,
+        bundles: &[&'static Bundle],
+        fleet: &Fleet,
+    ) -> Result<Found, Failure> {
+        let targets: Vec<_> = bundles
+            .iter()
+            .map(|bundle| SecretRef {
+                namespace: home.clone(),
+                name: bundle.secret,
+            })
+            .collect();
+        let (state, secrets, claims, rest) = tokio::join!(
+            self.namespace(home),
+            join_all(targets.iter().map(|at| self.secret(at))),
+            self.claims(Some(home)),
+            self.fleet(home, fleet),
+        );
+        let (state, claims, rest) = (state?, claims?, rest?);
+        let mut found = Found {
+            home: state,
+            fleet: rest.namespaces,
+            secrets: rest.secrets,
+            warnings: Vec::new(),
+        };
+        for (at, observed) in targets.into_iter().zip(secrets) {
+            found.secrets.insert(at, observed?);
+        }
+        if claims.is_none() || rest.claims.is_none() {
+            found.warnings.push(
+                "ExternalSecrets may not be listed, so a Secret that one of them is about to make \
+                 is not noticed"
+                    .to_owned(),
+            );
+        }
+        let claims = claims.into_iter().chain(rest.claims).flatten();
+        let owners: BTreeMap<_, _> = claims
+            .map(|claim| ((claim.namespace, claim.target), claim.name))
+            .collect();
+        for (at, observed) in &mut found.secrets {
+            let claimed = owners.get(&(at.namespace.to_string(), at.name.to_owned()));
+            if let (Some(name), None) = (claimed, &observed.owner) {
+                observed.owner = Some(Owner::external_secret(name));
+            }
+        }
+        if fleet.selector.is_some() && found.fleet.is_empty() {
+            found
+                .warnings
+                .push("the fleet selector matches no namespace".to_owned());
+        }
+        Ok(found)
+    }
+
+    async fn fleet(&self, home: &Namespace, fleet: &Fleet) -> Result<FleetFound, Failure> {
+        let named: Vec<_> = fleet.named.iter().filter(|name| *name != home).collect();
+        let Some(selector) = &fleet.selector else {
+            let (namespaces, secrets, claims) = tokio::join!(
+                self.states(&named),
+                self.routers(named.iter().copied()),
+                try_join_all(named.iter().map(|name| self.claims(Some(name)))),
+            );
+            // One that is forbidden makes the whole uncertain.
+            let claims: Option<Vec<Vec<Claim>>> = claims?.into_iter().collect();
+            return Ok(FleetFound {
+                namespaces: namespaces?,
+                secrets: secrets?,
+                claims: claims.map(|claims| claims.into_iter().flatten().collect()),
+            });
+        };
+        let (named, selected, everywhere, claims) = tokio::join!(
+            self.states(&named),
+            self.selected(selector),
+            self.routers_everywhere(),
+            self.claims(None),
+        );
+        let mut namespaces = selected?;
+        namespaces.remove(home);
+        // A state of one that is named tells more: it can be absent.
+        namespaces.extend(named?);
+        let mut secrets = match everywhere? {
+            Some(secrets) => secrets,
+            None => self.routers(namespaces.keys()).await?,
+        };
+        secrets.retain(|at, _| namespaces.contains_key(&at.namespace));
+        for namespace in namespaces.keys() {
+            let at = SecretRef {
+                namespace: namespace.clone(),
+                name: ROUTER.secret,
+            };
+            secrets.entry(at).or_default();
+        }
+        Ok(FleetFound {
+            namespaces,
+            secrets,
+            claims: claims?,
+        })
+    }
+
+    /// The state of each of these namespaces.
+    async fn states(
+        &self,
+        names: &[&Namespace],
+    ) -> Result<BTreeMap<Namespace, NamespaceState>, Failure> {
+        let reads = names.iter().map(|name| async move {
+            Ok::<_, Failure>(((*name).clone(), self.namespace(name).await?))
+        });
+        stream::iter(reads)
+            .buffer_unordered(WIDTH)
+            .try_collect()
+            .await
+    }
+
+    /// The namespaces that a label selector matches.
+    async fn selected(
+        &self,
+        selector: &str,
+    ) -> Result<BTreeMap<Namespace, NamespaceState>, Failure> {
+        let params = ListParams::default().labels(selector);
+        let what = "namespaces of the fleet selector";
+        let bodies: Option<Vec<NamespaceBody>> =
+            self.pages("/api/v1/namespaces", params, what).await?;
+        let bodies = bodies.ok_or_else(|| {
+            Failure::unable("namespaces may not be listed, so the fleet selector finds none")
+                .hint("name the namespaces with --fleet-namespace, or see `k8s-bootstrap rbac`")
+        })?;
+        Ok(bodies
+            .into_iter()
+            .filter_map(|body| {
+                let state = body.state();
+                Some((body.metadata.name?.parse().ok()?, state))
+            })
+            .collect())
+    }
+
+    /// The router Secret of each of these namespaces.
+    async fn routers(
+        &self,
+        names: impl Iterator<Item = &Namespace>,
+    ) -> Result<Observations, Failure> {
+        let reads = names.map(|name| async move {
+            let at = SecretRef {
+                namespace: name.clone(),
+                name: ROUTER.secret,
+            };
+            let observed = self.secret(&at).await?;
+            Ok::<_, Failure>((at, observed))
+        });
+        stream::iter(reads)
+            .buffer_unordered(WIDTH)
+            .try_collect()
+            .await
+    }
+
+    /// The router Secrets of all namespaces; `None` where they may not be listed.
+    async fn routers_everywhere(&self) -> Result<Option<Observations>, Failure> {
+        let params = ListParams::default().fields(&format!("metadata.name={}", ROUTER.secret));
+        let bodies: Option<Vec<SecretBody>> = self
+            .pages(
+                "/api/v1/secrets",
+                params,
+                "router Secrets of all namespaces",
+            )
+            .await?;
+        let observed = |body: SecretBody| {
+            let at = SecretRef {
+                namespace: body.namespace()?.parse().ok()?,
+                name: ROUTER.secret,
+            };
+            Some((at, Observed::from(body)))
+        };
+        Ok(bodies.map(|bodies| bodies.into_iter().filter_map(observed).collect()))
+    }
+
+    /// The ExternalSecrets of a namespace or of all; `None` where they may not be listed.
+    async fn claims(&self, namespace: Option<&Namespace>) -> Result<Option<Vec<Claim>>, Failure> {
+        let place = namespace
+            .map(|name| format!("/namespaces/{name}"))
+            .unwrap_or_default();
+        for version in EXTERNAL_SECRET_VERSIONS {
+            // resourceVersion=0: a consistent list waits for etcd, this one is answered at once.
+            let uri = format!(
+                "/apis/external-secrets.io/{version}{place}/externalsecrets?resourceVersion=0"
+            );
+            let answer = self.send(get(uri)).await?;
+            match answer.status {
+                StatusCode::NOT_FOUND => {}
+                StatusCode::FORBIDDEN => return Ok(None),
+                _ => {
+                    let attempt = self.attempt("list", "ExternalSecrets".to_owned(), namespace);
+                    let list: ListBody<ExternalSecretBody> = answer.read(&attempt)?;
+                    let claims = list.items.into_iter().map(|body| {
+                        let (namespace, name, target) = body.place_name_and_target();
+                        Claim {
+                            namespace,
+                            target,
+                            name,
+                        }
+                    });
+                    return Ok(Some(claims.collect()));
+                }
+            }
+        }
+        Ok(Some(Vec::new()))
+    }
+
+    /// A list, page by page; `None` where it is forbidden.
+    async fn pages<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        mut params: ListParams,
+        what: &str,
+    ) -> Result<Option<Vec<T>>, Failure> {
+        params = params.limit(PAGE);
+        let mut items = Vec::new();
+        loop {
+            let request = Request::new(path).list(&params).map_err(|_| {
+                Failure::usage(format!("the {what} cannot be asked for")).hint("check the selector")
+            })?;
+            let answer = self.send(request).await?;
+            match answer.status {
+                StatusCode::FORBIDDEN => return Ok(None),
+                StatusCode::BAD_REQUEST => {
+                    return Err(Failure::usage("--fleet-selector is no label selector")
+                        .hint("as for kubectl: key=value, key!=value, key in (a,b), key"));
+                }
+                _ => {}
+            }
+            let mut page: ListBody<T> =
+                answer.read(&self.attempt("list", what.to_owned(), None))?;
+            items.append(&mut page.items);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(Some(items)),
+            }
+        }
+    }
+}
