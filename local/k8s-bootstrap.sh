@@ -43,6 +43,9 @@ build() {
 
 if is_stale; then build; fi
 
+# What hints call the program: it need not be on PATH.
+export K8S_BOOTSTRAP_NAME="$0"
+
 for argument; do
   case $argument in
     --) break ;;

@@ -9,19 +9,29 @@ usage() {
   cat <<'END'
 Usage: sandbox.sh COMMAND
 
-  up [--dir DIR]                  start a sandbox, leave it running, print the path of its kubeconfig
+  up [OPTION..] [--dir DIR]       start a sandbox, leave it running, print the path of its kubeconfig
   down [--dir DIR]                end it and remove its folder
   status [--dir DIR]              say whether it is up (exit 0) or not (exit 1)
   user [--dir DIR] NAME [GROUP..] print the path of a kubeconfig for a user with a client certificate
-  run CMD [ARG..]                 run CMD with a sandbox of its own, end that, exit with CMD's code
-  build [PART..]                  build what is missing: pki, etcd, kube-apiserver, kubectl
+  run [OPTION..] CMD [ARG..]      run CMD with a sandbox of its own, end that, exit with CMD's code
+  build [--with GROUP..]          build what up and run need and is missing
+  build PART..                    build just these: pki, etcd, kube-apiserver, kubectl,
+                                  kube-controller-manager, kube-scheduler, kwok, helm
 
-DIR is the sandbox's folder: kubeconfig, audit.log (every request), etcd.log, kube-apiserver.log.
+The options of up and run:
+  --with GROUP[,GROUP]            more than etcd and kube-apiserver:
+                                  controllers: kube-controller-manager, kube-scheduler, and kwok, which
+                                  acts a node and its pods (no container runs): workloads roll out
+                                  helm: helm 4 on the PATH of run's CMD, and in DIR/bin
+  --forward PODPORT=LOCALPORT     with controllers: port-forward to PODPORT of any pod reaches LOCALPORT
+                                  of 127.0.0.1; may be given again for other ports
+
+DIR is the sandbox's folder: kubeconfig, audit.log (every request), a log for each server.
 The default is $SANDBOX_DIR, else k8s-bootstrap/sandbox in ${XDG_STATE_HOME:-~/.local/state}.
 run sets KUBECONFIG and SANDBOX_DIR for CMD.
 
 Binaries are kept in ${K8S_BOOTSTRAP_CACHE:-${XDG_CACHE_HOME:-~/.cache}/k8s-bootstrap}/bin.
-Building needs Go and takes about five minutes the first time; Linux only.
+Building needs Go and takes about five minutes the first time, ten with all groups; Linux only.
 END
 }
 
@@ -33,7 +43,8 @@ here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 cache=${K8S_BOOTSTRAP_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/k8s-bootstrap}
 bin_dir=$cache/bin
 
-# Sets folder, package, version, ldflags, seconds (with a cold Go cache) and bin for part $1.
+# Sets folder, package, version, ldflags, seconds (with a cold Go cache, but
+# after the parts above it of the same folder) and bin for part $1.
 part() {
   local module=''
   ldflags='-s -w'
@@ -42,6 +53,10 @@ part() {
     etcd) folder=etcd package=go.etcd.io/etcd/server/v3 module=$package seconds=75 ;;
     kube-apiserver) folder=kubernetes package=k8s.io/kubernetes/cmd/$1 module=k8s.io/kubernetes seconds=200 ;;
     kubectl) folder=kubernetes package=k8s.io/kubernetes/cmd/$1 module=k8s.io/kubernetes seconds=100 ;;
+    kube-controller-manager) folder=kubernetes package=k8s.io/kubernetes/cmd/$1 module=k8s.io/kubernetes seconds=75 ;;
+    kube-scheduler) folder=kubernetes package=k8s.io/kubernetes/cmd/$1 module=k8s.io/kubernetes seconds=10 ;;
+    kwok) folder=kwok package=sigs.k8s.io/kwok/cmd/kwok module=sigs.k8s.io/kwok seconds=150 ;;
+    helm) folder=helm package=helm.sh/helm/v4/cmd/helm module=helm.sh/helm/v4 seconds=150 ;;
     *) wrong_usage "unknown part: $1" ;;
   esac
   version=''
@@ -54,6 +69,8 @@ part() {
     # Built as a module it would call itself v0.0.0.
     local var='-X k8s.io/component-base/version.git' major=${version#v} minor=${version#v*.}
     ldflags+=" ${var}Version=$version ${var}Major=${major%%.*} ${var}Minor=${minor%%.*}"
+  elif [ "$1" = helm ]; then
+    ldflags+=" -X $module/internal/version.version=$version"
   fi
   local key
   key=$({ cat "$here/sandbox/$folder"/{go.mod,go.su[m],*.go} && echo "$package $ldflags"; } | sha256sum)
@@ -97,7 +114,7 @@ compile() {
   say "$label"
   # The list costs a second or two and makes the progress true: it names just what will be compiled.
   if in_background go_tool list -deps "${flags[@]}" -f '{{if .Stale}}{{.ImportPath}}{{end}}' "$package" &&
-    progress && in_background go_tool build -v "${flags[@]}" -o "$bin.new" "$package" && progress; then
+    progress && in_background go_tool build -v "${flags[@]}" -o "$bin.new" "$package" && progress && take_stages "$1"; then
     mv "$bin.new" "$bin"
     rm -f "$log" "$list"
     scratch=()
@@ -109,7 +126,20 @@ compile() {
   fi
 }
 
-# Only called by compile, as a background process of its own.
+# kwok's stages are files of its module: taken now, so that starting it needs neither Go nor its cache.
+take_stages() {
+  [ "$1" = kwok ] || return 0
+  in_background go_tool list -m -f '{{.Dir}}' sigs.k8s.io/kwok && finish || return 1
+  local stages
+  stages=$(cat "$list")/kustomize/stage
+  # Not heartbeat-with-lease: with it the node loses its address after 50 s.
+  rm -rf "$bin.stages"
+  mkdir "$bin.stages" &&
+    cp --no-preserve=mode "$stages"/pod/fast/pod-{ready,complete,delete}.yaml \
+      "$stages"/node/fast/node-initialize.yaml "$stages"/node/heartbeat/node-heartbeat.yaml "$bin.stages" 2>>"$log"
+}
+
+# Only called by compile and take_stages, as a background process of its own.
 go_tool() {
   cd "$here/sandbox/$folder"
   if [ "$1" = list ]; then exec >"$list"; else exec >>"$log"; fi
@@ -250,15 +280,55 @@ END
     --service-account-issuer=https://kubernetes.default.svc.cluster.local \
     --service-account-signing-key-file="$dir/pki/sa.key" --service-account-key-file="$dir/pki/sa.pub" \
     --audit-policy-file="$dir/audit-policy.yaml" --audit-log-path="$dir/audit.log" --audit-log-mode=blocking \
-    --kubelet-preferred-address-types=InternalIP
+    --kubelet-preferred-address-types=InternalIP --kubelet-certificate-authority="$dir/pki/ca.crt"
+  wait_ready || return 1
+  ! has controllers || start_controllers
+}
+
+# Waits for the API server, and for what the arguments name.
+wait_ready() {
   local deadline=$((SECONDS + 90))
-  until "$pki" ready "$dir" 2>/dev/null; do
+  until "$pki" ready "$dir" "$@" 2>"$dir/ready.log"; do
     all_running || return 1
     [ "$SECONDS" -lt "$deadline" ] || return 1
     sleep 0.1
   done
   # Ready is what answers on the port; that it is ours and not a neighbour's, the CA has proved.
   all_running
+}
+
+start_controllers() {
+  local manager scheduler port stage config forward
+  manager=$("$pki" user "$dir" system:kube-controller-manager) || return 1
+  scheduler=$("$pki" user "$dir" system:kube-scheduler) || return 1
+  # Neither has a port. The grace period is for a busy machine: a late heartbeat costs no pod its node.
+  serve kube-controller-manager --kubeconfig="$manager" --secure-port=0 --leader-elect=false \
+    --use-service-account-credentials=true --service-account-private-key-file="$dir/pki/sa.key" \
+    --root-ca-file="$dir/pki/ca.crt" --kube-api-qps=500 --kube-api-burst=1000 \
+    --node-monitor-period=1s --node-monitor-grace-period=10m \
+    --concurrent-statefulset-syncs=20 --concurrent-cron-job-syncs=20 --concurrent-job-syncs=20 \
+    --concurrent-namespace-syncs=20
+  serve kube-scheduler --kubeconfig="$scheduler" --secure-port=0 --leader-elect=false \
+    --kube-api-qps=500 --kube-api-burst=1000
+  # kwok answers as the kubelet: its certificate tells the API server that it is not a neighbour's.
+  port=$("$pki" port) || return 1
+  part kwok
+  config=()
+  for stage in "$bin.stages"/*.yaml; do config+=(-c "$stage"); done
+  if [ ${#forwards[@]} -gt 0 ]; then
+    {
+      printf '%s\n' 'apiVersion: kwok.x-k8s.io/v1alpha1' 'kind: ClusterPortForward' 'metadata:' '  name: sandbox' 'spec:' '  forwards:'
+      for forward in "${forwards[@]}"; do
+        echo "  - {ports: [${forward%=*}], target: {address: 127.0.0.1, port: ${forward#*=}}}"
+      done
+    } >"$dir/forwards.yaml"
+    config+=(-c "$dir/forwards.yaml")
+  fi
+  serve kwok --kubeconfig="$dir/kubeconfig" --manage-all-nodes --cidr=10.1.0.0/16 --node-name=node-0 \
+    --node-ip=127.0.0.1 --node-port="$port" --server-address="127.0.0.1:$port" \
+    --tls-cert-file="$dir/pki/server.crt" --tls-private-key-file="$dir/pki/server.key" "${config[@]}"
+  "$pki" create "$dir" /api/v1/nodes "$here/sandbox/kwok/node.json" || return 1
+  wait_ready /api/v1/nodes/node-0 /api/v1/namespaces/default/serviceaccounts/default "https://127.0.0.1:$port/healthz"
 }
 
 all_running() {
@@ -274,26 +344,32 @@ start() {
   for attempt in 1 2 3; do
     if start_servers; then break; fi
     if [ "$attempt" = 3 ] || ! grep -q 'address already in use' "$dir"/*.log; then
-      for log in "$dir"/{etcd,kube-apiserver}.log; do
-        [ -f "$log" ] || continue
+      for log in "$dir"/{etcd,kube-apiserver,kube-controller-manager,kube-scheduler,kwok,ready}.log; do
+        [ -s "$log" ] || continue
         say "the end of $(basename "$log"):"
         tail -n 20 "$log" >&2
       done
       die "the sandbox did not start"
     fi
-    say "the port was taken meanwhile: trying another"
+    say "a port was taken meanwhile: trying another"
     end_servers
-    rm -rf -- "${dir:?}"/{etcd,pki,*.sock,*.log}
+    rm -rf -- "${dir:?}"/{etcd,pki,users,*.sock,*.log}
   done
-  if ! command -v kubectl >/dev/null; then
-    mkdir -p "$dir/bin"
-    part kubectl
-    ln -sf "$bin" "$dir/bin/kubectl"
-  fi
+  command -v kubectl >/dev/null || link kubectl
+  if has helm; then link helm; fi
+}
+
+# Puts part $1 into the folder that run adds to PATH.
+link() {
+  mkdir -p "$dir/bin"
+  part "$1"
+  ln -sf "$bin" "$dir/bin/$1"
 }
 
 needed_parts() {
   echo pki etcd kube-apiserver
+  if has controllers; then echo kube-controller-manager kube-scheduler kwok; fi
+  if has helm; then echo helm; fi
   command -v kubectl >/dev/null || echo kubectl
 }
 
@@ -309,25 +385,66 @@ find_pki() {
   pki=$bin
 }
 
-# Takes --dir from the arguments into $dir, and leaves the others in rest.
-take_dir() {
-  dir=${SANDBOX_DIR:-${XDG_STATE_HOME:-${HOME:?}/.local/state}/k8s-bootstrap/sandbox}
+# Takes the options named in $1 from the other arguments, and leaves the rest in rest. After run's
+# options comes a command with options of its own.
+take_options() {
+  local allowed=" $1 "
+  shift
   rest=()
   while [ $# -gt 0 ]; do
     case $1 in
-      --dir) [ $# -ge 2 ] || wrong_usage "--dir needs a folder"; dir=$2; shift 2 ;;
-      --dir=*) dir=${1#--dir=}; shift ;;
       --) shift; rest+=("$@"); break ;;
-      -*) wrong_usage "unknown option: $1" ;;
-      *) rest+=("$1"); shift ;;
+      --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
+      -*)
+        [[ $allowed = *" $1 "* ]] || wrong_usage "unknown option: $1"
+        [ $# -ge 2 ] || wrong_usage "$1 needs a value"
+        take_option "$1" "$2"
+        shift 2
+        ;;
+      *)
+        rest+=("$1")
+        shift
+        if [ "$command" = run ]; then rest+=("$@"); break; fi
+        ;;
     esac
   done
+  [ ${#forwards[@]} -eq 0 ] || has controllers || wrong_usage "--forward needs --with controllers"
+}
+
+# The same with --dir, into $dir.
+take_dir() {
+  dir=${SANDBOX_DIR:-${XDG_STATE_HOME:-${HOME:?}/.local/state}/k8s-bootstrap/sandbox}
+  take_options "--dir $1" "${@:2}"
   case $dir in
     '') wrong_usage "--dir needs a folder" ;;
     *:*) wrong_usage "$dir: a colon separates files in KUBECONFIG, so the folder's name cannot have one" ;;
   esac
   dir=$(readlink -m -- "$dir")
 }
+
+take_option() { # $1 name, $2 value
+  local group groups port
+  case $1 in
+    --dir) dir=$2 ;;
+    --with)
+      IFS=, read -r -a groups <<<"$2"
+      [ ${#groups[@]} -gt 0 ] || wrong_usage "--with needs a group: controllers, helm"
+      for group in "${groups[@]}"; do
+        case $group in
+          controllers | helm) with+=("$group") ;;
+          *) wrong_usage "unknown group: $group (there are: controllers, helm)" ;;
+        esac
+      done
+      ;;
+    --forward)
+      [[ $2 =~ ^[1-9][0-9]{0,4}=[1-9][0-9]{0,4}$ ]] || wrong_usage "--forward needs PODPORT=LOCALPORT, not $2"
+      for port in "${2%=*}" "${2#*=}"; do [ "$port" -le 65535 ] || wrong_usage "--forward: no such port: $port"; done
+      forwards+=("$2")
+      ;;
+  esac
+}
+
+has() { [[ " ${with[*]} " = *" $1 "* ]]; }
 
 no_more() { [ ${#rest[@]} -eq 0 ] || wrong_usage "unexpected argument: ${rest[0]}"; }
 
@@ -345,12 +462,17 @@ require_sandbox() {
 }
 
 cmd_up() {
-  take_dir "$@"
+  take_dir '--with --forward' "$@"
   no_more
   require_sandbox
   build_needed
   lock
-  if ! is_up; then
+  if is_up; then
+    local wanted
+    for wanted in "${with[@]}" "${forwards[@]}"; do
+      grep -qsxF -- "$wanted" "$dir/options" || die "the sandbox in $dir was started without $wanted: end it first (down)"
+    done
+  else
     if [ -f "$dir/pids" ]; then
       say "the sandbox in $dir has ended: starting a new one"
       stop
@@ -358,14 +480,16 @@ cmd_up() {
     mkdir -p "$dir"
     say "starting in $dir"
     start
+    printf '%s\n' "${with[@]}" "${forwards[@]}" >"$dir/options"
     unfinished=''
     [ ! -e "$dir/bin/kubectl" ] || say "no kubectl on PATH; one is in $dir/bin"
+    [ ! -e "$dir/bin/helm" ] || say "helm is in $dir/bin"
   fi
   echo "$dir/kubeconfig"
 }
 
 cmd_down() {
-  take_dir "$@"
+  take_dir '' "$@"
   no_more
   require_sandbox
   lock
@@ -373,7 +497,7 @@ cmd_down() {
 }
 
 cmd_status() {
-  take_dir "$@"
+  take_dir '' "$@"
   no_more
   [ ! -f "$dir/pids" ] || build_parts pki
   find_pki
@@ -386,7 +510,7 @@ cmd_status() {
 }
 
 cmd_user() {
-  take_dir "$@"
+  take_dir '' "$@"
   [ ${#rest[@]} -ge 1 ] || wrong_usage "user needs a name"
   [ -f "$dir/port" ] || die "no sandbox in $dir: start it with up"
   build_parts pki
@@ -395,7 +519,8 @@ cmd_user() {
 }
 
 cmd_run() {
-  [ "${1-}" != -- ] || shift
+  take_options '--with --forward' "$@"
+  set -- "${rest[@]}"
   [ $# -ge 1 ] || wrong_usage "run needs a command"
   build_needed
   parent=$$
@@ -439,10 +564,18 @@ cmd_run() {
 }
 
 cmd_build() {
-  if [ $# -gt 0 ]; then build_parts "$@"; else build_needed; fi
+  take_options --with "$@"
+  if [ ${#rest[@]} -eq 0 ]; then
+    build_needed
+  else
+    [ ${#with[@]} -eq 0 ] || wrong_usage "build takes parts or groups, not both"
+    build_parts "${rest[@]}"
+  fi
 }
 
 parent=0
+with=() # groups
+forwards=()
 command=${1-}
 [ $# -eq 0 ] || shift
 [ "$(uname -s)" = Linux ] || [ "$command" = -h ] || [ "$command" = --help ] || die "this needs Linux"

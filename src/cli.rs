@@ -38,7 +38,7 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 pub struct Global {
-    /// The home namespace
+    /// The home namespace, which gets every Secret (not the context's)
     #[arg(
         short,
         long,

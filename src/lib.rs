@@ -34,6 +34,7 @@ use ui::{Color, Format, Ui};
 
 /// Runs the program with its arguments, the program's name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    io::environment::forbid_core_files();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
@@ -60,6 +61,9 @@ fn finish(answer: &Answer, name: &str, ui: Ui) -> ExitCode {
         Format::Text | Format::Yaml => answer.text.clone(),
     };
     let printed = ui.answer(&text);
+    if let Some(next) = &answer.next {
+        ui.story(next);
+    }
     if let Some(failure) = failure {
         ui.failure(failure);
     }

@@ -4,12 +4,14 @@
 //! is the order of trust: the tokens file, then the home router Secret, which decides whose tokens
 //! win, then every other Secret that holds a token.
 
+use super::reach::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Bootstrap, Global};
 use crate::domain::bundles::{BUNDLES, ROUTER};
 use crate::domain::manifest::Manifest;
 use crate::domain::names::SecretRef;
-use crate::domain::plan::{FileAction, FiledTokens, Plan, SecretPlan, Wish};
+use crate::domain::plan::{Action, FileAction, FiledTokens, Plan, SecretPlan, Wish};
+use crate::domain::reach::Reach;
 use crate::domain::resolve::{Decision, Filed};
 use crate::domain::tokens::{PerToken, Token};
 use crate::domain::tokens_file::{AppliedTo, TokensFile};
@@ -35,15 +37,22 @@ const ROUNDS: usize = 10;
 /// What keeps a run from its first write; later failures are in the answer.
 pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answer, Failure> {
     let wish = super::wish(global, &bootstrap.changes)?;
+    let given = Given {
+        changes: Some(&bootstrap.changes),
+        fleet: Some(&bootstrap.fleet),
+        create_namespace: bootstrap.create_namespace,
+    };
+    let reach = reach(global, given);
     let locked = Locked::new(&global.tokens_file, &ui)?;
     let loaded = locked.read(&ui)?;
-    let cluster = super::connect(global, ui, "apply").await?;
+    let cluster = super::connect(global, ui, "apply", &reach).await?;
     let filed = super::filed(loaded.as_ref().map(|loaded| &loaded.file));
     let (file, text) = loaded
         .map(|loaded| (loaded.file, Some(loaded.text)))
         .unwrap_or_default();
     let mut run = Run {
         global,
+        reach,
         create_namespace: bootstrap.create_namespace,
         wish,
         fleet: super::fleet(&bootstrap.fleet),
@@ -54,6 +63,7 @@ pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answe
         text,
         filed,
         file_change: FileChange::Unchanged,
+        file_written: false,
         plan: None,
         started: false,
         done: BTreeMap::new(),
@@ -65,6 +75,7 @@ pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answe
 /// A run and what it has done so far.
 struct Run<'a> {
     global: &'a Global,
+    reach: Reach,
     create_namespace: bool,
     wish: Wish,
     fleet: Fleet,
@@ -76,6 +87,8 @@ struct Run<'a> {
     text: Option<SecretValue>,
     filed: FiledTokens,
     file_change: FileChange,
+    /// Whether it was written at all: the place alone is no change of its tokens.
+    file_written: bool,
     /// The newest plan.
     plan: Option<Plan>,
     /// Whether a plan has been carried out, in part at least.
@@ -112,7 +125,7 @@ impl Run<'_> {
         let plan = Plan::new(&self.wish, &self.filed, &found.secrets);
         self.plan = Some(plan.clone());
         if !plan.refusals.is_empty() {
-            let mut failure = super::refusal(&plan, &super::command_line(self.global));
+            let mut failure = super::refusal(&plan, &self.reach);
             if !first {
                 failure.kind = Kind::Unable;
                 failure.message =
@@ -123,10 +136,11 @@ impl Run<'_> {
         if first {
             self.announce(&plan, &found);
         }
-        self.started = true;
         let tokens = self.keep_tokens(&plan)?;
-        if create_namespace {
+        self.started = true;
+        if create_namespace && plan.secrets.iter().any(SecretPlan::is_written) {
             self.cluster.create_namespace(&self.wish.home).await?;
+            self.ui.story(&format!("made namespace {}", self.wish.home));
         }
         self.write_secrets(&plan, &tokens).await
     }
@@ -135,15 +149,14 @@ impl Run<'_> {
     fn check_namespace(&self, state: NamespaceState) -> Result<bool, Failure> {
         let name = &self.wish.home;
         match state {
-            NamespaceState::Active | NamespaceState::Forbidden => Ok(false),
-            NamespaceState::Absent if self.create_namespace => Ok(true),
-            NamespaceState::Absent => Err(Failure::unable(format!(
-                "namespace {name} does not exist"
-            ))
-            .hint(format!(
-                "{} --apply --create-namespace makes it",
-                super::command_line(self.global)
-            ))),
+            NamespaceState::Active => Ok(false),
+            // Who may not look may still create; one that exists answers so.
+            NamespaceState::Absent | NamespaceState::Forbidden if self.create_namespace => Ok(true),
+            NamespaceState::Forbidden => Ok(false),
+            NamespaceState::Absent => {
+                Err(Failure::unable(format!("namespace {name} does not exist"))
+                    .hint(format!("{} --create-namespace makes it", self.reach.apply)))
+            }
             NamespaceState::Terminating => Err(Failure::unable(format!(
                 "namespace {name} is being deleted"
             ))
@@ -156,9 +169,6 @@ impl Run<'_> {
         for warning in &found.warnings {
             self.ui.warn(warning);
         }
-        if !plan.changes_anything() {
-            return;
-        }
         let (server, home) = (&self.cluster.server, &self.wish.home);
         let context = self.cluster.context.as_deref().unwrap_or("in-cluster");
         self.ui.story(&format!(
@@ -168,10 +178,11 @@ impl Run<'_> {
             namespace: home.clone(),
             name: ROUTER.secret,
         };
-        let fresh = found
-            .secrets
-            .get(&router)
-            .is_none_or(|found| found.live.is_none());
+        let fresh = plan.changes_anything()
+            && found
+                .secrets
+                .get(&router)
+                .is_none_or(|found| found.live.is_none());
         if let (Some(before), true) = (self.file.applied_to(), fresh)
             && before.server != *server
         {
@@ -216,6 +227,7 @@ impl Run<'_> {
                 ));
             }
             self.locked.write(&text)?;
+            self.file_written = true;
             self.file = TokensFile::parse(text.expose()).map_err(|bad| {
                 Failure::unable("the tokens file that was written cannot be read back").because(bad)
             })?;
@@ -322,20 +334,22 @@ impl Run<'_> {
             Some(failure) => Verdict::Failed(failure),
             None => Verdict::Yes,
         };
-        if self.file_change != FileChange::Unchanged {
+        if self.file_written {
             super::say_if_git_would_take_it(&self.global.tokens_file, self.ui);
         }
         let text = match (&verdict, self.started) {
             (Verdict::Failed(_), false) => String::new(),
             _ => text::outcome(&report, self.ui.palette()),
         };
-        if let Verdict::Yes = verdict {
-            let run = super::command_line(self.global);
-            self.ui
-                .story(&text::next_steps(&report, &self.wish.home, &run));
-        }
+        let created = report
+            .secrets
+            .iter()
+            .any(|secret| secret.plan.action == Action::Create);
+        let next = (created && matches!(verdict, Verdict::Yes))
+            .then(|| text::next_steps(&report, &self.wish.home, &self.reach));
         Ok(Answer {
             text,
+            next,
             body: Body::from(&report),
             verdict,
         })

@@ -1,5 +1,6 @@
 //! `diff`: what `--apply` would change, live, key by key, without values.
 
+use super::reach::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Diff, Global};
 use crate::domain::bundles::BUNDLES;
@@ -19,9 +20,15 @@ use crate::ui::Ui;
 pub async fn run(global: &Global, diff: &Diff, ui: Ui) -> Result<Answer, Failure> {
     let mut wish = super::wish(global, &diff.changes)?;
     let fleet = super::fleet(&diff.fleet);
+    let given = Given {
+        changes: Some(&diff.changes),
+        fleet: Some(&diff.fleet),
+        create_namespace: false,
+    };
+    let reach = reach(global, given);
     let loaded = tokens_file::read(&global.tokens_file)?;
     let filed = super::filed(loaded.as_ref().map(|loaded| &loaded.file));
-    let cluster = super::connect(global, ui, "diff").await?;
+    let cluster = super::connect(global, ui, "diff", &reach).await?;
     let found = cluster.observe(&wish.home, &BUNDLES, &fleet).await?;
     for warning in &found.warnings {
         ui.warn(warning);
@@ -44,7 +51,7 @@ pub async fn run(global: &Global, diff: &Diff, ui: Ui) -> Result<Answer, Failure
     report.context = cluster.context.clone();
     report.server = Some(cluster.server.clone());
     let verdict = if !plan.refusals.is_empty() {
-        Verdict::Failed(super::refusal(&plan, &super::command_line(global)))
+        Verdict::Failed(super::refusal(&plan, &reach))
     } else if plan.changes_anything() {
         Verdict::No
     } else {
@@ -53,6 +60,7 @@ pub async fn run(global: &Global, diff: &Diff, ui: Ui) -> Result<Answer, Failure
     let text = text::difference(&report, ui.palette());
     Ok(Answer {
         text,
+        next: None,
         body: Body::from(&report),
         verdict,
     })

@@ -24,6 +24,7 @@ pub fn man() -> Result<Answer, Failure> {
 fn answer(content: String) -> Answer {
     Answer {
         text: content.clone(),
+        next: None,
         body: Body::Content { content },
         verdict: Verdict::Yes,
     }

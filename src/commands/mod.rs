@@ -5,6 +5,7 @@ pub mod diff;
 pub mod manual;
 pub mod preview;
 pub mod rbac;
+pub mod reach;
 pub mod tokens;
 pub mod usage;
 
@@ -13,6 +14,7 @@ use crate::domain::bundles::{self, InputRule};
 use crate::domain::inputs::Inputs;
 use crate::domain::names::Namespace;
 use crate::domain::plan::{FiledTokens, Plan, Wish};
+use crate::domain::reach::Reach;
 use crate::domain::resolve::Filed;
 use crate::domain::tokens::PerToken;
 use crate::domain::tokens_file::TokensFile;
@@ -23,7 +25,6 @@ use crate::io::git::{self, Keeping};
 use crate::io::kubeconfig::Selection;
 use crate::io::observe::{Fleet, Found};
 use crate::render::document::Body;
-use crate::render::script::quote;
 use crate::ui::{Format, Ui};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -34,6 +35,8 @@ use std::path::Path;
 pub struct Answer {
     /// For people.
     pub text: String,
+    /// What comes after it, on stderr.
+    pub next: Option<String>,
     /// For `-o json`.
     pub body: Body,
     /// Whether all is well.
@@ -213,47 +216,31 @@ fn filed(file: Option<&TokensFile>) -> FiledTokens {
 }
 
 /// Connects to the cluster of the options. `command` is what `rbac` calls the command.
-async fn connect(global: &Global, ui: Ui, command: &'static str) -> Result<Cluster, Failure> {
+async fn connect(
+    global: &Global,
+    ui: Ui,
+    command: &'static str,
+    reach: &Reach,
+) -> Result<Cluster, Failure> {
     let selection = Selection {
         kubeconfig: global.kubeconfig.clone(),
         context: global.context.clone(),
     };
-    Cluster::connect(&selection, global.request_timeout.0, ui, command).await
-}
-
-/// The program with the options that lead to the same cluster, namespace and file, for hints.
-fn command_line(global: &Global) -> String {
-    let mut line = format!("k8s-bootstrap -n {}", global.namespace);
-    line.push_str(&kubectl_options(global));
-    if global.tokens_file != Path::new("local/.k8s-tokens") {
-        line.push_str(&format!(
-            " --tokens-file {}",
-            quote(&global.tokens_file.display().to_string())
-        ));
-    }
-    line
-}
-
-/// The options that lead kubectl, or this program, to the cluster; each with a space before it.
-fn kubectl_options(global: &Global) -> String {
-    let mut options = String::new();
-    if let Some(kubeconfig) = &global.kubeconfig {
-        options.push_str(&format!(
-            " --kubeconfig {}",
-            quote(&kubeconfig.display().to_string())
-        ));
-    }
-    if let Some(context) = &global.context {
-        options.push_str(&format!(" --context {}", quote(context)));
-    }
-    options
+    Cluster::connect(
+        &selection,
+        global.request_timeout.0,
+        ui,
+        command,
+        reach.clone(),
+    )
+    .await
 }
 
 /// The failure of a plan that a person has to decide on.
-fn refusal(plan: &Plan, run: &str) -> Failure {
+fn refusal(plan: &Plan, reach: &Reach) -> Failure {
     let mut failure = Failure::no("refused, and nothing has been written: a person has to decide");
     for refusal in &plan.refusals {
-        failure = failure.cause(refusal.message()).hint(refusal.hint(run));
+        failure = failure.cause(refusal.message()).hint(refusal.hint(reach));
     }
     failure
 }

@@ -1,5 +1,6 @@
 //! The preview: what a person could paste. Contacts nothing and writes nothing.
 
+use super::reach::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Bootstrap, Global};
 use crate::domain::live::Observations;
@@ -31,41 +32,33 @@ pub fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answer, Fai
     let path = global.tokens_file.display().to_string();
     let mut report = Report::of_plan(&plan, path);
     report.context.clone_from(&global.context);
-    let run = super::command_line(global);
+    let given = Given {
+        changes: Some(&bootstrap.changes),
+        fleet: Some(&bootstrap.fleet),
+        create_namespace: bootstrap.create_namespace,
+    };
+    let reach = reach(global, given);
     let text = match global.output {
-        Format::Yaml => yaml::manifests(&plan, bootstrap.show_values),
+        Format::Yaml => yaml::manifests(
+            &plan,
+            bootstrap.create_namespace.then_some(&global.namespace),
+            bootstrap.show_values,
+        ),
         Format::Text | Format::Json => script::script(&Preview {
             plan: &plan,
             inputs: &wish.inputs,
             namespace: global.namespace.as_str(),
             fleet_selector: bootstrap.fleet.fleet_selector.as_deref(),
             tokens_file: &global.tokens_file,
-            kubectl_options: &super::kubectl_options(global),
+            kubectl: &reach.kubectl,
             create_namespace: bootstrap.create_namespace,
-            apply: &format!("{run} --apply{}", options(bootstrap)),
+            apply: &reach.apply,
         }),
     };
     Ok(Answer {
         text,
+        next: None,
         body: Body::from(&report),
         verdict: Verdict::Yes,
     })
-}
-
-/// The options that the script takes into account, each with a space before it.
-fn options(bootstrap: &Bootstrap) -> String {
-    let mut options = String::new();
-    if bootstrap.create_namespace {
-        options.push_str(" --create-namespace");
-    }
-    if bootstrap.changes.with_api_keys {
-        options.push_str(" --with-api-keys");
-    }
-    for namespace in &bootstrap.fleet.fleet_namespace {
-        options.push_str(&format!(" --fleet-namespace {namespace}"));
-    }
-    if let Some(selector) = &bootstrap.fleet.fleet_selector {
-        options.push_str(&format!(" --fleet-selector {}", script::quote(selector)));
-    }
-    options
 }

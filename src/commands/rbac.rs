@@ -23,6 +23,7 @@ pub fn run(global: &Global, rbac: &Rbac) -> Answer {
     let text = rbac::yaml(access, &objects);
     Answer {
         text,
+        next: None,
         body: Body::Objects { objects },
         verdict: Verdict::Yes,
     }

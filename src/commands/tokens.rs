@@ -1,5 +1,6 @@
 //! `tokens show` prints the tokens to source; `tokens recover` rebuilds a lost file from the cluster.
 
+use super::reach::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Global, Show, TokensFormat};
 use crate::domain::bundles::{EMBEDDINGS, ROUTER};
@@ -7,8 +8,7 @@ use crate::domain::resolve::{self, Decision};
 use crate::domain::tokens::{PerToken, Token};
 use crate::domain::tokens_file::{AppliedTo, TokensFile};
 use crate::error::Failure;
-use crate::io::cluster::{Cluster, NamespaceState};
-use crate::io::observe::Fleet;
+use crate::io::cluster::Cluster;
 use crate::io::tokens_file::{self, Locked};
 use crate::render::document::{Body, FileBody};
 use crate::render::report::FileChange;
@@ -21,7 +21,7 @@ use crate::ui::Ui;
 /// A file that is absent, unusable or lacks a token (exit code 3).
 pub fn show(global: &Global, show: Show, ui: Ui) -> Result<Answer, Failure> {
     let shown = global.tokens_file.display();
-    let run = super::command_line(global);
+    let run = reach(global, Given::default()).program;
     let lost = |what: String| {
         Failure::unable(what).hint(format!(
             "mint with `{run} --apply`, or rebuild it with `{run} tokens recover --apply`"
@@ -43,6 +43,7 @@ pub fn show(global: &Global, show: Show, ui: Ui) -> Result<Answer, Failure> {
     };
     Ok(Answer {
         text,
+        next: None,
         body: Body::Tokens {
             tokens: tokens
                 .iter()
@@ -58,6 +59,7 @@ pub fn show(global: &Global, show: Show, ui: Ui) -> Result<Answer, Failure> {
 /// # Errors
 /// What cannot be read or written (exit code 3), and tokens that disagree (1).
 pub async fn recover(global: &Global, apply: bool, ui: Ui) -> Result<Answer, Failure> {
+    let reach = reach(global, Given::default());
     let locked = if apply {
         Some(Locked::new(&global.tokens_file, &ui)?)
     } else {
@@ -67,22 +69,15 @@ pub async fn recover(global: &Global, apply: bool, ui: Ui) -> Result<Answer, Fai
         Some(locked) => locked.read(&ui)?,
         None => tokens_file::read(&global.tokens_file)?,
     };
-    let cluster = super::connect(global, ui, "recover").await?;
+    let cluster = super::connect(global, ui, "recover", &reach).await?;
     let home = &global.namespace;
-    let found = cluster
-        .observe(home, &[&ROUTER, &EMBEDDINGS], &Fleet::default())
-        .await?;
-    if found.home == NamespaceState::Absent {
-        return Err(Failure::unable(format!("namespace {home} does not exist"))
-            .hint("name the namespace of the Secrets with -n"));
-    }
+    let found = cluster.secrets(home, &[&ROUTER, &EMBEDDINGS]).await?;
     let filed = super::filed(loaded.as_ref().map(|loaded| &loaded.file));
-    let run = super::command_line(global);
     let decisions = PerToken::try_from_fn(|name| {
-        resolve::resolve(name, filed.tokens.get(name), home, &found.secrets, None).map_err(|why| {
+        resolve::resolve(name, filed.tokens.get(name), home, &found, None).map_err(|why| {
             Failure::no("refused, and nothing has been written: a person has to decide")
                 .cause(why.message())
-                .hint(why.hint(&run))
+                .hint(why.hint(&reach))
         })
     })?;
     let tokens = PerToken::from_fn(|name| decisions.get(name).token().cloned());
@@ -99,7 +94,7 @@ pub async fn recover(global: &Global, apply: bool, ui: Ui) -> Result<Answer, Fai
         write(&locked, &file, &tokens, &cluster, global)?;
         super::say_if_git_would_take_it(&global.tokens_file, ui);
     }
-    Ok(recovered(global, &decisions, change, apply))
+    Ok(recovered(global, &reach.program, &decisions, change, apply))
 }
 
 fn write(
@@ -118,12 +113,12 @@ fn write(
 
 fn recovered(
     global: &Global,
+    run: &str,
     decisions: &PerToken<Decision>,
     change: FileChange,
     apply: bool,
 ) -> Answer {
     let path = global.tokens_file.display().to_string();
-    let run = super::command_line(global);
     let mut text = String::new();
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for (name, decision) in decisions.iter() {
@@ -163,6 +158,7 @@ fn recovered(
     };
     Answer {
         text,
+        next: None,
         body: Body::Recovery {
             tokens_file,
             found,

@@ -72,13 +72,31 @@ fn explain(error: &clap::Error) -> Failure {
         kind => format!("{} ({kind})", the()),
     };
     let failure = Failure::usage(message);
+    let typed = named(ContextKind::InvalidSubcommand)
+        .or(argument)
+        .unwrap_or_default();
+    let guess = HABITS
+        .iter()
+        .find(|(habit, _)| typed == *habit || typed.starts_with(&format!("{habit}=")));
     let similar =
         named(ContextKind::SuggestedArg).or_else(|| named(ContextKind::SuggestedSubcommand));
-    match similar {
-        Some(similar) => failure.hint(format!("did you mean {similar}?")),
-        None => failure.hint("k8s-bootstrap --help"),
+    match (guess, similar) {
+        (Some((_, hint)), _) => failure.hint(*hint),
+        (None, Some(similar)) => failure.hint(format!("did you mean {similar}?")),
+        (None, None) => failure.hint("k8s-bootstrap --help"),
     }
 }
+
+/// What the hands of kubectl's users type, and what it is called here.
+const HABITS: [(&str, &str); 4] = [
+    ("apply", "did you mean --apply?"),
+    ("help", "did you mean --help?"),
+    ("version", "did you mean --version?"),
+    (
+        "--dry-run",
+        "without --apply nothing changes; `k8s-bootstrap diff` compares with the cluster",
+    ),
+];
 
 /// The name of a flag without what was typed behind it. Anything else may be a secret that was
 /// typed in the wrong place, and is not repeated.
@@ -114,10 +132,39 @@ fn asks_for_json(arguments: &[OsString]) -> bool {
 
 /// The command that was meant, for the document: nothing has been parsed.
 fn guess_name(arguments: &[OsString]) -> &'static str {
-    let names = ["diff", "tokens", "rbac", "completions", "man"];
-    let given = |name: &str| arguments.iter().skip(1).any(|argument| argument == name);
-    let named = names.into_iter().find(|name| given(name));
-    named.unwrap_or(if given("--apply") { "apply" } else { "preview" })
+    let description = description();
+    let takes_value = |text: &str| {
+        description
+            .get_arguments()
+            .filter(|argument| argument.get_action().takes_values())
+            .any(|argument| {
+                let long = argument
+                    .get_long()
+                    .is_some_and(|long| text == format!("--{long}"));
+                let short = argument
+                    .get_short()
+                    .is_some_and(|short| text == format!("-{short}"));
+                long || short
+            })
+    };
+    let texts: Vec<_> = arguments
+        .iter()
+        .filter_map(|argument| argument.to_str())
+        .collect();
+    let words = texts
+        .windows(2)
+        .filter(|pair| !takes_value(pair[0]))
+        .map(|pair| pair[1]);
+    let words: Vec<_> = words.collect();
+    let given = |word: &str| words.contains(&word);
+    let names = ["diff", "rbac", "completions", "man"];
+    match names.into_iter().find(|name| given(name)) {
+        Some(name) => name,
+        None if given("tokens") && given("recover") => "tokens recover",
+        None if given("tokens") => "tokens show",
+        None if given("--apply") => "apply",
+        None => "preview",
+    }
 }
 
 /// The program's own description of its command line.

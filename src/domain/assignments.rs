@@ -15,6 +15,9 @@ pub enum Dialect {
     Dotenv,
 }
 
+/// What a shell takes as white space within a line.
+const BLANK: [char; 2] = [' ', '\t'];
+
 /// A line of the file.
 #[derive(Clone, Debug)]
 pub struct Line {
@@ -31,6 +34,23 @@ pub struct Assignment {
     pub name: String,
     /// Its value, without quotes.
     pub value: SecretValue,
+    /// What stands before the name: white space and `export`.
+    before: String,
+    /// What stands behind the value: white space and a comment.
+    after: SecretValue,
+}
+
+impl Assignment {
+    /// The line with another value in it, in double quotes; for values that need no escape there.
+    pub fn with_value(&self, value: &SecretValue) -> SecretValue {
+        SecretValue::from(format!(
+            "{}{}=\"{}\"{}",
+            self.before,
+            self.name,
+            value.expose(),
+            self.after.expose()
+        ))
+    }
 }
 
 /// A line that cannot be read.
@@ -94,32 +114,35 @@ fn parse_line(line: &str, dialect: Dialect) -> Result<Option<Assignment>, Proble
     if line.chars().any(|c| c.is_control() && c != '\t') {
         return Err(Problem::Control);
     }
-    let line = line.trim_matches([' ', '\t']);
-    if line.is_empty() || line.starts_with('#') {
+    let text = line.trim_start_matches(BLANK);
+    if text.is_empty() || text.starts_with('#') {
         return Ok(None);
     }
-    let line = match line.strip_prefix("export") {
-        Some(rest) if rest.starts_with([' ', '\t']) => rest.trim_start_matches([' ', '\t']),
-        _ => line,
+    let text = match text.strip_prefix("export") {
+        Some(rest) if rest.starts_with(BLANK) => rest.trim_start_matches(BLANK),
+        _ => text,
     };
-    let (name, rest) = line.split_once('=').ok_or(Problem::NoAssignment)?;
+    let before = &line[..line.len() - text.len()];
+    let (name, rest) = text.split_once('=').ok_or(Problem::NoAssignment)?;
     if !is_name(name) {
         return Err(Problem::BadName);
     }
-    let value = match rest.chars().next() {
+    let (value, after) = match rest.chars().next() {
         Some('\'') => quoted(&rest[1..], '\'')?,
         Some('"') => {
-            let value = quoted(&rest[1..], '"')?;
+            let (value, after) = quoted(&rest[1..], '"')?;
             if value.contains(['$', '`', '\\']) {
                 return Err(Problem::Active);
             }
-            value
+            (value, after)
         }
         _ => bare(rest, dialect)?,
     };
     Ok(Some(Assignment {
         name: name.to_owned(),
         value: SecretValue::from(value),
+        before: before.to_owned(),
+        after: SecretValue::from(after),
     }))
 }
 
@@ -129,16 +152,16 @@ fn is_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Reads up to the closing quote; only a comment may follow.
-fn quoted(rest: &str, quote: char) -> Result<&str, Problem> {
+/// Reads up to the closing quote; gives the value and what is behind it, which may be a comment.
+fn quoted(rest: &str, quote: char) -> Result<(&str, &str), Problem> {
     let (value, after) = rest.split_once(quote).ok_or(Problem::OpenQuote)?;
     only_comment(after)?;
-    Ok(value)
+    Ok((value, after))
 }
 
-/// Reads a value without quotes; only a comment may follow.
-fn bare(rest: &str, dialect: Dialect) -> Result<&str, Problem> {
-    let end = rest.find([' ', '\t']).unwrap_or(rest.len());
+/// Reads a value without quotes; gives it and what is behind it, which may be a comment.
+fn bare(rest: &str, dialect: Dialect) -> Result<(&str, &str), Problem> {
+    let end = rest.find(BLANK).unwrap_or(rest.len());
     let (value, after) = rest.split_at(end);
     only_comment(after)?;
     if value.contains(['$', '`', '\\']) {
@@ -153,14 +176,14 @@ fn bare(rest: &str, dialect: Dialect) -> Result<&str, Problem> {
         Dialect::Dotenv => !value.contains(['"', '\'']),
     };
     if literal {
-        Ok(value)
+        Ok((value, after))
     } else {
         Err(Problem::NeedsQuotes)
     }
 }
 
 fn only_comment(after: &str) -> Result<(), Problem> {
-    let text = after.trim_start_matches([' ', '\t']);
+    let text = after.trim_start_matches(BLANK);
     let comment = text.starts_with('#') && text.len() < after.len();
     if text.is_empty() || comment {
         Ok(())

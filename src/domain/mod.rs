@@ -14,6 +14,7 @@ pub mod plan;
 #[cfg(test)]
 mod plan_tests;
 mod planner;
+pub mod reach;
 pub mod refusal;
 pub mod resolve;
 pub mod tokens;

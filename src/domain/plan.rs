@@ -167,6 +167,8 @@ pub struct KeyPlan {
     pub action: KeyAction,
     /// Where the value comes from.
     pub source: Source,
+    /// Whether the Secret has the key already.
+    pub live: bool,
 }
 
 /// What happens to a key, in a word.

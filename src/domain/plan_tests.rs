@@ -7,6 +7,7 @@ use super::manifest::Manifest;
 use super::names::{Namespace, SecretRef};
 use super::ownership::Owner;
 use super::plan::{Action, FileAction, FiledTokens, KeyAction, Plan, Prefer, Source, Wish};
+use super::reach::Reach;
 use super::resolve::{Decision, Filed};
 use super::tokens::{PerToken, Token, TokenName};
 use super::value::SecretValue;
@@ -696,7 +697,7 @@ proptest! {
                 let kept = old.entries().all(|entry| new.entries().any(|other| other == entry));
                 prop_assert!(kept, "{place} {key} lost an entry");
                 let repaired = old.entries().next().is_none();
-                prop_assert!(repaired || wish.prefer == Some(Prefer::File), "{place} {key}");
+                prop_assert!(repaired || wish.prefer.is_some(), "{place} {key}");
             } else {
                 prop_assert!(TokenName::parse(&key).is_some() && wish.prefer.is_some(), "{place} {key}");
             }
@@ -765,8 +766,8 @@ proptest! {
     fn a_refusal_names_a_remedy_and_no_value(wish in some_wish(), file in some_file(), state in some_state()) {
         let plan = Plan::new(&wish, &file, &state);
         for refusal in &plan.refusals {
-            let text = format!("{} {} {refusal:?}", refusal.message(), refusal.hint("k8s-bootstrap"));
-            prop_assert!(!refusal.hint("k8s-bootstrap").is_empty());
+            let text = format!("{} {} {refusal:?}", refusal.message(), refusal.hint(&Reach::default()));
+            prop_assert!(!refusal.hint(&Reach::default()).is_empty());
             for value in [A, B, "odd one", "theirs,"] {
                 prop_assert!(!text.contains(value), "{text}");
             }

@@ -4,7 +4,7 @@ use super::bundles::{API_KEYS, Bundle, EMBEDDINGS_API_KEYS, InputRule, Key, Orig
 use super::live::{LiveSecret, OPAQUE, Observed};
 use super::names::SecretRef;
 use super::ownership::Owner;
-use super::plan::{Action, Base, KeyAction, KeyPlan, NewValue, Prefer, SecretPlan, Source, Wish};
+use super::plan::{Action, Base, KeyAction, KeyPlan, NewValue, SecretPlan, Source, Wish};
 use super::refusal::Refusal;
 use super::resolve::Decision;
 use super::tokens::{PerToken, TokenName};
@@ -28,7 +28,9 @@ impl Planner<'_> {
         let missing = self.missing_inputs(bundle, found.live.as_ref());
         let mut keys = Vec::new();
         if found.live.is_some() || (missing.is_empty() && found.owner.is_none()) {
-            self.check_form(&at, bundle, found.live.as_ref());
+            if found.owner.is_none() {
+                self.check_form(&at, bundle, found.live.as_ref());
+            }
             keys = bundle
                 .keys
                 .iter()
@@ -169,6 +171,7 @@ impl Planner<'_> {
                 key: key.name,
                 action: KeyAction::Differs,
                 source: Source::Cluster,
+                live: true,
             });
         }
         let (action, source) = match key.origin {
@@ -182,6 +185,7 @@ impl Planner<'_> {
             key: key.name,
             action,
             source,
+            live: value.is_some(),
         })
     }
 
@@ -281,7 +285,8 @@ impl Planner<'_> {
         if decision.token().is_some_and(|token| token.is_on(entries)) {
             return Some((KeyAction::Kept, Source::Cluster));
         }
-        if self.wish.prefer == Some(Prefer::File) {
+        // Appending takes nothing away, whichever side has won.
+        if self.wish.prefer.is_some() {
             let list = NewValue::List {
                 entries: Some(entries.clone()),
                 token,
@@ -293,6 +298,7 @@ impl Planner<'_> {
             at: at.clone(),
             key,
             token,
+            owner: found.owner.clone(),
         });
         Some((KeyAction::Differs, Source::Cluster))
     }

@@ -3,6 +3,7 @@
 use super::names::SecretRef;
 use super::ownership::Owner;
 use super::plan::Prefer;
+use super::reach::Reach;
 use super::tokens::{OddToken, Token, TokenName, fingerprint};
 use super::value::SecretValue;
 
@@ -19,6 +20,8 @@ pub enum Refusal {
         filed: Token,
         /// The one in the cluster.
         live: SecretValue,
+        /// Who owns the Secret, where that is not us.
+        owner: Option<Owner>,
     },
     /// A fleet namespace holds another token than the one that was decided on.
     FleetDisagrees {
@@ -39,6 +42,8 @@ pub enum Refusal {
         key: &'static str,
         /// Which token.
         token: TokenName,
+        /// Who owns the Secret, where that is not us.
+        owner: Option<Owner>,
     },
     /// The list has several entries and nothing tells which one is ours.
     ManyOnList {
@@ -141,6 +146,7 @@ impl Refusal {
                 token,
                 filed,
                 live,
+                ..
             } => format!(
                 "{token} differs: the tokens file has {}, {at} has {}",
                 fingerprint(filed.value()),
@@ -162,7 +168,7 @@ impl Refusal {
                     fingerprint(live)
                 ),
             },
-            Self::NotOnList { at, key, token } => {
+            Self::NotOnList { at, key, token, .. } => {
                 format!("{token} is not on the list {key} of {at}")
             }
             Self::ManyOnList { at, token } => format!(
@@ -192,14 +198,25 @@ impl Refusal {
         }
     }
 
-    /// What to do about it: a command where there is one. `run` is the program with the options
-    /// that lead to this cluster and file.
-    pub fn hint(&self, run: &str) -> String {
+    /// What to do about it: a command where there is one.
+    pub fn hint(&self, reach: &Reach) -> String {
         let at = self.at();
-        let kubectl = |verb: &str| format!("kubectl -n {} {verb} secret {}", at.namespace, at.name);
-        let prefer = |side: Prefer| format!("{run} --apply --prefer {side}");
+        let kubectl = |verb: &str| {
+            format!(
+                "{} -n {} {verb} secret {}",
+                reach.kubectl, at.namespace, at.name
+            )
+        };
+        let prefer = |side: Prefer| format!("{} --prefer {side}", reach.apply);
         match self {
-            Self::FileDisagrees { .. } => format!(
+            Self::FileDisagrees {
+                owner: Some(owner), ..
+            } => format!(
+                "keep the cluster's with `{}`, or {}",
+                prefer(Prefer::Cluster),
+                owner.instead()
+            ),
+            Self::FileDisagrees { owner: None, .. } => format!(
                 "keep the cluster's with `{}`, or the file's with `{}`",
                 prefer(Prefer::Cluster),
                 prefer(Prefer::File)
@@ -221,7 +238,12 @@ impl Refusal {
                  tokens file, or mint a new one with `{}`",
                 prefer(Prefer::Cluster)
             ),
-            Self::NotOnList { .. } => {
+            Self::NotOnList {
+                owner: Some(owner), ..
+            }
+            | Self::UpdateOfOwned { owner, .. }
+            | Self::PreferOfOwned { owner, .. } => owner.instead().to_owned(),
+            Self::NotOnList { owner: None, .. } => {
                 format!("`{}` appends it; no entry is removed", prefer(Prefer::File))
             }
             Self::ManyOnList { token, .. } => {
@@ -235,11 +257,11 @@ impl Refusal {
                 "wait until it does, or put the token that it brings into the tokens file"
                     .to_owned()
             }
-            Self::UpdateOfOwned { owner, .. } | Self::PreferOfOwned { owner, .. } => {
-                owner.instead().to_owned()
-            }
             Self::FieldConflict { .. } => {
-                "change it there, or take it over with --force-conflicts".to_owned()
+                format!(
+                    "change it there, or take it over with `{} --force-conflicts`",
+                    reach.apply
+                )
             }
             Self::WrongType { .. } | Self::Immutable { .. } => format!(
                 "keep a copy of it, remove it with `{}`, and run this again",

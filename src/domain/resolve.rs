@@ -67,6 +67,7 @@ pub fn resolve(
             }
             (Filed::Found(token), Some(Prefer::File)) => Ok(Decision::File(token.clone())),
             (Filed::Found(token), None) => Err(Refusal::FileDisagrees {
+                owner: observed.get(&router).and_then(|found| found.owner.clone()),
                 at: router,
                 token: name,
                 filed: token.clone(),

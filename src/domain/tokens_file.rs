@@ -67,7 +67,8 @@ impl TokensFile {
                 continue;
             };
             let line = index + 1;
-            if std::mem::replace(seen.get_mut(name), true) {
+            // An empty one may stand before: whoever sources the file gets the last one.
+            if std::mem::replace(seen.get_mut(name), !value.is_empty()) {
                 return Err(BadTokensFile::Twice { line, token: name });
             }
             if !value.is_empty() {
@@ -120,15 +121,19 @@ impl TokensFile {
         if let (false, Some(place)) = (stated, place) {
             push_line(&mut text, &applied_line(place));
         }
-        for line in &self.lines {
-            let known =
-                token_of(line).and_then(|(name, _)| Some((name, tokens.get(name).as_ref()?)));
-            if let Some((name, token)) = known {
+        for (index, line) in self.lines.iter().enumerate() {
+            // Only the last line of a token counts; an empty one before it stays.
+            let known = line.assignment.as_ref().and_then(|assignment| {
+                let name = TokenName::parse(&assignment.name)?;
+                (self.last_line_of(name) == Some(index)).then_some(())?;
+                Some((name, assignment, tokens.get(name).as_ref()?))
+            });
+            if let Some((name, assignment, token)) = known {
                 missing.retain(|other| *other != name);
                 if self.tokens.get(name).as_ref() == Some(token) {
                     push_line(&mut text, line.text.expose());
                 } else {
-                    push_token(&mut text, name, token);
+                    push_line(&mut text, assignment.with_value(token.value()).expose());
                 }
             } else if let (true, Some(place)) = (line.text.expose().starts_with(APPLIED_TO), place)
             {
@@ -143,6 +148,12 @@ impl TokensFile {
             }
         }
         SecretValue::from(text)
+    }
+
+    fn last_line_of(&self, name: TokenName) -> Option<usize> {
+        self.lines
+            .iter()
+            .rposition(|line| token_of(line).is_some_and(|(other, _)| other == name))
     }
 }
 
@@ -214,16 +225,29 @@ mod tests {
 
     #[test]
     fn a_rewrite_keeps_everything_else() {
-        let text =
-            format!("# mine\nexport OTHER='x y'\nEMBEDDINGS_API_KEY=\n\nKB_ROUTER_TOKEN='{A}' # c");
+        let text = format!(
+            "# mine\nexport OTHER='x y'\n  export EMBEDDINGS_API_KEY= # todo\n\nKB_ROUTER_TOKEN='{A}' # c"
+        );
         let file = TokensFile::parse(&text).unwrap();
         assert_eq!(file.tokens(), &tokens(token(A), None));
         let rewritten = file.rewritten(&tokens(token(A), token(B)), None);
         assert_eq!(
             rewritten.expose(),
             format!(
-                "# mine\nexport OTHER='x y'\nEMBEDDINGS_API_KEY=\"{B}\"\n\nKB_ROUTER_TOKEN='{A}' # c\n"
+                "# mine\nexport OTHER='x y'\n  export EMBEDDINGS_API_KEY=\"{B}\" # todo\n\nKB_ROUTER_TOKEN='{A}' # c\n"
             )
+        );
+    }
+
+    #[test]
+    fn an_empty_line_before_the_token_stays_and_does_not_count() {
+        let text = format!("KB_ROUTER_TOKEN=\nKB_ROUTER_TOKEN={A}\n");
+        let file = TokensFile::parse(&text).unwrap();
+        assert_eq!(file.tokens(), &tokens(token(A), None));
+        let rewritten = file.rewritten(&tokens(token(B), None), None);
+        assert_eq!(
+            rewritten.expose(),
+            format!("KB_ROUTER_TOKEN=\nKB_ROUTER_TOKEN=\"{B}\"\n")
         );
     }
 

@@ -4,9 +4,11 @@
 
 use super::wire::StatusBody;
 use crate::domain::names::Namespace;
+use crate::domain::reach::Reach;
 use crate::error::Failure;
 use http::StatusCode;
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 
 /// What the server answered.
 pub struct Answer {
@@ -14,6 +16,10 @@ pub struct Answer {
     pub status: StatusCode,
     /// The body, not parsed.
     pub body: Vec<u8>,
+    /// How often the request was sent.
+    pub tries: u32,
+    /// How long the server asks to wait before the next try.
+    pub retry_after: Option<Duration>,
 }
 
 /// What was tried, for the words where it failed.
@@ -26,6 +32,8 @@ pub struct Attempt<'a> {
     pub namespace: Option<&'a Namespace>,
     /// The command that tried, as `rbac` calls it.
     pub command: &'static str,
+    /// How a person gets there.
+    pub reach: &'a Reach,
 }
 
 impl Answer {
@@ -75,7 +83,9 @@ impl Answer {
             what,
             namespace,
             command,
+            reach,
         } = attempt;
+        let (kubectl, program) = (&reach.kubectl, &reach.program);
         let place = namespace
             .map(|name| format!(" -n {name}"))
             .unwrap_or_default();
@@ -89,30 +99,43 @@ impl Answer {
                 .hint("wait until it is gone, then run this again with --create-namespace"),
             StatusCode::FORBIDDEN if status.speaks_of("exceeded quota") => cannot
                 .cause(format!("{told}: a ResourceQuota is used up"))
-                .hint(format!("kubectl{place} describe resourcequota")),
+                .hint(format!("{kubectl}{place} describe resourcequota")),
             _ if status.speaks_of("admission webhook") => cannot
                 .cause(format!("{told}: an admission webhook denied it"))
-                .hint("kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"),
+                .hint(format!(
+                    "{kubectl} get validatingwebhookconfigurations,mutatingwebhookconfigurations"
+                )),
             _ if status.speaks_of("ValidatingAdmissionPolicy") => cannot
                 .cause(format!("{told}: an admission policy denied it"))
-                .hint("kubectl get validatingadmissionpolicies"),
+                .hint(format!("{kubectl} get validatingadmissionpolicies")),
+            // No Role of ours may make namespaces.
+            StatusCode::FORBIDDEN if namespace.is_none() => cannot
+                .cause(format!("{told}: you may not {verb} it"))
+                .hint("have an administrator do it, then run this without that option"),
             StatusCode::FORBIDDEN => {
                 cannot
                     .cause(format!("{told}: you may not {verb} it"))
                     .hint(format!(
-                        "have an administrator run: k8s-bootstrap{place} rbac {command} \
-                     --service-account NAMESPACE:NAME | kubectl apply -f -"
+                        "have an administrator run: {program} rbac {command} \
+                     --service-account NAMESPACE:NAME | {kubectl} apply -f -"
                     ))
             }
-            StatusCode::NOT_FOUND if self.is_absent() => cannot
-                .cause(told)
-                .hint("create the namespace with --create-namespace, or name another one with -n"),
+            StatusCode::NOT_FOUND if self.is_absent() => cannot.cause(told).hint(format!(
+                "`{} --create-namespace` makes the namespace; or name another one with -n",
+                reach.apply
+            )),
             StatusCode::NOT_FOUND => cannot
                 .cause(format!("{told}, and not in the words of an API server"))
                 .hint("check the server in the kubeconfig: kubectl config view --minify"),
-            _ if self.is_transient() => cannot
-                .cause(format!("{told}, also after trying again"))
-                .hint("wait and run it again, or give it longer with --request-timeout"),
+            _ if self.is_transient() => {
+                let tries = match self.tries {
+                    0 | 1 => String::new(),
+                    tries => format!(", {tries} times"),
+                };
+                cannot
+                    .cause(format!("{told}{tries}"))
+                    .hint("wait and run it again, or give it longer with --request-timeout")
+            }
             _ => cannot
                 .cause(told)
                 .hint("the log of the API server tells more; -v shows the requests"),

@@ -11,6 +11,7 @@ use crate::domain::live::Observed;
 use crate::domain::manifest::Manifest;
 use crate::domain::names::{Namespace, SecretRef};
 use crate::domain::ownership::{self, FIELD_MANAGER, Manager};
+use crate::domain::reach::Reach;
 use crate::error::Failure;
 use crate::ui::Ui;
 use http::{Method, Request, StatusCode, header};
@@ -27,10 +28,12 @@ const ATTEMPTS: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// How many requests are under way at once at most.
 pub const WIDTH: usize = 32;
+/// The longest pause, also where the server asks for a longer one.
+const LONGEST_ASKED_PAUSE: Duration = Duration::from_secs(60);
 /// The longest pause that is not asked for by the server.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The largest answer that is read, in bytes; a Secret is at most 1 MiB.
-const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
+/// The largest answer that is read, in bytes; a page of a list is the largest.
+const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
 
 /// An API server, and who we are there.
 pub struct Cluster {
@@ -43,6 +46,7 @@ pub struct Cluster {
     ui: Ui,
     /// The command as `rbac` calls it, for the hint where something is forbidden.
     command: &'static str,
+    reach: Reach,
     /// Whether it has been said that the server does not answer as it should.
     complained: AtomicBool,
 }
@@ -79,6 +83,7 @@ impl Cluster {
         timeout: Option<Duration>,
         ui: Ui,
         command: &'static str,
+        reach: Reach,
     ) -> Result<Self, Failure> {
         let (mut config, context) = kubeconfig::load(selection).await?;
         let agent = concat!("k8s-bootstrap/", env!("CARGO_PKG_VERSION"));
@@ -88,7 +93,7 @@ impl Cluster {
         config.default_retry = false;
         let server = connection::shown(&config.cluster_url);
         let started = Instant::now();
-        let client = connection::connect(config, timeout).await?;
+        let client = connection::connect(config, timeout, &reach.kubectl).await?;
         ui.detail(
             2,
             &format!(
@@ -103,6 +108,7 @@ impl Cluster {
             timeout,
             ui,
             command,
+            reach,
             complained: AtomicBool::new(false),
         })
     }
@@ -201,7 +207,10 @@ impl Cluster {
                 .collect();
             if !foreign.is_empty() && !force {
                 let mut failure = Failure::unable(format!("{at} has changed hands meanwhile"))
-                    .hint("change it there, or take it over with --force-conflicts");
+                    .hint(format!(
+                        "change it there, or take it over with `{} --force-conflicts`",
+                        self.reach.apply
+                    ));
                 failure.causes = foreign;
                 return Err(failure);
             }
@@ -215,20 +224,22 @@ impl Cluster {
     }
 
     pub(super) fn attempt<'a>(
-        &self,
+        &'a self,
         verb: &'static str,
         what: String,
         namespace: Option<&'a Namespace>,
     ) -> Attempt<'a> {
+        let (command, reach) = (self.command, &self.reach);
         Attempt {
             verb,
             what,
             namespace,
-            command: self.command,
+            command,
+            reach,
         }
     }
 
-    fn attempt_at<'a>(&self, verb: &'static str, at: &'a SecretRef) -> Attempt<'a> {
+    fn attempt_at<'a>(&'a self, verb: &'static str, at: &'a SecretRef) -> Attempt<'a> {
         self.attempt(verb, at.to_string(), Some(&at.namespace))
     }
 
@@ -240,18 +251,25 @@ impl Cluster {
             .timeout
             .and_then(|timeout| Instant::now().checked_add(timeout));
         let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
-            let outcome = self.send_once(request.clone(), deadline).await;
-            let wait = match &outcome {
-                Ok((answer, after)) if answer.is_transient() => after.unwrap_or(pause),
+        let mut tries = 1;
+        loop {
+            let mut outcome = self.send_once(request.clone(), deadline).await;
+            let wait = match &mut outcome {
+                Ok(answer) => {
+                    answer.tries = tries;
+                    let asked = answer.retry_after.unwrap_or(pause).min(LONGEST_ASKED_PAUSE);
+                    answer.is_transient().then_some(asked)
+                }
                 // A write is create-only or has a precondition, so sending it again is safe.
-                Err(_) => pause,
-                _ => return outcome.map(|(answer, _)| answer),
+                Err(trouble) => trouble.passing.then_some(pause),
             };
-            let in_time = deadline.is_none_or(|deadline| Instant::now() + wait < deadline);
-            if attempt == ATTEMPTS || !in_time {
-                return outcome.map(|(answer, _)| answer);
-            }
+            let again = wait.filter(|wait| {
+                tries < ATTEMPTS
+                    && deadline.is_none_or(|deadline| Instant::now() + *wait < deadline)
+            });
+            let Some(wait) = again else {
+                return outcome.map_err(|trouble| trouble.failure);
+            };
             if !self.complained.swap(true, Ordering::Relaxed) {
                 self.ui.story(&format!(
                     "{} does not answer as it should; trying again",
@@ -260,15 +278,15 @@ impl Cluster {
             }
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
+            tries += 1;
         }
-        unreachable!("the loop ends by returning")
     }
 
     async fn send_once(
         &self,
         request: Request<Vec<u8>>,
         deadline: Option<Instant>,
-    ) -> Result<(Answer, Option<Duration>), Failure> {
+    ) -> Result<Answer, Trouble> {
         let line = format!("{} {}", request.method(), request.uri());
         let started = Instant::now();
         let exchange = async {
@@ -280,18 +298,30 @@ impl Cluster {
                 body.map_err(kube::Error::Service)?.to_bytes().to_vec(),
             ))
         };
-        let failed = |why: String| {
-            Failure::unable(format!("no answer from the API server {}", self.server))
+        let trouble = |why: String, passing: bool| Trouble {
+            failure: Failure::unable(format!("no answer from the API server {}", self.server))
                 .cause(why)
-                .hint("check that it runs: kubectl cluster-info; --request-timeout gives it longer")
+                .hint(format!(
+                    "check that it runs: {} cluster-info; --request-timeout gives it longer",
+                    self.reach.kubectl
+                )),
+            passing,
         };
         let exchanged = match deadline {
             None => exchange.await,
             Some(deadline) => tokio::time::timeout_at(deadline, exchange)
                 .await
-                .map_err(|_| failed(format!("{line}: the time is over (--request-timeout)")))?,
+                .map_err(|_| {
+                    trouble(
+                        format!("{line}: the time is over (--request-timeout)"),
+                        false,
+                    )
+                })?,
         };
-        let (parts, body) = exchanged.map_err(|error| failed(reason_of(&error)))?;
+        let (parts, body) = exchanged.map_err(|error| {
+            let (why, passing) = reason_of(&error);
+            trouble(why, passing)
+        })?;
         let took = started.elapsed().as_millis();
         self.ui.detail(
             1,
@@ -299,14 +329,19 @@ impl Cluster {
         );
         let after = parts.headers.get(header::RETRY_AFTER);
         let after = after.and_then(|seconds| seconds.to_str().ok()?.parse().ok());
-        Ok((
-            Answer {
-                status: parts.status,
-                body,
-            },
-            after.map(Duration::from_secs),
-        ))
+        Ok(Answer {
+            status: parts.status,
+            body,
+            tries: 1,
+            retry_after: after.map(Duration::from_secs),
+        })
     }
+}
+
+/// Why there is no answer, and whether the next try may get one.
+struct Trouble {
+    failure: Failure,
+    passing: bool,
 }
 
 fn path_of(at: &SecretRef) -> String {
@@ -350,14 +385,16 @@ fn build(
         .expect("the parts are names that have been checked")
 }
 
-/// The innermost text of a transport error: such errors speak of sockets and not of bodies.
-fn reason_of(error: &kube::Error) -> String {
+/// The innermost text of a transport error, which speaks of sockets and not of bodies, and whether
+/// it may pass.
+fn reason_of(error: &kube::Error) -> (String, bool) {
     if let kube::Error::Auth(_) = error {
-        return "the credentials cannot be refreshed".to_owned();
+        return ("the credentials cannot be refreshed".to_owned(), false);
     }
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    let too_large = innermost.is::<http_body_util::LengthLimitError>();
+    (innermost.to_string(), !too_large)
 }

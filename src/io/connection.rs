@@ -19,25 +19,31 @@ use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 use tower::{BoxError, Layer, Service, ServiceBuilder};
 
-/// Makes a client for the configured server.
+/// Makes a client for the configured server. `kubectl` is how a person reaches it, for hints.
 ///
 /// # Errors
 /// Where the credentials cannot be had, or the server cannot be reached or trusted (exit code 3).
-pub async fn connect(config: Config, timeout: Option<Duration>) -> Result<Client, Failure> {
+pub async fn connect(
+    config: Config,
+    timeout: Option<Duration>,
+    kubectl: &str,
+) -> Result<Client, Failure> {
     let direct = config.proxy_url.is_none() && config.cluster_url.scheme_str() == Some("https");
     if !direct {
-        return fallback(config);
+        return fallback(config, kubectl);
     }
     // An exec plug-in runs once here, and would run again for the TLS configuration. It gave a
     // token, as those of the clouds do, if there is a layer now; else it may give a certificate.
-    let auth = config.auth_layer().map_err(|error| credentials(&error))?;
+    let auth = config
+        .auth_layer()
+        .map_err(|error| credentials(&error, kubectl))?;
     let mut for_tls = config.clone();
     if auth.is_some() {
         for_tls.auth_info.exec = None;
     }
     let mut tls = for_tls
         .rustls_client_config()
-        .map_err(|error| credentials(&error))?;
+        .map_err(|error| credentials(&error, kubectl))?;
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let limits = [config.connect_timeout, timeout];
     let endpoint = Arc::new(Endpoint::new(
@@ -48,9 +54,9 @@ pub async fn connect(config: Config, timeout: Option<Duration>) -> Result<Client
     let Some(sender) = endpoint
         .open()
         .await
-        .map_err(|error| unreachable(&config, &error))?
+        .map_err(|error| unreachable(&config, &error, kubectl))?
     else {
-        return fallback(config);
+        return fallback(config, kubectl);
     };
     let wire = Http2 {
         endpoint,
@@ -58,7 +64,7 @@ pub async fn connect(config: Config, timeout: Option<Duration>) -> Result<Client
     };
     let headers = config
         .extra_headers_layer()
-        .map_err(|error| credentials(&error))?;
+        .map_err(|error| credentials(&error, kubectl))?;
     let service = ServiceBuilder::new()
         .option_layer(auth)
         .layer(headers)
@@ -68,9 +74,9 @@ pub async fn connect(config: Config, timeout: Option<Duration>) -> Result<Client
 }
 
 /// kube's own client.
-fn fallback(config: Config) -> Result<Client, Failure> {
+fn fallback(config: Config, kubectl: &str) -> Result<Client, Failure> {
     Ok(ClientBuilder::try_from(config)
-        .map_err(|error| credentials(&error))?
+        .map_err(|error| credentials(&error, kubectl))?
         .build())
 }
 
@@ -180,7 +186,7 @@ impl Service<http::Request<Body>> for Http2 {
 }
 
 /// Puts an error of kube's into words. Its own text can hold the output of an exec plug-in.
-fn credentials(error: &kube::Error) -> Failure {
+fn credentials(error: &kube::Error, kubectl: &str) -> Failure {
     use kube::client::AuthError;
     let failure = match error {
         kube::Error::Auth(AuthError::AuthExecStart(source)) => {
@@ -201,7 +207,7 @@ fn credentials(error: &kube::Error) -> Failure {
         }
         _ => Failure::unable("the credentials of the kubeconfig cannot be used"),
     };
-    failure.hint("check that `kubectl get namespaces` works with this context")
+    failure.hint(format!("check that `{kubectl} get namespaces` works"))
 }
 
 /// The server's URL as it may be shown: without a password in it, and without a last slash.
@@ -212,7 +218,7 @@ pub fn shown(url: &http::Uri) -> String {
     format!("{scheme}://{host}{}", url.path().trim_end_matches('/'))
 }
 
-fn unreachable(config: &Config, error: &std::io::Error) -> Failure {
+fn unreachable(config: &Config, error: &std::io::Error, kubectl: &str) -> Failure {
     let server = shown(&config.cluster_url);
     let tls = error
         .get_ref()
@@ -222,12 +228,18 @@ fn unreachable(config: &Config, error: &std::io::Error) -> Failure {
             "the certificate of {server} is not to be trusted"
         ))
         .cause(format!("{why:?}"))
-        .hint("check certificate-authority and the server's name: kubectl config view --minify"),
+        .hint(format!(
+            "check certificate-authority and the server's name: {kubectl} config view --minify"
+        )),
         Some(why) => Failure::unable(format!("no secure connection to {server}"))
             .cause(why.to_string())
-            .hint("check that this is the API server: kubectl cluster-info"),
+            .hint(format!(
+                "check that this is the API server: {kubectl} cluster-info"
+            )),
         None => Failure::unable(format!("cannot reach the API server {server}"))
             .cause(error.to_string())
-            .hint("check that it runs and that this is the right context: kubectl cluster-info"),
+            .hint(format!(
+                "check that it runs and that this is the right context: {kubectl} cluster-info"
+            )),
     }
 }

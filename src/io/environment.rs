@@ -8,6 +8,7 @@ use crate::domain::tokens::Token;
 use crate::domain::value::SecretValue;
 use crate::error::Failure;
 use rand::rngs::SysRng;
+use rustix::process::{Resource, Rlimit};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -81,8 +82,10 @@ fn read_env_file(path: &Path) -> Result<BTreeMap<String, SecretValue>, Failure> 
         return Err(malformed("it is larger than 1 MiB".to_owned()));
     }
     let text = String::from_utf8(bytes).map_err(|_| malformed("it is not UTF-8".to_owned()))?;
+    // Some editors put a byte order mark before the text.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let lines =
-        assignments::parse(&text, Dialect::Dotenv).map_err(|bad| malformed(bad.to_string()))?;
+        assignments::parse(text, Dialect::Dotenv).map_err(|bad| malformed(bad.to_string()))?;
     let mut found = BTreeMap::new();
     for (index, line) in lines.into_iter().enumerate() {
         let Some(assignment) = line.assignment else {
@@ -98,6 +101,22 @@ fn read_env_file(path: &Path) -> Result<BTreeMap<String, SecretValue>, Failure> 
         }
     }
     Ok(found)
+}
+
+/// What people call this program here: `local/k8s-bootstrap.sh` says so in `K8S_BOOTSTRAP_NAME`,
+/// since the program itself need not be on their PATH.
+pub fn program() -> String {
+    std::env::var("K8S_BOOTSTRAP_NAME").unwrap_or_else(|_| "k8s-bootstrap".to_owned())
+}
+
+/// Keeps the memory of this process, which holds values, out of core files.
+pub fn forbid_core_files() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    // Where that is not allowed there is nothing better to do.
+    let _ = rustix::process::setrlimit(Resource::Core, none);
 }
 
 /// Mints a token from the operating system's generator.

@@ -4,7 +4,12 @@ use crate::domain::value::SecretValue;
 use crate::error::Failure;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
+
+/// The largest token file that is looked at, in bytes.
+const LARGEST_TOKEN: u64 = 64 * 1024;
 
 /// What the command line says about the cluster.
 #[derive(Clone, Debug, Default)]
@@ -20,19 +25,19 @@ pub struct Selection {
 /// # Errors
 /// Where there is no usable kubeconfig or no such context (exit code 3).
 pub async fn load(selection: &Selection) -> Result<(Config, Option<String>), Failure> {
-    let kubeconfig = match &selection.kubeconfig {
-        Some(path) => Kubeconfig::read_from(path),
-        None => Kubeconfig::read(),
+    let found = match (&selection.kubeconfig, listed()) {
+        (Some(path), _) => Kubeconfig::read_from(path),
+        (None, Some(paths)) => read_all(&paths),
+        (None, None) => Kubeconfig::read(),
     };
-    let kubeconfig = match kubeconfig {
-        Ok(found) => found,
-        Err(error) => {
-            let inside = Config::incluster_env().ok();
-            return match inside.filter(|_| selection.kubeconfig.is_none()) {
-                Some(config) => Ok((config, None)),
-                None => Err(explain(&error, selection)),
-            };
+    let kubeconfig = match found {
+        Ok(kubeconfig) => kubeconfig,
+        Err(error) if nothing_was_chosen(selection) && is_absent(&error) => {
+            return Config::incluster_env()
+                .map(|config| (config, None))
+                .map_err(|_| explain(&error, selection));
         }
+        Err(error) => return Err(explain(&error, selection)),
     };
     let context = selection
         .context
@@ -49,6 +54,43 @@ pub async fn load(selection: &Selection) -> Result<(Config, Option<String>), Fai
     Ok((config, context))
 }
 
+/// The files that `$KUBECONFIG` lists; `None` where it is unset or empty.
+fn listed() -> Option<Vec<PathBuf>> {
+    let list = std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty())?;
+    Some(
+        std::env::split_paths(&list)
+            .filter(|path| !path.as_os_str().is_empty())
+            .collect(),
+    )
+}
+
+/// Merges the files of a list; as for kubectl, those that do not exist count as empty.
+fn read_all(paths: &[PathBuf]) -> Result<Kubeconfig, KubeconfigError> {
+    let existing: Vec<_> = paths.iter().filter(|path| path.exists()).collect();
+    match (existing.split_first(), paths.first()) {
+        (Some((first, rest)), _) => rest
+            .iter()
+            .try_fold(Kubeconfig::read_from(first)?, |merged, path| {
+                merged.merge(Kubeconfig::read_from(path)?)
+            }),
+        (None, Some(first)) => Kubeconfig::read_from(first),
+        (None, None) => Err(KubeconfigError::FindPath),
+    }
+}
+
+/// Only who has chosen no cluster at all gets the one of the pod that we run in.
+fn nothing_was_chosen(selection: &Selection) -> bool {
+    selection.kubeconfig.is_none() && selection.context.is_none() && listed().is_none()
+}
+
+fn is_absent(error: &KubeconfigError) -> bool {
+    match error {
+        KubeconfigError::FindPath => true,
+        KubeconfigError::ReadConfig(source, _) => source.kind() == ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
 /// kubectl accepts a token file that ends with a line break; kube would send that along.
 fn trim_token_file(config: &mut Config) {
     let auth = &mut config.auth_info;
@@ -56,9 +98,15 @@ fn trim_token_file(config: &mut Config) {
         return;
     };
     // What cannot be read is told where it is used.
-    let Ok(text) = std::fs::read_to_string(path).map(SecretValue::from) else {
+    let mut text = String::new();
+    let file = File::open(path).map(|file| file.take(LARGEST_TOKEN));
+    if file
+        .and_then(|mut file| file.read_to_string(&mut text))
+        .is_err()
+    {
         return;
-    };
+    }
+    let text = SecretValue::from(text);
     let token = text.expose().trim();
     if token != text.expose() {
         auth.token = Some(token.to_owned().into());

@@ -11,7 +11,7 @@ use crate::domain::live::{Observations, Observed};
 use crate::domain::names::{Namespace, SecretRef};
 use crate::domain::ownership::Owner;
 use crate::error::Failure;
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::StatusCode;
 use kube::core::Request;
@@ -73,16 +73,9 @@ impl Cluster {
         bundles: &[&'static Bundle],
         fleet: &Fleet,
     ) -> Result<Found, Failure> {
-        let targets: Vec<_> = bundles
-            .iter()
-            .map(|bundle| SecretRef {
-                namespace: home.clone(),
-                name: bundle.secret,
-            })
-            .collect();
         let (state, secrets, claims, rest) = tokio::join!(
             self.namespace(home),
-            join_all(targets.iter().map(|at| self.secret(at))),
+            self.secrets(home, bundles),
             self.claims(Some(home)),
             self.fleet(home, fleet),
         );
@@ -93,9 +86,7 @@ impl Cluster {
             secrets: rest.secrets,
             warnings: Vec::new(),
         };
-        for (at, observed) in targets.into_iter().zip(secrets) {
-            found.secrets.insert(at, observed?);
-        }
+        found.secrets.extend(secrets?);
         if claims.is_none() || rest.claims.is_none() {
             found.warnings.push(
                 "ExternalSecrets may not be listed, so a Secret that one of them is about to make \
@@ -119,6 +110,26 @@ impl Cluster {
                 .push("the fleet selector matches no namespace".to_owned());
         }
         Ok(found)
+    }
+
+    /// Reads these Secrets of a namespace, and nothing else.
+    ///
+    /// # Errors
+    /// One that cannot be read (exit code 3).
+    pub async fn secrets(
+        &self,
+        namespace: &Namespace,
+        bundles: &[&'static Bundle],
+    ) -> Result<Observations, Failure> {
+        let reads = bundles.iter().map(|bundle| async {
+            let at = SecretRef {
+                namespace: namespace.clone(),
+                name: bundle.secret,
+            };
+            let observed = self.secret(&at).await?;
+            Ok::<_, Failure>((at, observed))
+        });
+        Ok(try_join_all(reads).await?.into_iter().collect())
     }
 
     async fn fleet(&self, home: &Namespace, fleet: &Fleet) -> Result<FleetFound, Failure> {
@@ -258,13 +269,13 @@ impl Cluster {
                 _ => {
                     let attempt = self.attempt("list", "ExternalSecrets".to_owned(), namespace);
                     let list: ListBody<ExternalSecretBody> = answer.read(&attempt)?;
-                    let claims = list.items.into_iter().map(|body| {
-                        let (namespace, name, target) = body.place_name_and_target();
-                        Claim {
+                    let claims = list.items.into_iter().filter_map(|body| {
+                        let (namespace, name, target) = body.place_name_and_target()?;
+                        Some(Claim {
                             namespace,
                             target,
                             name,
-                        }
+                        })
                     });
                     return Ok(Some(claims.collect()));
                 }

@@ -13,8 +13,12 @@ use std::path::{Path, PathBuf};
 
 /// The largest tokens file that is read, in bytes.
 const LARGEST: u64 = 64 * 1024;
-/// What a temporary file's name ends with; it begins with the tokens file's own.
-const TEMPORARY: &str = ".tmp";
+/// What stands between the tokens file's name and the random part of a temporary file's name.
+const TEMPORARY_INFIX: &str = ".k8s-bootstrap-";
+/// How many random letters and digits a temporary file's name has.
+const TEMPORARY_RANDOM: usize = 6;
+/// What a temporary file's name ends with.
+const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// A tokens file that was read.
 #[derive(Debug)]
@@ -34,6 +38,11 @@ pub struct Loaded {
 /// A file that is not a plain file of our own, cannot be read, or has a bad line (exit code 3).
 pub fn read(path: &Path) -> Result<Option<Loaded>, Failure> {
     let shown = path.display();
+    if path.file_name().is_none() {
+        return Err(
+            unusable(path, "has no file name").hint("name a file with --tokens-file, not a folder")
+        );
+    }
     // NONBLOCK: opening a FIFO must not wait for a writer.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let opened = OpenOptions::new()
@@ -123,6 +132,8 @@ impl Locked {
     /// # Errors
     /// A folder that cannot be made or locked (exit code 3).
     pub fn new(path: &Path, ui: &Ui) -> Result<Self, Failure> {
+        // Nothing is made or tidied around a file that cannot be used.
+        read(path)?;
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
             _ => PathBuf::from("."),
@@ -210,7 +221,8 @@ impl Locked {
             // tempfile opens with create_new and mode 0600.
             let mut temporary = tempfile::Builder::new()
                 .prefix(&self.prefix())
-                .suffix(TEMPORARY)
+                .rand_bytes(TEMPORARY_RANDOM)
+                .suffix(TEMPORARY_SUFFIX)
                 .tempfile_in(&self.folder)?;
             temporary.write_all(text.expose().as_bytes())?;
             temporary.as_file().sync_all()?;
@@ -226,19 +238,23 @@ impl Locked {
 
     fn prefix(&self) -> String {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        format!("{name}.")
+        format!("{name}{TEMPORARY_INFIX}")
     }
 
     fn remove_leftovers(&self) -> io::Result<()> {
         let prefix = self.prefix();
+        let is_ours = |name: &str| {
+            let random = name
+                .strip_prefix(&prefix)
+                .and_then(|rest| rest.strip_suffix(TEMPORARY_SUFFIX));
+            random.is_some_and(|random| {
+                random.len() == TEMPORARY_RANDOM
+                    && random.chars().all(|c| c.is_ascii_alphanumeric())
+            })
+        };
         for entry in std::fs::read_dir(&self.folder)? {
             let entry = entry?;
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if name.starts_with(&prefix)
-                && name.ends_with(TEMPORARY)
-                && entry.file_type()?.is_file()
-            {
+            if is_ours(&entry.file_name().to_string_lossy()) && entry.file_type()?.is_file() {
                 std::fs::remove_file(entry.path())?;
             }
         }

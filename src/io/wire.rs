@@ -72,19 +72,29 @@ struct ExternalSecretSpec {
 }
 
 #[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
 struct ExternalSecretTarget {
     #[serde(default)]
     name: Option<String>,
+    #[serde(default)]
+    creation_policy: Option<String>,
 }
 
 impl ExternalSecretBody {
-    /// Its namespace, its name, and the name of the Secret that it makes.
-    pub fn place_name_and_target(self) -> (String, String, String) {
+    /// Its namespace, its name, and the name of the Secret that it makes; `None` where it makes
+    /// none of its own (`creationPolicy` Merge or None).
+    pub fn place_name_and_target(self) -> Option<(String, String, String)> {
+        if matches!(
+            self.spec.target.creation_policy.as_deref(),
+            Some("Merge" | "None")
+        ) {
+            return None;
+        }
         let namespace = self.metadata.namespace.unwrap_or_default();
         let name = self.metadata.name.unwrap_or_default();
         // Without a target name the Secret is called like the ExternalSecret.
         let target = self.spec.target.name.filter(|target| !target.is_empty());
-        (namespace, name.clone(), target.unwrap_or(name))
+        Some((namespace, name.clone(), target.unwrap_or(name)))
     }
 }
 

@@ -13,14 +13,31 @@ pub fn man(mut command: Command) -> std::io::Result<String> {
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut page)?;
     for sub in command.get_subcommands() {
-        clap_mangen::Man::new(sub.clone()).render(&mut page)?;
+        push_command(&mut page, sub)?;
     }
     Ok(String::from_utf8_lossy(&page).into_owned())
+}
+
+/// A command within the page, and the commands that it has.
+fn push_command(page: &mut Vec<u8>, command: &Command) -> std::io::Result<()> {
+    let man = clap_mangen::Man::new(command.clone());
+    man.render_name_section(page)?;
+    man.render_synopsis_section(page)?;
+    man.render_description_section(page)?;
+    man.render_options_section(page)?;
+    command
+        .get_subcommands()
+        .try_for_each(|sub| push_command(page, sub))
 }
 
 /// The completion script of a shell.
 pub fn completions(mut command: Command, shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "k8s-bootstrap", &mut script);
-    String::from_utf8_lossy(&script).into_owned()
+    let script = String::from_utf8_lossy(&script).into_owned();
+    match shell {
+        // clap_complete names the states of a program with a hyphen in two ways (its issue 6421).
+        Shell::Bash => script.replace("k8s__subcmd__bootstrap", "k8s__bootstrap"),
+        _ => script,
+    }
 }

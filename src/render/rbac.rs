@@ -35,6 +35,12 @@ impl Access {
         if self == Self::Apply {
             rules.push(rule("", "secrets", &["create"], None));
         }
+        if self == Self::Recover {
+            return rules;
+        }
+        if self == Self::Recover {
+            return rules;
+        }
         rules.push(rule(
             "",
             "namespaces",

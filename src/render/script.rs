@@ -23,8 +23,8 @@ pub struct Preview<'a> {
     pub fleet_selector: Option<&'a str>,
     /// The tokens file.
     pub tokens_file: &'a Path,
-    /// Options that lead kubectl to the cluster, quoted for a shell.
-    pub kubectl_options: &'a str,
+    /// kubectl with the options that lead it to the cluster, quoted for a shell.
+    pub kubectl: &'a str,
     /// Whether the namespace is made too.
     pub create_namespace: bool,
     /// The command that does it all, for the comment.
@@ -32,9 +32,12 @@ pub struct Preview<'a> {
 }
 
 /// Writes the script.
+///
+/// All of it is a here-document for `sh`, so that the shell it is pasted into keeps its options,
+/// umask and variables, and need not know comments (interactive zsh does not).
 pub fn script(preview: &Preview<'_>) -> String {
     let mut text = format!(
-        "#!/bin/sh\n\
+        "sh <<'PREVIEW'\n\
          # Preview: nothing has been contacted, written or minted.\n\
          # This does on a fresh namespace what the next line does on any:\n\
          #   {}\n",
@@ -48,26 +51,60 @@ pub fn script(preview: &Preview<'_>) -> String {
             from_file.join(" ")
         );
     }
-    text.push_str("(\nset -eu\numask 077\n");
+    text.push_str("set -eu\numask 077\n");
+    push_checks(&mut text, preview.plan);
     push_tokens(&mut text, preview.tokens_file);
-    let kubectl = format!("kubectl{}", preview.kubectl_options);
+    let kubectl = preview.kubectl;
     if preview.create_namespace {
-        let _ = writeln!(text, "\n{kubectl} create namespace {}", preview.namespace);
+        let _ = writeln!(
+            text,
+            "\n{kubectl} create namespace {} </dev/null",
+            preview.namespace
+        );
     }
     for secret in &preview.plan.secrets {
         text.push('\n');
         if secret.is_written() {
-            push_secret(&mut text, secret, &kubectl, secret.at.namespace.as_str());
+            push_secret(&mut text, secret, kubectl, secret.at.namespace.as_str());
         } else {
             let reason = secret.reason.as_deref().unwrap_or("nothing to do");
             let _ = writeln!(text, "# {}: skipped, {reason}", secret.at.name);
         }
     }
     if let Some(selector) = preview.fleet_selector {
-        push_selected(&mut text, preview.plan, &kubectl, selector);
+        push_selected(&mut text, preview.plan, kubectl, selector);
     }
-    text.push_str(")\n");
+    text.push_str("PREVIEW\n");
     text
+}
+
+/// The inputs without which nothing is begun.
+fn push_checks(text: &mut String, plan: &Plan) {
+    for (key, origin) in plan
+        .secrets
+        .iter()
+        .filter(|secret| secret.is_written())
+        .flat_map(set_keys)
+    {
+        if matches!(
+            origin,
+            Origin::Input(InputRule::Required | InputRule::EnvFileOnly)
+        ) {
+            let _ = writeln!(text, ": \"${{{key}:?is not exported}}\"");
+        }
+    }
+}
+
+/// The keys that are written, with where their values come from.
+fn set_keys(secret: &SecretPlan) -> impl Iterator<Item = (&'static str, Origin)> {
+    let set = secret
+        .keys
+        .iter()
+        .filter(|key| matches!(key.action, KeyAction::Set(_)));
+    set.filter_map(|key| {
+        let row = secret.bundle.keys.iter().find(|row| row.name == key.key)?;
+        Some((row.name, row.origin))
+    })
 }
 
 /// The router Secret in every namespace that the selector matches and that has not got one above.
@@ -85,7 +122,7 @@ fn push_selected(text: &mut String, plan: &Plan, kubectl: &str, selector: &str) 
     };
     let _ = write!(
         text,
-        "\nfor namespace in $({kubectl} get namespaces -l {} -o name); do\n\
+        "\nfor namespace in $({kubectl} get namespaces -l {} -o name </dev/null); do\n\
          \x20 namespace=${{namespace#namespace/}}\n\
          \x20 case $namespace in {}) continue ;; esac\n",
         quote(selector),
@@ -108,53 +145,36 @@ fn push_tokens(text: &mut String, path: &Path) {
     let _ = write!(
         text,
         "\n\
-         # The tokens are minted once; a file that exists is never replaced (set -C).\n\
+         # The tokens: a file that exists is never replaced (set -C), a token in it never minted again.\n\
          if [ ! -e {file} ]; then\n\
          \x20 mkdir -p {folder}\n\
-         \x20 mint() {{ od -An -v -tx1 -N32 /dev/urandom | tr -d ' \\n'; }}\n"
+         \x20 (set -C; : > {file})\n\
+         fi\n\
+         unset {names}\n\
+         . {file}\n\
+         mint() {{ od -An -v -tx1 -N32 /dev/urandom | tr -d ' \\n'; }}\n"
     );
     for token in TokenName::ALL {
-        let _ = writeln!(text, "  {token}=$(mint)");
-    }
-    let _ = writeln!(text, "  (set -C; cat > {file} <<EOF");
-    for token in TokenName::ALL {
-        let _ = writeln!(text, "{token}=\"${token}\"");
-    }
-    let _ = write!(text, "EOF\n  )\nfi\nunset {names}\n. {file}\n");
-    for token in TokenName::ALL {
-        let _ = writeln!(text, ": \"${{{token}:?is not in the tokens file}}\"");
+        let _ = write!(
+            text,
+            "if [ -z \"${{{token}-}}\" ]; then\n\
+             \x20 {token}=$(mint)\n\
+             \x20 cat >> {file} <<EOF\n\
+             \n\
+             {token}=\"${token}\"\n\
+             EOF\n\
+             fi\n"
+        );
     }
 }
 
 fn push_secret(text: &mut String, secret: &SecretPlan, kubectl: &str, namespace: &str) {
-    let origin_of = |name: &str| {
-        secret
-            .bundle
-            .keys
-            .iter()
-            .find(|key| key.name == name)
-            .map(|key| key.origin)
-    };
-    let set: Vec<_> = secret
-        .keys
-        .iter()
-        .filter(|key| matches!(key.action, KeyAction::Set(_)))
-        .filter_map(|key| Some((key.key, origin_of(key.key)?)))
-        .collect();
-    for (key, origin) in &set {
-        if matches!(
-            origin,
-            Origin::Input(InputRule::Required | InputRule::EnvFileOnly)
-        ) {
-            let _ = writeln!(text, ": \"${{{key}:?is not exported}}\"");
-        }
-    }
     let _ = writeln!(
         text,
         "{kubectl} -n {namespace} create secret generic {} --from-env-file=/dev/stdin <<EOF",
         secret.at.name
     );
-    for (key, origin) in set {
+    for (key, origin) in set_keys(secret) {
         let variable = match origin {
             Origin::Token(token) | Origin::TokenList(token, _) => format!("${token}"),
             Origin::Input(InputRule::Default(value)) => format!("${{{key}:-{value}}}"),

@@ -5,8 +5,12 @@ use super::report::{FileChange, Report, SecretReport};
 use crate::domain::bundles::EMBEDDINGS;
 use crate::domain::names::Namespace;
 use crate::domain::plan::{Action, KeyAction, KeyPlan, SecretPlan};
+use crate::domain::reach::Reach;
 use crate::ui::{Palette, Tone};
 use std::fmt::Write;
+
+/// The charts that read the Secrets, in the order in which they are installed.
+const CHARTS: [&str; 4] = ["brain-api", "embeddings", "brain-ops", "brain-keeper"];
 
 /// A line per Secret, and one for the tokens file: what was done.
 pub fn outcome(report: &Report, palette: Palette) -> String {
@@ -93,7 +97,7 @@ fn named(plan: &SecretPlan, wanted: impl Fn(&KeyAction) -> bool) -> String {
     keys.join(", ")
 }
 
-/// What `--apply` would change, key by key. Nothing where it would change nothing.
+/// What `--apply` would change: a line per Secret, and one per key that is not simply kept.
 pub fn difference(report: &Report, palette: Palette) -> String {
     let mut text = String::new();
     match report.file {
@@ -123,9 +127,9 @@ pub fn difference(report: &Report, palette: Palette) -> String {
         push(&mut text, format_args!("{}: {what}{reason}", plan.at));
         let speaking = |key: &&KeyPlan| !matches!(key.action, KeyAction::Kept);
         for key in plan.keys.iter().filter(speaking) {
-            let (tone, mark, note) = match (&key.action, &plan.base) {
-                (KeyAction::Set(_), None) => (Tone::Good, "+", String::new()),
-                (KeyAction::Set(_), Some(_)) => (Tone::Good, "~", String::new()),
+            let (tone, mark, note) = match (&key.action, key.live) {
+                (KeyAction::Set(_), false) => (Tone::Good, "+", String::new()),
+                (KeyAction::Set(_), true) => (Tone::Good, "~", String::new()),
                 (KeyAction::Adopted, _) => {
                     (Tone::Good, "=", ", adopted into the tokens file".into())
                 }
@@ -144,18 +148,26 @@ pub fn difference(report: &Report, palette: Palette) -> String {
 }
 
 /// What comes after the Secrets.
-pub fn next_steps(report: &Report, namespace: &Namespace, run: &str) -> String {
-    let mut text = format!(
-        "\nNext, in a checkout of agentibrain-kernel:\n\
-         \x20 helm install brain-api helm/brain-api -n {namespace}\n\
-         \x20 helm install embeddings helm/embeddings -n {namespace}\n\
-         \x20 helm install brain-ops helm/brain-ops -n {namespace}\n\
-         \x20 helm install brain-keeper helm/brain-keeper -n {namespace}\n\
-         Then see that it answers:\n\
-         \x20 kubectl -n {namespace} port-forward svc/agentibrain-brain-api 8080:8080 &\n\
-         \x20 eval \"$({run} tokens)\"\n\
+pub fn next_steps(report: &Report, namespace: &Namespace, reach: &Reach) -> String {
+    let Reach {
+        program,
+        apply,
+        kubectl,
+        helm,
+    } = reach;
+    let mut text = "\nNext, in a checkout of agentibrain-kernel:\n".to_owned();
+    for chart in CHARTS {
+        push(
+            &mut text,
+            format_args!("  helm install {chart} helm/{chart} -n {namespace}{helm}"),
+        );
+    }
+    text.push_str(&format!(
+        "Then see that it answers:\n\
+         \x20 {kubectl} -n {namespace} port-forward svc/agentibrain-brain-api 8080:8080 &\n\
+         \x20 eval \"$({program} tokens)\"\n\
          \x20 curl -fsS -H \"Authorization: Bearer $KB_ROUTER_TOKEN\" http://localhost:8080/feed"
-    );
+    ));
     let skipped = report
         .secrets
         .iter()
@@ -183,7 +195,7 @@ pub fn next_steps(report: &Report, namespace: &Namespace, run: &str) -> String {
     if door_open {
         let _ = write!(
             text,
-            "\nThe embeddings service checks no key until API_KEYS is set: {run} --apply --with-api-keys"
+            "\nThe embeddings service checks no key until API_KEYS is set: {apply} --with-api-keys"
         );
     }
     text

@@ -1,6 +1,7 @@
 //! The planned Secrets as manifests.
 
 use crate::domain::live::LiveValue;
+use crate::domain::names::Namespace;
 use crate::domain::plan::{KeyAction, NewValue, Plan, SecretPlan};
 use crate::domain::value::SecretValue;
 use serde::Serialize;
@@ -27,8 +28,15 @@ struct Metadata<'a> {
     namespace: &'a str,
 }
 
-/// The Secrets that would be created, as YAML documents; a skipped one is a comment.
-pub fn manifests(plan: &Plan, show_values: bool) -> String {
+/// The Secrets that would be created, and the namespace where it is too, as YAML documents; a
+/// skipped Secret is a comment.
+pub fn manifests(plan: &Plan, namespace: Option<&Namespace>, show_values: bool) -> String {
+    let namespace = namespace.map(|name| {
+        let metadata = serde_json::json!({ "name": name.as_str() });
+        to_yaml(
+            &serde_json::json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata }),
+        )
+    });
     let documents = plan.secrets.iter().map(|secret| match secret.is_written() {
         true => to_yaml(&Manifest {
             api_version: "v1",
@@ -45,7 +53,9 @@ pub fn manifests(plan: &Plan, show_values: bool) -> String {
             format!("# {}: skipped, {reason}\n", secret.at.name)
         }
     });
-    documents
+    namespace
+        .into_iter()
+        .chain(documents)
         .map(|document| format!("---\n{document}"))
         .collect()
 }

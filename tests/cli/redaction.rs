@@ -12,6 +12,7 @@ use k8s_bootstrap::domain::live::{LiveSecret, LiveValue, Observations, Observed}
 use k8s_bootstrap::domain::manifest::Manifest;
 use k8s_bootstrap::domain::names::SecretRef;
 use k8s_bootstrap::domain::plan::{FiledTokens, KeyAction, NewValue, Plan, SecretPlan, Wish};
+use k8s_bootstrap::domain::reach::Reach;
 use k8s_bootstrap::domain::refusal::Refusal;
 use k8s_bootstrap::domain::resolve::{Decision, Filed};
 use k8s_bootstrap::domain::tokens::{PerToken, Token, TokenName, fingerprint};
@@ -200,12 +201,14 @@ fn refusals_and_failures() {
     let at = || at(ROUTER.secret);
     for refusal in [
         Refusal::FileDisagrees {
+            owner: None,
             at: at(),
             token,
             filed: self::token(0),
             live: live.clone(),
         },
         Refusal::FileDisagrees {
+            owner: None,
             at: at(),
             token,
             filed: self::token(0),
@@ -231,7 +234,7 @@ fn refusals_and_failures() {
 #[track_caller]
 fn assert_refusal(refusal: &Refusal) {
     assert_hidden(refusal);
-    let failure = Failure::no(refusal.message()).hint(refusal.hint("k8s-bootstrap"));
+    let failure = Failure::no(refusal.message()).hint(refusal.hint(&Reach::default()));
     assert_hidden(&failure);
     assert_text_hides(&format!(
         "{failure} {:?} {:?}",

@@ -12,8 +12,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -30,7 +32,10 @@ import (
 
 const usage = `usage: pki init DIR                     make DIR/pki, DIR/port and DIR/kubeconfig; print the port
        pki user DIR NAME [GROUP...]     print the path of a kubeconfig for a user
-       pki ready DIR                    exit 0 when the API server is ready
+       pki port                         print a port that is free now
+       pki ready DIR [PATH|URL...]      exit 0 when the API server is ready and has what is at each PATH
+                                        (a node has to be ready too), and our servers answer at each URL
+       pki create DIR PATH FILE         post the JSON in FILE to the API server's PATH
        pki exec PARENT LOG CMD [ARG...] become CMD, output to LOG; ends with process PARENT unless that is 0
        pki reap PARENT DIR              remove DIR when process PARENT is gone`
 
@@ -54,8 +59,16 @@ func run(args []string) error {
 			fmt.Println(file)
 		}
 		return err
-	case len(args) == 2 && args[0] == "ready":
-		return ready(args[1])
+	case len(args) == 1 && args[0] == "port":
+		port, err := freePort()
+		if err == nil {
+			fmt.Println(port)
+		}
+		return err
+	case len(args) >= 2 && args[0] == "ready":
+		return ready(args[1], args[2:])
+	case len(args) == 4 && args[0] == "create":
+		return create(args[1], args[2], args[3])
 	case len(args) >= 4 && args[0] == "exec":
 		return become(args[1], args[2], args[3:])
 	case len(args) == 3 && args[0] == "reap":
@@ -89,13 +102,10 @@ func initDir(dir string) error {
 	if err := serviceAccountKeys(dir); err != nil {
 		return err
 	}
-	// Only a likely free port: sandbox.sh tries again with another when the server cannot bind it.
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freePort()
 	if err != nil {
 		return err
 	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
 	if err := write(filepath.Join(dir, "port"), []byte(strconv.Itoa(port)+"\n")); err != nil {
 		return err
 	}
@@ -104,6 +114,16 @@ func initDir(dir string) error {
 	}
 	fmt.Println(port)
 	return nil
+}
+
+// freePort only finds a likely free port: sandbox.sh tries again with another when the server cannot bind it.
+func freePort() (int, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
 // user escapes the name, since KUBECONFIG is a list separated by colons and names have colons.
@@ -236,35 +256,102 @@ func write(file string, data []byte) error {
 	return os.Rename(file+".new", file)
 }
 
-func ready(dir string) error {
+// api is a client of the API server with the rights of an administrator, and the server's address.
+func api(dir string) (*http.Client, string, error) {
 	ca, _, err := loadCA(dir)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	admin, err := tls.LoadX509KeyPair(filepath.Join(dir, "pki", "admin.crt"), filepath.Join(dir, "pki", "admin.key"))
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	port, err := os.ReadFile(filepath.Join(dir, "port"))
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(ca)
-	api := http.Client{
+	client := http.Client{
 		Timeout:   2 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{admin}}},
 	}
+	return &client, "https://127.0.0.1:" + strings.TrimSpace(string(port)), nil
+}
+
+func ready(dir string, paths []string) error {
+	client, server, err := api(dir)
+	if err != nil {
+		return err
+	}
 	// The namespace is made shortly after the server calls itself ready.
-	for _, path := range []string{"/readyz", "/api/v1/namespaces/default"} {
-		response, err := api.Get("https://127.0.0.1:" + strings.TrimSpace(string(port)) + path)
+	for _, path := range append([]string{"/readyz", "/api/v1/namespaces/default"}, paths...) {
+		address := path
+		if strings.HasPrefix(path, "/") {
+			address = server + path
+		}
+		response, err := client.Get(address)
 		if err != nil {
 			return err
 		}
+		body, err := io.ReadAll(response.Body)
 		response.Body.Close()
+		if err != nil {
+			return err
+		}
 		if response.StatusCode != http.StatusOK {
 			return fmt.Errorf("%s: %s", path, response.Status)
 		}
+		if filepath.Dir(path) == "/api/v1/nodes" {
+			if err := nodeReady(body); err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+		}
+	}
+	return nil
+}
+
+func nodeReady(body []byte) error {
+	var node struct {
+		Spec struct {
+			Taints []struct{ Key, Effect string }
+		}
+		Status struct {
+			Conditions []struct{ Type, Status string }
+		}
+	}
+	if err := json.Unmarshal(body, &node); err != nil {
+		return err
+	}
+	if len(node.Spec.Taints) > 0 {
+		return fmt.Errorf("has taints: %v", node.Spec.Taints)
+	}
+	for _, condition := range node.Status.Conditions {
+		if condition.Type == "Ready" && condition.Status == "True" {
+			return nil
+		}
+	}
+	return fmt.Errorf("not ready: %v", node.Status.Conditions)
+}
+
+func create(dir, path, file string) error {
+	client, server, err := api(dir)
+	if err != nil {
+		return err
+	}
+	data, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	response, err := client.Post(server+path, "application/json", data)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusCreated {
+		body, _ := io.ReadAll(response.Body)
+		return fmt.Errorf("%s: %s: %s", path, response.Status, body)
 	}
 	return nil
 }

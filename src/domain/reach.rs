@@ -1,0 +1,15 @@
+//! How a person reaches the same cluster, namespace and file from a shell, for hints that can be
+//! pasted. A hint that leads elsewhere is worse than none.
+
+/// Programs with the options that lead there. Each text is quoted for a shell.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// This program: `k8s-bootstrap -n brain --context c`.
+    pub program: String,
+    /// The main command with all that was given: `k8s-bootstrap -n brain --apply --with-api-keys`.
+    pub apply: String,
+    /// kubectl: `kubectl --context c`.
+    pub kubectl: String,
+    /// Options for helm, each with a space before it: ` --kube-context c`.
+    pub helm: String,
+}
