@@ -63,11 +63,11 @@ fn of_several_entries_the_file_has_to_name_ours() {
 }
 
 #[test]
-fn a_token_that_is_not_on_a_list_is_refused_and_appended_with_prefer_file() {
-    for (secret, list, key) in [
-        (EMBEDDINGS, LIST, EMBEDDINGS_KEY),
-        (EMBEDDINGS, "API_KEYS", EMBEDDINGS_KEY),
-        (ROUTER, "KB_ROUTER_TOKENS", ROUTER_TOKEN),
+fn a_token_that_is_not_on_a_list_is_refused_and_appended_with_a_preference() {
+    for (secret, list, key, side) in [
+        (EMBEDDINGS, LIST, EMBEDDINGS_KEY, "file"),
+        (EMBEDDINGS, "API_KEYS", EMBEDDINGS_KEY, "cluster"),
+        (ROUTER, "KB_ROUTER_TOKENS", ROUTER_TOKEN, "file"),
     ] {
         let space = Space::new();
         space.bootstrapped();
@@ -81,9 +81,8 @@ fn a_token_that_is_not_on_a_list_is_refused_and_appended_with_prefer_file() {
 
         let words = format!("{key} is not on the list {list} of ");
         refused(&space, &[], &[&words, secret, "--prefer file"]);
-        refused(&space, &["--prefer", "cluster"], &[&words]);
 
-        applied(&space, &["--prefer", "file"]);
+        applied(&space, &["--prefer", side]);
         let appended = format!("zoe-of-others, abe-of-others,{}", tokens[key]);
         let of_the_list = usize::from(secret == EMBEDDINGS);
         data[of_the_list].insert(list.to_owned(), appended);
@@ -144,4 +143,24 @@ fn a_list_with_our_token_among_others_is_right_as_it_is() {
         .exits(0);
     assert_eq!(ran.out.matches(": unchanged").count(), 4, "{}", ran.out);
     assert_eq!(state(&space), before);
+}
+
+/// The file's key is on the list and home's is not: neither side alone is of one mind.
+#[test]
+fn a_cluster_that_is_preferred_keeps_its_tokens_and_gets_them_onto_its_list() {
+    let space = Space::new();
+    space.create_secret(
+        ROUTER,
+        &[(ROUTER_TOKEN, THREE), (EMBEDDINGS_KEY, TWO)],
+        &Value::Null,
+    );
+    let live = [("POSTGRES_URL", INPUTS[0].1), (LIST, ONE)];
+    space.create_secret(EMBEDDINGS, &live, &Value::Null);
+    space.write_file(&[(ROUTER_TOKEN, THREE), (EMBEDDINGS_KEY, ONE)]);
+    refused(&space, &[], &["EMBEDDINGS_API_KEY differs"]);
+
+    applied(&space, &["--prefer", "cluster"]);
+    assert_eq!(space.filed()[EMBEDDINGS_KEY], TWO);
+    assert_eq!(space.data(ROUTER)[EMBEDDINGS_KEY], TWO);
+    assert_eq!(space.data(EMBEDDINGS)[LIST], format!("{ONE},{TWO}"));
 }

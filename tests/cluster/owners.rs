@@ -411,3 +411,28 @@ fn complete_secrets_of_another_are_adopted_without_any_write() {
         assert_eq!(space.filed()["EMBEDDINGS_API_KEY"], embeddings);
     }
 }
+
+/// Such an ExternalSecret adds to a Secret that somebody else makes, or makes none.
+#[test]
+fn an_external_secret_that_makes_no_secret_claims_none() {
+    for policy in ["Merge", "None"] {
+        let space = Space::new();
+        let target = json!({ "name": AGENTICORE, "creationPolicy": policy });
+        external_secret(&space, "adder", &json!({ "target": target }));
+        space.bootstrapped();
+        assert!(space.object(AGENTICORE).is_some(), "{policy}");
+    }
+}
+
+/// What is wrong within it is theirs to mend, and does not stop the rest.
+#[test]
+fn a_secret_of_somebody_else_in_a_wrong_form_does_not_stop_the_run() {
+    let space = Space::new();
+    let helm = json!({
+        "type": "kubernetes.io/basic-auth",
+        "metadata": { "labels": { "app.kubernetes.io/managed-by": "Helm" } },
+    });
+    space.create_secret(AGENTICORE, &[("username", "u"), ("password", "p")], &helm);
+    space.bootstrapped().says(&["[skip]", "Helm release"]);
+    assert!(space.object(ROUTER).is_some() && space.object(EMBEDDINGS).is_some());
+}

@@ -326,8 +326,13 @@ fn what_a_killed_run_left_behind_goes_with_the_next() {
     let space = Space::new();
     space.write_file(&FILED);
     let folder = space.folder.path().join("local");
-    let leftover = folder.join(".k8s-tokens.abc.tmp");
-    let ours = ["notes.tmp", ".k8s-tokens.old", "another.k8s-tokens.x.tmp"];
+    let leftover = folder.join(".k8s-tokens.k8s-bootstrap-a1B2c3.tmp");
+    let ours = [
+        "notes.tmp",
+        ".k8s-tokens.old",
+        ".k8s-tokens.abc.tmp",
+        "another.k8s-tokens.k8s-bootstrap-a1B2c3.tmp",
+    ];
     for name in ours {
         std::fs::write(folder.join(name), "mine").unwrap();
     }
