@@ -11,7 +11,7 @@ use crate::domain::live::{Observations, Observed};
 use crate::domain::names::{Namespace, SecretRef};
 use crate::domain::ownership::Owner;
 use crate::error::Failure;
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::StatusCode;
 use kube::core::Request;
@@ -129,7 +129,8 @@ impl Cluster {
             let observed = self.secret(&at).await?;
             Ok::<_, Failure>((at, observed))
         });
-        Ok(try_join_all(reads).await?.into_iter().collect())
+        // All of them are awaited, so that the same one is told whichever fails first.
+        join_all(reads).await.into_iter().collect()
     }
 
     async fn fleet(&self, home: &Namespace, fleet: &Fleet) -> Result<FleetFound, Failure> {

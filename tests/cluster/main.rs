@@ -10,6 +10,7 @@ mod answers;
 mod broken;
 mod connections;
 mod first_run;
+mod fleet;
 mod forms;
 mod inputs;
 mod lists;

@@ -110,7 +110,13 @@ fn the_life_of_the_secrets_is_as_the_readme_tells() {
     }
     assert_eq!(embeddings["LOG_LEVEL"], "INFO");
     assert_eq!(space.data(AGENTICORE)["GITHUB_TOKEN"], "ghp_example");
-    assert_eq!(space.beside_file(), [".k8s-tokens"]);
+    assert_eq!(space.beside_file(), [".k8s-tokens", "brain.env"]);
+    let fleet = Space {
+        namespace: "agents".to_owned(),
+        ..space.other_operator()
+    };
+    assert_eq!(fleet.data(ROUTER), tokens);
+    assert!(fleet.object(EMBEDDINGS).is_none());
     let roles = space.kubectl(&["get", "role,rolebinding", "-o", "name"]);
     assert_eq!(roles.lines().count(), 2, "{roles}");
 }
