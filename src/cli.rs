@@ -63,7 +63,7 @@ pub struct Global {
     )]
     pub tokens_file: PathBuf,
     /// Inputs as KEY=value lines, which beat the environment; - is stdin
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_parser = path)]
     pub env_file: Option<PathBuf>,
     /// What the answer looks like (yaml: the preview and rbac only)
     #[arg(

@@ -120,7 +120,7 @@ impl Run<'_> {
             .observe(&self.wish.home, &BUNDLES, &self.fleet)
             .await?;
         let create_namespace = self.check_namespace(found.home)?;
-        self.wish.fleet = super::usable_fleet(&found, &self.fleet, self.ui)?;
+        self.wish.fleet = super::usable_fleet(&found, &self.fleet, &self.reach, self.ui)?;
         let first = !self.started;
         let plan = Plan::new(&self.wish, &self.filed, &found.secrets);
         self.plan = Some(plan.clone());

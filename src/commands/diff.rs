@@ -45,7 +45,7 @@ pub async fn run(global: &Global, diff: &Diff, ui: Ui) -> Result<Answer, Failure
             ));
         }
     }
-    wish.fleet = super::usable_fleet(&found, &fleet, ui)?;
+    wish.fleet = super::usable_fleet(&found, &fleet, &reach, ui)?;
     let plan = Plan::new(&wish, &filed, &found.secrets);
     let mut report = Report::of_plan(&plan, global.tokens_file.display().to_string());
     report.context = cluster.context.clone();

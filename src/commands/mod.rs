@@ -94,8 +94,12 @@ pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
     }
     let shows = cli.command.is_none() && global.output == Format::Yaml;
     if bootstrap.show_values && !shows {
-        return Err(Failure::usage("--show-values goes with -o yaml")
-            .hint("add -o yaml; `k8s-bootstrap tokens` prints the tokens"));
+        return Err(
+            Failure::usage("--show-values goes with -o yaml").hint(format!(
+                "add -o yaml; `{} tokens` prints the tokens",
+                environment::program()
+            )),
+        );
     }
     let of_main = bootstrap.apply
         || bootstrap.create_namespace
@@ -116,7 +120,7 @@ pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
             Some(TokensCommand::Show(show)) => tokens::show(global, *show, ui),
             Some(TokensCommand::Recover { apply }) => block_on(tokens::recover(global, *apply, ui)),
         },
-        Some(Command::Rbac(rbac)) => Ok(rbac::run(global, rbac)),
+        Some(Command::Rbac(rbac)) => rbac::run(global, rbac),
         Some(Command::Completions { shell }) => Ok(manual::completions(*shell)),
         Some(Command::Man) => manual::man(),
     }
@@ -178,7 +182,12 @@ fn fleet(options: &cli::Fleet) -> Fleet {
 ///
 /// # Errors
 /// One that is named and is absent or going away (exit code 3).
-fn usable_fleet(found: &Found, fleet: &Fleet, ui: Ui) -> Result<BTreeSet<Namespace>, Failure> {
+fn usable_fleet(
+    found: &Found,
+    fleet: &Fleet,
+    reach: &Reach,
+    ui: Ui,
+) -> Result<BTreeSet<Namespace>, Failure> {
     let mut usable = BTreeSet::new();
     for (name, state) in &found.fleet {
         let trouble = match state {
@@ -191,7 +200,8 @@ fn usable_fleet(found: &Found, fleet: &Fleet, ui: Ui) -> Result<BTreeSet<Namespa
             Some(trouble) if fleet.named.contains(name) => {
                 return Err(
                     Failure::unable(format!("fleet namespace {name} {trouble}")).hint(format!(
-                        "create it (kubectl create namespace {name}), or leave it out"
+                        "create it ({} create namespace {name}), or leave it out",
+                        reach.kubectl
                     )),
                 );
             }

@@ -1,30 +1,41 @@
 //! `rbac`: the smallest Role that a command needs.
 
 use super::{Answer, Verdict};
-use crate::cli::{Global, Rbac, RbacCommand};
+use crate::cli::{Fleet, Global, Rbac, RbacCommand};
+use crate::error::Failure;
 use crate::render::document::Body;
 use crate::render::rbac::{self, Access, Grant};
 
 /// Prints the objects. Contacts nothing.
-pub fn run(global: &Global, rbac: &Rbac) -> Answer {
+///
+/// # Errors
+/// Fleet options for a command that does not read the fleet.
+pub fn run(global: &Global, rbac: &Rbac) -> Result<Answer, Failure> {
     let access = match rbac.command {
         RbacCommand::Apply => Access::Apply,
         RbacCommand::Diff => Access::Diff,
         RbacCommand::Recover => Access::Recover,
     };
+    if access == Access::Recover && rbac.fleet != Fleet::default() {
+        return Err(
+            Failure::usage("tokens recover reads the home namespace only")
+                .hint("leave the fleet options out"),
+        );
+    }
     let account = rbac.service_account.as_ref();
+    let fleet = super::fleet(&rbac.fleet);
     let grant = Grant {
         home: &global.namespace,
-        named: &rbac.fleet.fleet_namespace,
-        selected: rbac.fleet.fleet_selector.is_some(),
+        named: &fleet.named,
+        selected: fleet.selector.is_some(),
         account: account.map(|account| (&account.namespace, account.name.as_str())),
     };
     let objects = rbac::objects(access, &grant);
     let text = rbac::yaml(access, &objects);
-    Answer {
+    Ok(Answer {
         text,
         next: None,
         body: Body::Objects { objects },
         verdict: Verdict::Yes,
-    }
+    })
 }

@@ -3,6 +3,8 @@
 
 use crate::cli::Cli;
 use crate::error::Failure;
+use crate::io::environment;
+use crate::render::script::quote;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::error::Error;
 use std::ffi::OsString;
@@ -72,6 +74,7 @@ fn explain(error: &clap::Error) -> Failure {
         kind => format!("{} ({kind})", the()),
     };
     let failure = Failure::usage(message);
+    let program = quote(&environment::program());
     let typed = named(ContextKind::InvalidSubcommand)
         .or(argument)
         .unwrap_or_default();
@@ -81,9 +84,9 @@ fn explain(error: &clap::Error) -> Failure {
     let similar =
         named(ContextKind::SuggestedArg).or_else(|| named(ContextKind::SuggestedSubcommand));
     match (guess, similar) {
-        (Some((_, hint)), _) => failure.hint(*hint),
+        (Some((_, hint)), _) => failure.hint(hint.replace("k8s-bootstrap", &program)),
         (None, Some(similar)) => failure.hint(format!("did you mean {similar}?")),
-        (None, None) => failure.hint("k8s-bootstrap --help"),
+        (None, None) => failure.hint(format!("{program} --help")),
     }
 }
 
@@ -157,13 +160,15 @@ fn guess_name(arguments: &[OsString]) -> &'static str {
         .map(|pair| pair[1]);
     let words: Vec<_> = words.collect();
     let given = |word: &str| words.contains(&word);
-    let names = ["diff", "rbac", "completions", "man"];
-    match names.into_iter().find(|name| given(name)) {
-        Some(name) => name,
-        None if given("tokens") && given("recover") => "tokens recover",
-        None if given("tokens") => "tokens show",
-        None if given("--apply") => "apply",
-        None => "preview",
+    match words.iter().find(|word| !word.starts_with('-')).copied() {
+        Some("diff") => "diff",
+        Some("rbac") => "rbac",
+        Some("completions") => "completions",
+        Some("man") => "man",
+        Some("tokens") if given("recover") => "tokens recover",
+        Some("tokens") => "tokens show",
+        _ if given("--apply") => "apply",
+        _ => "preview",
     }
 }
 

@@ -223,6 +223,11 @@ impl Cluster {
         }
     }
 
+    /// How a person gets there.
+    pub(super) fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
     pub(super) fn attempt<'a>(
         &'a self,
         verb: &'static str,

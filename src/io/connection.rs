@@ -50,6 +50,7 @@ pub async fn connect(
         &config,
         tls,
         limits.into_iter().flatten().min(),
+        kubectl,
     )?);
     let Some(sender) = endpoint
         .open()
@@ -94,6 +95,7 @@ impl Endpoint {
         config: &Config,
         tls: rustls::ClientConfig,
         timeout: Option<Duration>,
+        kubectl: &str,
     ) -> Result<Self, Failure> {
         let url = &config.cluster_url;
         // An IPv6 address stands in brackets in a URL and without them everywhere else.
@@ -107,8 +109,9 @@ impl Endpoint {
             .clone()
             .unwrap_or_else(|| host.clone());
         let name = ServerName::try_from(name).map_err(|_| {
-            Failure::unable("the server name in the kubeconfig is no host name or address")
-                .hint("check server and tls-server-name: kubectl config view --minify")
+            Failure::unable("the server name in the kubeconfig is no host name or address").hint(
+                format!("check server and tls-server-name: {kubectl} config view --minify"),
+            )
         })?;
         let port = url.port_u16().unwrap_or(443);
         Ok(Self {

@@ -106,7 +106,10 @@ fn read_env_file(path: &Path) -> Result<BTreeMap<String, SecretValue>, Failure> 
 /// What people call this program here: `local/k8s-bootstrap.sh` says so in `K8S_BOOTSTRAP_NAME`,
 /// since the program itself need not be on their PATH.
 pub fn program() -> String {
-    std::env::var("K8S_BOOTSTRAP_NAME").unwrap_or_else(|_| "k8s-bootstrap".to_owned())
+    let given = std::env::var("K8S_BOOTSTRAP_NAME")
+        .ok()
+        .filter(|name| !name.is_empty());
+    given.unwrap_or_else(|| "k8s-bootstrap".to_owned())
 }
 
 /// Keeps the memory of this process, which holds values, out of core files.

@@ -6,7 +6,7 @@ use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The largest token file that is looked at, in bytes.
 const LARGEST_TOKEN: u64 = 64 * 1024;
@@ -119,6 +119,10 @@ fn explain(error: &KubeconfigError, selection: &Selection) -> Failure {
         Some(path) => format!("the kubeconfig {}", path.display()),
         None => "the kubeconfig ($KUBECONFIG, else ~/.kube/config)".to_owned(),
     };
+    let kubectl = match &selection.kubeconfig {
+        Some(path) => format!("kubectl --kubeconfig {}", quoted(path)),
+        None => "kubectl".to_owned(),
+    };
     let point = "point KUBECONFIG or --kubeconfig at a file that kubectl works with";
     match error {
         KubeconfigError::ReadConfig(source, path) => {
@@ -131,23 +135,24 @@ fn explain(error: &KubeconfigError, selection: &Selection) -> Failure {
             let place = source.location().map(|at| format!("line {}", at.line()));
             Failure::unable(format!("{which} is not valid YAML of a kubeconfig"))
                 .cause(place.unwrap_or_else(|| "it cannot be parsed".to_owned()))
-                .hint("`kubectl config view` tells more")
+                .hint(format!("`{kubectl} config view` tells more"))
         }
         KubeconfigError::CurrentContextNotSet => {
-            Failure::unable(format!("{which} names no current context"))
-                .hint("choose one with --context, or set it: kubectl config use-context NAME")
+            Failure::unable(format!("{which} names no current context")).hint(format!(
+                "choose one with --context, or set it: {kubectl} config use-context NAME"
+            ))
         }
         KubeconfigError::LoadContext(name) => {
             Failure::unable(format!("{which} has no context {name:?}"))
-                .hint("`kubectl config get-contexts` lists them")
+                .hint(format!("`{kubectl} config get-contexts` lists them"))
         }
         KubeconfigError::LoadClusterOfContext(name) => Failure::unable(format!(
             "{which} has no cluster {name:?}, which the context names"
         ))
-        .hint("`kubectl config get-clusters` lists them"),
+        .hint(format!("`{kubectl} config get-clusters` lists them")),
         KubeconfigError::MissingClusterUrl | KubeconfigError::ParseClusterUrl(_) => {
             Failure::unable(format!("{which} has no usable server URL for this context"))
-                .hint("`kubectl config view --minify` shows it")
+                .hint(format!("`{kubectl} config view --minify` shows it"))
         }
         KubeconfigError::LoadCertificateAuthority(_)
         | KubeconfigError::LoadClientCertificate(_)
@@ -158,4 +163,10 @@ fn explain(error: &KubeconfigError, selection: &Selection) -> Failure {
         .hint("check certificate-authority, client-certificate and client-key in it"),
         _ => Failure::unable(format!("{which} cannot be used")).hint(point),
     }
+}
+
+/// Quotes a path for a shell.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    shlex::try_quote(&path).map(Into::into).unwrap_or_default()
 }

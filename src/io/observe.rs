@@ -202,8 +202,12 @@ impl Cluster {
         let bodies: Option<Vec<NamespaceBody>> =
             self.pages("/api/v1/namespaces", params, what).await?;
         let bodies = bodies.ok_or_else(|| {
-            Failure::unable("namespaces may not be listed, so the fleet selector finds none")
-                .hint("name the namespaces with --fleet-namespace, or see `k8s-bootstrap rbac`")
+            Failure::unable("namespaces may not be listed, so the fleet selector finds none").hint(
+                format!(
+                    "name the namespaces with --fleet-namespace, or see `{} rbac`",
+                    self.reach().program
+                ),
+            )
         })?;
         Ok(bodies
             .into_iter()

@@ -4,6 +4,7 @@ use super::yaml::to_yaml;
 use crate::domain::bundles::{BUNDLES, EMBEDDINGS, ROUTER};
 use crate::domain::names::Namespace;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// What a command does in the home namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +35,6 @@ impl Access {
         let mut rules = vec![rule("", "secrets", verbs, Some(secrets))];
         if self == Self::Apply {
             rules.push(rule("", "secrets", &["create"], None));
-        }
-        if self == Self::Recover {
-            return rules;
         }
         if self == Self::Recover {
             return rules;
@@ -99,7 +97,7 @@ pub struct Grant<'a> {
     /// The home namespace.
     pub home: &'a Namespace,
     /// The fleet namespaces that are named.
-    pub named: &'a [Namespace],
+    pub named: &'a BTreeSet<Namespace>,
     /// Whether more of them are selected by labels, so that nobody knows them yet.
     pub selected: bool,
     /// The service account that gets the rights: its namespace and name.

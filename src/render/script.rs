@@ -122,7 +122,8 @@ fn push_selected(text: &mut String, plan: &Plan, kubectl: &str, selector: &str) 
     };
     let _ = write!(
         text,
-        "\nfor namespace in $({kubectl} get namespaces -l {} -o name </dev/null); do\n\
+        "\nnamespaces=$({kubectl} get namespaces -l {} -o name </dev/null)\n\
+         for namespace in $namespaces; do\n\
          \x20 namespace=${{namespace#namespace/}}\n\
          \x20 case $namespace in {}) continue ;; esac\n",
         quote(selector),

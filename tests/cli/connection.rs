@@ -11,7 +11,7 @@ const COMMANDS: [&[&str]; 4] = [
 ];
 
 /// A kubeconfig; nothing listens on port 1.
-fn kubeconfig(cluster: &str, user: &str) -> String {
+pub fn kubeconfig(cluster: &str, user: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
          contexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
@@ -20,11 +20,12 @@ fn kubeconfig(cluster: &str, user: &str) -> String {
     )
 }
 
-const NOWHERE: &str = "server: 'https://127.0.0.1:1'";
-const USER: &str = "token: s3ntinel";
+pub const NOWHERE: &str = "server: 'https://127.0.0.1:1'";
+pub const USER: &str = "token: s3ntinel";
 const REFUSED: &str = "error: cannot reach the API server https://127.0.0.1:1\n  \
      - Connection refused (os error 111)\n  \
-     hint: check that it runs and that this is the right context: kubectl cluster-info\n";
+     hint: check that it runs and that this is the right context: kubectl --kubeconfig kubeconfig \
+     cluster-info\n";
 
 /// Runs every command and asserts that each ends like this and leaves no file behind.
 #[track_caller]
@@ -74,7 +75,7 @@ fn an_unknown_context() {
         &folder,
         &["--kubeconfig=kubeconfig", "--context=nope"],
         "error: the kubeconfig kubeconfig has no context \"nope\"\n  \
-         hint: `kubectl config get-contexts` lists them\n",
+         hint: `kubectl --kubeconfig kubeconfig config get-contexts` lists them\n",
     );
 }
 
@@ -89,7 +90,8 @@ fn no_current_context() {
         &folder,
         &["--kubeconfig=kubeconfig"],
         "error: the kubeconfig kubeconfig names no current context\n  \
-         hint: choose one with --context, or set it: kubectl config use-context NAME\n",
+         hint: choose one with --context, or set it: \
+         kubectl --kubeconfig kubeconfig config use-context NAME\n",
     );
 }
 
@@ -141,6 +143,49 @@ fn a_server_that_refuses() {
     assert_eq!(folder.mode("local"), 0o700);
 }
 
+/// The hint has to lead to the cluster that was asked, and be one to paste.
+#[test]
+fn the_hint_has_the_options_that_lead_there() {
+    let folder = Folder::new();
+    let text = kubeconfig(NOWHERE, USER);
+    folder.write("../home/.kube/config", &text);
+    folder.write("it's mine", &text);
+    for (options, kubectl) in [
+        (&[] as &[&str], "kubectl cluster-info"),
+        (&["--context=c"], "kubectl --context c cluster-info"),
+        (
+            &["--context", "c", "--kubeconfig=it's mine"],
+            "kubectl --kubeconfig \"it's mine\" --context c cluster-info",
+        ),
+        // Options of the program that kubectl does not need.
+        (
+            &["-n=brain", "--tokens-file=local/t", "--request-timeout=9"],
+            "kubectl cluster-info",
+        ),
+    ] {
+        for command in COMMANDS {
+            let run = folder.run(&[command, options].concat()).check();
+            let start = REFUSED.split("kubectl").next().unwrap();
+            let expected = format!("{start}{kubectl}\n");
+            assert_eq!(run, Run::failed(3, &expected), "{command:?} {options:?}");
+        }
+    }
+}
+
+#[test]
+fn the_hint_about_credentials_has_them_too() {
+    let folder = Folder::new();
+    let user = "exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, \
+                command: sh, args: ['-c', 'exit 3']}";
+    folder.write("kubeconfig", kubeconfig(NOWHERE, user));
+    assert_unreachable(
+        &folder,
+        &["--kubeconfig=kubeconfig", "--context=c"],
+        "error: the credential plug-in of the kubeconfig failed\n  - exit status: 3\n  \
+         hint: check that `kubectl --kubeconfig kubeconfig --context c get namespaces` works\n",
+    );
+}
+
 #[test]
 fn a_tokens_file_stays_as_it_is() {
     let folder = Folder::with_tokens();
@@ -171,7 +216,8 @@ fn json_is_one_document() {
             serde_json::json!({
                 "message": "cannot reach the API server https://127.0.0.1:1",
                 "cause": ["Connection refused (os error 111)"],
-                "hint": "check that it runs and that this is the right context: kubectl cluster-info",
+                "hint": "check that it runs and that this is the right context: \
+                         kubectl --kubeconfig kubeconfig cluster-info",
             })
         );
     }

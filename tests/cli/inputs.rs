@@ -105,6 +105,30 @@ fn the_env_file_beats_the_environment_and_an_empty_value_is_none() {
     );
 }
 
+/// Some editors put a byte order mark before the text.
+#[test]
+fn a_byte_order_mark_is_no_part_of_the_first_name() {
+    let folder = Folder::new();
+    let arguments = [&SHOW as &[&str], &["--env-file", "inputs.env"]].concat();
+    folder.write("inputs.env", "\u{feff}POSTGRES_URL=s3ntinel-file\n");
+    let run = folder.run(&arguments);
+    assert_eq!(
+        planned(&run, "POSTGRES_URL").as_deref(),
+        Some("s3ntinel-file")
+    );
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    // Only there, and only one.
+    for text in ["A=b\n\u{feff}C=d\n", "\u{feff}\u{feff}A=b\n"] {
+        folder.write("inputs.env", text);
+        let run = folder.run(&arguments).check();
+        assert!(
+            run.err.contains("has no variable name directly before '='"),
+            "{run}"
+        );
+        assert_eq!((run.code, run.out.as_str()), (2, ""));
+    }
+}
+
 #[test]
 fn an_empty_variable_is_an_unset_one() {
     let folder = Folder::new();

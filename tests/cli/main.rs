@@ -7,9 +7,12 @@
 )]
 
 mod architecture;
+mod completions;
 mod connection;
+mod fleet;
 mod folder;
 mod inputs;
+mod kubeconfig;
 mod manual;
 mod preview;
 mod redaction;

@@ -10,30 +10,35 @@ fn without_inputs_two_secrets_are_skipped_with_the_reason() {
     assert_snapshot!(Folder::new().run(&[]), @r##"
     exit code 0
     --- stdout
-    #!/bin/sh
+    sh <<'PREVIEW'
     # Preview: nothing has been contacted, written or minted.
     # This does on a fresh namespace what the next line does on any:
     #   k8s-bootstrap -n default --apply
-    (
     set -eu
     umask 077
 
-    # The tokens are minted once; a file that exists is never replaced (set -C).
+    # The tokens: a file that exists is never replaced (set -C), a token in it never minted again.
     if [ ! -e ./local/.k8s-tokens ]; then
       mkdir -p ./local
-      mint() { od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n'; }
-      KB_ROUTER_TOKEN=$(mint)
-      EMBEDDINGS_API_KEY=$(mint)
-      (set -C; cat > ./local/.k8s-tokens <<EOF
-    KB_ROUTER_TOKEN="$KB_ROUTER_TOKEN"
-    EMBEDDINGS_API_KEY="$EMBEDDINGS_API_KEY"
-    EOF
-      )
+      (set -C; : > ./local/.k8s-tokens)
     fi
     unset KB_ROUTER_TOKEN EMBEDDINGS_API_KEY
     . ./local/.k8s-tokens
-    : "${KB_ROUTER_TOKEN:?is not in the tokens file}"
-    : "${EMBEDDINGS_API_KEY:?is not in the tokens file}"
+    mint() { od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n'; }
+    if [ -z "${KB_ROUTER_TOKEN-}" ]; then
+      KB_ROUTER_TOKEN=$(mint)
+      cat >> ./local/.k8s-tokens <<EOF
+
+    KB_ROUTER_TOKEN="$KB_ROUTER_TOKEN"
+    EOF
+    fi
+    if [ -z "${EMBEDDINGS_API_KEY-}" ]; then
+      EMBEDDINGS_API_KEY=$(mint)
+      cat >> ./local/.k8s-tokens <<EOF
+
+    EMBEDDINGS_API_KEY="$EMBEDDINGS_API_KEY"
+    EOF
+    fi
 
     kubectl -n default create secret generic agentibrain-router-secrets --from-env-file=/dev/stdin <<EOF
     KB_ROUTER_TOKEN=$KB_ROUTER_TOKEN
@@ -43,7 +48,7 @@ fn without_inputs_two_secrets_are_skipped_with_the_reason() {
     # embeddings-secrets: skipped, POSTGRES_URL is not set
 
     # agenticore-secrets: skipped, ANTHROPIC_API_KEY is not set
-    )
+    PREVIEW
     --- stderr
     "##);
 }
@@ -61,39 +66,45 @@ fn with_every_input_and_option() {
     assert_snapshot!(run.check(), @r##"
     exit code 0
     --- stdout
-    #!/bin/sh
+    sh <<'PREVIEW'
     # Preview: nothing has been contacted, written or minted.
     # This does on a fresh namespace what the next line does on any:
-    #   k8s-bootstrap -n brain --kubeconfig '/etc/kube config' --context "it's mine" --tokens-file 'my tokens/of brain' --apply
-    (
+    #   k8s-bootstrap -n brain --kubeconfig '/etc/kube config' --context "it's mine" --tokens-file 'my tokens/of brain' --apply --create-namespace --with-api-keys
     set -eu
     umask 077
+    : "${POSTGRES_URL:?is not exported}"
+    : "${ANTHROPIC_API_KEY:?is not exported}"
 
-    # The tokens are minted once; a file that exists is never replaced (set -C).
+    # The tokens: a file that exists is never replaced (set -C), a token in it never minted again.
     if [ ! -e './my tokens/of brain' ]; then
       mkdir -p './my tokens'
-      mint() { od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n'; }
-      KB_ROUTER_TOKEN=$(mint)
-      EMBEDDINGS_API_KEY=$(mint)
-      (set -C; cat > './my tokens/of brain' <<EOF
-    KB_ROUTER_TOKEN="$KB_ROUTER_TOKEN"
-    EMBEDDINGS_API_KEY="$EMBEDDINGS_API_KEY"
-    EOF
-      )
+      (set -C; : > './my tokens/of brain')
     fi
     unset KB_ROUTER_TOKEN EMBEDDINGS_API_KEY
     . './my tokens/of brain'
-    : "${KB_ROUTER_TOKEN:?is not in the tokens file}"
-    : "${EMBEDDINGS_API_KEY:?is not in the tokens file}"
+    mint() { od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n'; }
+    if [ -z "${KB_ROUTER_TOKEN-}" ]; then
+      KB_ROUTER_TOKEN=$(mint)
+      cat >> './my tokens/of brain' <<EOF
 
-    kubectl --kubeconfig '/etc/kube config' --context "it's mine" create namespace brain
+    KB_ROUTER_TOKEN="$KB_ROUTER_TOKEN"
+    EOF
+    fi
+    if [ -z "${EMBEDDINGS_API_KEY-}" ]; then
+      EMBEDDINGS_API_KEY=$(mint)
+      cat >> './my tokens/of brain' <<EOF
+
+    EMBEDDINGS_API_KEY="$EMBEDDINGS_API_KEY"
+    EOF
+    fi
+
+    kubectl --kubeconfig '/etc/kube config' --context "it's mine" create namespace brain </dev/null
 
     kubectl --kubeconfig '/etc/kube config' --context "it's mine" -n brain create secret generic agentibrain-router-secrets --from-env-file=/dev/stdin <<EOF
     KB_ROUTER_TOKEN=$KB_ROUTER_TOKEN
     EMBEDDINGS_API_KEY=$EMBEDDINGS_API_KEY
     EOF
 
-    : "${POSTGRES_URL:?is not exported}"
     kubectl --kubeconfig '/etc/kube config' --context "it's mine" -n brain create secret generic embeddings-secrets --from-env-file=/dev/stdin <<EOF
     POSTGRES_URL=$POSTGRES_URL
     LLM_API_KEY=${LLM_API_KEY:-}
@@ -103,12 +114,11 @@ fn with_every_input_and_option() {
     API_KEYS=$EMBEDDINGS_API_KEY
     EOF
 
-    : "${ANTHROPIC_API_KEY:?is not exported}"
     kubectl --kubeconfig '/etc/kube config' --context "it's mine" -n brain create secret generic agenticore-secrets --from-env-file=/dev/stdin <<EOF
     ANTHROPIC_API_KEY=$ANTHROPIC_API_KEY
     GITHUB_TOKEN=${GITHUB_TOKEN:-}
     EOF
-    )
+    PREVIEW
     --- stderr
     "##);
 }
@@ -133,6 +143,46 @@ fn a_comment_names_what_the_env_file_has_and_the_shell_has_not() {
         !run.shows("Export these") && !run.shows("LOG_LEVEL"),
         "{run}"
     );
+}
+
+/// The command in the comment does the same as the script, so it has every option that matters.
+#[test]
+fn the_comment_has_every_option_that_was_given() {
+    let folder = Folder::new();
+    folder.write("my inputs", "POSTGRES_URL=s3ntinel-file\n");
+    for (options, expected) in [
+        (&[] as &[&str], "k8s-bootstrap -n default --apply"),
+        (
+            &["--env-file=my inputs"],
+            "k8s-bootstrap -n default --apply --env-file 'my inputs'",
+        ),
+        (
+            &["--update=POSTGRES_URL,GITHUB_TOKEN", "--force-conflicts"],
+            "k8s-bootstrap -n default --apply --update POSTGRES_URL,GITHUB_TOKEN \
+             --force-conflicts",
+        ),
+        (
+            &[
+                "--with-api-keys",
+                "--fleet-namespace=two",
+                "--create-namespace",
+                "--fleet-selector=team in (a, b)",
+                "--fleet-namespace=one",
+                "--env-file=my inputs",
+                "--context=c",
+                "-n",
+                "brain",
+            ],
+            "k8s-bootstrap -n brain --context c --apply --env-file 'my inputs' \
+             --create-namespace --with-api-keys --fleet-namespace two --fleet-namespace one \
+             --fleet-selector 'team in (a, b)'",
+        ),
+    ] {
+        let run = folder.run_with_inputs(options).check();
+        let line = run.out.lines().nth(3).unwrap();
+        assert_eq!(line, format!("#   {expected}"));
+        assert_eq!((run.code, run.err.as_str()), (0, ""));
+    }
 }
 
 #[test]
@@ -208,6 +258,16 @@ fn manifests_are_masked() {
       GITHUB_TOKEN: "<masked: --show-values shows it>"
     --- stderr
     "#);
+}
+
+#[test]
+fn the_namespace_comes_before_what_is_in_it() {
+    let folder = Folder::new();
+    let plain = folder.run_with_inputs(&["-n", "brain", "-o", "yaml"]);
+    let run = folder.run_with_inputs(&["-n", "brain", "-o", "yaml", "--create-namespace"]);
+    let namespace = "---\napiVersion: v1\nkind: Namespace\nmetadata:\n  name: brain\n";
+    assert_eq!(run, Run::answered(&format!("{namespace}{}", plain.out)));
+    assert!(plain.out.starts_with("---\n") && !plain.shows("kind: Namespace"));
 }
 
 #[test]
@@ -315,21 +375,30 @@ fn json_is_the_plan() {
 #[test]
 fn a_line_break_in_an_option_does_not_leave_the_comment() {
     let folder = Folder::new();
-    for option in [
-        "--context=a\ntouch planted #",
-        "--tokens-file=a\ntouch planted #",
-    ] {
-        let run = folder.run(&[option]);
-        if run.code == 2 {
-            assert_eq!(run.out, "");
-            continue;
-        }
-        let until_the_subshell = run.out.split("\n(\n").next().unwrap();
-        let stray = until_the_subshell
-            .lines()
-            .find(|line| !line.starts_with('#'));
-        assert_eq!(stray, None, "{run}");
+    for option in ["context", "tokens-file", "kubeconfig", "fleet-selector"] {
+        let run = folder.run(&[&format!("--{option}=a\ntouch planted #")]);
+        let expected = format!(
+            "error: --{option} is empty or has a control character\n  \
+             hint: k8s-bootstrap --help\n"
+        );
+        assert_eq!(run, Run::failed(2, &expected));
     }
+}
+
+/// The same for a file that is there and has such a name.
+#[test]
+fn a_line_break_in_the_name_of_the_env_file_does_not_leave_the_comment() {
+    let folder = Folder::new();
+    folder.write("a\ntouch planted #", "");
+    let run = folder.run(&["--env-file=a\ntouch planted #"]);
+    if run.code == 2 {
+        assert_eq!(run.out, "");
+        return;
+    }
+    let lines = run.out.lines().skip(1);
+    let comment: Vec<_> = lines.take_while(|line| *line != "set -eu").collect();
+    let stray = comment.iter().find(|line| !line.starts_with('#'));
+    assert_eq!(stray, None, "{run}");
 }
 
 /// The script has to name the file that the program would use, or there must be none.

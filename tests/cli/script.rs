@@ -5,14 +5,14 @@ use std::fs;
 use std::path::Path;
 
 /// Records its arguments, one in each pair of angle brackets, and what it reads.
-const KUBECTL: &str = r#"
+pub const KUBECTL: &str = r#"
 for argument; do printf '<%s>' "$argument"; done >> "$HOME/calls"
 echo >> "$HOME/calls"
 case "$*" in *--from-env-file=/dev/stdin*) cat >> "$HOME/calls" ;; esac
 "#;
 
 /// A folder with the recording kubectl and the preview for these arguments in the file `script`.
-fn prepared(arguments: &[&str]) -> Folder {
+pub fn prepared(arguments: &[&str]) -> Folder {
     let folder = Folder::new();
     folder.tool("kubectl", KUBECTL);
     write_script(&folder, arguments);
@@ -30,7 +30,7 @@ fn write_script(folder: &Folder, arguments: &[&str]) {
     folder.write("script", output.stdout);
 }
 
-fn calls(folder: &Folder) -> String {
+pub fn calls(folder: &Folder) -> String {
     fs::read_to_string(folder.home().join("calls")).unwrap()
 }
 
@@ -195,31 +195,89 @@ fn a_failure_stops_it_and_not_the_shell_that_it_was_pasted_into() {
     );
 }
 
+/// The inputs come first: what is not exported is named before anything is made.
 #[test]
-fn a_missing_export_or_token_is_named_before_kubectl_gets_half_a_secret() {
-    let folder = prepared(&[]);
-    let run = folder.end(folder.command("sh").arg("script"));
-    assert!(run.code > 0 && run.out.is_empty(), "{run}");
-    assert!(run.err.contains("POSTGRES_URL: is not exported"), "{run}");
-    assert!(!calls(&folder).contains("embeddings-secrets"));
+fn a_missing_export_is_named_before_anything_is_made() {
+    for (missing, level) in [
+        ("POSTGRES_URL", true),
+        ("ANTHROPIC_API_KEY", true),
+        ("LOG_LEVEL", false),
+    ] {
+        let folder = Folder::new();
+        folder.tool("kubectl", KUBECTL);
+        folder.write("inputs.env", "LOG_LEVEL=s3ntinel\n");
+        write_script(&folder, &["--create-namespace", "--env-file=inputs.env"]);
+        let before = folder.everything();
+        let mut command = folder.command("sh");
+        command.envs(INPUTS).env_remove(missing);
+        command.envs(level.then_some(("LOG_LEVEL", "s3ntinel")));
+        let run = folder.end(command.arg("script")).check_value();
+        assert!(run.code > 0 && run.out.is_empty(), "{run}");
+        let named = format!("{missing}: is not exported");
+        assert!(run.err.contains(&named), "{run}");
+        assert_eq!(folder.everything(), before, "{missing}");
+    }
+}
 
+/// One that is empty is as good as none; the program takes the file afterwards.
+#[test]
+fn a_missing_token_is_appended_and_the_rest_of_the_file_stays() {
+    let [(router, kept), (embeddings, other)] = TOKENS;
+    for text in [
+        format!("# mine\n{router}='{kept}'\nOTHER=\"s3ntinel\"\n"),
+        format!("export {router}={kept}"),
+        format!("{embeddings}=\n{router}=\"{kept}\"\n"),
+    ] {
+        let folder = prepared(&["-n", "brain"]);
+        folder.write("local/.k8s-tokens", &text);
+        // What is exported under the name of a token is not the token.
+        let mut command = folder.command("sh");
+        command.envs(INPUTS).envs(TOKENS).arg("script");
+        assert_eq!(folder.end(&mut command), Run::answered(""));
+        let minted = value(&folder, "local/.k8s-tokens", embeddings);
+        assert!(minted != other && minted.len() == 64);
+        let expected = format!("{text}\n{embeddings}=\"{minted}\"\n");
+        assert!(folder.read("local/.k8s-tokens") == expected);
+        assert_eq!(folder.mode("local/.k8s-tokens"), 0o600);
+        let given = format!("{router}={kept}\n{embeddings}={minted}\n");
+        assert!(calls(&folder).contains(&given));
+        assert_eq!(folder.run(&["tokens", "--format=dotenv"]).code, 0);
+        // A second run finds both.
+        assert_eq!(folder.sh("sh script"), Run::answered(""));
+        assert!(folder.read("local/.k8s-tokens") == expected);
+    }
+}
+
+/// Two at once: the one that comes second does not replace the file of the first.
+#[test]
+fn a_file_that_appears_meanwhile_is_not_replaced() {
     let folder = prepared(&[]);
-    folder.write(
-        "local/.k8s-tokens",
-        format!("KB_ROUTER_TOKEN={}\n", TOKENS[0].1),
-    );
-    // What is exported under the name of a token is not the token.
-    let mut command = folder.command("sh");
-    let run = folder
-        .end(command.envs(INPUTS).envs(TOKENS).arg("script"))
-        .check_value();
+    let mkdir = which("mkdir").unwrap();
+    let late = "echo OTHER=theirs > local/.k8s-tokens";
+    folder.tool("mkdir", &format!("{mkdir} \"$@\"\n{late}\n"));
+    let run = folder.sh("sh script");
     assert!(run.code > 0 && run.out.is_empty(), "{run}");
-    assert!(
-        run.err
-            .contains("EMBEDDINGS_API_KEY: is not in the tokens file"),
-        "{run}"
-    );
+    assert_eq!(folder.read("local/.k8s-tokens"), "OTHER=theirs\n");
     assert!(!folder.home().join("calls").exists());
+}
+
+/// kubectl, or a plug-in of it, that reads stdin must not eat the rest of the script.
+#[test]
+fn a_kubectl_that_reads_stdin_gets_only_what_is_for_it() {
+    let greedy = "cat > \"$HOME/read.$$\"\n\
+                  case \"$*\" in *\"get namespaces\"*) echo namespace/found ;; esac\n\
+                  printf '%s\\n' \"$*\" >> \"$HOME/calls\"\n";
+    let folder = prepared(&["--create-namespace", "--fleet-selector=a"]);
+    folder.tool("kubectl", greedy);
+    assert_eq!(folder.sh("sh < script"), Run::answered(""));
+    assert_eq!(calls(&folder).lines().count(), 6, "{}", calls(&folder));
+    for entry in fs::read_dir(folder.home()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap() != "calls" {
+            let text = fs::read_to_string(path).unwrap();
+            assert!(!text.contains("kubectl"), "{text}");
+        }
+    }
 }
 
 impl Run {
@@ -234,7 +292,7 @@ impl Run {
 #[test]
 fn no_process_gets_a_value_as_an_argument() {
     let folder = prepared(&["--create-namespace", "--with-api-keys"]);
-    for name in ["od", "tr", "cat", "mkdir"] {
+    for name in ["sh", "od", "tr", "cat", "mkdir"] {
         let real = which(name).unwrap();
         let record = "printf '%s\\n' \"$0 $*\" >> \"$HOME/arguments\"";
         folder.tool(name, &format!("{record}\nexec {real} \"$@\"\n"));

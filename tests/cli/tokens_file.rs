@@ -264,26 +264,78 @@ fn a_loose_mode_is_tightened_by_what_writes() {
 #[test]
 fn what_a_killed_run_left_behind_is_removed_and_nothing_else() {
     let folder = Folder::with_tokens();
-    folder.write("local/.k8s-tokens.Ab3dE9.tmp", "s3ntinel");
-    for name in [
-        "local/.k8s-tokens.bak",
-        "local/other.tmp",
-        "local/k8s-tokens.x.tmp",
-    ] {
-        folder.write(name, "");
+    for name in ["Ab3dE9", "000000", "zzzzzz"] {
+        folder.write(
+            &format!("local/.k8s-tokens.k8s-bootstrap-{name}.tmp"),
+            "s3ntinel",
+        );
     }
-    let run = folder.run(&["--apply"]).check();
-    assert_eq!((run.code, run.out.as_str()), (3, ""));
-    assert_eq!(
-        folder.names(),
-        [
-            "local",
-            "local/.k8s-tokens",
-            "local/.k8s-tokens.bak",
-            "local/k8s-tokens.x.tmp",
-            "local/other.tmp"
-        ]
-    );
+    let others = [
+        ".k8s-tokens.Ab3dE9.tmp",
+        ".k8s-tokens.abc.tmp",
+        ".k8s-tokens.bak",
+        ".k8s-tokens.k8s-bootstrap-.tmp",
+        ".k8s-tokens.k8s-bootstrap-Ab3d-9.tmp",
+        ".k8s-tokens.k8s-bootstrap-Ab3dE9",
+        ".k8s-tokens.k8s-bootstrap-Ab3dE9.tmp.gz",
+        ".k8s-tokens.k8s-bootstrap-Ab3dE9x.tmp",
+        ".k8s-tokens.k8s-bootstrap-Ab3d\u{e9}.tmp",
+        ".k8s-tokens.k8s-bootstrap-abc.tmp",
+        "k8s-tokens.k8s-bootstrap-Ab3dE9.tmp",
+        "other.k8s-bootstrap-Ab3dE9.tmp",
+        "other.tmp",
+    ];
+    for name in others {
+        folder.write(&format!("local/{name}"), "");
+    }
+    // Of the right name, and no file.
+    std::fs::create_dir(folder.path("local/.k8s-tokens.k8s-bootstrap-Folder.tmp")).unwrap();
+    let link = folder.path("local/.k8s-tokens.k8s-bootstrap-Linked.tmp");
+    symlink(folder.path("local/other.tmp"), link).unwrap();
+    let ours = [
+        ".k8s-tokens",
+        ".k8s-tokens.k8s-bootstrap-Folder.tmp",
+        ".k8s-tokens.k8s-bootstrap-Linked.tmp",
+    ];
+    let mut expected: Vec<_> = others
+        .iter()
+        .chain(&ours)
+        .map(|name| format!("local/{name}"))
+        .chain(["local".to_owned()])
+        .collect();
+    expected.sort();
+    let sorted = |folder: &Folder| {
+        let mut names = folder.names();
+        names.sort();
+        names
+    };
+    // What only reads tidies nothing away.
+    let before = folder.everything();
+    folder.run(&["diff"]).check();
+    assert_eq!(folder.everything(), before);
+    for command in [&["--apply"] as &[&str], &["tokens", "recover", "--apply"]] {
+        let run = folder.run(command).check();
+        assert_eq!((run.code, run.out.as_str()), (3, ""));
+        assert_eq!(sorted(&folder), expected);
+    }
+}
+
+/// What would be its temporary files may be anybody's.
+#[test]
+fn a_path_without_a_file_name_is_refused_and_nothing_is_removed() {
+    let folder = Folder::new();
+    for place in ["", "sub/"] {
+        for name in [".k8s-bootstrap-Ab3dE9.tmp", ".Ab3dE9.tmp", "Ab3dE9.tmp"] {
+            folder.write(&format!("{place}{name}"), "");
+        }
+    }
+    for path in ["..", ".", "/", "sub/..", "sub/../.."] {
+        let expected = format!(
+            "error: the tokens file {path} has no file name\n  \
+             hint: name a file with --tokens-file, not a folder\n"
+        );
+        assert_unusable(&folder, path, &expected);
+    }
 }
 
 /// The folder is locked while a run that may write is at work.
@@ -318,4 +370,36 @@ fn a_second_run_waits_and_says_so() {
         "{rest}"
     );
     assert_eq!(child.wait().unwrap().code(), Some(3));
+}
+
+/// A run holds tokens in its memory, which a core file would keep.
+#[test]
+fn there_are_no_core_files() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+    let folder = Folder::with_tokens();
+    let lock = std::fs::File::open(folder.path("local")).unwrap();
+    lock.lock().unwrap();
+    // With the largest limit that is allowed; exec keeps the process.
+    let start = r#"ulimit -S -c "$(ulimit -H -c)"; exec "$PROGRAM" --apply"#;
+    let mut child = folder
+        .std_command("sh")
+        .env("PROGRAM", PROGRAM)
+        .args(["-c", start])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = String::new();
+    BufReader::new(child.stderr.take().unwrap())
+        .read_line(&mut told)
+        .unwrap();
+    assert!(told.starts_with("waiting for another run"), "{told}");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+    let core = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max core file size"));
+    let words: Vec<_> = core.unwrap().split_whitespace().collect();
+    assert_eq!(words, ["0", "0", "bytes"]);
+    drop(lock);
+    child.wait().unwrap();
 }

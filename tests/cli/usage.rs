@@ -1,12 +1,12 @@
 //! A command line that is not accepted: exit code 2, a remedy, and nothing of what was typed where
 //! a secret may have been typed.
 
-use crate::folder::{Folder, Run, SENTINEL};
+use crate::folder::{Folder, PROGRAM, Run, SENTINEL};
 use insta::assert_snapshot;
 use serde_json::json;
 
 /// Every way to be wrong, with the message.
-const WRONG: [(&[&str], &str); 28] = [
+const WRONG: [(&[&str], &str); 37] = [
     (&["--bogus"], "unknown argument: --bogus"),
     (&["--POSTGRES_URL=s3ntinel"], STRAY),
     (
@@ -57,6 +57,34 @@ const WRONG: [(&[&str], &str); 28] = [
         &["--apply", "diff"],
         "an option of the main command stands before another command",
     ),
+    (
+        &["--fleet-namespace", "a", "diff"],
+        "an option of the main command stands before another command",
+    ),
+    (
+        &["--fleet-selector=a", "rbac"],
+        "an option of the main command stands before another command",
+    ),
+    (
+        &["--fleet-selector=a", "tokens", "recover", "--apply"],
+        "an option of the main command stands before another command",
+    ),
+    (
+        &["--fleet-namespace", "S3NTINEL_s3ntinel"],
+        "--fleet-namespace is no namespace name: 1 to 63 lower-case letters, digits and '-', with \
+         a letter or digit at both ends (RFC 1123)",
+    ),
+    (
+        &["diff", "--fleet-selector="],
+        "--fleet-selector is empty or has a control character",
+    ),
+    (
+        &["tokens", "--fleet-namespace=s3ntinel"],
+        "unknown argument: --fleet-namespace",
+    ),
+    (&["apply=s3ntinel"], "there is no such command"),
+    (&["--dry-run=s3ntinel"], "unknown argument: --dry-run"),
+    (&["diff", "apply"], STRAY),
     (
         &["completions", "s3ntinel"],
         "<SHELL> takes one of: bash, elvish, fish, powershell, zsh",
@@ -181,6 +209,144 @@ fn the_remedies_are_commands_and_names() {
     ");
 }
 
+/// What the hands of kubectl's users type.
+#[test]
+fn a_habit_gets_the_remedy_for_it() {
+    let folder = Folder::new();
+    let compare = "without --apply nothing changes; `k8s-bootstrap diff` compares with the cluster";
+    let (unknown, no_command) = ("unknown argument: --dry-run", "there is no such command");
+    for (arguments, message, hint) in [
+        (&["apply"] as &[&str], no_command, "did you mean --apply?"),
+        (
+            &["-n", "brain", "apply"],
+            no_command,
+            "did you mean --apply?",
+        ),
+        (&["apply=s3ntinel"], no_command, "did you mean --apply?"),
+        (&["help"], no_command, "did you mean --help?"),
+        (&["version"], no_command, "did you mean --version?"),
+        (&["--dry-run"], unknown, compare),
+        (&["--dry-run=client"], unknown, compare),
+        (&["--apply", "--dry-run=server"], unknown, compare),
+        (&["diff", "--dry-run"], unknown, compare),
+        // Words that only begin like one.
+        (&["applies"], no_command, "k8s-bootstrap --help"),
+        (&["helper"], no_command, "k8s-bootstrap --help"),
+        (
+            &["--dry-runs"],
+            "unknown argument: --dry-runs",
+            "k8s-bootstrap --help",
+        ),
+    ] {
+        let expected = format!("error: {message}\n  hint: {hint}\n");
+        assert_eq!(
+            folder.run(arguments).check(),
+            Run::failed(2, &expected),
+            "{arguments:?}"
+        );
+    }
+}
+
+/// The value of an option is no command, whatever it is called.
+#[test]
+fn the_document_has_the_name_of_the_command_that_was_meant() {
+    let folder = Folder::new();
+    for (arguments, name) in [
+        (&["--bad"] as &[&str], "preview"),
+        (&["--apply", "--bad"], "apply"),
+        (&["diff", "--bad"], "diff"),
+        (&["tokens", "--bad"], "tokens show"),
+        (&["tokens", "show", "--bad"], "tokens show"),
+        (&["tokens", "recover", "--bad"], "tokens recover"),
+        (&["tokens", "recover", "--apply", "--bad"], "tokens recover"),
+        (
+            &["-n", "brain", "tokens", "recover", "s3ntinel"],
+            "tokens recover",
+        ),
+        (&["rbac", "--bad"], "rbac"),
+        (&["completions", "s3ntinel"], "completions"),
+        (&["man", "--bad"], "man"),
+        (&["-n", "diff", "--bad"], "preview"),
+        (&["--namespace", "diff", "--apply", "--bad"], "apply"),
+        (&["--context", "rbac", "tokens", "--bad"], "tokens show"),
+        (
+            &["--tokens-file", "recover", "tokens", "--bad"],
+            "tokens show",
+        ),
+        (&["--fleet-namespace", "man", "--bad"], "preview"),
+        (&["--fleet-selector", "man", "--bad"], "preview"),
+        (&["--env-file", "--apply", "--bad"], "preview"),
+    ] {
+        let run = folder.run(&[arguments, &["-o", "json"]].concat()).check();
+        assert_eq!(run.json()["command"], name, "{arguments:?}");
+        assert_eq!(run.code, 2);
+    }
+}
+
+/// The first word says which command it is; those behind it are its own.
+#[test]
+fn the_document_has_the_name_of_the_first_command() {
+    let folder = Folder::new();
+    for (arguments, name) in [
+        (&["rbac", "diff", "--bad"] as &[&str], "rbac"),
+        (&["tokens", "recover", "man"], "tokens recover"),
+        (&["man", "diff"], "man"),
+    ] {
+        let run = folder.run(&[arguments, &["-o", "json"]].concat()).check();
+        assert_eq!(run.json()["command"], name, "{arguments:?}");
+        assert_eq!(run.code, 2);
+    }
+}
+
+/// `local/k8s-bootstrap.sh` builds and runs a program that is not on the PATH.
+#[test]
+fn a_hint_has_the_name_that_people_use() {
+    let folder = Folder::new();
+    let named = |name: &str, arguments: &[&str]| {
+        let mut command = folder.command(PROGRAM);
+        folder.end(command.env("K8S_BOOTSTRAP_NAME", name).args(arguments))
+    };
+    for (name, quoted) in [
+        ("local/k8s-bootstrap.sh", "local/k8s-bootstrap.sh"),
+        ("my tools/boot.sh", "'my tools/boot.sh'"),
+    ] {
+        let expected = format!(
+            "error: there is no tokens file local/.k8s-tokens\n  \
+             hint: mint with `{quoted} -n brain --apply`, or rebuild it with \
+             `{quoted} -n brain tokens recover --apply`\n"
+        );
+        let run = named(name, &["tokens", "-n", "brain"]);
+        assert_eq!(run, Run::failed(3, &expected));
+        let preview = named(name, &["--with-api-keys"]);
+        let line = preview.out.lines().nth(3);
+        let expected = format!("#   {quoted} -n default --apply --with-api-keys");
+        assert_eq!(line, Some(expected.as_str()));
+    }
+}
+
+/// The same where the command line is not accepted.
+#[test]
+fn a_hint_about_the_command_line_has_the_name_that_people_use() {
+    let folder = Folder::new();
+    for (arguments, hint) in [
+        (&["--bogus"] as &[&str], "local/boot.sh --help"),
+        (
+            &["--dry-run"],
+            "without --apply nothing changes; `local/boot.sh diff` compares with the cluster",
+        ),
+        (
+            &["--show-values"],
+            "add -o yaml; `local/boot.sh tokens` prints the tokens",
+        ),
+    ] {
+        let mut command = folder.command(PROGRAM);
+        command.env("K8S_BOOTSTRAP_NAME", "local/boot.sh");
+        let run = folder.end(command.args(arguments)).check();
+        let told = run.err.split_once("\n  hint: ").unwrap().1.trim_end();
+        assert_eq!(told, hint, "{arguments:?}");
+    }
+}
+
 /// Names that the API server does not take (RFC 1123).
 #[test]
 fn a_service_account_has_the_name_of_one() {
@@ -218,9 +384,7 @@ fn an_argument_that_is_not_utf_8_is_not_repeated() {
         vec!["-n".as_ref(), odd],
         vec!["--update".as_ref(), odd],
     ] {
-        let run = folder
-            .end(folder.command(crate::folder::PROGRAM).args(&arguments))
-            .check();
+        let run = folder.end(folder.command(PROGRAM).args(&arguments)).check();
         assert_eq!(
             (run.code, run.out.as_str()),
             (2, ""),
