@@ -11,7 +11,9 @@
     reason = "it takes minutes and says how far it is"
 )]
 
+#[path = "../common/measure.rs"]
 mod measure;
+#[path = "../common/sandbox.rs"]
 mod sandbox;
 mod sides;
 

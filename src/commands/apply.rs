@@ -171,8 +171,13 @@ impl Run<'_> {
         }
         let (server, home) = (&self.cluster.server, &self.wish.home);
         let context = self.cluster.context.as_deref().unwrap_or("in-cluster");
+        let fleet = match self.wish.fleet.iter().filter(|name| *name != home).count() {
+            0 => String::new(),
+            1 => " and 1 fleet namespace".to_owned(),
+            count => format!(" and {count} fleet namespaces"),
+        };
         self.ui.story(&format!(
-            "applying to context {context} ({server}), namespace {home}"
+            "applying to context {context} ({server}), namespace {home}{fleet}"
         ));
         let router = SecretRef {
             namespace: home.clone(),

@@ -197,6 +197,12 @@ fn usable_fleet(
         };
         match trouble {
             None => drop(usable.insert(name.clone())),
+            Some(trouble)
+                if fleet.named.contains(name) && *state == NamespaceState::Terminating =>
+            {
+                return Err(Failure::unable(format!("fleet namespace {name} {trouble}"))
+                    .hint("wait until it is gone, or leave it out"));
+            }
             Some(trouble) if fleet.named.contains(name) => {
                 return Err(
                     Failure::unable(format!("fleet namespace {name} {trouble}")).hint(format!(

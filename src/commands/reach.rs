@@ -39,6 +39,7 @@ pub fn reach(global: &Global, given: Given<'_>) -> Reach {
     }
     let apply = format!("{program} --apply{}", again(global, given));
     Reach {
+        home: global.namespace.to_string(),
         program,
         apply,
         kubectl,

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 /// The annotation that tells when a token was minted, as RFC 3339; the key's name follows.
 pub const MINTED_AT: &str = "k8s-bootstrap/minted-at.";
+/// What that annotation says where a token was exchanged for one of unknown age.
+pub const UNKNOWN: &str = "unknown";
 
 /// A Secret to be created or applied.
 #[derive(Clone, Debug)]
@@ -44,8 +46,15 @@ impl Manifest {
                 key.key.to_owned(),
                 LiveValue::encode(&value.fill(tokens)).base64,
             );
-            if let (Source::Minted, NewValue::Token(_)) = (key.source, value) {
-                annotations.insert(format!("{MINTED_AT}{}", key.key), now.to_owned());
+            if let NewValue::Token(_) = value {
+                let name = format!("{MINTED_AT}{}", key.key);
+                let stale = base.is_some_and(|base| base.annotated.contains(&name));
+                match key.source {
+                    Source::Minted => drop(annotations.insert(name, now.to_owned())),
+                    // It told the age of another token.
+                    _ if stale => drop(annotations.insert(name, UNKNOWN.to_owned())),
+                    _ => {}
+                }
             }
         }
         Self {

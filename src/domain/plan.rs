@@ -156,6 +156,8 @@ pub struct Base {
     pub data: BTreeMap<String, SecretValue>,
     /// What this program applied before: annotations.
     pub annotations: BTreeMap<String, String>,
+    /// The names of its annotations that the Secret has, however they came there.
+    pub annotated: BTreeSet<String>,
 }
 
 /// What happens to a key.
@@ -225,6 +227,12 @@ impl Plan {
                 .ok()
         });
         let nothing = Observed::default();
+        let router = SecretRef {
+            namespace: wish.home.clone(),
+            name: ROUTER.secret,
+        };
+        let home = observed.get(&router).and_then(|found| found.live.as_ref());
+        let home = home.map(|live| (&router, live));
         let mut secrets: Vec<SecretPlan> = wish
             .targets()
             .map(|(at, bundle)| {
@@ -232,6 +240,7 @@ impl Plan {
                 Planner {
                     wish,
                     tokens: &tokens,
+                    home,
                     refusals: &mut refusals,
                 }
                 .secret(at, bundle, found)

@@ -14,6 +14,8 @@ use super::value::SecretValue;
 pub(super) struct Planner<'a> {
     pub(super) wish: &'a Wish,
     pub(super) tokens: &'a PerToken<Option<Decision>>,
+    /// The home router Secret, where it exists.
+    pub(super) home: Option<(&'a SecretRef, &'a LiveSecret)>,
     pub(super) refusals: &'a mut Vec<Refusal>,
 }
 
@@ -73,6 +75,7 @@ impl Planner<'_> {
                 resource_version: live.resource_version.clone(),
                 data,
                 annotations,
+                annotated: live.annotations.keys().cloned().collect(),
             }
         });
         SecretPlan {
@@ -220,10 +223,19 @@ impl Planner<'_> {
             return Some(self.exchange(at, name.as_str(), owner, set));
         }
         // Home's disagreement has been refused by the resolution already.
+        let decided = decision.token().map(|token| {
+            let home = self
+                .home
+                .filter(|home| home.1.text(name.as_str()) == Some(token.value()));
+            let place =
+                home.map_or_else(|| "the tokens file".to_owned(), |home| home.0.to_string());
+            Box::new((token.clone(), place))
+        });
         self.refusals.push(Refusal::FleetDisagrees {
             at: at.clone(),
             token: name,
-            decided: decision.token().cloned(),
+            decided,
+            owner: owner.cloned(),
             live: live.clone(),
         });
         Some((KeyAction::Differs, Source::Cluster))

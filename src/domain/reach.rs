@@ -4,6 +4,8 @@
 /// Programs with the options that lead there. Each text is quoted for a shell.
 #[derive(Clone, Debug, Default)]
 pub struct Reach {
+    /// The home namespace.
+    pub home: String,
     /// This program: `k8s-bootstrap -n brain --context c`.
     pub program: String,
     /// The main command with all that was given: `k8s-bootstrap -n brain --apply --with-api-keys`.

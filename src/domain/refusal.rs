@@ -29,10 +29,12 @@ pub enum Refusal {
         at: SecretRef,
         /// Which token.
         token: TokenName,
-        /// The one that was decided on; `None` where it is yet to be minted.
-        decided: Option<Token>,
+        /// The one that was decided on, and where it is; `None` where it is yet to be minted.
+        decided: Option<Box<(Token, String)>>,
         /// The one in the fleet namespace.
         live: SecretValue,
+        /// Who owns the Secret, where that is not us.
+        owner: Option<Owner>,
     },
     /// The token is not on a list that exists.
     NotOnList {
@@ -157,10 +159,12 @@ impl Refusal {
                 token,
                 decided,
                 live,
+                ..
             } => match decided {
                 Some(decided) => format!(
-                    "{token} differs: home has {}, {at} has {}",
-                    fingerprint(decided.value()),
+                    "{token} differs: {} has {}, {at} has {}",
+                    decided.1,
+                    fingerprint(decided.0.value()),
                     fingerprint(live)
                 ),
                 None => format!(
@@ -222,7 +226,9 @@ impl Refusal {
                 prefer(Prefer::File)
             ),
             Self::FleetDisagrees {
-                decided: Some(_), ..
+                decided: Some(_),
+                owner: None,
+                ..
             } => {
                 format!(
                     "`{}` brings home's token to the fleet",
@@ -232,13 +238,17 @@ impl Refusal {
             Self::FleetDisagrees {
                 decided: None,
                 token,
+                owner: None,
                 ..
             } => format!(
                 "a fleet namespace is never trusted: put the {token} that you trust into the \
                  tokens file, or mint a new one with `{}`",
                 prefer(Prefer::Cluster)
             ),
-            Self::NotOnList {
+            Self::FleetDisagrees {
+                owner: Some(owner), ..
+            }
+            | Self::NotOnList {
                 owner: Some(owner), ..
             }
             | Self::UpdateOfOwned { owner, .. }

@@ -86,6 +86,10 @@ impl Answer {
             reach,
         } = attempt;
         let (kubectl, program) = (&reach.kubectl, &reach.program);
+        let elsewhere = namespace.filter(|name| name.as_str() != reach.home);
+        let fleet = elsewhere
+            .map(|name| format!(" --fleet-namespace {name}"))
+            .unwrap_or_default();
         let place = namespace
             .map(|name| format!(" -n {name}"))
             .unwrap_or_default();
@@ -116,14 +120,17 @@ impl Answer {
                 cannot
                     .cause(format!("{told}: you may not {verb} it"))
                     .hint(format!(
-                        "have an administrator run: {program} rbac {command} \
+                        "have an administrator run: {program} rbac {command}{fleet} \
                      --service-account NAMESPACE:NAME | {kubectl} apply -f -"
                     ))
             }
-            StatusCode::NOT_FOUND if self.is_absent() => cannot.cause(told).hint(format!(
-                "`{} --create-namespace` makes the namespace; or name another one with -n",
-                reach.apply
-            )),
+            StatusCode::NOT_FOUND if self.is_absent() => cannot.cause(told).hint(match elsewhere {
+                Some(name) => format!("{kubectl} create namespace {name}"),
+                None => format!(
+                    "`{} --create-namespace` makes the namespace; or name another one with -n",
+                    reach.apply
+                ),
+            }),
             StatusCode::NOT_FOUND => cannot
                 .cause(format!("{told}, and not in the words of an API server"))
                 .hint("check the server in the kubeconfig: kubectl config view --minify"),

@@ -228,6 +228,11 @@ impl Cluster {
         &self.reach
     }
 
+    /// The command as `rbac` calls it.
+    pub(super) fn command(&self) -> &'static str {
+        self.command
+    }
+
     pub(super) fn attempt<'a>(
         &'a self,
         verb: &'static str,

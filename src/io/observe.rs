@@ -60,6 +60,8 @@ struct FleetFound {
     secrets: Observations,
     /// `None` where ExternalSecrets may not be listed.
     claims: Option<Vec<Claim>>,
+    /// Whether there is a selector that matches no namespace.
+    nothing_selected: bool,
 }
 
 impl Cluster {
@@ -104,7 +106,7 @@ impl Cluster {
                 observed.owner = Some(Owner::external_secret(name));
             }
         }
-        if fleet.selector.is_some() && found.fleet.is_empty() {
+        if rest.nothing_selected {
             found
                 .warnings
                 .push("the fleet selector matches no namespace".to_owned());
@@ -147,6 +149,7 @@ impl Cluster {
                 namespaces: namespaces?,
                 secrets: secrets?,
                 claims: claims.map(|claims| claims.into_iter().flatten().collect()),
+                nothing_selected: false,
             });
         };
         let (named, selected, everywhere, claims) = tokio::join!(
@@ -156,6 +159,7 @@ impl Cluster {
             self.claims(None),
         );
         let mut namespaces = selected?;
+        let nothing_selected = namespaces.is_empty();
         namespaces.remove(home);
         // A state of one that is named tells more: it can be absent.
         namespaces.extend(named?);
@@ -175,6 +179,7 @@ impl Cluster {
             namespaces,
             secrets,
             claims: claims?,
+            nothing_selected,
         })
     }
 
@@ -202,10 +207,13 @@ impl Cluster {
         let bodies: Option<Vec<NamespaceBody>> =
             self.pages("/api/v1/namespaces", params, what).await?;
         let bodies = bodies.ok_or_else(|| {
+            let (reach, command) = (self.reach(), self.command());
+            let (program, kubectl) = (&reach.program, &reach.kubectl);
             Failure::unable("namespaces may not be listed, so the fleet selector finds none").hint(
                 format!(
-                    "name the namespaces with --fleet-namespace, or see `{} rbac`",
-                    self.reach().program
+                    "name them with --fleet-namespace, or have an administrator run: {program} \
+                     rbac {command} --fleet-selector LABELS --service-account NAMESPACE:NAME | \
+                     {kubectl} apply -f -"
                 ),
             )
         })?;
@@ -305,6 +313,12 @@ impl Cluster {
             let answer = self.send(request).await?;
             match answer.status {
                 StatusCode::FORBIDDEN => return Ok(None),
+                // The rest of the list is no longer to be had: from the start again.
+                StatusCode::GONE if params.continue_token.is_some() => {
+                    items.clear();
+                    params.continue_token = None;
+                    continue;
+                }
                 StatusCode::BAD_REQUEST => {
                     return Err(Failure::usage("--fleet-selector is no label selector")
                         .hint("as for kubectl: key=value, key!=value, key in (a,b), key"));

@@ -142,12 +142,17 @@ fn pair(
     rules: Vec<Value>,
     grant: &Grant<'_>,
 ) -> Vec<Value> {
+    // Two installations in a cluster, or in a fleet namespace, must not take each other's rights.
+    let name = match namespace {
+        Some(namespace) if namespace == grant.home => access.name().to_owned(),
+        _ => format!("{}-{}", access.name(), grant.home),
+    };
     let (kind, metadata) = match namespace {
         Some(namespace) => (
             "Role",
-            json!({ "name": access.name(), "namespace": namespace.as_str() }),
+            json!({ "name": name, "namespace": namespace.as_str() }),
         ),
-        None => ("ClusterRole", json!({ "name": access.name() })),
+        None => ("ClusterRole", json!({ "name": name })),
     };
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -155,16 +160,16 @@ fn pair(
         "metadata": metadata,
         "rules": rules,
     });
-    let binding = grant.account.map(|(namespace, name)| {
+    let binding = grant.account.map(|(account_namespace, account)| {
         json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": format!("{kind}Binding"),
             "metadata": metadata,
             "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": access.name(),
+                "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name,
             },
             "subjects": [{
-                "kind": "ServiceAccount", "name": name, "namespace": namespace.as_str(),
+                "kind": "ServiceAccount", "name": account, "namespace": account_namespace.as_str(),
             }],
         })
     });

@@ -154,6 +154,7 @@ pub fn next_steps(report: &Report, namespace: &Namespace, reach: &Reach) -> Stri
         apply,
         kubectl,
         helm,
+        ..
     } = reach;
     let mut text = "\nNext, in a checkout of agentibrain-kernel:\n".to_owned();
     for chart in CHARTS {

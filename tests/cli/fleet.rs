@@ -289,14 +289,20 @@ fn binding(command: &str, namespace: Option<&str>) -> Value {
         "metadata": metadata(command, namespace),
         "roleRef": {
             "apiGroup": "rbac.authorization.k8s.io", "kind": kind,
-            "name": format!("k8s-bootstrap-{command}"),
+            "name": metadata(command, namespace)["name"],
         },
         "subjects": [{"kind": "ServiceAccount", "name": "d", "namespace": "ci"}],
     })
 }
 
 fn metadata(command: &str, namespace: Option<&str>) -> Value {
-    let name = format!("k8s-bootstrap-{command}");
+    // Elsewhere than at home, two installations must not take each other's rights.
+    let home = if namespace == Some("brain") {
+        ""
+    } else {
+        "-brain"
+    };
+    let name = format!("k8s-bootstrap-{command}{home}");
     match namespace {
         Some(namespace) => json!({"name": name, "namespace": namespace}),
         None => json!({"name": name}),

@@ -215,12 +215,14 @@ fn refusals_and_failures() {
             live: value(SENTINEL),
         },
         Refusal::FleetDisagrees {
+            owner: None,
             at: at(),
             token,
-            decided: Some(self::token(0)),
+            decided: Some(Box::new((self::token(0), "the tokens file".to_owned()))),
             live: live.clone(),
         },
         Refusal::FleetDisagrees {
+            owner: None,
             at: at(),
             token,
             decided: None,

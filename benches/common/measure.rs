@@ -23,7 +23,7 @@ impl Pairs {
                 let b = theirs(run)?;
                 (ours(run)?, b)
             };
-            times.push((a.as_secs_f64() * 1e3, b.as_secs_f64() * 1e3));
+            times.push((milliseconds(a), milliseconds(b)));
         }
         // The first pair fills caches and does not count.
         times.remove(0);
@@ -91,6 +91,10 @@ pub fn peak_memory(mut command: Command) -> Result<f64> {
     Ok(f64::from(peak) / 1024.0)
 }
 
+pub fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
 pub fn largest(values: &[f64]) -> f64 {
     values.iter().copied().fold(0.0, f64::max)
 }
@@ -100,12 +104,12 @@ pub fn absolute(what: &str, mib: f64, target: f64) -> String {
     format!("| {what} | | {mib:.1} MiB | | | ≤ {target} MiB | {holds} |")
 }
 
-fn verdict(holds: bool) -> &'static str {
+pub fn verdict(holds: bool) -> &'static str {
     if holds { "holds" } else { "**missed**" }
 }
 
 /// The value below which a share of all values lies, between the two nearest ones.
-fn quantile(mut sorted: Vec<f64>, share: f64) -> f64 {
+pub fn quantile(mut sorted: Vec<f64>, share: f64) -> f64 {
     sorted.sort_by(f64::total_cmp);
     let at = share * (sorted.len() - 1) as f64;
     let (low, high) = (at.floor() as usize, at.ceil() as usize);
