@@ -48,7 +48,7 @@ impl Manifest {
             );
             if let NewValue::Token(_) = value {
                 let name = format!("{MINTED_AT}{}", key.key);
-                let stale = base.is_some_and(|base| base.annotated.contains(&name));
+                let stale = key.live && base.is_some_and(|base| base.annotated.contains(&name));
                 match key.source {
                     Source::Minted => drop(annotations.insert(name, now.to_owned())),
                     // It told the age of another token.

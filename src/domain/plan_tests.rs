@@ -518,6 +518,25 @@ fn what_was_applied_before_is_applied_again() {
     assert_eq!(manifest.resource_version.as_deref(), Some("1"));
 }
 
+#[test]
+fn an_exchanged_token_does_not_keep_the_age_of_another() {
+    let name = "k8s-bootstrap/minted-at.KB_ROUTER_TOKEN";
+    let tokens = PerToken {
+        kb_router_token: token(C),
+        embeddings_api_key: token(B),
+    };
+    for (live, told) in [(Some(A), Some("unknown")), (None, None)] {
+        let mut secret = router(&[("EMBEDDINGS_API_KEY", B)]);
+        put(&mut secret.1.data, "KB_ROUTER_TOKEN", live);
+        secret.1.annotations.insert(name.into(), "then".into());
+        let mut wish = wish(&[]);
+        wish.prefer = Some(Prefer::File);
+        let plan = Plan::new(&wish, &filed(Some(C), Some(B)), &found(&[secret]));
+        let manifest = Manifest::of(&plan.secrets[0], &tokens, "now");
+        assert_eq!(manifest.annotations.get(name).map(String::as_str), told);
+    }
+}
+
 /// What the cluster looks like after the plan's writes.
 fn applied(plan: &Plan, observed: &Observations) -> Observations {
     let tokens = tokens_after(plan);
