@@ -382,7 +382,7 @@ fn the_preview_makes_the_same_secrets() {
     let mut shell = Command::new("sh")
         .current_dir(fleet.home.folder.path())
         .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("PATH", &SANDBOX.path)
         .env("HOME", fleet.home.folder.path())
         .env("KUBECONFIG", &SANDBOX.kubeconfig)
         .envs(INPUTS)

@@ -1,5 +1,6 @@
 //! What the bash script, or kubectl by hand, left behind.
 
+use crate::sandbox::SANDBOX;
 use crate::space::{AGENTICORE, Data, EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
 use serde_json::Value;
 use std::fs;
@@ -16,7 +17,7 @@ fn piped(space: &Space, script: &str, environment: &[(&str, &str)]) -> Ran {
     let mut child = Command::new("sh")
         .current_dir(space.folder.path())
         .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("PATH", &SANDBOX.path)
         .env("HOME", space.folder.path())
         .env("KUBECONFIG", &space.kubeconfig)
         .envs(environment.iter().copied())

@@ -81,7 +81,7 @@ fn the_life_of_the_secrets_is_as_the_readme_tells() {
     let programs = folder.join("bin");
     std::fs::create_dir(&programs).unwrap();
     std::os::unix::fs::symlink(PROGRAM, programs.join("k8s-bootstrap")).unwrap();
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let path = format!("{}:{}", programs.display(), SANDBOX.path.display());
     let output = Command::new("sh")
         .args(["-euc", &script])
         .current_dir(folder)

@@ -15,6 +15,8 @@ pub struct Sandbox {
     pub kubeconfig: PathBuf,
     /// The folder with the audit log.
     pub folder: PathBuf,
+    /// The PATH on which kubectl is, also where this machine has none of its own.
+    pub path: PathBuf,
     _holder: Child,
 }
 
@@ -29,7 +31,7 @@ impl Sandbox {
                 "run",
                 "sh",
                 "-c",
-                "echo \"$KUBECONFIG\"; echo \"$SANDBOX_DIR\"; cat",
+                "echo \"$KUBECONFIG\"; echo \"$SANDBOX_DIR\"; echo \"$PATH\"; cat",
             ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -45,6 +47,7 @@ impl Sandbox {
         Self {
             kubeconfig: line(),
             folder: line(),
+            path: line(),
             _holder: holder,
         }
     }

@@ -356,6 +356,7 @@ fn no_value_shows_where_the_cluster_forbids() {
 /// The sandbox's kubeconfig with another user.
 fn kubeconfig_of(space: &Space, token: &str) -> std::path::PathBuf {
     let output = Command::new("kubectl")
+        .env("PATH", &SANDBOX.path)
         .args(["config", "view", "--raw", "--flatten", "-o", "json"])
         .env("KUBECONFIG", &SANDBOX.kubeconfig)
         .output();

@@ -88,7 +88,7 @@ impl Space {
         command
             .current_dir(self.folder.path())
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("PATH", &SANDBOX.path)
             .env("HOME", self.folder.path())
             .env("KUBECONFIG", &self.kubeconfig)
             .envs(environment.iter().copied())
@@ -119,6 +119,7 @@ impl Space {
     /// Runs kubectl as an administrator in the namespace, which has to succeed; gives its stdout.
     pub fn kubectl(&self, arguments: &[&str]) -> String {
         let output = Command::new("kubectl")
+            .env("PATH", &SANDBOX.path)
             .env("KUBECONFIG", &SANDBOX.kubeconfig)
             .current_dir(self.folder.path())
             .args(["-n", &self.namespace])

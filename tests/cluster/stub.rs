@@ -160,6 +160,7 @@ pub fn with_kubeconfig(mut space: Space, kubeconfig: &Value) -> Space {
 /// The cluster and the user of the sandbox's kubeconfig.
 pub fn sandbox() -> (Value, Value) {
     let output = Command::new("kubectl")
+        .env("PATH", &SANDBOX.path)
         .args([
             "config",
             "view",

@@ -58,6 +58,7 @@ fn bind(fleet: &Fleet, objects: &[Value]) {
     let path = fleet.home.folder.path().join("roles.json");
     std::fs::write(&path, list.to_string()).unwrap();
     let output = Command::new("kubectl")
+        .env("PATH", &SANDBOX.path)
         .env("KUBECONFIG", &SANDBOX.kubeconfig)
         .args(["apply", "-f"])
         .arg(path)
