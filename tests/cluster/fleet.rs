@@ -327,7 +327,15 @@ fn the_requests_of_a_second_run_do_not_grow_with_the_selected_namespaces() {
             |request: &&String| request.starts_with("\"get\"") || request.starts_with("\"list\"");
         assert_eq!(sent.iter().filter(reads).count(), sent.len(), "{sent:#?}");
         assert!(!sent.is_empty());
-        counts.push(sent);
+        // Other tests fill the cluster with router Secrets, which makes pages, and bring the CRD,
+        // which makes v1beta1 needless.
+        let depends_on_others =
+            |request: &String| request.contains("continue=") || request.contains("/v1beta1/");
+        counts.push(
+            sent.into_iter()
+                .filter(|request| !depends_on_others(request))
+                .collect::<Vec<_>>(),
+        );
     }
     assert_eq!(counts[0].len(), counts[1].len(), "{counts:#?}");
 }
