@@ -12,6 +12,8 @@ pub mod names;
 pub mod ownership;
 pub mod plan;
 #[cfg(test)]
+mod plan_properties;
+#[cfg(test)]
 mod plan_tests;
 mod planner;
 pub mod reach;
