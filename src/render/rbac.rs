@@ -26,46 +26,28 @@ impl Access {
         }
     }
 
-    /// What the command does in a namespace where it handles these Secrets.
-    fn rules(self, namespace: &Namespace, secrets: &[&str]) -> Vec<Value> {
+    /// What the command does with these Secrets in a namespace or, where the fleet is selected by
+    /// labels, across all of them: there it lists what it gets elsewhere.
+    fn rules(self, namespace: Option<&Namespace>, secrets: &[&str]) -> Vec<Value> {
+        let read = if namespace.is_some() { "get" } else { "list" };
         let verbs: &[&str] = match self {
-            Self::Apply => &["get", "patch"],
-            Self::Diff | Self::Recover => &["get"],
+            Self::Apply => &[read, "patch"],
+            Self::Diff | Self::Recover => &[read],
         };
         let mut rules = vec![rule("", "secrets", verbs, Some(secrets))];
-        if self == Self::Apply {
-            rules.push(rule("", "secrets", &["create"], None));
-        }
         if self == Self::Recover {
             return rules;
         }
-        rules.push(rule(
-            "",
-            "namespaces",
-            &["get"],
-            Some(&[namespace.as_str()]),
-        ));
-        rules.push(rule(
-            "external-secrets.io",
-            "externalsecrets",
-            &["list"],
-            None,
-        ));
-        rules
-    }
-
-    /// What the command does across namespaces where the fleet is selected by labels.
-    fn cluster_rules(self) -> Vec<Value> {
-        let router = [ROUTER.secret];
-        let verbs: &[&str] = match self {
-            Self::Apply => &["list", "patch"],
-            Self::Diff | Self::Recover => &["list"],
-        };
-        let mut rules = vec![rule("", "secrets", verbs, Some(&router))];
         if self == Self::Apply {
             rules.push(rule("", "secrets", &["create"], None));
         }
-        rules.push(rule("", "namespaces", &["list"], None));
+        let name = namespace.map(|name| [name.as_str()]);
+        rules.push(rule(
+            "",
+            "namespaces",
+            &[read],
+            name.as_ref().map(|name| &name[..]),
+        ));
         rules.push(rule(
             "external-secrets.io",
             "externalsecrets",
@@ -107,28 +89,11 @@ pub struct Grant<'a> {
 /// The Roles and, for a service account, their bindings: home, then each named fleet namespace;
 /// with a selector a ClusterRole too.
 pub fn objects(access: Access, grant: &Grant<'_>) -> Vec<Value> {
-    let secrets = access.secrets();
-    let home = pair(
-        access,
-        Some(grant.home),
-        access.rules(grant.home, &secrets),
-        grant,
-    );
-    let fleet = grant
-        .named
-        .iter()
-        .filter(|name| *name != grant.home)
-        .flat_map(|name| {
-            pair(
-                access,
-                Some(name),
-                access.rules(name, &[ROUTER.secret]),
-                grant,
-            )
-        });
-    let everywhere = grant
-        .selected
-        .then(|| pair(access, None, access.cluster_rules(), grant));
+    let router = [ROUTER.secret];
+    let home = pair(access, Some(grant.home), &access.secrets(), grant);
+    let named = grant.named.iter().filter(|name| *name != grant.home);
+    let fleet = named.flat_map(|name| pair(access, Some(name), &router, grant));
+    let everywhere = grant.selected.then(|| pair(access, None, &router, grant));
     home.into_iter()
         .chain(fleet)
         .chain(everywhere.into_iter().flatten())
@@ -139,7 +104,7 @@ pub fn objects(access: Access, grant: &Grant<'_>) -> Vec<Value> {
 fn pair(
     access: Access,
     namespace: Option<&Namespace>,
-    rules: Vec<Value>,
+    secrets: &[&str],
     grant: &Grant<'_>,
 ) -> Vec<Value> {
     // Two installations in a cluster, or in a fleet namespace, must not take each other's rights.
@@ -158,7 +123,7 @@ fn pair(
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": kind,
         "metadata": metadata,
-        "rules": rules,
+        "rules": access.rules(namespace, secrets),
     });
     let binding = grant.account.map(|(account_namespace, account)| {
         json!({
