@@ -85,12 +85,7 @@ impl Cluster {
         command: &'static str,
         reach: Reach,
     ) -> Result<Self, Failure> {
-        let (mut config, context) = kubeconfig::load(selection).await?;
-        let agent = concat!("k8s-bootstrap/", env!("CARGO_PKG_VERSION"));
-        config
-            .headers
-            .push((header::USER_AGENT, header::HeaderValue::from_static(agent)));
-        config.default_retry = false;
+        let (config, context) = kubeconfig::load(selection).await?;
         let server = connection::shown(&config.cluster_url);
         let started = Instant::now();
         let client = connection::connect(config, timeout, &reach.kubectl).await?;

@@ -2,6 +2,7 @@
 
 use crate::domain::value::SecretValue;
 use crate::error::Failure;
+use http::header::{HeaderValue, USER_AGENT};
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use std::fs::File;
@@ -10,6 +11,9 @@ use std::path::{Path, PathBuf};
 
 /// The largest token file that is looked at, in bytes.
 const LARGEST_TOKEN: u64 = 64 * 1024;
+/// What this program calls itself to whom it asks.
+pub(super) const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("k8s-bootstrap/", env!("CARGO_PKG_VERSION")));
 
 /// What the command line says about the cluster.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +29,14 @@ pub struct Selection {
 /// # Errors
 /// Where there is no usable kubeconfig or no such context (exit code 3).
 pub async fn load(selection: &Selection) -> Result<(Config, Option<String>), Failure> {
+    let (mut config, context) = find(selection).await?;
+    // kube does not say who asks, and it is not for kube to ask again.
+    config.headers.push((USER_AGENT, AGENT));
+    config.default_retry = false;
+    Ok((config, context))
+}
+
+async fn find(selection: &Selection) -> Result<(Config, Option<String>), Failure> {
     let found = match (&selection.kubeconfig, listed()) {
         (Some(path), _) => Kubeconfig::read_from(path),
         (None, Some(paths)) => read_all(&paths),
