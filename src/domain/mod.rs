@@ -16,6 +16,7 @@ mod plan_properties;
 #[cfg(test)]
 mod plan_tests;
 mod planner;
+pub mod probe;
 pub mod reach;
 pub mod refusal;
 pub mod resolve;

@@ -392,7 +392,7 @@ fn build(
 
 /// The innermost text of a transport error, which speaks of sockets and not of bodies, and whether
 /// it may pass.
-fn reason_of(error: &kube::Error) -> (String, bool) {
+pub(super) fn reason_of(error: &kube::Error) -> (String, bool) {
     if let kube::Error::Auth(_) = error {
         return ("the credentials cannot be refreshed".to_owned(), false);
     }

@@ -1,11 +1,15 @@
 //! The connection to the API server: one, HTTP/2, without Nagle's algorithm.
 //!
 //! kube's own client opens an HTTP/1.1 connection per concurrent request. It still serves where
-//! there is a proxy, plain `http`, or a server that does not choose HTTP/2.
+//! there is a proxy, plain `http`, or a server that does not choose HTTP/2. Where a connection is to
+//! be upgraded it has to be HTTP/1.1, one for each.
 
 use crate::error::Failure;
+use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::client::legacy::{Client as HttpClient, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use kube::client::middleware::AuthLayer;
 use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::{Client, Config};
 use rustls::pki_types::ServerName;
@@ -28,19 +32,10 @@ pub async fn connect(
     timeout: Option<Duration>,
     kubectl: &str,
 ) -> Result<Client, Failure> {
-    let direct = config.proxy_url.is_none() && config.cluster_url.scheme_str() == Some("https");
-    if !direct {
+    if !is_direct(&config) {
         return fallback(config, kubectl);
     }
-    // An exec plug-in runs once here, and would run again for the TLS configuration. It gave a
-    // token, as those of the clouds do, if there is a layer now; else it may give a certificate.
-    let auth = config
-        .auth_layer()
-        .map_err(|error| credentials(&error, kubectl))?;
-    let mut for_tls = config.clone();
-    if auth.is_some() {
-        for_tls.auth_info.exec = None;
-    }
+    let (auth, for_tls) = authenticate(&config, kubectl)?;
     let mut tls = for_tls
         .rustls_client_config()
         .map_err(|error| credentials(&error, kubectl))?;
@@ -63,6 +58,59 @@ pub async fn connect(
         endpoint,
         sender: Arc::new(Mutex::new(sender)),
     };
+    client(config, auth, wire, kubectl)
+}
+
+/// Makes a client whose requests can be upgraded, which HTTP/2 cannot. It connects when it is used.
+///
+/// # Errors
+/// Where the credentials cannot be had (exit code 3).
+pub(super) fn upgradable(config: Config, kubectl: &str) -> Result<Client, Failure> {
+    if !is_direct(&config) {
+        return fallback(config, kubectl);
+    }
+    let (auth, for_tls) = authenticate(&config, kubectl)?;
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    let connector = for_tls
+        .rustls_https_connector_with_connector(tcp)
+        .map_err(|error| credentials(&error, kubectl))?;
+    let wire = HttpClient::builder(TokioExecutor::new()).build(connector);
+    let wire = ServiceBuilder::new().map_err(BoxError::from).service(wire);
+    client(config, auth, wire, kubectl)
+}
+
+fn is_direct(config: &Config) -> bool {
+    config.proxy_url.is_none() && config.cluster_url.scheme_str() == Some("https")
+}
+
+/// Gives what puts a token into requests, and the configuration that TLS is to be made from.
+fn authenticate(config: &Config, kubectl: &str) -> Result<(Option<AuthLayer>, Config), Failure> {
+    // An exec plug-in runs once here, and would run again for the TLS configuration. It gave a
+    // token, as those of the clouds do, if there is a layer now; else it may give a certificate.
+    let auth = config
+        .auth_layer()
+        .map_err(|error| credentials(&error, kubectl))?;
+    let mut for_tls = config.clone();
+    if auth.is_some() {
+        for_tls.auth_info.exec = None;
+    }
+    Ok((auth, for_tls))
+}
+
+/// A client that sends over this wire.
+fn client<W>(
+    config: Config,
+    auth: Option<AuthLayer>,
+    wire: W,
+    kubectl: &str,
+) -> Result<Client, Failure>
+where
+    W: Service<http::Request<Body>, Response = http::Response<Incoming>, Error = BoxError>,
+    W: Clone + Send + 'static,
+    W::Future: Send,
+{
     let headers = config
         .extra_headers_layer()
         .map_err(|error| credentials(&error, kubectl))?;
@@ -170,7 +218,7 @@ impl Http2 {
 }
 
 impl Service<http::Request<Body>> for Http2 {
-    type Response = http::Response<hyper::body::Incoming>;
+    type Response = http::Response<Incoming>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 

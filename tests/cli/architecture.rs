@@ -163,6 +163,7 @@ fn values_are_exposed_in_few_places() {
         "domain/tokens.rs",
         "domain/tokens_file.rs",
         "domain/value.rs",
+        "io/forward.rs",
         "io/kubeconfig.rs",
         "io/tokens_file.rs",
         "io/wire.rs",
