@@ -14,6 +14,8 @@ pub mod plan;
 #[cfg(test)]
 mod plan_properties;
 #[cfg(test)]
+mod plan_refusal_tests;
+#[cfg(test)]
 mod plan_tests;
 mod planner;
 pub mod probe;

@@ -1,12 +1,12 @@
-//! Tests of the plan: the decision table row by row. Properties are in `plan_properties`.
+//! Tests of the plan: the decision table row by row. What is refused or left to others is in
+//! `plan_refusal_tests`, properties are in `plan_properties`.
 
 use super::bundles::{EMBEDDINGS, ROUTER};
 use super::inputs::Inputs;
 use super::live::{LiveSecret, LiveValue, ManagedFields, OPAQUE, Observations, Observed};
 use super::manifest::Manifest;
 use super::names::{Namespace, SecretRef};
-use super::ownership::Owner;
-use super::plan::{Action, FileAction, FiledTokens, KeyAction, Plan, Prefer, Wish};
+use super::plan::{FileAction, FiledTokens, KeyAction, Plan, Prefer, Wish};
 use super::resolve::{Decision, Filed};
 use super::tokens::{PerToken, Token};
 use super::value::SecretValue;
@@ -75,7 +75,7 @@ pub(super) fn live(pairs: &[(&str, &str)]) -> LiveSecret {
     }
 }
 
-fn found(secrets: &[(SecretRef, LiveSecret)]) -> Observations {
+pub(super) fn found(secrets: &[(SecretRef, LiveSecret)]) -> Observations {
     secrets
         .iter()
         .map(|(at, live)| {
@@ -90,11 +90,11 @@ fn found(secrets: &[(SecretRef, LiveSecret)]) -> Observations {
         .collect()
 }
 
-fn router(pairs: &[(&str, &str)]) -> (SecretRef, LiveSecret) {
+pub(super) fn router(pairs: &[(&str, &str)]) -> (SecretRef, LiveSecret) {
     (at("home", ROUTER.secret), live(pairs))
 }
 
-fn embeddings(pairs: &[(&str, &str)]) -> (SecretRef, LiveSecret) {
+pub(super) fn embeddings(pairs: &[(&str, &str)]) -> (SecretRef, LiveSecret) {
     (at("home", EMBEDDINGS.secret), live(pairs))
 }
 
@@ -288,16 +288,6 @@ fn api_keys_is_written_on_request_with_the_value_of_the_documented_list() {
 }
 
 #[test]
-fn disagreement_is_refused_and_names_both_places_by_fingerprint() {
-    let observed = found(&[router(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)])]);
-    let plan = Plan::new(&wish(&[]), &filed(Some(C), Some(B)), &observed);
-    let message = plan.refusals[0].message();
-    insta::assert_snapshot!(message, @"KB_ROUTER_TOKEN differs: the tokens file has sha256:cd93782b7fb9, Secret home/agentibrain-router-secrets has sha256:3ba3f5f43b92");
-    assert!(!message.contains(A) && !message.contains(C));
-    assert_eq!(plan.secrets[0].action, Action::Refuse);
-}
-
-#[test]
 fn the_loser_of_a_race_yields_only_what_it_minted_itself() {
     let observed = found(&[router(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)])]);
     let mut mine = filed(Some(A), None);
@@ -309,75 +299,6 @@ fn the_loser_of_a_race_yields_only_what_it_minted_itself() {
         Some(Decision::Cluster(token(B)))
     );
     assert_eq!(plan.file, FileAction::Update { replaces: false });
-}
-
-#[test]
-fn a_fleet_namespace_is_compared_and_never_a_source() {
-    let fleet = at("agents", ROUTER.secret);
-    let planted = (
-        fleet.clone(),
-        live(&[("KB_ROUTER_TOKEN", C), ("EMBEDDINGS_API_KEY", B)]),
-    );
-    let mut wish = wish(&[]);
-    wish.fleet.insert("agents".parse().unwrap());
-    let plan = Plan::new(
-        &wish,
-        &FiledTokens::default(),
-        &found(std::slice::from_ref(&planted)),
-    );
-    assert_eq!(plan.tokens.kb_router_token, Some(Decision::Minted(None)));
-    assert_eq!(plan.refusals.len(), 2, "{}", words(&plan));
-
-    let observed = found(&[
-        router(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)]),
-        planted,
-    ]);
-    let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
-    assert_eq!(plan.refusals.len(), 1);
-    assert!(plan.refusals[0].message().contains("Secret agents/"));
-    wish.prefer = Some(Prefer::Cluster);
-    let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
-    let after = applied(&plan, &observed);
-    let mended = after[&fleet].live.as_ref().unwrap().text("KB_ROUTER_TOKEN");
-    assert_eq!(mended.unwrap().expose(), A);
-}
-
-#[test]
-fn an_owned_secret_is_left_alone_and_never_minted_for() {
-    let mut observed = found(&[router(&[("KB_ROUTER_TOKEN", A)])]);
-    let place = at("home", ROUTER.secret);
-    observed.get_mut(&place).unwrap().owner = Some(Owner::external_secret("es"));
-    let plan = Plan::new(&wish(&[]), &filed(None, Some(B)), &observed);
-    assert!(plan.refusals.is_empty(), "{}", words(&plan));
-    assert_eq!(plan.secrets[0].action, Action::Skip);
-    assert_eq!(
-        plan.tokens.kb_router_token,
-        Some(Decision::Cluster(token(A)))
-    );
-
-    let plan = Plan::new(&wish(&[]), &FiledTokens::default(), &observed);
-    assert!(
-        plan.refusals[0]
-            .message()
-            .contains("does not hold EMBEDDINGS_API_KEY yet")
-    );
-
-    let mut wish = wish(&[("POSTGRES_URL", "p")]);
-    wish.update.insert("POSTGRES_URL");
-    let mut observed = found(&[embeddings(&[
-        ("POSTGRES_URL", "q"),
-        ("EMBEDDINGS_API_KEYS", B),
-    ])]);
-    let place = at("home", EMBEDDINGS.secret);
-    observed.get_mut(&place).unwrap().owner = Some(Owner::external_secret("es"));
-    let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
-    assert!(
-        plan.refusals[0]
-            .message()
-            .starts_with("--update POSTGRES_URL"),
-        "{}",
-        words(&plan)
-    );
 }
 
 #[test]
@@ -403,71 +324,6 @@ fn an_input_changes_a_live_value_only_by_name() {
     assert!(
         line.contains("POSTGRES_URL=differs/Cluster LLM_API_KEY=set/Env"),
         "{line}"
-    );
-}
-
-#[test]
-fn a_controllers_field_is_a_conflict_and_a_persons_is_not() {
-    for (manager, refused) in [
-        ("argocd-controller", true),
-        ("kubectl-edit", false),
-        ("k8s-bootstrap", false),
-    ] {
-        let mut secret = embeddings(&[("POSTGRES_URL", "old"), ("EMBEDDINGS_API_KEYS", B)]);
-        secret.1.managed = vec![ManagedFields {
-            manager: manager.into(),
-            applied: false,
-            data: BTreeSet::from(["POSTGRES_URL".to_owned()]),
-            annotations: BTreeSet::new(),
-        }];
-        let observed = found(&[secret]);
-        let mut wish = wish(&[("POSTGRES_URL", "new")]);
-        assert!(
-            Plan::new(&wish, &filed(Some(A), Some(B)), &observed)
-                .refusals
-                .is_empty()
-        );
-        wish.update.insert("POSTGRES_URL");
-        let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
-        assert_eq!(!plan.refusals.is_empty(), refused, "{manager}");
-        wish.force_conflicts = true;
-        assert!(
-            Plan::new(&wish, &filed(Some(A), Some(B)), &observed)
-                .refusals
-                .is_empty()
-        );
-    }
-}
-
-#[test]
-fn a_secret_in_the_wrong_form_is_refused() {
-    let change = |change: fn(&mut LiveSecret)| {
-        let mut secret = router(&[("KB_ROUTER_TOKEN", A)]);
-        change(&mut secret.1);
-        let plan = Plan::new(&wish(&[]), &filed(Some(A), Some(B)), &found(&[secret]));
-        let refusal = plan.refusals.first().map(|refusal| refusal.message());
-        refusal.unwrap_or_default()
-    };
-    assert!(
-        change(|secret| secret.type_ = "kubernetes.io/tls".into()).contains("kubernetes.io/tls")
-    );
-    assert!(change(|secret| secret.immutable = true).contains("immutable"));
-    let undecodable = change(|secret| {
-        secret.data.insert(
-            "EMBEDDINGS_API_KEY".into(),
-            LiveValue::decode("/w==".into()),
-        );
-    });
-    assert!(undecodable.contains("EMBEDDINGS_API_KEY"), "{undecodable}");
-    let odd = change(|secret| {
-        secret.data.insert(
-            "EMBEDDINGS_API_KEY".into(),
-            LiveValue::encode(&"odd one".into()),
-        );
-    });
-    assert!(
-        odd.contains("differs"),
-        "the file has one, so it is a disagreement: {odd}"
     );
 }
 
