@@ -1,14 +1,18 @@
 //! No value shows: not on stdout or stderr, not on any argv, in no format, at no verbosity.
 
-use crate::sandbox::SANDBOX;
+mod failures;
+mod processes;
+
+use self::processes::{instead, quoted, recording};
 use crate::space::{AGENTICORE, EMBEDDINGS, ROUTER, Ran, Space};
+use crate::stub::{account_token, kubeconfig, plug_in, sandbox, with_kubeconfig};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Every input, each a sentinel.
 const INPUTS: [(&str, &str); 6] = [
@@ -111,7 +115,7 @@ impl Searched {
         if self.space.file().is_file() {
             self.hide_filed_if_readable();
         }
-        self.search(&ran, &all);
+        self.search(&format!("{}\n{}", ran.out, ran.err), &all);
         ran.exits(code)
     }
 
@@ -128,8 +132,7 @@ impl Searched {
     }
 
     #[track_caller]
-    fn search(&self, ran: &Ran, arguments: &[&str]) {
-        let text = format!("{}\n{}", ran.out, ran.err);
+    fn search(&self, text: &str, arguments: &[&str]) {
         for hidden in self.hidden.borrow().iter() {
             assert!(
                 !text.contains(hidden),
@@ -249,153 +252,6 @@ fn life(at: &Searched, preset: bool) {
 }
 
 #[test]
-fn no_value_shows_in_an_error() {
-    for format in FORMATS {
-        let at = Searched::new(format);
-        let commands: [&[&str]; 4] = [
-            &["--apply"],
-            &["diff"],
-            &["tokens", "recover"],
-            &["tokens", "recover", "--apply"],
-        ];
-        at.space.write_file(&FILED);
-        for command in commands {
-            at.run(&[command, &["--context", "nowhere"]].concat(), 3);
-            at.run(&[command, &["--kubeconfig", "nowhere"]].concat(), 3);
-        }
-        bad_files(&at);
-        bad_inputs(&at);
-    }
-}
-
-fn bad_files(at: &Searched) {
-    let lines = [
-        "KB_ROUTER_TOKEN=\"$(echo s3ntinel)\"\n",
-        "KB_ROUTER_TOKEN=`s3ntinel`\n",
-        "KB_ROUTER_TOKEN=\"s3ntinel-that-never-ends\n",
-        "KB_ROUTER_TOKEN=s3ntinel\n",
-        "KB_ROUTER_TOKEN=\"s3ntinel with spaces in the token\"\n",
-        "s3ntinel-without-a-name\n",
-        "s3ntinel=; rm -rf s3ntinel\n",
-        "KB_ROUTER_TOKEN=s3ntinel-token-one-long-enough\nKB_ROUTER_TOKEN=s3ntinel-token-two-long-enough\n",
-    ];
-    for text in lines {
-        at.space.write_file(&[]);
-        std::fs::write(at.space.file(), text).unwrap();
-        for command in [
-            &["--apply"][..],
-            &["diff"],
-            &["tokens"],
-            &["tokens", "recover"],
-        ] {
-            at.run(command, 3);
-        }
-    }
-    std::fs::write(at.space.file(), b"KB_ROUTER_TOKEN=s3ntinel-\xff\xfe\n").unwrap();
-    at.run(&["--apply"], 3);
-    std::fs::write(at.space.file(), "s3ntinel\n".repeat(20_000)).unwrap();
-    at.run(&["--apply"], 3);
-    std::fs::remove_file(at.space.file()).unwrap();
-}
-
-fn bad_inputs(at: &Searched) {
-    for value in ["s3ntinel\nsecond", " s3ntinel", "s3ntinel ", "s3ntinel\t"] {
-        for command in [&[][..], &["--apply"], &["diff"]] {
-            at.run_with(&[("POSTGRES_URL", value)], command, 2);
-        }
-    }
-    let file = at.space.folder.path().join("bad.env");
-    for text in [
-        "s3ntinel\n",
-        "POSTGRES_URL=\"s3ntinel\n",
-        "s3ntinel key=1\n",
-        "POSTGRES_URL=s3ntinel\nPOSTGRES_URL=s3ntinel\n",
-        "POSTGRES_URL=' s3ntinel'\n",
-    ] {
-        std::fs::write(&file, text).unwrap();
-        for command in [&[][..], &["--apply"], &["diff"]] {
-            at.run(&[command, &["--env-file", "bad.env"]].concat(), 2);
-        }
-    }
-    std::fs::write(&file, b"POSTGRES_URL=s3ntinel\xff\n").unwrap();
-    at.run(&["--env-file", "bad.env"], 2);
-}
-
-#[test]
-fn no_value_shows_where_the_cluster_forbids() {
-    for format in FORMATS {
-        let mut at = Searched::new(format);
-        at.space.kubectl(&["create", "serviceaccount", "nobody"]);
-        let token = at
-            .space
-            .kubectl(&["create", "token", "nobody"])
-            .trim()
-            .to_owned();
-        at.hide(&token);
-        at.space.kubeconfig = kubeconfig_of(&at.space, &token);
-        at.space.write_file(&FILED);
-        for command in [&["--apply"][..], &["diff"], &["tokens", "recover"]] {
-            at.run(command, 3).says(&["403"]);
-        }
-        // It may read, and not write.
-        at.space.kubectl(&[
-            "create",
-            "role",
-            "reader",
-            "--verb=get,list",
-            "--resource=secrets",
-        ]);
-        let account = format!("--serviceaccount={}:nobody", at.space.namespace);
-        at.space
-            .kubectl(&["create", "rolebinding", "reader", "--role=reader", &account]);
-        at.run(&["--apply"], 3).says(&["403"]);
-        at.run(&["diff"], 1);
-    }
-}
-
-/// The sandbox's kubeconfig with another user.
-fn kubeconfig_of(space: &Space, token: &str) -> std::path::PathBuf {
-    let output = Command::new("kubectl")
-        .env("PATH", &SANDBOX.path)
-        .args(["config", "view", "--raw", "--flatten", "-o", "json"])
-        .env("KUBECONFIG", &SANDBOX.kubeconfig)
-        .output();
-    let mut config = Ran::from(output.unwrap()).exits(0).json();
-    for user in config["users"].as_array_mut().unwrap() {
-        user["user"] = json!({ "token": token });
-    }
-    let path = space.folder.path().join("kubeconfig");
-    std::fs::write(&path, config.to_string()).unwrap();
-    path
-}
-
-#[test]
-fn no_value_shows_where_the_command_line_is_wrong() {
-    for format in FORMATS {
-        let at = Searched::new(format);
-        let lines: [&[&str]; 14] = [
-            &["s3ntinel"],
-            &["--apply", "s3ntinel"],
-            &["--s3ntinel"],
-            &["--token=s3ntinel"],
-            &["POSTGRES_URL=s3ntinel", "--apply"],
-            &["--update", "POSTGRES_URL=s3ntinel", "--apply"],
-            &["--update=s3ntinel", "--apply"],
-            &["--prefer", "s3ntinel"],
-            &["--prefer=s3ntinel", "diff"],
-            &["--request-timeout", "s3ntinel"],
-            &["tokens", "s3ntinel"],
-            &["tokens", "--format", "s3ntinel"],
-            &["rbac", "--service-account", "S3NTINEL s3ntinel"],
-            &["-n", "s3ntinel_"],
-        ];
-        for line in lines {
-            at.run(line, 2);
-        }
-    }
-}
-
-#[test]
 fn no_value_shows_in_the_help_or_what_is_made_of_it() {
     let at = Searched::new(&[]);
     at.space.write_file(&FILED);
@@ -460,95 +316,52 @@ fn tokens_and_show_values_are_made_to_show_them() {
     }
 }
 
-/// The command lines of a process and of its children, read from `/proc`.
-fn command_lines(id: u32) -> Vec<String> {
-    let read = |path: String| std::fs::read(path).unwrap_or_default();
-    let line = String::from_utf8_lossy(&read(format!("/proc/{id}/cmdline"))).into_owned();
-    let mut lines = vec![line];
-    let children = read(format!("/proc/{id}/task/{id}/children"));
-    for child in String::from_utf8_lossy(&children).split_whitespace() {
-        lines.extend(command_lines(child.parse().unwrap()));
-    }
-    lines
-}
-
-#[test]
-fn no_value_is_on_the_command_line_of_the_program_or_its_children() {
-    for preset in [false, true] {
-        let at = Searched::new(&[]);
-        if preset {
-            at.space.write_file(&FILED);
-        }
-        let mut command = at
-            .space
-            .command(&INPUTS, &["--apply", "--env-file", "brain.env"]);
-        let mut child = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut seen = BTreeSet::new();
-        let status = loop {
-            seen.extend(command_lines(child.id()));
-            if let Some(status) = child.try_wait().unwrap() {
-                break status;
-            }
-        };
-        assert!(status.success());
-        at.hide_filed();
-        assert!(seen.iter().any(|line| line.contains("--apply")), "{seen:?}");
-        let text = seen.into_iter().collect::<Vec<_>>().join("\n");
-        for hidden in at.hidden.borrow().iter() {
-            assert!(!text.contains(hidden), "{text}");
-        }
-        assert!(!text.contains("s3ntinel"), "{text}");
-    }
-}
-
+/// Of every program on the PATH, with those that these start in turn, and of a credential plug-in.
+/// `processes` holds that nothing is started by its path.
 #[test]
 fn no_value_is_on_the_command_line_of_anything_that_is_executed() {
-    let at = Searched::new(&[]);
-    let trace = at.space.folder.path().join("trace");
-    let traced = |arguments: &[&str]| {
-        let program = at.space.command(&INPUTS, arguments);
-        let variables = program.get_envs().filter_map(|(k, v)| Some((k, v?)));
-        Command::new("strace")
-            .args(["-f", "-qq", "-e", "trace=execve", "-s", "65536", "-o"])
-            .arg(&trace)
-            .arg(program.get_program())
-            .args(program.get_args())
-            .current_dir(at.space.folder.path())
-            .env_clear()
-            .envs(variables)
-            .stdin(Stdio::null())
-            .output()
-    };
-    let commands: [&[&str]; 4] = [
-        &["--apply", "--env-file", "brain.env"],
-        &["--apply"],
-        &["tokens", "recover", "--apply"],
-        &["diff"],
+    let mut at = Searched::new(&[]);
+    let token = account_token(&at.space);
+    at.hide(&token);
+    let credential = json!({
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "kind": "ExecCredential",
+        "status": { "token": token },
+    });
+    let file = at.space.folder.path().join("credential");
+    std::fs::write(&file, credential.to_string()).unwrap();
+    let path = instead(
+        &at,
+        "plug-in",
+        &format!("cat {}\n", quoted(file.as_os_str())),
+    );
+    let user = plug_in(&PathBuf::from("plug-in"));
+    at.space = with_kubeconfig(at.space, &kubeconfig(&sandbox().0, &user));
+
+    let record = at.space.folder.path().join("record");
+    let recording = recording(&at, &path, &record);
+    let commands: [(&[&str], &[&str]); 4] = [
+        (
+            &["--apply", "--env-file", "brain.env"],
+            &["cat", "git", "plug-in"],
+        ),
+        (&["--apply"], &["cat", "plug-in"]),
+        (&["tokens", "recover", "--apply"], &["cat", "plug-in"]),
+        (&["diff"], &["cat", "plug-in"]),
     ];
-    for arguments in commands {
-        // Where it is not there or may not trace, the test above has looked at /proc.
-        let Ok(output) = traced(arguments) else {
-            return;
-        };
-        let text = std::fs::read_to_string(&trace).unwrap_or_default();
-        if !text.contains("execve(") {
-            return;
-        }
-        Ran::from(output).exits(0);
+    for (arguments, expected) in commands {
+        std::fs::write(&record, "").unwrap();
+        let mut command = at.space.command(&INPUTS, arguments);
+        let output = command.env("PATH", &recording).output();
+        Ran::from(output.unwrap()).exits(0);
         at.hide_filed();
-        if arguments.contains(&"brain.env") {
-            assert!(
-                text.contains("\"git\""),
-                "the file was made, so git was asked: {text}"
-            );
-        }
-        for hidden in at.hidden.borrow().iter() {
-            assert!(!text.contains(hidden), "{text}");
-        }
-        assert!(!text.contains("s3ntinel"), "{text}");
+        let text = std::fs::read_to_string(&record).unwrap();
+        let programs: BTreeSet<_> = text
+            .lines()
+            .filter_map(|line| Path::new(line).strip_prefix(&recording).ok())
+            .filter_map(Path::to_str)
+            .collect();
+        assert_eq!(Vec::from_iter(programs), expected, "{arguments:?}: {text}");
+        at.search(&text, arguments);
     }
 }
