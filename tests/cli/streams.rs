@@ -1,7 +1,10 @@
 //! Where stdout and stderr go, when they break, and how loud and colourful they are.
 
 use crate::folder::{Folder, PROGRAM, Run};
-use std::fs::OpenOptions;
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use std::fs::{File, OpenOptions};
+use std::io::Read;
 use std::process::Stdio;
 
 const ERROR: &str = "error: there is no tokens file local/.k8s-tokens\n  \
@@ -91,7 +94,7 @@ fn a_story_that_cannot_be_told_changes_nothing() {
     }
 }
 
-fn full() -> std::fs::File {
+fn full() -> File {
     OpenOptions::new().write(true).open("/dev/full").unwrap()
 }
 
@@ -162,21 +165,61 @@ fn an_answer_for_programs_has_no_colours() {
     }
 }
 
-/// A terminal, by the program `script` where it is at hand.
+/// A terminal, and the end from which one reads what it shows.
+fn terminal() -> (File, File) {
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&controller).unwrap();
+    unlockpt(&controller).unwrap();
+    let name = ptsname(&controller, Vec::new()).unwrap();
+    // Without NOCTTY it could become the terminal of the tests themselves.
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let terminal = rustix::fs::open(&name, flags, Mode::empty()).unwrap();
+    (controller.into(), terminal.into())
+}
+
+/// Everything that a terminal showed, once nobody has it open any more.
+fn shown(mut controller: File) -> String {
+    let mut bytes = Vec::new();
+    // The kernel ends it with EIO, and what was read until then is there.
+    let end = controller.read_to_end(&mut bytes).map_err(|why| why.kind());
+    assert!(!bytes.is_empty(), "the terminal shows nothing: {end:?}");
+    String::from_utf8(bytes).unwrap()
+}
+
 #[test]
 fn a_terminal_gets_colours_unless_no_color_is_set() {
     let folder = Folder::new();
-    if folder.sh("script -qec true /dev/null </dev/null").code != 0 {
-        return;
+    for (no_color, coloured) in [(None, true), (Some(""), true), (Some("1"), false)] {
+        let (controller, terminal) = terminal();
+        let mut command = folder.std_command(PROGRAM);
+        command
+            .arg("tokens")
+            .envs(no_color.map(|value| ("NO_COLOR", value)))
+            .stdin(terminal.try_clone().unwrap())
+            .stdout(terminal.try_clone().unwrap())
+            .stderr(terminal);
+        let status = command.status().unwrap();
+        // It holds the terminal open.
+        drop(command);
+        let text = shown(controller).replace("\r\n", "\n");
+        let plain = text.replace("\x1b[31m", "").replace("\x1b[0m", "");
+        assert_eq!((status.code(), plain.as_str()), (Some(3), ERROR));
+        let red = text.starts_with("\x1b[31merror:\x1b[0m ");
+        assert_eq!((red, text != plain), (coloured, coloured), "{no_color:?}");
     }
-    for (no_color, coloured) in [("", true), ("1", false)] {
-        let text =
-            format!(r#"NO_COLOR={no_color} script -qec '"$PROGRAM" tokens' /dev/null </dev/null"#);
-        let run = folder.sh(&text);
-        assert_eq!(
-            (run.code, run.out.contains("\x1b[31merror:")),
-            (3, coloured),
-            "{run}"
-        );
-    }
+}
+
+/// Each stream by itself: a terminal on stdout is no reason for colours in a file of errors.
+#[test]
+fn a_terminal_elsewhere_brings_no_colours() {
+    let folder = Folder::new();
+    let (_controller, terminal) = terminal();
+    let mut command = folder.std_command(PROGRAM);
+    command
+        .arg("tokens")
+        .stdin(terminal.try_clone().unwrap())
+        .stdout(terminal)
+        .stderr(Stdio::piped());
+    let run = folder.of(&command.spawn().unwrap().wait_with_output().unwrap());
+    assert_eq!(run, Run::failed(3, ERROR));
 }
