@@ -1,13 +1,18 @@
 //! Which kubeconfig counts, and when the pod's own service account does.
 
 use crate::connection::{NOWHERE, USER, kubeconfig};
-use crate::folder::{Folder, PROGRAM, Run};
+use crate::folder::{Folder, PROGRAM, Run, make_fifo};
+use std::path::{Path, PathBuf};
 
 const WHICH: &str = "the kubeconfig ($KUBECONFIG, else ~/.kube/config)";
 
 /// Runs `diff` as in a pod, with this KUBECONFIG and these options.
 fn in_a_pod(folder: &Folder, list: Option<&str>, options: &[&str]) -> Run {
-    let mut command = folder.command(PROGRAM);
+    in_a_pod_of(folder, Path::new(PROGRAM), list, options)
+}
+
+fn in_a_pod_of(folder: &Folder, program: &Path, list: Option<&str>, options: &[&str]) -> Run {
+    let mut command = folder.command(program);
     command
         .env("KUBERNETES_SERVICE_HOST", "127.0.0.1")
         .env("KUBERNETES_SERVICE_PORT", "1")
@@ -44,32 +49,82 @@ fn a_choice_that_is_not_there_is_named_in_a_pod_too() {
     }
 }
 
-/// As the kernel sees it, where strace is at hand and may trace: the credentials of a pod are looked
-/// for by who has chosen nothing, and by nobody else.
+/// Where a pod has its credentials, which is written into the program.
+const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/";
+
+/// A certificate; nobody is asked for one that it has signed.
+const CA: &str = "-----BEGIN CERTIFICATE-----
+MIIBgTCCASegAwIBAgIULC8G4sqTYoB9SiMyENJW+s1iSYUwCgYIKoZIzj0EAwIw
+FTETMBEGA1UEAwwKYW5vdGhlciBDQTAgFw0yNjExMjQxNDM5MTNaGA8yMTI2MTAz
+MTE0MzkxM1owFTETMBEGA1UEAwwKYW5vdGhlciBDQTBZMBMGByqGSM49AgEGCCqG
+SM49AwEHA0IABMtHl9h9hz+xgsxLHnTfleFHCu06J+w5gz0NtJmawWc3vVg0f9VR
+vIdLaS7ovdlYhR6MdPveq8GWiEJAaacynGmjUzBRMB0GA1UdDgQWBBRnmpL0xeDK
+pG8RO1AChnp6rxb6TDAfBgNVHSMEGDAWgBRnmpL0xeDKpG8RO1AChnp6rxb6TDAP
+BgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIC2IuLQ1bC6bn3Umwjf6
+WfBQxMZwy4HF4qMfX6yektIQAiEA+H3ctjb7Chdb/IW89RkUg4w+cwWR3L769vJS
+8EPB3F8=
+-----END CERTIFICATE-----
+";
+
+/// A copy of the program that looks into a folder of the one in which it runs instead.
+fn with_account_in(folder: &Folder, name: &str) -> PathBuf {
+    let mut bytes = std::fs::read(PROGRAM).unwrap();
+    let path = format!("{name:/<width$}", width = ACCOUNT.len());
+    let mut from = 0;
+    while let Some(at) = position(&bytes[from..], ACCOUNT.as_bytes()) {
+        from += at + ACCOUNT.len();
+        bytes[from - ACCOUNT.len()..from].copy_from_slice(path.as_bytes());
+    }
+    assert_ne!(from, 0, "{ACCOUNT} is not in the program in one piece");
+    // Another process writes it: what a test forks meanwhile does not hold it open, so it can run.
+    let mut command = folder.command("sh");
+    command.args(["-c", "umask 022; cat > program && chmod +x program"]);
+    let run = folder.end(command.write_stdin(bytes));
+    assert_eq!(run, Run::answered(""));
+    folder.path("program")
+}
+
+/// Where a text begins. It is long, and this is much faster than looking at every place.
+fn position(bytes: &[u8], text: &[u8]) -> Option<usize> {
+    let mut begin = 0;
+    loop {
+        let rest = bytes.get(begin..)?;
+        let chunk = rest.utf8_chunks().next()?;
+        if let Some(at) = chunk.valid().find(std::str::from_utf8(text).unwrap()) {
+            return Some(begin + at);
+        }
+        begin += chunk.valid().len() + chunk.invalid().len();
+    }
+}
+
+/// A pod has credentials at hand: who has chosen nothing gets them, and for nobody else are they so
+/// much as opened.
 #[test]
 fn the_service_account_is_looked_for_where_nothing_was_chosen_only() {
     let folder = Folder::new();
-    let trace = ["-f", "-e", "trace=open,openat", "-o", "trace"];
-    let can = folder.sh("strace -o trace true").code == 0;
-    if !can {
-        return;
+    let program = with_account_in(&folder, "pod");
+    let files = ["namespace", "ca.crt", "token"].map(|name| format!("pod/{name}"));
+    std::fs::create_dir(folder.path("pod")).unwrap();
+    for name in &files {
+        // Who opens one of these waits for ever.
+        make_fifo(&folder.path(name));
     }
-    let nothing: (Option<&str>, &[&str], &str) = (None, &[], "");
-    let empty: (Option<&str>, &[&str], &str) = (Some(""), &[], "");
-    for (list, options, path) in CHOICES.into_iter().chain([nothing, empty]) {
-        let mut command = folder.command("strace");
-        command
-            .args(trace)
-            .env("KUBERNETES_SERVICE_HOST", "127.0.0.1")
-            .env("KUBERNETES_SERVICE_PORT", "1")
-            .envs(list.map(|list| ("KUBECONFIG", list)))
-            .args([PROGRAM, "diff"])
-            .args(options);
-        assert_eq!(folder.end(&mut command).check().code, 3);
-        let looked = folder
-            .read("trace")
-            .contains("kubernetes.io/serviceaccount");
-        assert_eq!(looked, path.is_empty(), "{list:?} {options:?}");
+    for (list, options, path) in CHOICES {
+        let run = in_a_pod_of(&folder, &program, list, options);
+        assert_eq!(run, unreadable(path), "{list:?} {options:?}");
+    }
+    for name in &files {
+        std::fs::remove_file(folder.path(name)).unwrap();
+        let is_certificate = name.ends_with("ca.crt");
+        folder.write(name, if is_certificate { CA } else { "s3ntinel" });
+    }
+    for list in [None, Some("")] {
+        let run = in_a_pod_of(&folder, &program, list, &[]);
+        let expected = "error: cannot reach the API server https://127.0.0.1:1\n  \
+             - Connection refused (os error 111)\n  \
+             hint: check that it runs and that this is the right context: \
+             kubectl cluster-info\n";
+        assert_eq!(run, Run::failed(3, expected), "{list:?}");
     }
 }
 
