@@ -1,6 +1,7 @@
 //! The command line: clap types only. The doc comments are the help.
 
 use crate::domain::bundles;
+use crate::domain::facts::CopyRef;
 use crate::domain::names::Namespace;
 use crate::domain::plan::Prefer;
 use crate::ui::{Color, Format};
@@ -172,6 +173,8 @@ pub enum Command {
     Diff(Diff),
     /// Print the tokens to source, or rebuild a lost tokens file
     Tokens(Tokens),
+    /// See whether all is right: each failure with its cause and the command that mends it
+    Verify(Verify),
     /// Print the smallest Role that a command needs
     Rbac(Rbac),
     /// Print a completion script
@@ -193,6 +196,40 @@ pub struct Diff {
     #[command(flatten)]
     pub fleet: Fleet,
 }
+
+/// Options of `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Also ask the two services, with the right and with a wrong token, by port-forward
+    #[arg(long)]
+    pub live: bool,
+    /// Look again until no check fails, or the time is over; 0 is no limit
+    #[arg(
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "5m",
+        value_parser = timeout
+    )]
+    pub wait: Option<Timeout>,
+    /// Show only what does not pass
+    #[arg(long)]
+    pub short: bool,
+    /// Another Secret that holds a copy of a token (repeatable)
+    #[arg(long, value_name = "NS/NAME", value_parser = copy)]
+    pub copy: Vec<CopyRef>,
+    /// From which age on a token is too old: 90d, 720h
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = age)]
+    pub max_age: Age,
+    /// Where the agent pods are.
+    #[command(flatten)]
+    pub fleet: Fleet,
+}
+
+/// An age, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age(pub i64);
 
 /// Options of `tokens`.
 #[derive(Debug, Args)]
@@ -244,6 +281,12 @@ pub struct Rbac {
     /// For which command
     #[arg(value_enum, default_value = "apply")]
     pub command: RbacCommand,
+    /// For verify --live, which forwards ports
+    #[arg(long)]
+    pub live: bool,
+    /// For verify --copy (repeatable)
+    #[arg(long, value_name = "NS/NAME", value_parser = copy)]
+    pub copy: Vec<CopyRef>,
     /// Also bind the Role to this service account
     #[arg(long, value_name = "NS:NAME", value_parser = service_account)]
     pub service_account: Option<ServiceAccount>,
@@ -261,6 +304,8 @@ pub enum RbacCommand {
     Diff,
     /// k8s-bootstrap tokens recover
     Recover,
+    /// k8s-bootstrap verify
+    Verify,
 }
 
 /// A service account.
@@ -309,12 +354,40 @@ fn timeout(text: &str) -> Result<Timeout, String> {
     Ok(Timeout((!limit.is_zero()).then_some(limit)))
 }
 
+fn age(text: &str) -> Result<Age, String> {
+    let span: Result<jiff::Span, _> = text.parse();
+    let seconds = span.and_then(|span| {
+        let days = jiff::SpanRelativeTo::days_are_24_hours();
+        span.to_duration(days)
+    });
+    match seconds {
+        Ok(age) if !age.is_negative() => Ok(Age(age.as_secs())),
+        _ => Err("is no age: 90d, 720h, 1d12h".to_owned()),
+    }
+}
+
+fn copy(text: &str) -> Result<CopyRef, String> {
+    let wrong = || "is no Secret in a namespace: NAMESPACE/NAME".to_owned();
+    let (namespace, name) = text.split_once('/').ok_or_else(wrong)?;
+    if !is_subdomain(name) {
+        return Err(wrong());
+    }
+    Ok(CopyRef {
+        namespace: namespace.parse().map_err(|_| wrong())?,
+        name: name.to_owned(),
+    })
+}
+
+/// Tells whether a name is a DNS subdomain: labels as those of a namespace, with dots between them.
+fn is_subdomain(name: &str) -> bool {
+    let label = |label: &str| label.parse::<Namespace>().is_ok();
+    name.len() <= 253 && name.split('.').all(label)
+}
+
 fn service_account(text: &str) -> Result<ServiceAccount, String> {
     let wrong = || "is no service account: NAMESPACE:NAME".to_owned();
     let (namespace, name) = text.split_once(':').ok_or_else(wrong)?;
-    // A DNS subdomain: labels as those of a namespace, with dots between them.
-    let label = |label: &str| label.parse::<Namespace>().is_ok();
-    if name.len() > 253 || !name.split('.').all(label) {
+    if !is_subdomain(name) {
         return Err(wrong());
     }
     Ok(ServiceAccount {

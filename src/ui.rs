@@ -42,6 +42,8 @@ pub enum Tone {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Palette {
     on: bool,
+    /// Whether marks beyond ASCII are wanted and can be shown.
+    pub pretty: bool,
 }
 
 impl Palette {
@@ -95,7 +97,10 @@ impl Ui {
             Color::Never => false,
             Color::Auto => terminal && wanted(),
         };
-        Palette { on }
+        Palette {
+            on,
+            pretty: on && shows_unicode(),
+        }
     }
 
     /// Prints the answer.
@@ -172,6 +177,23 @@ impl Ui {
         // Where stderr is gone there is nobody to tell.
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
+}
+
+/// Tells whether the terminal shows more than ASCII: by its locale, as other programs do.
+fn shows_unicode() -> bool {
+    let set = |name| {
+        std::env::var(name)
+            .ok()
+            .filter(|value: &String| !value.is_empty())
+    };
+    let locale = set("LC_ALL")
+        .or_else(|| set("LC_CTYPE"))
+        .or_else(|| set("LANG"));
+    let utf8 = |locale: String| {
+        let locale = locale.to_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    };
+    locale.is_some_and(utf8) && set("TERM").is_none_or(|terminal| terminal != "dumb")
 }
 
 /// How long work goes on before a terminal shows a bar.

@@ -8,10 +8,13 @@ pub mod rbac;
 pub mod reach;
 pub mod tokens;
 pub mod usage;
+pub mod verify;
 
 use crate::cli::{self, Changes, Cli, Command, Global, TokensCommand};
 use crate::domain::bundles::{self, InputRule};
+use crate::domain::facts::Keeping;
 use crate::domain::inputs::Inputs;
+use crate::domain::live::NamespaceState;
 use crate::domain::names::Namespace;
 use crate::domain::plan::{FiledTokens, Plan, Wish};
 use crate::domain::reach::Reach;
@@ -19,9 +22,9 @@ use crate::domain::resolve::Filed;
 use crate::domain::tokens::PerToken;
 use crate::domain::tokens_file::TokensFile;
 use crate::error::Failure;
-use crate::io::cluster::{Cluster, NamespaceState};
+use crate::io::cluster::Cluster;
 use crate::io::environment;
-use crate::io::git::{self, Keeping};
+use crate::io::git;
 use crate::io::kubeconfig::Selection;
 use crate::io::observe::{Fleet, Found};
 use crate::render::document::Body;
@@ -73,6 +76,7 @@ pub fn name_of(cli: &Cli) -> &'static str {
             Some(TokensCommand::Recover { .. }) => "tokens recover",
             _ => "tokens show",
         },
+        Some(Command::Verify(_)) => "verify",
         Some(Command::Rbac(_)) => "rbac",
         Some(Command::Completions { .. }) => "completions",
         Some(Command::Man) => "man",
@@ -120,6 +124,7 @@ pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
             Some(TokensCommand::Show(show)) => tokens::show(global, *show, ui),
             Some(TokensCommand::Recover { apply }) => block_on(tokens::recover(global, *apply, ui)),
         },
+        Some(Command::Verify(verify)) => block_on(verify::run(global, verify, ui)),
         Some(Command::Rbac(rbac)) => rbac::run(global, rbac),
         Some(Command::Completions { shell }) => Ok(manual::completions(*shell)),
         Some(Command::Man) => manual::man(),
@@ -231,6 +236,14 @@ fn filed(file: Option<&TokensFile>) -> FiledTokens {
     }
 }
 
+/// What the options say about the cluster.
+fn selection(global: &Global) -> Selection {
+    Selection {
+        kubeconfig: global.kubeconfig.clone(),
+        context: global.context.clone(),
+    }
+}
+
 /// Connects to the cluster of the options. `command` is what `rbac` calls the command.
 async fn connect(
     global: &Global,
@@ -238,12 +251,8 @@ async fn connect(
     command: &'static str,
     reach: &Reach,
 ) -> Result<Cluster, Failure> {
-    let selection = Selection {
-        kubeconfig: global.kubeconfig.clone(),
-        context: global.context.clone(),
-    };
     Cluster::connect(
-        &selection,
+        &selection(global),
         global.request_timeout.0,
         ui,
         command,

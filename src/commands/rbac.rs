@@ -9,13 +9,18 @@ use crate::render::rbac::{self, Access, Grant};
 /// Prints the objects. Contacts nothing.
 ///
 /// # Errors
-/// Fleet options for a command that does not read the fleet.
+/// Options for a command that has no use for them.
 pub fn run(global: &Global, rbac: &Rbac) -> Result<Answer, Failure> {
     let access = match rbac.command {
         RbacCommand::Apply => Access::Apply,
         RbacCommand::Diff => Access::Diff,
         RbacCommand::Recover => Access::Recover,
+        RbacCommand::Verify => Access::Verify { live: rbac.live },
     };
+    if rbac.command != RbacCommand::Verify && (rbac.live || !rbac.copy.is_empty()) {
+        return Err(Failure::usage("--live and --copy go with rbac verify")
+            .hint("leave them out, or ask for rbac verify"));
+    }
     if access == Access::Recover && rbac.fleet != Fleet::default() {
         return Err(
             Failure::usage("tokens recover reads the home namespace only")
@@ -28,6 +33,7 @@ pub fn run(global: &Global, rbac: &Rbac) -> Result<Answer, Failure> {
         home: &global.namespace,
         named: &fleet.named,
         selected: fleet.selector.is_some(),
+        copies: &rbac.copy,
         account: account.map(|account| (&account.namespace, account.name.as_str())),
     };
     let objects = rbac::objects(access, &grant);

@@ -38,10 +38,12 @@ pub fn reach(global: &Global, given: Given<'_>) -> Reach {
         program.push_str(&format!(" --tokens-file {}", path(&global.tokens_file)));
     }
     let apply = format!("{program} --apply{}", again(global, given));
+    let fleet = given.fleet.map(fleet_options).unwrap_or_default();
     Reach {
         home: global.namespace.to_string(),
         program,
         apply,
+        fleet,
         kubectl,
         helm,
     }
@@ -68,12 +70,18 @@ fn again(global: &Global, given: Given<'_>) -> String {
         }
     }
     if let Some(fleet) = given.fleet {
-        for namespace in &fleet.fleet_namespace {
-            options.push_str(&format!(" --fleet-namespace {namespace}"));
-        }
-        if let Some(selector) = &fleet.fleet_selector {
-            options.push_str(&format!(" --fleet-selector {}", quote(selector)));
-        }
+        options.push_str(&fleet_options(fleet));
+    }
+    options
+}
+
+fn fleet_options(fleet: &Fleet) -> String {
+    let mut options = String::new();
+    for namespace in &fleet.fleet_namespace {
+        options.push_str(&format!(" --fleet-namespace {namespace}"));
+    }
+    if let Some(selector) = &fleet.fleet_selector {
+        options.push_str(&format!(" --fleet-selector {}", quote(selector)));
     }
     options
 }

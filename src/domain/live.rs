@@ -11,6 +11,19 @@ pub const OWN_ANNOTATIONS: &str = "k8s-bootstrap/";
 /// The type that every Secret of the table has.
 pub const OPAQUE: &str = "Opaque";
 
+/// What is known about a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamespaceState {
+    /// It is there.
+    Active,
+    /// It is being deleted.
+    Terminating,
+    /// It does not exist.
+    Absent,
+    /// We may not know.
+    Forbidden,
+}
+
 /// What is known about one Secret.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
@@ -36,6 +49,14 @@ pub struct LiveSecret {
     pub data: BTreeMap<String, LiveValue>,
     /// Those of `metadata.annotations` that are this program's own; others may hold values.
     pub annotations: BTreeMap<String, String>,
+    /// `metadata.creationTimestamp`, in seconds since 1970.
+    pub created: Option<i64>,
+    /// When `data` last changed, as `managedFields` tell, in seconds since 1970.
+    pub changed: Option<i64>,
+    /// When each token was minted, by its key, in seconds since 1970.
+    pub minted: BTreeMap<String, i64>,
+    /// Whether `kubectl apply` has left an annotation that holds the values in the clear.
+    pub exposed: bool,
     /// `metadata.managedFields`, as far as it speaks of data and annotations.
     pub managed: Vec<ManagedFields>,
 }

@@ -5,6 +5,8 @@
 
 pub mod assignments;
 pub mod bundles;
+pub mod facts;
+pub mod findings;
 pub mod inputs;
 pub mod live;
 pub mod manifest;
@@ -25,3 +27,4 @@ pub mod resolve;
 pub mod tokens;
 pub mod tokens_file;
 pub mod value;
+pub mod workloads;

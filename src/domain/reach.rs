@@ -10,6 +10,8 @@ pub struct Reach {
     pub program: String,
     /// The main command with all that was given: `k8s-bootstrap -n brain --apply --with-api-keys`.
     pub apply: String,
+    /// The fleet options, each with a space before it.
+    pub fleet: String,
     /// kubectl: `kubectl --context c`.
     pub kubectl: String,
     /// Options for helm, each with a space before it: ` --kube-context c`.

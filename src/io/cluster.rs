@@ -7,7 +7,7 @@ use super::answer::{Answer, Attempt};
 use super::connection;
 use super::kubeconfig::{self, Selection};
 use super::wire::{NamespaceBody, SecretBody, object_of};
-use crate::domain::live::Observed;
+use crate::domain::live::{NamespaceState, Observed};
 use crate::domain::manifest::Manifest;
 use crate::domain::names::{Namespace, SecretRef};
 use crate::domain::ownership::{self, FIELD_MANAGER, Manager};
@@ -49,19 +49,6 @@ pub struct Cluster {
     reach: Reach,
     /// Whether it has been said that the server does not answer as it should.
     complained: AtomicBool,
-}
-
-/// What is known about a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NamespaceState {
-    /// It is there.
-    Active,
-    /// It is being deleted.
-    Terminating,
-    /// It does not exist.
-    Absent,
-    /// We may not know.
-    Forbidden,
 }
 
 /// How a write ended, where it did not fail.

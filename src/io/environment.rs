@@ -133,6 +133,11 @@ pub fn mint() -> Result<Token, Failure> {
     })
 }
 
+/// The time in seconds since 1970.
+pub fn seconds_since_1970() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
 /// The time, to the second, as RFC 3339.
 pub fn now() -> String {
     let now = jiff::Timestamp::now();

@@ -1,18 +1,8 @@
 //! Whether git would take the tokens file along.
 
+use crate::domain::facts::Keeping;
 use std::path::Path;
 use std::process::{Command, Stdio};
-
-/// What git does with a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keeping {
-    /// It ignores it, or there is no git, or no repository.
-    Away,
-    /// It would add it.
-    NotIgnored,
-    /// It has it.
-    Tracked,
-}
 
 /// Asks git about a file.
 pub fn keeping(path: &Path) -> Keeping {

@@ -4,10 +4,10 @@
 //! fleet that is selected by labels is read by lists across all namespaces, so that the number of
 //! requests does not grow with it.
 
-use super::cluster::{Cluster, NamespaceState, WIDTH, get};
+use super::cluster::{Cluster, WIDTH, get};
 use super::wire::{ExternalSecretBody, ListBody, NamespaceBody, SecretBody};
 use crate::domain::bundles::{Bundle, ROUTER};
-use crate::domain::live::{Observations, Observed};
+use crate::domain::live::{NamespaceState, Observations, Observed};
 use crate::domain::names::{Namespace, SecretRef};
 use crate::domain::ownership::Owner;
 use crate::error::Failure;
@@ -47,10 +47,10 @@ pub struct Found {
 }
 
 /// An ExternalSecret: its name, and the Secret that it makes.
-struct Claim {
-    namespace: String,
-    target: String,
-    name: String,
+pub(super) struct Claim {
+    pub namespace: String,
+    pub target: String,
+    pub name: String,
 }
 
 /// What was found in the fleet.
@@ -184,7 +184,7 @@ impl Cluster {
     }
 
     /// The state of each of these namespaces.
-    async fn states(
+    pub(super) async fn states(
         &self,
         names: &[&Namespace],
     ) -> Result<BTreeMap<Namespace, NamespaceState>, Failure> {
@@ -198,7 +198,7 @@ impl Cluster {
     }
 
     /// The namespaces that a label selector matches.
-    async fn selected(
+    pub(super) async fn selected(
         &self,
         selector: &str,
     ) -> Result<BTreeMap<Namespace, NamespaceState>, Failure> {
@@ -246,7 +246,7 @@ impl Cluster {
     }
 
     /// The router Secrets of all namespaces; `None` where they may not be listed.
-    async fn routers_everywhere(&self) -> Result<Option<Observations>, Failure> {
+    pub(super) async fn routers_everywhere(&self) -> Result<Option<Observations>, Failure> {
         let params = ListParams::default().fields(&format!("metadata.name={}", ROUTER.secret));
         let bodies: Option<Vec<SecretBody>> = self
             .pages(
@@ -266,7 +266,10 @@ impl Cluster {
     }
 
     /// The ExternalSecrets of a namespace or of all; `None` where they may not be listed.
-    async fn claims(&self, namespace: Option<&Namespace>) -> Result<Option<Vec<Claim>>, Failure> {
+    pub(super) async fn claims(
+        &self,
+        namespace: Option<&Namespace>,
+    ) -> Result<Option<Vec<Claim>>, Failure> {
         let place = namespace
             .map(|name| format!("/namespaces/{name}"))
             .unwrap_or_default();
@@ -298,7 +301,7 @@ impl Cluster {
     }
 
     /// A list, page by page; `None` where it is forbidden.
-    async fn pages<T: DeserializeOwned>(
+    pub(super) async fn pages<T: DeserializeOwned>(
         &self,
         path: &str,
         mut params: ListParams,

@@ -1,14 +1,21 @@
 //! What the API server's answers look like, as far as they are read here, and how they become
 //! plain facts. A body that cannot be read is never quoted: it may be a Secret.
 
-use super::cluster::NamespaceState;
-use crate::domain::live::{LiveSecret, LiveValue, ManagedFields, OWN_ANNOTATIONS, Observed};
+use crate::domain::live::{
+    LiveSecret, LiveValue, ManagedFields, NamespaceState, OWN_ANNOTATIONS, Observed,
+};
+use crate::domain::manifest::MINTED_AT;
 use crate::domain::manifest::Manifest;
 use crate::domain::ownership::{self, Marks};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ManagedFieldsEntry, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    ListMeta, ManagedFieldsEntry, ObjectMeta, Time,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Where `kubectl apply` keeps what it was given, values and all.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// A Secret, as it is read. `data` stays base64 until its keys are known.
 #[derive(Deserialize)]
@@ -27,6 +34,26 @@ impl SecretBody {
     /// Where it is.
     pub fn namespace(&self) -> Option<&str> {
         self.metadata.namespace.as_deref()
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> Option<&str> {
+        self.metadata.name.as_deref()
+    }
+}
+
+/// The server's version.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionBody {
+    git_version: String,
+}
+
+impl VersionBody {
+    /// As it may be shown: it is a word.
+    pub fn shown(&self) -> String {
+        let word = |c: &char| c.is_ascii_alphanumeric() || ".-+_".contains(*c);
+        self.git_version.chars().filter(word).take(60).collect()
     }
 }
 
@@ -180,6 +207,10 @@ impl From<SecretBody> for Observed {
                 .into_iter()
                 .map(|(key, value)| (key, LiveValue::decode(value)))
                 .collect(),
+            created: metadata.creation_timestamp.as_ref().map(seconds),
+            changed: changed(metadata.managed_fields.as_deref().unwrap_or_default()),
+            minted: minted(&annotations),
+            exposed: annotations.contains_key(LAST_APPLIED),
             annotations: annotations
                 .into_iter()
                 .filter(|(name, _)| name.starts_with(OWN_ANNOTATIONS))
@@ -196,6 +227,32 @@ impl From<SecretBody> for Observed {
             owner,
         }
     }
+}
+
+/// When the data last changed: the newest entry that owns a key of it.
+fn changed(entries: &[ManagedFieldsEntry]) -> Option<i64> {
+    let of_data = entries
+        .iter()
+        .filter(|entry| !managed(entry).data.is_empty());
+    of_data
+        .filter_map(|entry| entry.time.as_ref())
+        .map(seconds)
+        .max()
+}
+
+/// When each token was minted, by its key, as far as our annotations tell.
+fn minted(annotations: &BTreeMap<String, String>) -> BTreeMap<String, i64> {
+    let times = annotations.iter().filter_map(|(name, time)| {
+        let key = name.strip_prefix(MINTED_AT)?;
+        let time: jiff::Timestamp = time.parse().ok()?;
+        Some((key.to_owned(), time.as_second()))
+    });
+    times.collect()
+}
+
+/// A time as seconds since 1970.
+pub(super) fn seconds(time: &Time) -> i64 {
+    time.0.as_second()
 }
 
 fn managed(entry: &ManagedFieldsEntry) -> ManagedFields {

@@ -1,6 +1,7 @@
 //! The one JSON document that `-o json` prints.
 
 use super::report::{FileChange, Report, SecretReport};
+use crate::domain::findings::check::Check;
 use crate::domain::plan::{KeyAction, Source};
 use crate::domain::value::SecretValue;
 use crate::error::Failure;
@@ -39,11 +40,27 @@ pub enum Body {
         /// In the order in which they are applied.
         objects: Vec<serde_json::Value>,
     },
+    /// What `verify` found.
+    Checks {
+        /// In the order of their ids.
+        checks: Vec<CheckBody>,
+    },
     /// A text that is the whole answer: a completion script, the manual page.
     Content {
         /// The text.
         content: String,
     },
+}
+
+/// A check.
+#[derive(Debug, Serialize)]
+pub struct CheckBody {
+    id: &'static str,
+    status: &'static str,
+    namespace: String,
+    object: String,
+    message: String,
+    hint: String,
 }
 
 /// The plan, or what became of it.
@@ -124,6 +141,23 @@ pub fn document(command: &str, ok: bool, body: &Body, failure: Option<&Failure>)
         .expect("the document has text keys and no foreign types");
     text.push('\n');
     text
+}
+
+impl Body {
+    /// The document of `verify`.
+    pub fn of_checks<'a>(checks: impl Iterator<Item = &'a Check>) -> Self {
+        let body = |check: &Check| CheckBody {
+            id: check.id.as_str(),
+            status: check.status.as_str(),
+            namespace: check.namespace.clone(),
+            object: check.object.clone(),
+            message: check.message.clone(),
+            hint: check.hint.clone(),
+        };
+        Self::Checks {
+            checks: checks.map(body).collect(),
+        }
+    }
 }
 
 impl From<&Report> for Body {

@@ -1,5 +1,6 @@
 //! What decisions and outcomes look like: text, JSON, YAML, shell commands. Pure.
 
+pub mod checks;
 pub mod document;
 pub mod manual;
 pub mod rbac;

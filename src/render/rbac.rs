@@ -2,11 +2,12 @@
 
 use super::yaml::to_yaml;
 use crate::domain::bundles::{BUNDLES, EMBEDDINGS, ROUTER};
+use crate::domain::facts::CopyRef;
 use crate::domain::names::Namespace;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// What a command does in the home namespace.
+/// What a command does in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Reads and writes the Secrets.
@@ -15,6 +16,11 @@ pub enum Access {
     Diff,
     /// Reads the Secrets that hold tokens.
     Recover,
+    /// Reads the Secrets and who reads them.
+    Verify {
+        /// Whether it also asks the services.
+        live: bool,
+    },
 }
 
 impl Access {
@@ -23,50 +29,60 @@ impl Access {
             Self::Apply => "k8s-bootstrap-apply",
             Self::Diff => "k8s-bootstrap-diff",
             Self::Recover => "k8s-bootstrap-recover",
+            Self::Verify { .. } => "k8s-bootstrap-verify",
         }
     }
 
     /// What the command does with these Secrets in a namespace or, where the fleet is selected by
     /// labels, across all of them: there it lists what it gets elsewhere.
-    fn rules(self, namespace: Option<&Namespace>, secrets: &[&str]) -> Vec<Value> {
+    fn rules(self, namespace: Option<&Namespace>, secrets: &[&str], home: bool) -> Vec<Value> {
         let read = if namespace.is_some() { "get" } else { "list" };
         let verbs: &[&str] = match self {
             Self::Apply => &[read, "patch"],
-            Self::Diff | Self::Recover => &[read],
+            Self::Diff | Self::Recover | Self::Verify { .. } => &[read],
         };
-        let mut rules = vec![rule("", "secrets", verbs, Some(secrets))];
+        let mut rules = vec![rule("", &["secrets"], verbs, Some(secrets))];
         if self == Self::Recover {
             return rules;
         }
         if self == Self::Apply {
-            rules.push(rule("", "secrets", &["create"], None));
+            rules.push(rule("", &["secrets"], &["create"], None));
         }
         let name = namespace.map(|name| [name.as_str()]);
-        rules.push(rule(
-            "",
-            "namespaces",
-            &[read],
-            name.as_ref().map(|name| &name[..]),
-        ));
+        let name = name.as_ref().map(|name| &name[..]);
+        rules.push(rule("", &["namespaces"], &[read], name));
         rules.push(rule(
             "external-secrets.io",
-            "externalsecrets",
+            &["externalsecrets"],
             &["list"],
             None,
         ));
+        if let Self::Verify { live } = self {
+            let apps = ["statefulsets", "deployments", "daemonsets"];
+            rules.push(rule("apps", &apps, &["list"], None));
+            rules.push(rule("batch", &["cronjobs"], &["list"], None));
+            rules.push(rule("", &["pods"], &["list"], None));
+            if live && home {
+                let verbs = ["get", "create"];
+                rules.push(rule("", &["pods/portforward"], &verbs, Some(&PROBED_PODS)));
+            }
+        }
         rules
     }
 
     fn secrets(self) -> Vec<&'static str> {
         match self {
-            Self::Apply | Self::Diff => BUNDLES.iter().map(|bundle| bundle.secret).collect(),
             Self::Recover => vec![ROUTER.secret, EMBEDDINGS.secret],
+            _ => BUNDLES.iter().map(|bundle| bundle.secret).collect(),
         }
     }
 }
 
-fn rule(group: &str, resource: &str, verbs: &[&str], names: Option<&[&str]>) -> Value {
-    let mut rule = json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs });
+/// The pods that `verify --live` asks.
+const PROBED_PODS: [&str; 2] = ["agentibrain-brain-api-0", "agentibrain-embeddings-0"];
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str], names: Option<&[&str]>) -> Value {
+    let mut rule = json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });
     if let Some(names) = names {
         rule["resourceNames"] = json!(names);
     }
@@ -82,29 +98,52 @@ pub struct Grant<'a> {
     pub named: &'a BTreeSet<Namespace>,
     /// Whether more of them are selected by labels, so that nobody knows them yet.
     pub selected: bool,
+    /// Other Secrets that are read.
+    pub copies: &'a [CopyRef],
     /// The service account that gets the rights: its namespace and name.
     pub account: Option<(&'a Namespace, &'a str)>,
 }
 
-/// The Roles and, for a service account, their bindings: home, then each named fleet namespace;
-/// with a selector a ClusterRole too.
+/// The Roles and, for a service account, their bindings: home, then each named fleet namespace,
+/// then those of other copies; with a selector a ClusterRole too.
 pub fn objects(access: Access, grant: &Grant<'_>) -> Vec<Value> {
     let router = [ROUTER.secret];
-    let home = pair(access, Some(grant.home), &access.secrets(), grant);
-    let named = grant.named.iter().filter(|name| *name != grant.home);
-    let fleet = named.flat_map(|name| pair(access, Some(name), &router, grant));
-    let everywhere = grant.selected.then(|| pair(access, None, &router, grant));
-    home.into_iter()
-        .chain(fleet)
-        .chain(everywhere.into_iter().flatten())
-        .collect()
+    let fleet = grant.named.iter().filter(|name| *name != grant.home);
+    let places: Vec<&Namespace> = std::iter::once(grant.home).chain(fleet).collect();
+    let copies_in = |place: &Namespace| {
+        let here = grant.copies.iter().filter(|copy| copy.namespace == *place);
+        here.map(|copy| copy.name.as_str()).collect::<Vec<_>>()
+    };
+    let mut objects = Vec::new();
+    for place in &places {
+        let home = *place == grant.home;
+        let mut secrets = if home {
+            access.secrets()
+        } else {
+            router.to_vec()
+        };
+        let copies = copies_in(place);
+        secrets.extend(copies);
+        let rules = access.rules(Some(place), &secrets, home);
+        objects.extend(pair(access, Some(place), &rules, grant));
+    }
+    let others: BTreeSet<_> = grant.copies.iter().map(|copy| &copy.namespace).collect();
+    for place in others.into_iter().filter(|place| !places.contains(place)) {
+        let rules = [rule("", &["secrets"], &["get"], Some(&copies_in(place)))];
+        objects.extend(pair(access, Some(place), &rules, grant));
+    }
+    if grant.selected {
+        let rules = access.rules(None, &router, false);
+        objects.extend(pair(access, None, &rules, grant));
+    }
+    objects
 }
 
 /// A Role with its binding or, without a namespace, a ClusterRole with its.
 fn pair(
     access: Access,
     namespace: Option<&Namespace>,
-    secrets: &[&str],
+    rules: &[Value],
     grant: &Grant<'_>,
 ) -> Vec<Value> {
     // Two installations in a cluster, or in a fleet namespace, must not take each other's rights.
@@ -123,7 +162,7 @@ fn pair(
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": kind,
         "metadata": metadata,
-        "rules": access.rules(namespace, secrets),
+        "rules": rules,
     });
     let binding = grant.account.map(|(account_namespace, account)| {
         json!({
@@ -147,6 +186,10 @@ pub fn yaml(access: Access, objects: &[Value]) -> String {
         Access::Apply => {
             "# Kubernetes cannot restrict `create` by name, so this Role may create any Secret here.\n\
              # --create-namespace needs a ClusterRole that may create namespaces besides.\n"
+        }
+        Access::Verify { .. } => {
+            "# Copies of the tokens are found wherever this identity may list Secrets, which gives it\n\
+             # all of their values; without, name them: rbac verify --copy NS/NAME.\n"
         }
         Access::Diff | Access::Recover => "",
     };

@@ -1,0 +1,198 @@
+//! What `verify` found out, as plain data: the tokens file, the Secrets of home and fleet, and who
+//! reads them. What could not be read is a fact too.
+
+use super::live::{LiveSecret, NamespaceState, Observed};
+use super::names::Namespace;
+use super::probe::Reply;
+use super::tokens::{PerToken, Token};
+use super::workloads::{Pod, Workload};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// What git does with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// It ignores it, or there is no git, or no repository.
+    Away,
+    /// It would add it.
+    NotIgnored,
+    /// It has it.
+    Tracked,
+}
+
+/// The tokens file.
+#[derive(Clone, Debug)]
+pub struct FileFacts {
+    /// Its path as it may be shown, and quoted for a shell: its folder, its name, itself.
+    pub path: FilePath,
+    /// What is in it.
+    pub state: FileState,
+    /// What git does with it.
+    pub keeping: Keeping,
+}
+
+/// The path of the tokens file.
+#[derive(Clone, Debug, Default)]
+pub struct FilePath {
+    /// As it may be shown.
+    pub shown: String,
+    /// Quoted for a shell.
+    pub quoted: String,
+    /// Its folder, quoted for a shell.
+    pub folder: String,
+    /// Its name alone, quoted for a shell.
+    pub name: String,
+}
+
+/// What is in the tokens file.
+#[derive(Clone, Debug)]
+pub enum FileState {
+    /// There is none.
+    Absent,
+    /// It cannot be used, and why.
+    Unusable(String),
+    /// It was read.
+    Read {
+        /// The tokens in it.
+        tokens: PerToken<Option<Token>>,
+        /// Whether others may read it.
+        loose: bool,
+    },
+}
+
+/// A permission that was missing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Denied {
+    /// As RBAC calls it.
+    pub verb: &'static str,
+    /// As RBAC calls it: `pods`, `secrets/agentibrain-router-secrets`.
+    pub resource: String,
+    /// Where; `None` for the whole cluster.
+    pub namespace: Option<Namespace>,
+}
+
+impl fmt::Display for Denied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource)?;
+        match &self.namespace {
+            Some(namespace) => write!(f, " in {namespace}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Everything that is known about a namespace.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Whether it is there.
+    pub state: NamespaceState,
+    /// The Secrets of the table that belong here, those that could be read.
+    pub secrets: BTreeMap<&'static str, Observed>,
+    /// Other Opaque Secrets, by name.
+    pub others: BTreeMap<String, Observed>,
+    /// What makes pods.
+    pub workloads: Vec<Workload>,
+    /// The pods that have not ended.
+    pub pods: Vec<Pod>,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self {
+            state: NamespaceState::Forbidden,
+            secrets: BTreeMap::new(),
+            others: BTreeMap::new(),
+            workloads: Vec::new(),
+            pods: Vec::new(),
+        }
+    }
+}
+
+impl Place {
+    /// A Secret of the table; `None` where it could not be read, or is not there.
+    pub fn live(&self, name: &str) -> Option<&LiveSecret> {
+        self.secrets.get(name)?.live.as_ref()
+    }
+}
+
+/// How a service answered through the API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The StatefulSet.
+    pub service: &'static str,
+    /// What came of it.
+    pub outcome: ProbeOutcome,
+}
+
+/// What came of asking a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    /// It was not asked, and why.
+    NotAsked(String),
+    /// It was asked with the right and with a wrong token.
+    Asked {
+        /// With the token of the home namespace.
+        right: Reply,
+        /// With a token that was made up.
+        wrong: Reply,
+    },
+}
+
+/// A Secret that the operator names as one that holds copies of tokens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CopyRef {
+    /// Where it is.
+    pub namespace: Namespace,
+    /// What it is called.
+    pub name: String,
+}
+
+impl fmt::Display for CopyRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What is known about the cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterFacts {
+    /// The API server's URL.
+    pub server: String,
+    /// Its version.
+    pub version: String,
+    /// The time, in seconds since 1970.
+    pub now: i64,
+    /// The home namespace.
+    pub home: Namespace,
+    /// Home and the fleet namespaces.
+    pub places: BTreeMap<Namespace, Place>,
+    /// Whether there is a fleet selector that matches nothing.
+    pub nothing_selected: bool,
+    /// The Secrets of `--copy` that could be read, with what is in them.
+    pub copies: BTreeMap<CopyRef, Observed>,
+    /// What could not be read.
+    pub denied: BTreeSet<Denied>,
+    /// How the services answered; none without `--live`.
+    pub probes: Vec<Probe>,
+}
+
+impl ClusterFacts {
+    /// The home namespace.
+    pub fn home_place(&self) -> &Place {
+        &self.places[&self.home]
+    }
+
+    /// The fleet namespaces.
+    pub fn fleet(&self) -> impl Iterator<Item = (&Namespace, &Place)> {
+        self.places.iter().filter(|(name, _)| **name != self.home)
+    }
+
+    /// Tells whether that could not be read.
+    pub fn is_denied(&self, verb: &str, resource: &str, namespace: &Namespace) -> bool {
+        self.denied.iter().any(|denied| {
+            denied.verb == verb
+                && denied.resource == resource
+                && denied.namespace.as_ref().is_none_or(|at| at == namespace)
+        })
+    }
+}

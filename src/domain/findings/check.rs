@@ -1,0 +1,241 @@
+//! A check: what was looked at, how it is, and the command that mends it.
+
+use std::fmt;
+
+/// Which check it is. The words are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Id {
+    /// The API server answers.
+    ClusterReachable,
+    /// Its version.
+    ClusterVersion,
+    /// The home namespace is there.
+    ClusterNamespace,
+    /// What this identity may read.
+    ClusterAccess,
+    /// The tokens file is there.
+    FilePresent,
+    /// It can be read and understood.
+    FileParsed,
+    /// Nobody else can read it.
+    FileMode,
+    /// It holds both tokens.
+    FileComplete,
+    /// git leaves it alone.
+    FileIgnored,
+    /// The Secret is there.
+    SecretPresent,
+    /// It has the keys of the table.
+    SecretKeys,
+    /// Its values can be right.
+    SecretValue,
+    /// Its values do not stand in an annotation.
+    SecretExposed,
+    /// The tokens file and the Secret agree.
+    TokensMatch,
+    /// A token is on the lists that have to hold it.
+    TokensPair,
+    /// The fleet has the tokens of the home namespace.
+    TokensFleet,
+    /// Copies in other Secrets are in step.
+    TokensCopies,
+    /// What pods refer to exists.
+    WorkloadWired,
+    /// Pods run on the values of today.
+    WorkloadFresh,
+    /// No pod waits for a Secret or a key.
+    WorkloadWaiting,
+    /// Reloader reacts where it is asked to.
+    WorkloadReloader,
+    /// Who owns the Secret.
+    OwnerSecret,
+    /// How old the tokens are.
+    AgeToken,
+    /// The embeddings service checks its callers.
+    EmbeddingsDoor,
+    /// brain-api lets the right token in and no other.
+    LiveBrainApi,
+    /// The embeddings service lets the right key in and no other.
+    LiveEmbeddings,
+}
+
+impl Id {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Self; 26] = [
+        Self::ClusterReachable,
+        Self::ClusterVersion,
+        Self::ClusterNamespace,
+        Self::ClusterAccess,
+        Self::FilePresent,
+        Self::FileParsed,
+        Self::FileMode,
+        Self::FileComplete,
+        Self::FileIgnored,
+        Self::SecretPresent,
+        Self::SecretKeys,
+        Self::SecretValue,
+        Self::SecretExposed,
+        Self::TokensMatch,
+        Self::TokensPair,
+        Self::TokensFleet,
+        Self::TokensCopies,
+        Self::WorkloadWired,
+        Self::WorkloadFresh,
+        Self::WorkloadWaiting,
+        Self::WorkloadReloader,
+        Self::OwnerSecret,
+        Self::AgeToken,
+        Self::EmbeddingsDoor,
+        Self::LiveBrainApi,
+        Self::LiveEmbeddings,
+    ];
+
+    /// The id: its group, a dot, its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClusterReachable => "cluster.reachable",
+            Self::ClusterVersion => "cluster.version",
+            Self::ClusterNamespace => "cluster.namespace",
+            Self::ClusterAccess => "cluster.access",
+            Self::FilePresent => "file.present",
+            Self::FileParsed => "file.parsed",
+            Self::FileMode => "file.mode",
+            Self::FileComplete => "file.complete",
+            Self::FileIgnored => "file.ignored",
+            Self::SecretPresent => "secret.present",
+            Self::SecretKeys => "secret.keys",
+            Self::SecretValue => "secret.value",
+            Self::SecretExposed => "secret.exposed",
+            Self::TokensMatch => "tokens.match",
+            Self::TokensPair => "tokens.pair",
+            Self::TokensFleet => "tokens.fleet",
+            Self::TokensCopies => "tokens.copies",
+            Self::WorkloadWired => "workload.wired",
+            Self::WorkloadFresh => "workload.fresh",
+            Self::WorkloadWaiting => "workload.waiting",
+            Self::WorkloadReloader => "workload.reloader",
+            Self::OwnerSecret => "owner.secret",
+            Self::AgeToken => "age.token",
+            Self::EmbeddingsDoor => "embeddings.door",
+            Self::LiveBrainApi => "live.brain-api",
+            Self::LiveEmbeddings => "live.embeddings",
+        }
+    }
+
+    /// What stands before the dot.
+    pub fn group(self) -> &'static str {
+        self.as_str().split('.').next().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// As it should be.
+    Pass,
+    /// It works, and somebody should look at it.
+    Warn,
+    /// It is broken.
+    Fail,
+    /// It does not apply, or could not be seen.
+    Skip,
+}
+
+impl Status {
+    /// The word in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+            Self::Skip => "skip",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Which.
+    pub id: Id,
+    /// How it is.
+    pub status: Status,
+    /// Where; empty where it is about no single namespace.
+    pub namespace: String,
+    /// What, as `Kind/name`; empty where it is about no single object.
+    pub object: String,
+    /// One sentence, without a value.
+    pub message: String,
+    /// One shell command that mends it; empty where there is nothing to mend.
+    pub hint: String,
+}
+
+impl Check {
+    fn new(id: Id, status: Status, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            id,
+            status,
+            namespace: String::new(),
+            object: String::new(),
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+
+    /// As it should be.
+    pub fn pass(id: Id, message: impl Into<String>) -> Self {
+        Self::new(id, Status::Pass, message, "")
+    }
+
+    /// Not looked at, and why.
+    pub fn skip(id: Id, message: impl Into<String>) -> Self {
+        Self::new(id, Status::Skip, message, "")
+    }
+
+    /// Somebody should look at it.
+    pub fn warn(id: Id, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(id, Status::Warn, message, hint)
+    }
+
+    /// Broken.
+    pub fn fail(id: Id, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(id, Status::Fail, message, hint)
+    }
+
+    /// Says where it is, and what.
+    #[must_use]
+    pub fn at(mut self, namespace: impl ToString, kind: &str, name: &str) -> Self {
+        self.namespace = namespace.to_string();
+        self.object = format!("{kind}/{name}");
+        self
+    }
+
+    /// Says what mends a check that could not be made.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_one_word_each_and_groups_stand_together() {
+        let mut groups: Vec<_> = Id::ALL.iter().map(|id| id.group()).collect();
+        groups.dedup();
+        let runs = groups.len();
+        groups.sort_unstable();
+        groups.dedup();
+        assert_eq!(groups.len(), runs);
+        assert!(Id::ALL.is_sorted());
+    }
+}

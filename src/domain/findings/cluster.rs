@@ -1,0 +1,63 @@
+//! The cluster: whether it answers, what it is, what this identity may see.
+
+use super::check::{Check, Id};
+use super::{Case, some_of};
+use crate::domain::live::NamespaceState;
+
+pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
+    let cluster = case.cluster;
+    vec![
+        Check::pass(
+            Id::ClusterReachable,
+            format!("the API server {} answers", cluster.server),
+        ),
+        Check::pass(
+            Id::ClusterVersion,
+            format!("it is Kubernetes {}", cluster.version),
+        ),
+        namespace(case),
+        access(case),
+    ]
+}
+
+fn namespace(case: &Case<'_>) -> Check {
+    let home = &case.cluster.home;
+    let id = Id::ClusterNamespace;
+    let check = match case.cluster.home_place().state {
+        NamespaceState::Active => Check::pass(id, format!("namespace {home} is there")),
+        NamespaceState::Forbidden => Check::skip(
+            id,
+            format!("not looked at: you may not get namespaces/{home}"),
+        )
+        .hint(case.role_hint()),
+        NamespaceState::Absent => Check::fail(
+            id,
+            format!("namespace {home} does not exist"),
+            case.apply_with(&[], ""),
+        ),
+        NamespaceState::Terminating => Check::fail(
+            id,
+            format!("namespace {home} is being deleted"),
+            format!(
+                "{} wait --for=delete namespace/{home} --timeout=5m && {} --create-namespace",
+                case.reach.kubectl, case.reach.apply
+            ),
+        ),
+    };
+    check.at(home, "Namespace", home.as_str())
+}
+
+fn access(case: &Case<'_>) -> Check {
+    let missing: Vec<_> = case.cluster.denied.iter().collect();
+    match missing.is_empty() {
+        true => Check::pass(
+            Id::ClusterAccess,
+            "you may read everything that is looked at",
+        ),
+        false => Check::skip(
+            Id::ClusterAccess,
+            format!("you may not {}", some_of(&missing)),
+        )
+        .hint(case.role_hint()),
+    }
+}

@@ -1,0 +1,84 @@
+//! The tokens file.
+
+use super::check::{Check, Id};
+use crate::domain::facts::{FileFacts, FileState, Keeping};
+use crate::domain::tokens::TokenName;
+
+/// `refile` is what makes the file whole.
+pub(super) fn checks(file: &FileFacts, refile: &str) -> Vec<Check> {
+    let shown = &file.path.shown;
+    let quoted = &file.path.quoted;
+    let (tokens, loose) = match &file.state {
+        FileState::Absent => {
+            let absent = Check::warn(
+                Id::FilePresent,
+                format!("there is no tokens file {shown}"),
+                refile,
+            );
+            let rest = [Id::FileParsed, Id::FileMode, Id::FileComplete];
+            return std::iter::once(absent)
+                .chain(rest.map(|id| Check::skip(id, "there is no tokens file")))
+                .chain([ignored(file)])
+                .collect();
+        }
+        FileState::Unusable(why) => {
+            let unusable = Check::fail(
+                Id::FileParsed,
+                why.clone(),
+                format!("mv {quoted} {quoted}.broken && {refile}"),
+            );
+            let rest = [Id::FileMode, Id::FileComplete];
+            return [
+                Check::pass(Id::FilePresent, format!("there is {shown}")),
+                unusable,
+            ]
+            .into_iter()
+            .chain(rest.map(|id| Check::skip(id, "the tokens file cannot be used")))
+            .chain([ignored(file)])
+            .collect();
+        }
+        FileState::Read { tokens, loose } => (tokens, *loose),
+    };
+    let missing: Vec<_> = TokenName::ALL
+        .into_iter()
+        .filter(|name| tokens.get(*name).is_none())
+        .map(TokenName::as_str)
+        .collect();
+    vec![
+        Check::pass(Id::FilePresent, format!("there is {shown}")),
+        Check::pass(Id::FileParsed, "each of its lines is understood"),
+        match loose {
+            true => Check::warn(
+                Id::FileMode,
+                format!("others can read {shown}: whoever did has the tokens"),
+                format!("chmod 600 {quoted}"),
+            ),
+            false => Check::pass(Id::FileMode, "nobody else can read it"),
+        },
+        match missing.is_empty() {
+            true => Check::pass(Id::FileComplete, "it holds both tokens"),
+            false => Check::warn(
+                Id::FileComplete,
+                format!("{shown} does not hold {}", missing.join(" and ")),
+                refile,
+            ),
+        },
+        ignored(file),
+    ]
+}
+
+fn ignored(file: &FileFacts) -> Check {
+    let id = Id::FileIgnored;
+    let shown = &file.path.shown;
+    let (folder, name) = (&file.path.folder, &file.path.name);
+    let ignore = format!("printf '%s\\n' {name} >> {folder}/.gitignore");
+    match file.keeping {
+        Keeping::Away => Check::pass(id, "git leaves it alone"),
+        Keeping::NotIgnored => Check::warn(id, format!("git does not ignore {shown}"), ignore),
+        Keeping::Tracked => Check::warn(
+            id,
+            format!("git tracks {shown}: whoever has the repository has the tokens"),
+            format!("git -C {folder} rm --quiet --cached -- {name} && {ignore}"),
+        ),
+    }
+}

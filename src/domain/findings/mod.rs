@@ -1,0 +1,197 @@
+//! Facts to findings: one small function per cause.
+//!
+//! A finding names its cause and one shell command that mends it. What could not be seen is
+//! skipped, with the permission that is missing, and never passes.
+
+pub mod check;
+mod cluster;
+mod doors;
+mod file;
+mod fleet;
+mod secrets;
+mod tokens;
+mod values;
+mod workloads;
+
+use super::facts::{ClusterFacts, Denied, FileFacts};
+use super::live::NamespaceState;
+use super::names::Namespace;
+use super::ownership::{Owner, OwnerKind};
+use super::reach::Reach;
+use check::{Check, Id, Status};
+
+/// How findings are judged and worded.
+#[derive(Clone, Debug)]
+pub struct Case<'a> {
+    /// The tokens file.
+    pub file: &'a FileFacts,
+    /// The cluster.
+    pub cluster: &'a ClusterFacts,
+    /// How a person gets there.
+    pub reach: &'a Reach,
+    /// From which age on a token is old, in seconds.
+    pub max_age: i64,
+    /// Whether the services were asked.
+    pub live: bool,
+}
+
+/// All checks, in the order of [`Id::ALL`].
+pub fn findings(case: &Case<'_>) -> Vec<Check> {
+    let mut checks = file::checks(case.file, &case.refile());
+    checks.extend(cluster::checks(case));
+    checks.extend(secrets::checks(case));
+    checks.extend(tokens::checks(case));
+    checks.extend(fleet::checks(case));
+    checks.extend(workloads::checks(case));
+    checks.extend(doors::checks(case));
+    checks.sort_by_key(|check| check.id);
+    checks
+}
+
+/// The checks where the cluster could not be asked.
+pub fn without_cluster(file: &FileFacts, reach: &Reach, why: &str) -> Vec<Check> {
+    let unreachable = Check::fail(
+        Id::ClusterReachable,
+        why,
+        format!("{} cluster-info", reach.kubectl),
+    );
+    std::iter::once(unreachable)
+        .chain(file::checks(file, &recover(reach)))
+        .collect()
+}
+
+/// Tells whether all is well: no check fails.
+pub fn healthy(checks: &[Check]) -> bool {
+    checks.iter().all(|check| check.status != Status::Fail)
+}
+
+/// Tells whether no Secret of the home namespace could be read.
+pub fn sees_nothing(cluster: &ClusterFacts) -> bool {
+    cluster.home_place().secrets.is_empty()
+}
+
+/// Rebuilds the tokens file from the cluster.
+fn recover(reach: &Reach) -> String {
+    format!("{} tokens recover --apply", reach.program)
+}
+
+impl Case<'_> {
+    /// What makes the tokens file whole: the cluster, or minting what nobody has.
+    fn refile(&self) -> String {
+        let found = tokens::of_home(self);
+        match found.iter().all(|(_, token)| token.is_some()) {
+            true => recover(self.reach),
+            false => self.apply_with(&[], ""),
+        }
+    }
+
+    /// A check that could not be made for want of a permission.
+    fn denied(&self, id: Id, denied: &Denied) -> Check {
+        let skip = Check::skip(id, format!("not looked at: you may not {denied}"));
+        let namespace = denied.namespace.as_ref();
+        Check {
+            namespace: namespace.map(ToString::to_string).unwrap_or_default(),
+            hint: self.role_hint(),
+            ..skip
+        }
+    }
+
+    /// One skipped check for each of these permissions that is missing somewhere.
+    fn denials(&self, id: Id, verb: &str, resources: &[&str]) -> Vec<Check> {
+        let mut found: Vec<Check> = Vec::new();
+        for resource in resources {
+            let missing: Vec<_> = self
+                .cluster
+                .denied
+                .iter()
+                .filter(|denied| denied.verb == verb && denied.resource == *resource)
+                .collect();
+            match missing.as_slice() {
+                [] => {}
+                [one] => found.push(self.denied(id, one)),
+                many => {
+                    let places: Vec<_> = many
+                        .iter()
+                        .filter_map(|denied| denied.namespace.as_ref())
+                        .collect();
+                    found.push(
+                        Check::skip(
+                            id,
+                            format!(
+                                "not looked at: you may not {verb} {resource} in {}",
+                                some_of(&places)
+                            ),
+                        )
+                        .hint(self.role_hint()),
+                    );
+                }
+            }
+        }
+        found
+    }
+
+    /// How an administrator grants what is missing.
+    fn role_hint(&self) -> String {
+        let live = if self.live { " --live" } else { "" };
+        format!(
+            "{} rbac verify{live}{} --service-account \"$NAMESPACE:$NAME\" | {} apply -f -",
+            self.reach.program, self.reach.fleet, self.reach.kubectl
+        )
+    }
+
+    /// The main command with variables of the shell as inputs: `KEY="$KEY" k8s-bootstrap --apply`.
+    fn apply_with(&self, inputs: &[&str], options: &str) -> String {
+        let variables: String = inputs
+            .iter()
+            .map(|key| format!("{key}=\"${key}\" "))
+            .collect();
+        let absent = self.cluster.home_place().state == NamespaceState::Absent;
+        let create = if absent { " --create-namespace" } else { "" };
+        format!("{variables}{}{create}{options}", self.reach.apply)
+    }
+
+    /// kubectl in a namespace.
+    fn kubectl(&self, namespace: &Namespace, arguments: &str) -> String {
+        format!("{} -n {namespace} {arguments}", self.reach.kubectl)
+    }
+
+    /// What a person runs where the Secret belongs to somebody else.
+    fn ask_owner(&self, namespace: &Namespace, owner: &Owner) -> String {
+        // The name is the last word; owners that are known by their kind alone have two.
+        let name = match owner.name.split(' ').collect::<Vec<_>>().as_slice() {
+            [.., name] if owner.kind != OwnerKind::Helm || owner.name.split(' ').count() > 2 => {
+                (*name).to_owned()
+            }
+            _ => "\"$RELEASE\"".to_owned(),
+        };
+        let helm = &self.reach.helm;
+        match owner.kind {
+            OwnerKind::ExternalSecret => {
+                self.kubectl(namespace, &format!("describe externalsecret {name}"))
+            }
+            OwnerKind::Helm => {
+                format!("helm -n {namespace} upgrade {name} \"$CHART\" --reuse-values{helm}")
+            }
+            OwnerKind::ArgoCd => format!("argocd app sync {name}"),
+            OwnerKind::Flux if owner.name.contains("HelmRelease") => {
+                format!("flux reconcile helmrelease {name} -n {namespace}")
+            }
+            OwnerKind::Flux => format!("flux reconcile kustomization {name}"),
+            OwnerKind::Controller => {
+                let kind = owner.name.split(' ').next().unwrap_or_default();
+                self.kubectl(namespace, &format!("describe {kind} {name}"))
+            }
+        }
+    }
+}
+
+/// A few of many, for a sentence.
+fn some_of<T: ToString>(many: &[T]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<_> = many.iter().take(SHOWN).map(ToString::to_string).collect();
+    let rest = many.len().saturating_sub(SHOWN);
+    match rest {
+        0 => shown.join(", "),
+        _ => format!("{} and {rest} more", shown.join(", ")),
+    }
+}

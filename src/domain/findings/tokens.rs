@@ -1,0 +1,371 @@
+//! One token, one value: the tokens file, the lists, the copies that operators keep; and its age.
+
+use super::check::{Check, Id};
+use super::{Case, some_of};
+use crate::domain::bundles::{BUNDLES, Bundle, Key, Origin, ROUTER};
+use crate::domain::facts::{CopyRef, FileState};
+use crate::domain::live::{LiveSecret, Observed};
+use crate::domain::names::Namespace;
+use crate::domain::tokens::{PerToken, Token, TokenName, fingerprint};
+use crate::domain::value::SecretValue;
+use std::collections::BTreeMap;
+
+const DAY: i64 = 24 * 60 * 60;
+
+pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
+    let home = case.cluster.home_place();
+    let router = home.live(ROUTER.secret);
+    let mut checks = Vec::new();
+    for name in TokenName::ALL {
+        checks.push(matches(case, name, router));
+        checks.push(age(case, name, router));
+    }
+    checks.extend(pairs(case));
+    checks.extend(copies(case));
+    checks
+}
+
+/// The tokens of the home namespace, which its clients send.
+pub(super) fn of_home(case: &Case<'_>) -> PerToken<Option<SecretValue>> {
+    let router = case.cluster.home_place().live(ROUTER.secret);
+    PerToken::from_fn(|name| {
+        let value = router?.text(name.as_str())?;
+        (!value.is_empty()).then(|| value.clone())
+    })
+}
+
+fn filed(case: &Case<'_>, name: TokenName) -> Option<Token> {
+    match &case.file.state {
+        FileState::Read { tokens, .. } => tokens.get(name).clone(),
+        FileState::Absent | FileState::Unusable(_) => None,
+    }
+}
+
+/// The router Secret of the home namespace, which could not be read.
+fn unseen(case: &Case<'_>, id: Id) -> Option<Check> {
+    let router = format!("secrets/{}", ROUTER.secret);
+    case.denials(id, "get", &[&router]).into_iter().next()
+}
+
+fn matches(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
+    let id = Id::TokensMatch;
+    let home = &case.cluster.home;
+    let live = router.and_then(|router| router.text(name.as_str()));
+    let live = live.filter(|value| !value.is_empty());
+    let check = match (filed(case, name), live) {
+        (None, _) => Check::skip(id, format!("{name} is not in the tokens file")),
+        (Some(_), None) if router.is_none() => match unseen(case, id) {
+            Some(denied) => denied,
+            None => Check::skip(id, format!("there is no Secret {}", ROUTER.secret)),
+        },
+        (Some(_), None) => Check::skip(id, format!("{name} is not in the Secret")),
+        (Some(token), Some(live)) if token.is(live) => Check::pass(
+            id,
+            format!(
+                "{name} is the same in the tokens file ({})",
+                fingerprint(live)
+            ),
+        ),
+        (Some(token), Some(live)) => Check::fail(
+            id,
+            format!(
+                "{name} differs: the tokens file has {}, the Secret has {}",
+                fingerprint(token.value()),
+                fingerprint(live)
+            ),
+            case.apply_with(&[], " --prefer cluster"),
+        ),
+    };
+    check.at(home, "Secret", ROUTER.secret)
+}
+
+/// Each list of the home namespace and the fleet that there is, with the Secret that it is in.
+fn pairs(case: &Case<'_>) -> Vec<Check> {
+    let id = Id::TokensPair;
+    let tokens = of_home(case);
+    let mut checks = Vec::new();
+    for (namespace, place) in &case.cluster.places {
+        for bundle in BUNDLES {
+            let Some(observed) = place.secrets.get(bundle.secret) else {
+                continue;
+            };
+            let lists = bundle.keys.iter().filter_map(|key| match key.origin {
+                Origin::TokenList(token, _) => Some((key, token)),
+                _ => None,
+            });
+            for (key, token) in lists {
+                let list = observed.live.as_ref().and_then(|live| live.text(key.name));
+                if let (Some(list), Some(value)) = (list, tokens.get(token)) {
+                    checks.push(pair(
+                        case,
+                        (namespace, bundle, observed),
+                        (key, list),
+                        (token, value),
+                    ));
+                }
+            }
+        }
+    }
+    if checks.is_empty() {
+        checks.push(match unseen(case, id) {
+            Some(denied) => denied,
+            None => Check::skip(id, "there is no list beside a token yet"),
+        });
+    }
+    checks
+}
+
+fn pair(
+    case: &Case<'_>,
+    (namespace, bundle, observed): (&Namespace, &Bundle, &Observed),
+    (key, list): (&Key, &SecretValue),
+    (token, value): (TokenName, &SecretValue),
+) -> Check {
+    let id = Id::TokensPair;
+    let list_name = key.name;
+    let on_it = list
+        .entries()
+        .any(|entry| SecretValue::from(entry) == *value);
+    let check = match on_it {
+        true => Check::pass(id, format!("{token} is on its list {list_name}")),
+        false => {
+            let hint = match &observed.owner {
+                Some(owner) => case.ask_owner(namespace, owner),
+                None => case.apply_with(&[], " --prefer cluster"),
+            };
+            Check::fail(
+                id,
+                format!(
+                    "{token} ({}) is not on the list {list_name} ({})",
+                    fingerprint(value),
+                    entries(list)
+                ),
+                hint,
+            )
+        }
+    };
+    check.at(namespace, "Secret", bundle.secret)
+}
+
+/// The entries of a list, without showing them.
+fn entries(list: &SecretValue) -> String {
+    let shown: Vec<_> = list
+        .entries()
+        .map(|entry| fingerprint(&SecretValue::from(entry)))
+        .collect();
+    match shown.is_empty() {
+        true => "empty".to_owned(),
+        false => some_of(&shown),
+    }
+}
+
+/// Copies of tokens in Secrets that are not ours.
+fn copies(case: &Case<'_>) -> Vec<Check> {
+    let id = Id::TokensCopies;
+    let tokens = of_home(case);
+    let mut found: BTreeMap<CopyRef, &Observed> = case
+        .cluster
+        .copies
+        .iter()
+        .map(|(at, observed)| (at.clone(), observed))
+        .collect();
+    for (namespace, place) in &case.cluster.places {
+        found.extend(place.others.iter().map(|(name, observed)| {
+            let at = CopyRef {
+                namespace: namespace.clone(),
+                name: name.clone(),
+            };
+            (at, observed)
+        }));
+    }
+    let mut checks = Vec::new();
+    let mut in_step = Vec::new();
+    for (at, observed) in &found {
+        let named = case.cluster.copies.contains_key(at);
+        let Some(live) = &observed.live else {
+            if named {
+                checks.push(absent_copy(case, at));
+            }
+            continue;
+        };
+        for name in TokenName::ALL {
+            let Some(token) = tokens.get(name) else {
+                continue;
+            };
+            if let Some(stale) = live.text(name.as_str()).filter(|value| *value != token) {
+                checks.push(stale_copy(case, at, observed, name, (token, stale)));
+            }
+        }
+        let holds = |value: &SecretValue| {
+            tokens.iter().any(|(_, token)| {
+                token.as_ref().is_some_and(|token| {
+                    value
+                        .entries()
+                        .any(|entry| SecretValue::from(entry) == *token)
+                })
+            })
+        };
+        let keys: Vec<_> = live
+            .data
+            .iter()
+            .filter(|(_, value)| value.text.as_ref().is_some_and(holds))
+            .map(|(key, _)| key.as_str())
+            .collect();
+        if !keys.is_empty() {
+            in_step.push(format!("{at} ({})", keys.join(", ")));
+        }
+    }
+    let denied = case.denials(id, "list", &["secrets"]);
+    let unread: Vec<_> = case
+        .cluster
+        .denied
+        .iter()
+        .filter(|denied| denied.verb == "get" && is_of_copy(&denied.resource))
+        .map(|denied| case.denied(id, denied))
+        .collect();
+    if !in_step.is_empty() {
+        checks.push(Check::pass(
+            id,
+            format!("copies in step: {}", some_of(&in_step)),
+        ));
+    } else if checks.is_empty() && denied.is_empty() && unread.is_empty() {
+        checks.push(match tokens.iter().any(|(_, token)| token.is_some()) {
+            true => Check::pass(id, "no other Secret of these namespaces holds a copy"),
+            false => Check::skip(id, "there is no token to look for"),
+        });
+    }
+    checks.extend(denied);
+    checks.extend(unread);
+    checks
+}
+
+/// Tells whether a Secret is none of the table.
+fn is_of_copy(resource: &str) -> bool {
+    let name = resource.strip_prefix("secrets/");
+    name.is_some_and(|name| BUNDLES.iter().all(|bundle| bundle.secret != name))
+}
+
+/// Prints something of the home router Secret, for another command to read. The value goes through
+/// a pipe and is on no command line.
+fn from_home(case: &Case<'_>, template: &str) -> String {
+    case.kubectl(
+        &case.cluster.home,
+        &format!("get secret {} -o go-template='{template}'", ROUTER.secret),
+    )
+}
+
+fn absent_copy(case: &Case<'_>, at: &CopyRef) -> Check {
+    let data: Vec<_> = TokenName::ALL
+        .iter()
+        .map(|name| format!("\"{name}\":\"{{{{.data.{name}}}}}\""))
+        .collect();
+    let template = format!(
+        "{{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{{\"name\":\"{}\"}},\"data\":{{{}}}}}",
+        at.name,
+        data.join(",")
+    );
+    let hint = format!(
+        "{} | {}",
+        from_home(case, &template),
+        case.kubectl(&at.namespace, "create -f -")
+    );
+    Check::warn(
+        Id::TokensCopies,
+        format!("--copy {at}: there is no such Secret"),
+        hint,
+    )
+    .at(&at.namespace, "Secret", &at.name)
+}
+
+fn stale_copy(
+    case: &Case<'_>,
+    at: &CopyRef,
+    observed: &Observed,
+    name: TokenName,
+    (token, stale): (&SecretValue, &SecretValue),
+) -> Check {
+    let hint = match &observed.owner {
+        Some(owner) => case.ask_owner(&at.namespace, owner),
+        None => format!(
+            "{} | {}",
+            from_home(
+                case,
+                &format!("{{\"data\":{{\"{name}\":\"{{{{.data.{name}}}}}\"}}}}")
+            ),
+            case.kubectl(
+                &at.namespace,
+                &format!("patch secret {} --patch-file=/dev/stdin", at.name)
+            )
+        ),
+    };
+    Check::warn(
+        Id::TokensCopies,
+        format!(
+            "its copy of {name} is stale: it has {}, the home namespace has {}",
+            fingerprint(stale),
+            fingerprint(token)
+        ),
+        hint,
+    )
+    .at(&at.namespace, "Secret", &at.name)
+}
+
+fn age(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
+    let id = Id::AgeToken;
+    let home = &case.cluster.home;
+    let Some(router) = router else {
+        let check = unseen(case, id);
+        let absent = || Check::skip(id, format!("there is no Secret {}", ROUTER.secret));
+        return check
+            .unwrap_or_else(absent)
+            .at(home, "Secret", ROUTER.secret);
+    };
+    let key = name.as_str();
+    let minted = router.minted.get(key).copied();
+    let since = minted.or(router.created);
+    let check = match since {
+        _ if !router.data.contains_key(key) => {
+            Check::skip(id, format!("{name} is not in the Secret"))
+        }
+        None => Check::skip(id, format!("nothing tells when {name} was minted")),
+        Some(since) => {
+            let old = (case.cluster.now - since).max(0);
+            let how = match minted {
+                Some(_) => format!("{name} is {} old", days(old)),
+                None => format!("{name} is at least {} old", days(old)),
+            };
+            match old > case.max_age {
+                true => Check::warn(
+                    id,
+                    format!("{how}, and more than {} is too old", days(case.max_age)),
+                    mint_anew(case, name),
+                ),
+                false => Check::pass(id, how),
+            }
+        }
+    };
+    check.at(home, "Secret", ROUTER.secret)
+}
+
+fn days(seconds: i64) -> String {
+    match seconds / DAY {
+        0 => "less than a day".to_owned(),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
+/// Has a token minted again: it leaves the tokens file and the Secret first.
+fn mint_anew(case: &Case<'_>, name: TokenName) -> String {
+    let remove =
+        super::secrets::remove_keys(case, &case.cluster.home, ROUTER.secret, &[name.as_str()]);
+    let file = &case.file.path.quoted;
+    let forget = match filed(case, name) {
+        Some(_) => format!("sed -i -E '/^ *(export +)?{name}=/d' {file} && "),
+        None => String::new(),
+    };
+    format!(
+        "{forget}{remove} && {}",
+        case.apply_with(&[], " --prefer file")
+    )
+}

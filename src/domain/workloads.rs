@@ -1,0 +1,237 @@
+//! Workloads and pods, as far as they read Secrets.
+
+use super::names::Namespace;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The StatefulSet that checks `KB_ROUTER_TOKEN`.
+pub const BRAIN_API: &str = "agentibrain-brain-api";
+/// The StatefulSet that checks the keys of the embeddings service.
+pub const EMBEDDINGS: &str = "agentibrain-embeddings";
+
+/// What kind of object makes pods, or a pod that nobody else makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// apps/v1
+    StatefulSet,
+    /// apps/v1
+    Deployment,
+    /// apps/v1
+    DaemonSet,
+    /// batch/v1
+    CronJob,
+    /// A pod itself: a bare one, or one of an owner of another kind.
+    Pod,
+}
+
+impl Kind {
+    /// As the object calls itself.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::StatefulSet => "StatefulSet",
+            Self::Deployment => "Deployment",
+            Self::DaemonSet => "DaemonSet",
+            Self::CronJob => "CronJob",
+            Self::Pod => "Pod",
+        }
+    }
+}
+
+/// An object that makes pods, or a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// What it is.
+    pub kind: Kind,
+    /// Where it is.
+    pub namespace: Namespace,
+    /// What it is called.
+    pub name: String,
+    /// The pods that it makes.
+    pub spec: PodSpec,
+    /// Whether Reloader is asked to restart it when a Secret changes.
+    pub reloaded: bool,
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind.as_str(), self.namespace, self.name)
+    }
+}
+
+/// A pod that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Where it is.
+    pub namespace: Namespace,
+    /// What it is called.
+    pub name: String,
+    /// Kind and name of the object that made it: of a Deployment's pod the Deployment.
+    pub owner: Option<(String, String)>,
+    /// What it reads.
+    pub spec: PodSpec,
+    /// Whether it serves.
+    pub ready: bool,
+    /// When each running container started, in seconds since 1970.
+    pub started: BTreeMap<String, i64>,
+    /// Containers that wait for a Secret, a ConfigMap or a key of one (`CreateContainerConfigError`).
+    pub waiting: Vec<String>,
+}
+
+impl Pod {
+    /// Tells whether this workload made it.
+    pub fn belongs_to(&self, workload: &Workload) -> bool {
+        self.namespace == workload.namespace
+            && match (&self.owner, workload.kind) {
+                (_, Kind::Pod) => self.name == workload.name,
+                (Some((kind, name)), of) => kind == of.as_str() && *name == workload.name,
+                (None, _) => false,
+            }
+    }
+}
+
+/// Where the environment and the files of a pod come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodSpec {
+    /// Its containers, those that run before the others first.
+    pub containers: Vec<Container>,
+    /// Secrets that it mounts.
+    pub volumes: Vec<Volume>,
+}
+
+/// A container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Container {
+    /// What it is called.
+    pub name: String,
+    /// `env`.
+    pub env: Vec<Variable>,
+    /// `envFrom`.
+    pub env_from: Vec<Whole>,
+    /// The first of its ports; none of a container that runs before the others.
+    pub port: Option<u16>,
+}
+
+/// A variable of `env`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// What it is called.
+    pub name: String,
+    /// Where its value comes from.
+    pub source: Source,
+}
+
+/// Where the value of a variable comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It stands in the spec. The value itself is not kept.
+    Literal {
+        /// Whether it is empty.
+        empty: bool,
+    },
+    /// `secretKeyRef`.
+    Secret {
+        /// The Secret.
+        name: String,
+        /// Its key.
+        key: String,
+        /// Whether the pod starts without it.
+        optional: bool,
+    },
+    /// Somewhere else, such as a ConfigMap.
+    Other,
+}
+
+/// A whole object as variables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// What stands before each key.
+    pub prefix: String,
+    /// The Secret; `None` for a ConfigMap.
+    pub secret: Option<String>,
+    /// Whether the pod starts without it.
+    pub optional: bool,
+}
+
+/// A Secret that is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// The Secret.
+    pub secret: String,
+    /// The keys that are asked for; none stands for all of them.
+    pub keys: Vec<String>,
+    /// Whether the pod starts without it.
+    pub optional: bool,
+}
+
+/// How a pod comes to a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// By its environment, which stays as it was when the container started.
+    Environment,
+    /// By a file, which follows the Secret.
+    File,
+}
+
+/// One reference of a pod to a Secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reference<'a> {
+    /// The Secret.
+    pub secret: &'a str,
+    /// The key; `None` for the whole Secret.
+    pub key: Option<&'a str>,
+    /// Whether the pod starts without it.
+    pub optional: bool,
+    /// How it is read.
+    pub way: Way,
+    /// The container; `None` for a volume.
+    pub container: Option<&'a str>,
+}
+
+impl PodSpec {
+    /// All references to Secrets.
+    pub fn references(&self) -> Vec<Reference<'_>> {
+        let mut found = Vec::new();
+        for container in &self.containers {
+            let name = Some(container.name.as_str());
+            for whole in &container.env_from {
+                found.extend(whole.secret.as_deref().map(|secret| Reference {
+                    secret,
+                    key: None,
+                    optional: whole.optional,
+                    way: Way::Environment,
+                    container: name,
+                }));
+            }
+            for variable in &container.env {
+                if let Source::Secret {
+                    name: secret,
+                    key,
+                    optional,
+                } = &variable.source
+                {
+                    found.push(Reference {
+                        secret,
+                        key: Some(key),
+                        optional: *optional,
+                        way: Way::Environment,
+                        container: name,
+                    });
+                }
+            }
+        }
+        for volume in &self.volumes {
+            let of = |key| Reference {
+                secret: &volume.secret,
+                key,
+                optional: volume.optional,
+                way: Way::File,
+                container: None,
+            };
+            match volume.keys.is_empty() {
+                true => found.push(of(None)),
+                false => found.extend(volume.keys.iter().map(|key| of(Some(key)))),
+            }
+        }
+        found
+    }
+}

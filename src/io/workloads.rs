@@ -1,0 +1,360 @@
+//! What workloads and pods look like on the wire, as far as they are read here, and how they become
+//! plain facts. The value of a variable that stands in a spec is dropped at once.
+
+use super::wire::seconds;
+use crate::domain::names::Namespace;
+use crate::domain::workloads::{
+    Container, Kind, Pod, PodSpec, Source, Variable, Volume, Whole, Workload,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// What asks Reloader to restart a workload when any of its Secrets changes.
+const RELOADER: [&str; 4] = [
+    "reloader.stakater.com/auto",
+    "secret.reloader.stakater.com/auto",
+    "reloader.stakater.com/search",
+    "secret.reloader.stakater.com/reload",
+];
+/// Why a container waits for a Secret, a ConfigMap or a key.
+const CONFIG_ERROR: &str = "CreateContainerConfigError";
+
+/// A StatefulSet, Deployment, DaemonSet or CronJob.
+#[derive(Deserialize)]
+pub struct WorkloadBody {
+    metadata: ObjectMeta,
+    spec: WorkloadSpec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WorkloadSpec {
+    template: Option<TemplateBody>,
+    job_template: Option<JobTemplate>,
+}
+
+#[derive(Deserialize)]
+struct JobTemplate {
+    spec: JobSpec,
+}
+
+#[derive(Deserialize)]
+struct JobSpec {
+    template: TemplateBody,
+}
+
+#[derive(Deserialize)]
+struct TemplateBody {
+    #[serde(default)]
+    metadata: ObjectMeta,
+    spec: SpecBody,
+}
+
+impl WorkloadBody {
+    /// Reads it as a workload of that kind.
+    pub fn workload(self, kind: Kind) -> Option<Workload> {
+        let job = self.spec.job_template.map(|job| job.spec.template);
+        let template = self.spec.template.or(job)?;
+        Some(Workload {
+            kind,
+            reloaded: asks_reloader(&self.metadata) || asks_reloader(&template.metadata),
+            namespace: self.metadata.namespace?.parse().ok()?,
+            name: self.metadata.name?,
+            spec: template.spec.into(),
+        })
+    }
+}
+
+fn asks_reloader(metadata: &ObjectMeta) -> bool {
+    metadata.annotations.as_ref().is_some_and(|annotations| {
+        RELOADER
+            .iter()
+            .any(|name| annotations.get(*name).is_some_and(|value| value != "false"))
+    })
+}
+
+/// A pod.
+#[derive(Deserialize)]
+pub struct PodBody {
+    metadata: ObjectMeta,
+    spec: SpecBody,
+    #[serde(default)]
+    status: StatusBody,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct StatusBody {
+    phase: String,
+    conditions: Vec<ConditionBody>,
+    container_statuses: Vec<ContainerStatus>,
+    init_container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Deserialize)]
+struct ConditionBody {
+    r#type: String,
+    status: String,
+}
+
+#[derive(Deserialize)]
+struct ContainerStatus {
+    name: String,
+    #[serde(default)]
+    state: ContainerState,
+}
+
+#[derive(Deserialize, Default)]
+struct ContainerState {
+    running: Option<RunningState>,
+    waiting: Option<WaitingState>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RunningState {
+    started_at: Option<Time>,
+}
+
+#[derive(Deserialize)]
+struct WaitingState {
+    #[serde(default)]
+    reason: String,
+}
+
+impl PodBody {
+    /// Reads it as a pod; `None` for one that has ended or is going away.
+    pub fn pod(self) -> Option<Pod> {
+        let ended = matches!(self.status.phase.as_str(), "Succeeded" | "Failed");
+        if ended || self.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let status = self.status;
+        let mut started = BTreeMap::new();
+        let mut waiting = Vec::new();
+        let containers = status.init_container_statuses.into_iter();
+        for container in containers.chain(status.container_statuses) {
+            let running = container.state.running.and_then(|state| state.started_at);
+            if let Some(time) = running {
+                started.insert(container.name.clone(), seconds(&time));
+            }
+            let waits = container.state.waiting;
+            if waits.is_some_and(|state| state.reason == CONFIG_ERROR) {
+                waiting.push(container.name);
+            }
+        }
+        Some(Pod {
+            owner: owner(&self.metadata),
+            namespace: self.metadata.namespace?.parse::<Namespace>().ok()?,
+            name: self.metadata.name?,
+            spec: self.spec.into(),
+            ready: status
+                .conditions
+                .iter()
+                .any(|condition| condition.r#type == "Ready" && condition.status == "True"),
+            started,
+            waiting,
+        })
+    }
+}
+
+/// Who made a pod. A Deployment makes its pods through a ReplicaSet, whose name ends with a hash.
+fn owner(metadata: &ObjectMeta) -> Option<(String, String)> {
+    let references = metadata.owner_references.as_ref()?;
+    let controller = references
+        .iter()
+        .find(|reference| reference.controller == Some(true))?;
+    let hash = metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get("pod-template-hash"));
+    let deployment = hash
+        .filter(|_| controller.kind == "ReplicaSet")
+        .and_then(|hash| controller.name.strip_suffix(&format!("-{hash}")));
+    Some(match deployment {
+        Some(name) => ("Deployment".to_owned(), name.to_owned()),
+        None => (controller.kind.clone(), controller.name.clone()),
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SpecBody {
+    #[serde(default)]
+    init_containers: Vec<ContainerBody>,
+    #[serde(default)]
+    containers: Vec<ContainerBody>,
+    #[serde(default)]
+    volumes: Vec<VolumeBody>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerBody {
+    name: String,
+    #[serde(default)]
+    env: Vec<EnvBody>,
+    #[serde(default)]
+    env_from: Vec<EnvFromBody>,
+    #[serde(default)]
+    ports: Vec<PortBody>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PortBody {
+    container_port: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EnvBody {
+    name: String,
+    value: Option<String>,
+    value_from: Option<ValueFrom>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ValueFrom {
+    secret_key_ref: Option<KeyRef>,
+}
+
+#[derive(Deserialize)]
+struct KeyRef {
+    #[serde(default)]
+    name: String,
+    key: String,
+    #[serde(default)]
+    optional: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EnvFromBody {
+    #[serde(default)]
+    prefix: String,
+    secret_ref: Option<WholeRef>,
+}
+
+#[derive(Deserialize)]
+struct WholeRef {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    optional: bool,
+}
+
+#[derive(Deserialize)]
+struct VolumeBody {
+    secret: Option<SecretVolume>,
+    projected: Option<Projected>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SecretVolume {
+    #[serde(default)]
+    secret_name: String,
+    #[serde(default)]
+    optional: bool,
+    #[serde(default)]
+    items: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    key: String,
+}
+
+#[derive(Deserialize)]
+struct Projected {
+    #[serde(default)]
+    sources: Vec<ProjectedSource>,
+}
+
+#[derive(Deserialize)]
+struct ProjectedSource {
+    secret: Option<ProjectedSecret>,
+}
+
+#[derive(Deserialize)]
+struct ProjectedSecret {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    optional: bool,
+    #[serde(default)]
+    items: Vec<Item>,
+}
+
+impl From<SpecBody> for PodSpec {
+    fn from(body: SpecBody) -> Self {
+        let volume = |secret: String, optional, items: Vec<Item>| Volume {
+            secret,
+            optional,
+            keys: items.into_iter().map(|item| item.key).collect(),
+        };
+        let mut volumes = Vec::new();
+        for found in body.volumes {
+            if let Some(secret) = found.secret {
+                volumes.push(volume(secret.secret_name, secret.optional, secret.items));
+            }
+            let sources = found.projected.into_iter().flat_map(|all| all.sources);
+            for secret in sources.filter_map(|source| source.secret) {
+                volumes.push(volume(secret.name, secret.optional, secret.items));
+            }
+        }
+        let before = body.init_containers.into_iter().map(|body| Container {
+            port: None,
+            ..body.into()
+        });
+        let containers = body.containers.into_iter().map(Container::from);
+        Self {
+            containers: before.chain(containers).collect(),
+            volumes,
+        }
+    }
+}
+
+impl From<ContainerBody> for Container {
+    fn from(body: ContainerBody) -> Self {
+        Self {
+            name: body.name,
+            port: body.ports.first().map(|port| port.container_port),
+            env: body.env.into_iter().map(Variable::from).collect(),
+            env_from: body
+                .env_from
+                .into_iter()
+                .map(|whole| Whole {
+                    prefix: whole.prefix,
+                    optional: whole.secret_ref.as_ref().is_some_and(|of| of.optional),
+                    secret: whole.secret_ref.map(|of| of.name),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl From<EnvBody> for Variable {
+    fn from(body: EnvBody) -> Self {
+        let source = match body.value_from {
+            Some(from) => match from.secret_key_ref {
+                Some(of) => Source::Secret {
+                    name: of.name,
+                    key: of.key,
+                    optional: of.optional,
+                },
+                None => Source::Other,
+            },
+            None => Source::Literal {
+                empty: body.value.unwrap_or_default().is_empty(),
+            },
+        };
+        Self {
+            name: body.name,
+            source,
+        }
+    }
+}
