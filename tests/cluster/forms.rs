@@ -149,9 +149,7 @@ fn create_namespace_leaves_one_that_exists() {
 fn a_namespace_that_is_being_deleted_gets_no_write() {
     for more in [&[][..], &["--create-namespace"]] {
         let space = Space::new();
-        // Without a namespace controller it stays in this state.
-        let path = format!("/api/v1/namespaces/{}", space.namespace);
-        SANDBOX.expect("DELETE", &path, &Value::Null);
+        space.terminate();
 
         space
             .run_with(&INPUTS, &[&["--apply"], more].concat())

@@ -220,8 +220,7 @@ fn steps_with(edit: impl FnOnce(&mut Vec<Value>)) -> [(i32, bool); 3] {
         }
     }
     let repair = run();
-    let path = format!("/api/v1/namespaces/{}", space.namespace);
-    SANDBOX.expect("DELETE", &path, &Value::Null);
+    space.terminate();
     [first, repair, run()]
 }
 

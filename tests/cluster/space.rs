@@ -72,6 +72,16 @@ impl Space {
         }
     }
 
+    /// Deletes the namespace, which stays in the state Terminating.
+    pub fn terminate(&self) {
+        let path = format!("/api/v1/namespaces/{}", self.namespace);
+        // Else the namespace would be gone when its controller has emptied it.
+        let held = json!({ "metadata": { "finalizers": ["tests.invalid/stays"] } });
+        SANDBOX.expect("PATCH", &path, &held);
+        let gone = SANDBOX.expect("DELETE", &path, &Value::Null);
+        assert_eq!(gone["status"]["phase"], "Terminating");
+    }
+
     /// Another folder for the same namespace: another operator.
     pub fn other_operator(&self) -> Self {
         Self {

@@ -1,7 +1,6 @@
 //! What a run over a fleet refuses, and what it leaves out.
 
 use super::{Fleet, STRANGERS, action_in, actions, names_of_secrets};
-use crate::sandbox::SANDBOX;
 use crate::space::{Data, ROUTER, Space};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -10,13 +9,6 @@ fn fingerprint(value: &str) -> String {
     let digest = Sha256::digest(value.as_bytes());
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{}", &hex[..12])
-}
-
-/// Deletes a namespace. Nobody finalizes it here, so it stays and is Terminating.
-fn terminate(space: &Space) {
-    let path = format!("/api/v1/namespaces/{}", space.namespace);
-    let gone = SANDBOX.expect("DELETE", &path, &Value::Null);
-    assert_eq!(gone["status"]["phase"], "Terminating");
 }
 
 #[test]
@@ -137,7 +129,7 @@ fn a_named_namespace_that_is_absent_fails_before_the_first_write() {
 #[test]
 fn a_named_namespace_that_is_being_deleted_fails_before_the_first_write() {
     let fleet = Fleet::new(2);
-    terminate(&fleet.members[1]);
+    fleet.members[1].terminate();
     for command in ["--apply", "diff"] {
         let ran = fleet.named(&[command]).exits(3);
         let ran = ran.says(&[&fleet.members[1].namespace, "is being deleted"]);
@@ -157,7 +149,7 @@ fn a_named_namespace_that_is_being_deleted_fails_before_the_first_write() {
 fn a_selected_namespace_that_is_being_deleted_is_left_out() {
     let mut fleet = Fleet::new(3);
     let leaving = &fleet.members[1];
-    terminate(leaving);
+    leaving.terminate();
     let ran = fleet.selected(&["--apply", "-o", "json"]).exits(0);
     let place = format!("warning: fleet namespace {}", leaving.namespace);
     assert_eq!(ran.err.matches(&place).count(), 1, "{}", ran.err);
