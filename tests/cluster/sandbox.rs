@@ -1,5 +1,6 @@
 //! The control plane that all tests share, and requests to it that are not the program's.
 
+use crate::services;
 use kube::Config;
 use kube::client::{Body, Client};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -9,13 +10,14 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 
-/// A running control plane. It ends when this process does: its holder reads stdin to the end.
+/// A running control plane with controllers, a scheduler, and kwok for a node: pods run, without
+/// containers. It ends when this process does: its holder reads stdin to the end.
 pub struct Sandbox {
     /// An administrator's kubeconfig.
     pub kubeconfig: PathBuf,
     /// The folder with the audit log.
     pub folder: PathBuf,
-    /// The PATH on which kubectl is, also where this machine has none of its own.
+    /// The PATH on which helm and kubectl are, also where this machine has none of its own.
     pub path: PathBuf,
     _holder: Child,
 }
@@ -27,8 +29,9 @@ impl Sandbox {
     fn start() -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/local/sandbox.sh");
         let mut holder = Command::new(script)
+            .args(["run", "--with", "controllers,helm"])
+            .args(services::forwards())
             .args([
-                "run",
                 "sh",
                 "-c",
                 "echo \"$KUBECONFIG\"; echo \"$SANDBOX_DIR\"; echo \"$PATH\"; cat",
