@@ -3,6 +3,7 @@
 use crate::sandbox::SANDBOX;
 use crate::space::{AGENTICORE, EMBEDDINGS, ROUTER, Ran, Space};
 use k8s_bootstrap::domain::bundles::{BUNDLES, InputRule, Origin, Presence};
+use k8s_bootstrap::domain::findings::check::Id;
 use serde_json::Value;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -232,6 +233,13 @@ fn the_table_is_the_one_of_the_program() {
         }
     }
     assert_eq!(rows.next(), None);
+}
+
+#[test]
+fn every_check_has_its_row() {
+    let rows = rows(&section("The checks"));
+    let told: Vec<_> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(told, Id::ALL.map(Id::as_str));
 }
 
 #[test]
