@@ -14,6 +14,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -34,9 +35,11 @@ const usage = `usage: pki init DIR                     make DIR/pki, DIR/port an
        pki user DIR NAME [GROUP...]     print the path of a kubeconfig for a user
        pki port                         print a port that is free now
        pki ready DIR [PATH|URL...]      exit 0 when the API server is ready and has what is at each PATH
-                                        (a node has to be ready too), and our servers answer at each URL
-       pki create DIR PATH FILE         post the JSON in FILE to the API server's PATH
-       pki exec PARENT LOG CMD [ARG...] become CMD, output to LOG; ends with process PARENT unless that is 0
+                                        (a node has to be ready too, a CRD established), and our servers
+                                        answer at each URL
+       pki create DIR PATH FILE...      post each FILE, JSON or *.yaml, to the API server's PATH
+       pki exec PARENT LOG CMD [ARG...] become CMD, output to LOG; ends with process PARENT unless that is 0;
+                                        takes lines of NAME=VALUE for CMD's environment from stdin
        pki reap PARENT DIR              remove DIR when process PARENT is gone`
 
 // The main goroutine stays on the main thread: the parent-death signal belongs to a thread.
@@ -67,8 +70,8 @@ func run(args []string) error {
 		return err
 	case len(args) >= 2 && args[0] == "ready":
 		return ready(args[1], args[2:])
-	case len(args) == 4 && args[0] == "create":
-		return create(args[1], args[2], args[3])
+	case len(args) >= 4 && args[0] == "create":
+		return create(args[1], args[2], args[3:])
 	case len(args) >= 4 && args[0] == "exec":
 		return become(args[1], args[2], args[3:])
 	case len(args) == 3 && args[0] == "reap":
@@ -302,17 +305,21 @@ func ready(dir string, paths []string) error {
 		if response.StatusCode != http.StatusOK {
 			return fmt.Errorf("%s: %s", path, response.Status)
 		}
-		if filepath.Dir(path) == "/api/v1/nodes" {
-			if err := nodeReady(body); err != nil {
-				return fmt.Errorf("%s: %w", path, err)
-			}
+		switch filepath.Dir(path) {
+		case "/api/v1/nodes":
+			err = hasCondition(body, "Ready")
+		case "/apis/apiextensions.k8s.io/v1/customresourcedefinitions":
+			err = hasCondition(body, "Established")
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
 		}
 	}
 	return nil
 }
 
-func nodeReady(body []byte) error {
-	var node struct {
+func hasCondition(body []byte, wanted string) error {
+	var object struct {
 		Spec struct {
 			Taints []struct{ Key, Effect string }
 		}
@@ -320,45 +327,79 @@ func nodeReady(body []byte) error {
 			Conditions []struct{ Type, Status string }
 		}
 	}
-	if err := json.Unmarshal(body, &node); err != nil {
+	if err := json.Unmarshal(body, &object); err != nil {
 		return err
 	}
-	if len(node.Spec.Taints) > 0 {
-		return fmt.Errorf("has taints: %v", node.Spec.Taints)
+	if len(object.Spec.Taints) > 0 {
+		return fmt.Errorf("has taints: %v", object.Spec.Taints)
 	}
-	for _, condition := range node.Status.Conditions {
-		if condition.Type == "Ready" && condition.Status == "True" {
+	for _, condition := range object.Status.Conditions {
+		if condition.Type == wanted && condition.Status == "True" {
 			return nil
 		}
 	}
-	return fmt.Errorf("not ready: %v", node.Status.Conditions)
+	return fmt.Errorf("not %s: %v", wanted, object.Status.Conditions)
 }
 
-func create(dir, path, file string) error {
+func create(dir, path string, files []string) error {
 	client, server, err := api(dir)
 	if err != nil {
 		return err
 	}
+	// On a busy machine a large CRD takes its time.
+	client.Timeout = time.Minute
+	results := make(chan error)
+	for _, file := range files {
+		go func() {
+			err := post(client, server+path, file)
+			if err != nil {
+				err = fmt.Errorf("%s: %s: %w", path, file, err)
+			}
+			results <- err
+		}()
+	}
+	for range files {
+		err = errors.Join(err, <-results)
+	}
+	return err
+}
+
+func post(client *http.Client, address, file string) error {
 	data, err := os.Open(file)
 	if err != nil {
 		return err
 	}
 	defer data.Close()
-	response, err := client.Post(server+path, "application/json", data)
+	kind := "application/json"
+	if filepath.Ext(file) == ".yaml" {
+		kind = "application/yaml"
+	}
+	response, err := client.Post(address, kind, data)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusCreated {
-		body, _ := io.ReadAll(response.Body)
-		return fmt.Errorf("%s: %s: %s", path, response.Status, body)
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusCreated {
+		err = fmt.Errorf("%s: %s", response.Status, body)
 	}
-	return nil
+	return err
 }
 
 func become(parent, log string, command []string) error {
 	if err := dieWith(parent, syscall.SIGKILL); err != nil {
 		return err
+	}
+	// By stdin, since a token among the arguments would be everybody's to read.
+	settings, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return err
+	}
+	environment := os.Environ()
+	for line := range strings.Lines(string(settings)) {
+		if line = strings.TrimSpace(line); line != "" {
+			environment = append(environment, line)
+		}
 	}
 	// A terminal's signals are not for the servers.
 	syscall.Setsid()
@@ -385,7 +426,7 @@ func become(parent, log string, command []string) error {
 			syscall.CloseOnExec(fd)
 		}
 	}
-	return syscall.Exec(command[0], command, os.Environ())
+	return syscall.Exec(command[0], command, environment)
 }
 
 func reap(parent, dir string) error {
