@@ -16,13 +16,15 @@ Usage: sandbox.sh COMMAND
   run [OPTION..] CMD [ARG..]      run CMD with a sandbox of its own, end that, exit with CMD's code
   build [--with GROUP..]          build what up and run need and is missing
   build PART..                    build just these: pki, etcd, kube-apiserver, kubectl,
-                                  kube-controller-manager, kube-scheduler, kwok, helm
+                                  kube-controller-manager, kube-scheduler, kwok, helm, eso
 
 The options of up and run:
   --with GROUP[,GROUP]            more than etcd and kube-apiserver:
                                   controllers: kube-controller-manager, kube-scheduler, and kwok, which
                                   acts a node and its pods (no container runs): workloads roll out
                                   helm: helm 4 on the PATH of run's CMD, and in DIR/bin
+                                  eso: External Secrets Operator and its CRDs, as an administrator; of
+                                  your environment it gets AWS_SECRETSMANAGER_ENDPOINT
   --forward PODPORT=LOCALPORT     with controllers: port-forward to PODPORT of any pod reaches LOCALPORT
                                   of 127.0.0.1; may be given again for other ports
 
@@ -31,7 +33,7 @@ The default is $SANDBOX_DIR, else k8s-bootstrap/sandbox in ${XDG_STATE_HOME:-~/.
 run sets KUBECONFIG and SANDBOX_DIR for CMD.
 
 Binaries are kept in ${K8S_BOOTSTRAP_CACHE:-${XDG_CACHE_HOME:-~/.cache}/k8s-bootstrap}/bin.
-Building needs Go and takes about five minutes the first time, ten with all groups; Linux only.
+Building needs Go and takes about five minutes the first time, fifteen with all groups; Linux only.
 END
 }
 
@@ -43,11 +45,10 @@ here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 cache=${K8S_BOOTSTRAP_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/k8s-bootstrap}
 bin_dir=$cache/bin
 
-# Sets folder, package, version, ldflags, seconds (with a cold Go cache, but
+# Sets folder, package, module, version, ldflags, seconds (with a cold Go cache, but
 # after the parts above it of the same folder) and bin for part $1.
 part() {
-  local module=''
-  ldflags='-s -w'
+  module='' ldflags='-s -w'
   case $1 in
     pki) folder=pki package=. seconds=30 ;;
     etcd) folder=etcd package=go.etcd.io/etcd/server/v3 module=$package seconds=75 ;;
@@ -57,6 +58,7 @@ part() {
     kube-scheduler) folder=kubernetes package=k8s.io/kubernetes/cmd/$1 module=k8s.io/kubernetes seconds=10 ;;
     kwok) folder=kwok package=sigs.k8s.io/kwok/cmd/kwok module=sigs.k8s.io/kwok seconds=150 ;;
     helm) folder=helm package=helm.sh/helm/v4/cmd/helm module=helm.sh/helm/v4 seconds=150 ;;
+    eso) folder=eso package=github.com/external-secrets/external-secrets module=$package seconds=270 ;;
     *) wrong_usage "unknown part: $1" ;;
   esac
   version=''
@@ -114,7 +116,8 @@ compile() {
   say "$label"
   # The list costs a second or two and makes the progress true: it names just what will be compiled.
   if in_background go_tool list -deps "${flags[@]}" -f '{{if .Stale}}{{.ImportPath}}{{end}}' "$package" &&
-    progress && in_background go_tool build -v "${flags[@]}" -o "$bin.new" "$package" && progress && take_stages "$1"; then
+    progress && in_background go_tool build -v "${flags[@]}" -o "$bin.new" "$package" &&
+    progress && take_files "$1"; then
     mv "$bin.new" "$bin"
     rm -f "$log" "$list"
     scratch=()
@@ -126,27 +129,43 @@ compile() {
   fi
 }
 
-# kwok's stages are files of its module: taken now, so that starting it needs neither Go nor its cache.
-take_stages() {
-  [ "$1" = kwok ] || return 0
-  in_background go_tool list -m -f '{{.Dir}}' sigs.k8s.io/kwok && finish || return 1
-  local stages
-  stages=$(cat "$list")/kustomize/stage
-  # Not heartbeat-with-lease: with it the node loses its address after 50 s.
-  rm -rf "$bin.stages"
-  mkdir "$bin.stages" &&
-    cp --no-preserve=mode "$stages"/pod/fast/pod-{ready,complete,delete}.yaml \
-      "$stages"/node/fast/node-initialize.yaml "$stages"/node/heartbeat/node-heartbeat.yaml "$bin.stages" 2>>"$log"
+# kwok's stages and eso's CRDs are files of their modules: taken now, so that starting them needs neither
+# Go nor its cache.
+take_files() {
+  case $1 in
+    kwok) local files=$bin.stages ;;
+    eso) local files=$bin.crds ;;
+    *) return 0 ;;
+  esac
+  in_background go_tool list -m -f '{{.Dir}}' "$module" && finish || return 1
+  local root
+  root=$(cat "$list")
+  rm -rf "$files"
+  mkdir "$files" || return 1
+  if [ "$1" = kwok ]; then
+    # Not heartbeat-with-lease: with it the node loses its address after 50 s.
+    cp --no-preserve=mode "$root"/kustomize/stage/pod/fast/pod-{ready,complete,delete}.yaml \
+      "$root"/kustomize/stage/node/fast/node-initialize.yaml \
+      "$root"/kustomize/stage/node/heartbeat/node-heartbeat.yaml "$files" 2>>"$log"
+  else
+    # Each in a file of its name. None has a conversion, so they work without eso's webhook.
+    awk -v folder="$files" '
+      /^---/ { head = file = ""; next }
+      file { print >file; next }
+      { head = head $0 "\n" }
+      /^  name: / { file = folder "/" $2 ".yaml"; printf "%s", head >file }
+    ' "$root/deploy/crds/bundle.yaml" 2>>"$log"
+  fi
 }
 
-# Only called by compile and take_stages, as a background process of its own.
+# Only called by compile and take_files, as a background process of its own.
 go_tool() {
   cd "$here/sandbox/$folder"
   if [ "$1" = list ]; then exec >"$list"; else exec >>"$log"; fi
   exec env GOFLAGS='-mod=readonly -buildvcs=false' GOWORK=off CGO_ENABLED=0 go "$@" </dev/null 2>>"$log"
 }
 
-# Waits for $child and shows how far it is: in place on a terminal, else a line every ten seconds.
+# Waits for $child and shows how far it is, in place on a terminal, else a line every ten seconds.
 progress() {
   local line next=$((SECONDS + 10)) status=0 compiled fetched total
   while kill -0 "$child" 2>/dev/null; do
@@ -239,13 +258,19 @@ stop() {
   unfinished=''
 }
 
-# Starts server $1 with the other arguments; $parent is the process to end with, or 0.
+# Starts server $1 with the other arguments; $parent is the process to end with, or 0. The first of them
+# can be NAME=VALUE, for the server's environment.
 serve() {
-  local name=$1 log=$dir/$1.log
+  local name=$1 log=$dir/$1.log settings=''
   shift
+  while [[ $1 = [A-Z]*=* ]]; do
+    settings+=$1$'\n'
+    shift
+  done
   part "$name"
-  # Without the caller's environment: etcd for one takes settings from it.
-  (cd "$dir" && exec env -i PATH="$PATH" HOME="$dir" "$pki" exec "$parent" "$log" "$bin" "$@") &
+  # Without the caller's environment: etcd for one takes settings from it. The server's own does not go by
+  # env's arguments, which everybody can read.
+  (cd "$dir" && exec env -i PATH="$PATH" HOME="$dir" "$pki" exec "$parent" "$log" "$bin" "$@") <<<"$settings" &
   echo "$name $!" >>"$dir/pids"
   disown
 }
@@ -281,14 +306,16 @@ END
     --service-account-signing-key-file="$dir/pki/sa.key" --service-account-key-file="$dir/pki/sa.pub" \
     --audit-policy-file="$dir/audit-policy.yaml" --audit-log-path="$dir/audit.log" --audit-log-mode=blocking \
     --kubelet-preferred-address-types=InternalIP --kubelet-certificate-authority="$dir/pki/ca.crt"
-  wait_ready || return 1
+  wait_for ready || return 1
+  # Before the controllers: the garbage collector would see its kinds only half a minute later.
+  ! has eso || start_eso || return 1
   ! has controllers || start_controllers
 }
 
-# Waits for the API server, and for what the arguments name.
-wait_ready() {
+# Waits until the arguments, a command, succeed.
+wait_for() {
   local deadline=$((SECONDS + 90))
-  until "$pki" ready "$dir" "$@" 2>"$dir/ready.log"; do
+  until "$@"; do
     all_running || return 1
     [ "$SECONDS" -lt "$deadline" ] || return 1
     sleep 0.1
@@ -296,6 +323,12 @@ wait_ready() {
   # Ready is what answers on the port; that it is ours and not a neighbour's, the CA has proved.
   all_running
 }
+
+# Whether the API server is, and what the arguments name.
+ready() { "$pki" ready "$dir" "$@" 2>"$dir/ready.log"; }
+
+# Whether server $1 has written $2 lines that match $3.
+logged() { [[ $(grep -csE -- "$3" "$dir/$1.log") -ge $2 ]]; }
 
 start_controllers() {
   local manager scheduler port stage config forward
@@ -328,7 +361,24 @@ start_controllers() {
     --node-ip=127.0.0.1 --node-port="$port" --server-address="127.0.0.1:$port" \
     --tls-cert-file="$dir/pki/server.crt" --tls-private-key-file="$dir/pki/server.key" "${config[@]}"
   "$pki" create "$dir" /api/v1/nodes "$here/sandbox/kwok/node.json" || return 1
-  wait_ready /api/v1/nodes/node-0 /api/v1/namespaces/default/serviceaccounts/default "https://127.0.0.1:$port/healthz"
+  wait_for ready /api/v1/nodes/node-0 /api/v1/namespaces/default/serviceaccounts/default "https://127.0.0.1:$port/healthz"
+}
+
+start_eso() {
+  local admin names crds=/apis/apiextensions.k8s.io/v1/customresourcedefinitions
+  part eso
+  "$pki" create "$dir" "$crds" "$bin.crds"/*.yaml || return 1
+  names=("$bin.crds"/*.yaml)
+  names=("${names[@]##*/}")
+  names=("${names[@]%.yaml}")
+  wait_for ready "${names[@]/#/$crds/}" || return 1
+  admin=$("$pki" user "$dir" external-secrets system:masters) || return 1
+  # No port: neither metrics, whose certificates' folder is only named for ours() to see, nor health.
+  serve eso KUBECONFIG="$admin" AWS_SECRETSMANAGER_ENDPOINT="${AWS_SECRETSMANAGER_ENDPOINT-}" \
+    --metrics-addr=0 --metrics-cert-dir="$dir/pki" --live-addr=0 --zap-time-encoding=rfc3339nano \
+    --concurrent=20 --client-qps=500 --client-burst=1000
+  # A line for each of its controllers, when it has filled its cache.
+  wait_for logged eso 7 '"Starting workers"'
 }
 
 all_running() {
@@ -344,7 +394,7 @@ start() {
   for attempt in 1 2 3; do
     if start_servers; then break; fi
     if [ "$attempt" = 3 ] || ! grep -q 'address already in use' "$dir"/*.log; then
-      for log in "$dir"/{etcd,kube-apiserver,kube-controller-manager,kube-scheduler,kwok,ready}.log; do
+      for log in "$dir"/{etcd,kube-apiserver,kube-controller-manager,kube-scheduler,kwok,eso,ready}.log; do
         [ -s "$log" ] || continue
         say "the end of $(basename "$log"):"
         tail -n 20 "$log" >&2
@@ -370,6 +420,7 @@ needed_parts() {
   echo pki etcd kube-apiserver
   if has controllers; then echo kube-controller-manager kube-scheduler kwok; fi
   if has helm; then echo helm; fi
+  if has eso; then echo eso; fi
   command -v kubectl >/dev/null || echo kubectl
 }
 
@@ -428,11 +479,11 @@ take_option() { # $1 name, $2 value
     --dir) dir=$2 ;;
     --with)
       IFS=, read -r -a groups <<<"$2"
-      [ ${#groups[@]} -gt 0 ] || wrong_usage "--with needs a group: controllers, helm"
+      [ ${#groups[@]} -gt 0 ] || wrong_usage "--with needs a group: controllers, helm, eso"
       for group in "${groups[@]}"; do
         case $group in
-          controllers | helm) with+=("$group") ;;
-          *) wrong_usage "unknown group: $group (there are: controllers, helm)" ;;
+          controllers | helm | eso) with+=("$group") ;;
+          *) wrong_usage "unknown group: $group (there are: controllers, helm, eso)" ;;
         esac
       done
       ;;
