@@ -275,6 +275,9 @@ fn say_if_git_would_take_it(path: &Path, ui: Ui) {
     let shown = path.display();
     match git::keeping(path) {
         Keeping::Away => {}
+        Keeping::Unknown => {
+            ui.warn(&format!("git does not tell whether it ignores {shown}"));
+        }
         Keeping::NotIgnored => {
             ui.warn(&format!(
                 "git does not ignore {shown}: add it to .gitignore"

@@ -3,14 +3,15 @@
 use super::reach::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Global, Verify};
+use crate::domain::bundles::ROUTER;
 use crate::domain::facts::{ClusterFacts, FileFacts, FilePath, FileState, Probe, ProbeOutcome};
 use crate::domain::findings::check::{Check, Status};
 use crate::domain::findings::{self, Case};
-use crate::domain::live::LiveSecret;
 use crate::domain::reach::Reach;
 use crate::domain::tokens::TokenName;
-use crate::domain::workloads::{BRAIN_API, EMBEDDINGS};
+use crate::domain::workloads::{BRAIN_API, EMBEDDINGS, first_pod};
 use crate::error::{Failure, Kind};
+use crate::io::cluster::Cluster;
 use crate::io::forward::{Ask, Forwarder};
 use crate::io::{environment, git, tokens_file};
 use crate::render::checks;
@@ -22,7 +23,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long `--wait` pauses between two looks.
+/// How long `--wait` pauses between two looks at least.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Looks once or, with `--wait`, until all is well or the time is over.
@@ -35,25 +36,20 @@ pub async fn run(global: &Global, verify: &Verify, ui: Ui) -> Result<Answer, Fai
         ..Given::default()
     };
     let reach = reach(global, given);
-    let deadline = verify
-        .wait
-        .map(|wait| wait.0.and_then(|wait| Instant::now().checked_add(wait)));
-    let mut told = String::new();
-    let looked = loop {
-        let looked = look(global, verify, &reach, ui).await?;
-        // Without --wait the time is over at once; --wait=0 never is.
-        let over = deadline.is_none_or(|end| end.is_some_and(|end| Instant::now() + PAUSE > end));
-        if over || looked.is_well() {
-            break looked;
+    let looked = match super::connect(global, ui, "verify", &reach).await {
+        Ok(cluster) => {
+            let session = Session {
+                global,
+                verify,
+                reach: &reach,
+                cluster,
+            };
+            session.watch(ui).await?
         }
-        let waiting_for = looked.waits_for();
-        if waiting_for != told {
-            ui.story(&format!("waiting for {waiting_for}"));
-            told = waiting_for;
-        }
-        tokio::time::sleep(PAUSE).await;
+        Err(failure) => Looked::nothing(&file_facts(&global.tokens_file), &reach, failure),
     };
     let Looked { checks, failure } = looked;
+    let known = failure.is_none();
     let verdict = match failure {
         Some(failure) => Verdict::Failed(failure),
         None if findings::healthy(&checks) => Verdict::Yes,
@@ -63,7 +59,7 @@ pub async fn run(global: &Global, verify: &Verify, ui: Ui) -> Result<Answer, Fai
         .iter()
         .filter(|check| checks::is_shown(check, verify.short));
     Ok(Answer {
-        text: checks::text(&checks, verify.short, ui.palette()),
+        text: checks::text(&checks, known, verify.short, ui.palette()),
         next: None,
         body: Body::of_checks(shown),
         verdict,
@@ -78,6 +74,14 @@ struct Looked {
 }
 
 impl Looked {
+    /// The cluster could not be asked.
+    fn nothing(file: &FileFacts, reach: &Reach, failure: Failure) -> Self {
+        Self {
+            checks: findings::without_cluster(file, reach, &failure.message),
+            failure: Some(failure),
+        }
+    }
+
     fn is_well(&self) -> bool {
         self.failure.is_none() && findings::healthy(&self.checks)
     }
@@ -96,57 +100,80 @@ impl Looked {
     }
 }
 
-async fn look(global: &Global, verify: &Verify, reach: &Reach, ui: Ui) -> Result<Looked, Failure> {
-    let file = file_facts(&global.tokens_file);
-    let cluster = match gather(global, verify, reach, ui).await {
-        Ok(cluster) => cluster,
-        Err(failure) if failure.kind == Kind::Usage => return Err(failure),
-        Err(failure) => {
-            return Ok(Looked {
-                checks: findings::without_cluster(&file, reach, &failure.message),
-                failure: Some(failure),
-            });
-        }
-    };
-    let case = Case {
-        file: &file,
-        cluster: &cluster,
-        reach,
-        max_age: verify.max_age.0,
-        live: verify.live,
-    };
-    let failure = findings::sees_nothing(&cluster).then(|| {
-        Failure::unable(format!(
-            "none of the Secrets in {} can be read",
-            global.namespace
-        ))
-        .hint(format!(
-            "have an administrator run: {} rbac verify{} --service-account NAMESPACE:NAME | {} \
-             apply -f -",
-            reach.program, reach.fleet, reach.kubectl
-        ))
-    });
-    Ok(Looked {
-        checks: findings::findings(&case),
-        failure,
-    })
+/// A connection, and what is to be looked at.
+struct Session<'a> {
+    global: &'a Global,
+    verify: &'a Verify,
+    reach: &'a Reach,
+    cluster: Cluster,
 }
 
-/// Reads the cluster and, with `--live`, asks the services.
-async fn gather(
-    global: &Global,
-    verify: &Verify,
-    reach: &Reach,
-    ui: Ui,
-) -> Result<ClusterFacts, Failure> {
-    let fleet = super::fleet(&verify.fleet);
-    let copies = verify.copy.iter().cloned().collect();
-    let cluster = super::connect(global, ui, "verify", reach).await?;
-    let mut facts = cluster.inspect(&global.namespace, &fleet, &copies).await?;
-    if verify.live {
-        facts.probes = probe(global, &facts, reach).await?;
+impl Session<'_> {
+    /// Looks, with `--wait` again and again.
+    async fn watch(&self, ui: Ui) -> Result<Looked, Failure> {
+        let begun = Instant::now();
+        // Without --wait the time is over at once; --wait=0 has no end.
+        let end = match self.verify.wait {
+            None => Some(begun),
+            Some(wait) => wait.0.and_then(|wait| begun.checked_add(wait)),
+        };
+        let mut told = String::new();
+        loop {
+            let started = Instant::now();
+            let looked = self.look().await?;
+            let now = Instant::now();
+            if looked.is_well() || end.is_some_and(|end| now >= end) {
+                return Ok(looked);
+            }
+            let waiting_for = looked.waits_for();
+            if waiting_for != told {
+                ui.story(&format!("waiting for {waiting_for}"));
+                told = waiting_for;
+            }
+            // A look that takes long is not repeated at once.
+            let next = now + PAUSE.max(now - started);
+            tokio::time::sleep_until(end.map_or(next, |end| next.min(end))).await;
+        }
     }
-    Ok(facts)
+
+    async fn look(&self) -> Result<Looked, Failure> {
+        let (global, verify, reach) = (self.global, self.verify, self.reach);
+        let file = file_facts(&global.tokens_file);
+        let cluster = match self.gather().await {
+            Ok(cluster) => cluster,
+            Err(failure) if failure.kind == Kind::Usage => return Err(failure),
+            Err(failure) => return Ok(Looked::nothing(&file, reach, failure)),
+        };
+        let case = Case {
+            file: &file,
+            cluster: &cluster,
+            reach,
+            max_age: verify.max_age.0,
+            live: verify.live,
+            copies: &verify.copy,
+        };
+        let failure = findings::sees_nothing(&cluster).then(|| {
+            let home = &global.namespace;
+            Failure::unable(format!("none of the Secrets in {home} can be read"))
+                .hint(case.role_hint())
+        });
+        Ok(Looked {
+            checks: findings::findings(&case),
+            failure,
+        })
+    }
+
+    /// Reads the cluster and, with `--live`, asks the services.
+    async fn gather(&self) -> Result<ClusterFacts, Failure> {
+        let fleet = super::fleet(&self.verify.fleet);
+        let copies = self.verify.copy.iter().cloned().collect();
+        let home = &self.global.namespace;
+        let mut facts = self.cluster.inspect(home, &fleet, &copies).await?;
+        if self.verify.live {
+            facts.probes = probe(self.global, &facts, self.reach).await?;
+        }
+        Ok(facts)
+    }
 }
 
 /// Asks both services with the right and with a wrong token.
@@ -190,11 +217,7 @@ async fn ask(
             outcome: ProbeOutcome::NotAsked(why),
         })
     };
-    let Some(workload) = place
-        .workloads
-        .iter()
-        .find(|workload| workload.name == service)
-    else {
+    let Some(workload) = place.stateful_set(service) else {
         return not_asked(match facts.is_denied("list", "statefulsets", &facts.home) {
             true => "not asked: you may not list statefulsets".to_owned(),
             false => format!("there is no StatefulSet {service}"),
@@ -204,24 +227,27 @@ async fn ask(
     let Some(port) = containers.find_map(|container| container.port) else {
         return not_asked(format!("the pods of {service} name no port"));
     };
-    let router = place.live(crate::domain::bundles::ROUTER.secret);
-    let right = |router: &LiveSecret| router.text(token.as_str()).cloned();
-    let Some(right) = router.and_then(right).filter(|value| !value.is_empty()) else {
-        return not_asked(format!("the home namespace has no {token} to ask with"));
-    };
+    let router = place.live(ROUTER.secret);
+    let right = router.and_then(|router| router.text(token.as_str()));
+    let right = right.filter(|value| !value.is_empty());
     let wrong = environment::mint()?;
-    let pod = format!("{service}-0");
-    let with = |bearer| Ask {
-        method: method.clone(),
-        path,
-        bearer,
-        json,
+    let pod = first_pod(service);
+    let ask = async |bearer| {
+        let ask = Ask {
+            method: method.clone(),
+            path,
+            bearer,
+            json,
+        };
+        forwarder.ask(&facts.home, &pod, port, &ask).await
     };
-    let (with_right, with_wrong) = (with(&right), with(wrong.value()));
-    let (right, wrong) = tokio::join!(
-        forwarder.ask(&facts.home, &pod, port, &with_right),
-        forwarder.ask(&facts.home, &pod, port, &with_wrong),
-    );
+    let ask_right = async {
+        match right {
+            Some(right) => Some(ask(right).await),
+            None => None,
+        }
+    };
+    let (right, wrong) = tokio::join!(ask_right, ask(wrong.value()));
     Ok(Probe {
         service,
         outcome: ProbeOutcome::Asked { right, wrong },

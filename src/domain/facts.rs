@@ -5,7 +5,7 @@ use super::live::{LiveSecret, NamespaceState, Observed};
 use super::names::Namespace;
 use super::probe::Reply;
 use super::tokens::{PerToken, Token};
-use super::workloads::{Pod, Workload};
+use super::workloads::{Kind, Pod, Workload};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -18,6 +18,8 @@ pub enum Keeping {
     NotIgnored,
     /// It has it.
     Tracked,
+    /// There is a repository, and no git to ask, or git does not answer.
+    Unknown,
 }
 
 /// The tokens file.
@@ -60,7 +62,10 @@ pub enum FileState {
     },
 }
 
-/// A permission that was missing.
+/// Secrets that operators are known to keep copies of the tokens in.
+pub const KNOWN_COPIES: [&str; 2] = ["agentibrain-mcp-secrets", "brain-ops-secrets"];
+
+/// Something that could not be read, for want of a permission unless `why` says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Denied {
     /// As RBAC calls it.
@@ -69,11 +74,28 @@ pub struct Denied {
     pub resource: String,
     /// Where; `None` for the whole cluster.
     pub namespace: Option<Namespace>,
+    /// Why, where that is not a permission.
+    pub why: Option<String>,
+}
+
+impl Denied {
+    /// A Secret that may not be read.
+    pub fn secret(namespace: &Namespace, name: &str) -> Self {
+        Self {
+            verb: "get",
+            resource: format!("secrets/{name}"),
+            namespace: Some(namespace.clone()),
+            why: None,
+        }
+    }
 }
 
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.verb, self.resource)?;
+        if let Some(why) = &self.why {
+            return f.write_str(why);
+        }
+        write!(f, "you may not {} {}", self.verb, self.resource)?;
         match &self.namespace {
             Some(namespace) => write!(f, " in {namespace}"),
             None => Ok(()),
@@ -109,6 +131,13 @@ impl Default for Place {
 }
 
 impl Place {
+    /// The StatefulSet of that name.
+    pub fn stateful_set(&self, name: &str) -> Option<&Workload> {
+        let is_it =
+            |workload: &&Workload| workload.kind == Kind::StatefulSet && workload.name == name;
+        self.workloads.iter().find(is_it)
+    }
+
     /// A Secret of the table; `None` where it could not be read, or is not there.
     pub fn live(&self, name: &str) -> Option<&LiveSecret> {
         self.secrets.get(name)?.live.as_ref()
@@ -131,8 +160,8 @@ pub enum ProbeOutcome {
     NotAsked(String),
     /// It was asked with the right and with a wrong token.
     Asked {
-        /// With the token of the home namespace.
-        right: Reply,
+        /// With the token of the home namespace; `None` where it has none.
+        right: Option<Reply>,
         /// With a token that was made up.
         wrong: Reply,
     },
@@ -158,8 +187,8 @@ impl fmt::Display for CopyRef {
 pub struct ClusterFacts {
     /// The API server's URL.
     pub server: String,
-    /// Its version.
-    pub version: String,
+    /// Its version; `None` where it may not be asked for.
+    pub version: Option<String>,
     /// The time, in seconds since 1970.
     pub now: i64,
     /// The home namespace.

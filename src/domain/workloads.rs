@@ -9,6 +9,11 @@ pub const BRAIN_API: &str = "agentibrain-brain-api";
 /// The StatefulSet that checks the keys of the embeddings service.
 pub const EMBEDDINGS: &str = "agentibrain-embeddings";
 
+/// The first pod of a StatefulSet.
+pub fn first_pod(stateful_set: &str) -> String {
+    format!("{stateful_set}-0")
+}
+
 /// What kind of object makes pods, or a pod that nobody else makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {

@@ -18,6 +18,8 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// How often the request was sent.
     pub tries: u32,
+    /// The server's time, in seconds since 1970.
+    pub date: Option<i64>,
     /// How long the server asks to wait before the next try.
     pub retry_after: Option<Duration>,
 }

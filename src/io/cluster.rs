@@ -20,6 +20,7 @@ use kube::Client;
 use kube::client::Body;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 /// How often a request is sent at most.
@@ -49,6 +50,8 @@ pub struct Cluster {
     reach: Reach,
     /// Whether it has been said that the server does not answer as it should.
     complained: AtomicBool,
+    /// Lets [`WIDTH`] requests through at once.
+    gate: Semaphore,
 }
 
 /// How a write ended, where it did not fail.
@@ -92,6 +95,7 @@ impl Cluster {
             command,
             reach,
             complained: AtomicBool::new(false),
+            gate: Semaphore::new(WIDTH),
         })
     }
 
@@ -279,6 +283,8 @@ impl Cluster {
         request: Request<Vec<u8>>,
         deadline: Option<Instant>,
     ) -> Result<Answer, Trouble> {
+        // It is never closed.
+        let _permit = self.gate.acquire().await.ok();
         let line = format!("{} {}", request.method(), request.uri());
         let started = Instant::now();
         let exchange = async {
@@ -325,9 +331,17 @@ impl Cluster {
             status: parts.status,
             body,
             tries: 1,
+            date: date_of(&parts.headers),
             retry_after: after.map(Duration::from_secs),
         })
     }
+}
+
+/// The server's time.
+fn date_of(headers: &header::HeaderMap) -> Option<i64> {
+    let date = headers.get(header::DATE)?.to_str().ok()?;
+    let date = jiff::fmt::rfc2822::parse(date).ok()?;
+    Some(date.timestamp().as_second())
 }
 
 /// Why there is no answer, and whether the next try may get one.

@@ -6,14 +6,22 @@ use std::process::{Command, Stdio};
 
 /// Asks git about a file.
 pub fn keeping(path: &Path) -> Keeping {
-    // check-ignore says "not ignored" (1) of a tracked file too; 128 means no repository.
-    if git(path, &["check-ignore", "--quiet"]) != Some(1) {
-        Keeping::Away
-    } else if git(path, &["ls-files", "--error-unmatch"]) == Some(0) {
-        Keeping::Tracked
-    } else {
-        Keeping::NotIgnored
+    // check-ignore says "not ignored" (1) of a tracked file too.
+    match git(path, &["check-ignore", "--quiet"]) {
+        Some(0) => Keeping::Away,
+        Some(1) if git(path, &["ls-files", "--error-unmatch"]) == Some(0) => Keeping::Tracked,
+        Some(1) => Keeping::NotIgnored,
+        // 128: no repository, or one that git does not trust.
+        _ if in_a_repository(path) => Keeping::Unknown,
+        _ => Keeping::Away,
     }
+}
+
+/// Tells whether a folder above the file looks like a repository.
+fn in_a_repository(path: &Path) -> bool {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut folders = absolute.ancestors().skip(1);
+    folders.any(|folder| folder.join(".git").exists())
 }
 
 fn git(path: &Path, arguments: &[&str]) -> Option<i32> {

@@ -1,15 +1,15 @@
 //! The read phase of `verify`: the Secrets of home and fleet, and who reads them.
 //!
-//! What may not be read becomes a fact, not a failure. Of a fleet that is selected by labels
-//! everything is read by lists across all namespaces, where that is permitted.
+//! What may not be read, or of the rest cannot, becomes a fact, not a failure. Of many namespaces
+//! everything is read by lists across all of them, where that is permitted.
 
 use super::cluster::{Cluster, WIDTH, get};
 use super::environment;
-use super::observe::{Claim, Fleet};
+use super::observe::{Claim, Fleet, PAGE};
 use super::wire::{SecretBody, VersionBody};
 use super::workloads::{PodBody, WorkloadBody};
 use crate::domain::bundles::{BUNDLES, ROUTER};
-use crate::domain::facts::{ClusterFacts, CopyRef, Denied, Place};
+use crate::domain::facts::{ClusterFacts, CopyRef, Denied, KNOWN_COPIES, Place};
 use crate::domain::live::{NamespaceState, Observed};
 use crate::domain::names::Namespace;
 use crate::domain::ownership::Owner;
@@ -29,18 +29,38 @@ const WORKLOADS: [(Kind, &str, &str); 4] = [
     (Kind::DaemonSet, "/apis/apps/v1", "daemonsets"),
     (Kind::CronJob, "/apis/batch/v1", "cronjobs"),
 ];
+/// How many Secrets a page has: each may be of a mebibyte.
+const SECRETS_PAGE: u32 = 20;
+/// From how many namespaces on a list across all of them is tried first.
+const MANY: usize = 10;
 
-/// What was listed, and where that was forbidden.
+/// What was read, and what could not be.
 struct Listed<T> {
     items: Vec<T>,
     denied: Vec<Denied>,
 }
 
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            denied: Vec::new(),
+        }
+    }
+}
+
 /// Where something is listed.
 struct Scope {
-    places: Vec<Namespace>,
+    places: BTreeSet<Namespace>,
     /// Whether to try all namespaces at once first.
     everywhere: bool,
+}
+
+/// A list of the API: where it is, what RBAC calls it, how it is asked for.
+struct Source {
+    api: &'static str,
+    resource: &'static str,
+    params: ListParams,
 }
 
 impl Cluster {
@@ -56,138 +76,128 @@ impl Cluster {
         copies: &BTreeSet<CopyRef>,
     ) -> Result<ClusterFacts, Failure> {
         let (version, states) = tokio::join!(self.version(), self.all_states(home, fleet));
-        let (version, (mut states, nothing_selected)) = (version?, states?);
-        // Of a namespace that was only selected and goes away there is nothing to say.
-        states.retain(|name, state| {
-            name == home || fleet.named.contains(name) || *state == NamespaceState::Active
-        });
+        let ((version, now), states) = (version?, states?);
         let mut facts = ClusterFacts {
             server: self.server.clone(),
             version,
-            now: environment::seconds_since_1970(),
+            now,
             home: home.clone(),
-            places: states
-                .into_iter()
-                .map(|(name, state)| {
-                    let place = Place {
-                        state,
-                        ..Place::default()
-                    };
-                    (name, place)
-                })
-                .collect(),
-            nothing_selected,
+            places: BTreeMap::new(),
+            nothing_selected: states.nothing_selected,
             copies: BTreeMap::new(),
-            denied: BTreeSet::new(),
+            denied: states.denied,
             probes: Vec::new(),
         };
+        for (name, state) in states.found {
+            // Of a namespace that was only selected and goes away there is nothing to say.
+            if name == *home || fleet.named.contains(&name) || state == NamespaceState::Active {
+                let place = Place {
+                    state,
+                    ..Place::default()
+                };
+                facts.places.insert(name, place);
+            }
+        }
         let scope = Scope {
             places: facts.places.keys().cloned().collect(),
-            everywhere: fleet.selector.is_some(),
+            everywhere: fleet.selector.is_some() || facts.places.len() > MANY,
         };
-        let opaque = ListParams::default().fields("type=Opaque");
-        let lists = WORKLOADS.iter().map(|(kind, path, resource)| {
-            let scope = &scope;
-            async move {
-                let listed: Listed<WorkloadBody> = self
-                    .lists(scope, path, resource, ListParams::default())
-                    .await?;
-                Ok::<_, Failure>((*kind, listed))
-            }
-        });
         let (secrets, others, pods, claims, workloads, copied) = tokio::join!(
             self.table_secrets(home, &scope),
-            self.lists::<SecretBody>(&scope, "/api/v1", "secrets", opaque),
-            self.lists::<PodBody>(&scope, "/api/v1", "pods", ListParams::default()),
+            self.other_secrets(&scope),
+            self.pods(&scope),
             self.all_claims(&scope),
-            join_all(lists),
-            self.copies(copies),
+            join_all(
+                WORKLOADS
+                    .iter()
+                    .map(|source| self.workloads(&scope, source))
+            ),
+            self.named(copies.iter().cloned()),
         );
-        let (secrets, others, pods, claims) = (secrets?, others?, pods?, claims?);
+        let (secrets, copied) = (secrets?, copied?);
         for (namespace, name, observed) in secrets.items {
             if let Some(place) = facts.places.get_mut(&namespace) {
                 place.secrets.insert(name, observed);
             }
         }
-        for body in others.items {
-            let at = (
-                body.namespace().map(str::parse),
-                body.name().map(str::to_owned),
-            );
-            let (Some(Ok(namespace)), Some(name)) = at else {
-                continue;
-            };
-            let place: Option<&mut Place> = facts.places.get_mut(&namespace);
-            place
-                .filter(|place| !place.secrets.contains_key(name.as_str()))
-                .map(|place| place.others.insert(name, body.into()));
+        for (at, observed) in others.items {
+            let place: Option<&mut Place> = facts.places.get_mut(&at.namespace);
+            let place = place.filter(|place| !place.secrets.contains_key(at.name.as_str()));
+            if let Some(place) = place {
+                place.others.insert(at.name, observed);
+            }
         }
-        for pod in pods.items.into_iter().filter_map(PodBody::pod) {
+        for pod in pods.items {
             if let Some(place) = facts.places.get_mut(&pod.namespace) {
                 place.pods.push(pod);
             }
         }
-        facts.denied.extend(secrets.denied);
-        facts.denied.extend(others.denied);
-        facts.denied.extend(pods.denied);
-        facts.denied.extend(claims.denied);
         for listed in workloads {
-            let (kind, listed) = listed?;
             facts.denied.extend(listed.denied);
-            for workload in listed
-                .items
-                .into_iter()
-                .filter_map(|body| body.workload(kind))
-            {
+            for workload in listed.items {
                 if let Some(place) = facts.places.get_mut(&workload.namespace) {
                     place.workloads.push(workload);
                 }
             }
         }
         for claim in claims.items {
-            let place = claim.namespace.parse().ok();
-            let place = place.and_then(|name: Namespace| facts.places.get_mut(&name));
-            let observed = place.and_then(|place| {
-                let name = BUNDLES.iter().find(|bundle| bundle.secret == claim.target);
-                place.secrets.get_mut(name?.secret)
-            });
-            if let Some(observed) = observed.filter(|observed| observed.owner.is_none()) {
-                observed.owner = Some(Owner::external_secret(&claim.name));
-            }
+            facts.claim(&claim);
         }
-        let copied = copied?;
         facts.copies.extend(copied.items);
+        let denied = [secrets.denied, others.denied, pods.denied, claims.denied];
+        facts.denied.extend(denied.into_iter().flatten());
         facts.denied.extend(copied.denied);
         Ok(facts)
     }
 
-    /// The server's version.
-    async fn version(&self) -> Result<String, Failure> {
+    /// The server's version, where it may be asked for, and its time in seconds since 1970.
+    async fn version(&self) -> Result<(Option<String>, i64), Failure> {
         let answer = self.send(get("/version".to_owned())).await?;
+        let now = answer.date.unwrap_or_else(environment::seconds_since_1970);
         if answer.status == StatusCode::FORBIDDEN {
-            return Ok("of a version that you may not ask for".to_owned());
+            return Ok((None, now));
         }
         let body: VersionBody =
             answer.read(&self.attempt("get", "the version".to_owned(), None))?;
-        Ok(body.shown())
+        Ok((Some(body.shown()), now))
     }
 
-    /// The state of home and of each fleet namespace, and whether a selector matches nothing.
-    async fn all_states(
-        &self,
-        home: &Namespace,
-        fleet: &Fleet,
-    ) -> Result<(BTreeMap<Namespace, NamespaceState>, bool), Failure> {
+    /// The state of home and of each fleet namespace.
+    async fn all_states(&self, home: &Namespace, fleet: &Fleet) -> Result<States, Failure> {
         let named: Vec<_> = std::iter::once(home).chain(&fleet.named).collect();
-        let named = self.states(&named);
-        let Some(selector) = &fleet.selector else {
-            return Ok((named.await?, false));
+        let matching = async {
+            match &fleet.selector {
+                Some(selector) => self.matching(selector).await.map(Some),
+                None => Ok(None),
+            }
         };
-        let (named, selected) = tokio::join!(named, self.selected(selector));
-        let mut states = selected?;
-        let nothing = states.is_empty();
-        states.extend(named?);
-        Ok((states, nothing))
+        let (named, selected) = tokio::join!(self.states(&named), matching);
+        let (named, selected) = (named?, selected?);
+        let mut states = States::default();
+        match selected {
+            None => {}
+            Some(None) => drop(states.denied.insert(Denied {
+                verb: "list",
+                resource: "namespaces".to_owned(),
+                namespace: None,
+                why: None,
+            })),
+            Some(Some(found)) => {
+                states.nothing_selected = found.is_empty();
+                states.found = found;
+            }
+        }
+        // A state of one that is named tells more: it can be absent.
+        states.found.extend(named);
+        let unseen = states.found.iter();
+        let unseen = unseen.filter(|(_, state)| **state == NamespaceState::Forbidden);
+        states.denied.extend(unseen.map(|(name, _)| Denied {
+            verb: "get",
+            resource: format!("namespaces/{name}"),
+            namespace: Some(name.clone()),
+            why: None,
+        }));
+        Ok(states)
     }
 
     /// The Secrets of the table: all of them at home, the router Secret in the fleet.
@@ -203,19 +213,16 @@ impl Cluster {
         };
         let mut wanted: Vec<(&Namespace, &'static str)> =
             BUNDLES.iter().map(|bundle| (home, bundle.secret)).collect();
-        let mut listed = Listed {
-            items: Vec::new(),
-            denied: Vec::new(),
-        };
+        let mut listed = Listed::default();
         match everywhere {
             None => wanted.extend(fleet().map(|name| (name, ROUTER.secret))),
-            Some(mut found) => {
-                let observed: BTreeMap<Namespace, Observed> = std::mem::take(&mut found)
+            Some(found) => {
+                let mut found: BTreeMap<Namespace, Observed> = found
                     .into_iter()
                     .map(|(at, observed)| (at.namespace, observed))
                     .collect();
                 listed.items.extend(fleet().map(|name| {
-                    let observed = observed.get(name).cloned().unwrap_or_default();
+                    let observed = found.remove(name).unwrap_or_default();
                     (name.clone(), ROUTER.secret, observed)
                 }));
             }
@@ -231,37 +238,100 @@ impl Cluster {
         for (namespace, name, found) in found {
             match found {
                 Some(observed) => listed.items.push((namespace.clone(), name, observed)),
-                None => listed.denied.push(Denied {
-                    verb: "get",
-                    resource: format!("secrets/{name}"),
-                    namespace: Some(namespace.clone()),
-                }),
+                None => listed.denied.push(Denied::secret(namespace, name)),
             }
         }
         Ok(listed)
     }
 
-    /// The Secrets that the operator names.
-    async fn copies(
-        &self,
-        copies: &BTreeSet<CopyRef>,
-    ) -> Result<Listed<(CopyRef, Observed)>, Failure> {
-        let reads = copies.iter().map(|at| async move {
-            let found = self.peek(&at.namespace, &at.name).await?;
-            Ok::<_, Failure>((at.clone(), found))
-        });
-        let mut listed = Listed {
-            items: Vec::new(),
-            denied: Vec::new(),
+    /// Opaque Secrets of any name; where they may not be listed, those that operators are known to
+    /// keep copies in.
+    async fn other_secrets(&self, scope: &Scope) -> Listed<(CopyRef, Observed)> {
+        let source = Source {
+            api: "/api/v1",
+            resource: "secrets",
+            params: ListParams::default()
+                .fields("type=Opaque")
+                .limit(SECRETS_PAGE),
         };
-        for read in join_all(reads).await {
-            match read? {
-                (at, Some(observed)) => listed.items.push((at, observed)),
-                (at, None) => listed.denied.push(Denied {
-                    verb: "get",
-                    resource: format!("secrets/{}", at.name),
-                    namespace: Some(at.namespace),
-                }),
+        let keep = |body: SecretBody| {
+            let namespace: Namespace = body.namespace()?.parse().ok()?;
+            let name = body.name()?.to_owned();
+            let kept = scope.places.contains(&namespace);
+            kept.then(|| (CopyRef { namespace, name }, body.into()))
+        };
+        let mut listed = self.lists(scope, &source, keep).await;
+        let places = listed
+            .denied
+            .iter()
+            .filter_map(|denied| denied.namespace.clone());
+        let known = places.flat_map(|namespace| {
+            KNOWN_COPIES.map(|name| CopyRef {
+                namespace: namespace.clone(),
+                name: name.to_owned(),
+            })
+        });
+        // One that may not be read is no more unseen than the list was.
+        if let Ok(known) = self.named(known).await {
+            let there = known.items.into_iter();
+            listed
+                .items
+                .extend(there.filter(|(_, observed)| observed.live.is_some()));
+        }
+        listed
+    }
+
+    async fn pods(&self, scope: &Scope) -> Listed<crate::domain::workloads::Pod> {
+        let source = Source {
+            api: "/api/v1",
+            resource: "pods",
+            params: ListParams::default().limit(PAGE),
+        };
+        let keep = |body: PodBody| {
+            body.pod()
+                .filter(|pod| scope.places.contains(&pod.namespace))
+        };
+        self.lists(scope, &source, keep).await
+    }
+
+    async fn workloads(
+        &self,
+        scope: &Scope,
+        (kind, api, resource): &(Kind, &'static str, &'static str),
+    ) -> Listed<crate::domain::workloads::Workload> {
+        let source = Source {
+            api,
+            resource,
+            params: ListParams::default().limit(PAGE),
+        };
+        let keep = |body: WorkloadBody| {
+            let workload = body.workload(*kind)?;
+            scope
+                .places
+                .contains(&workload.namespace)
+                .then_some(workload)
+        };
+        self.lists(scope, &source, keep).await
+    }
+
+    /// Secrets of these names.
+    async fn named(
+        &self,
+        secrets: impl Iterator<Item = CopyRef>,
+    ) -> Result<Listed<(CopyRef, Observed)>, Failure> {
+        let reads = secrets.map(|at| async move {
+            let found = self.peek(&at.namespace, &at.name).await?;
+            Ok::<_, Failure>((at, found))
+        });
+        let found: Vec<_> = stream::iter(reads)
+            .buffer_unordered(WIDTH)
+            .try_collect()
+            .await?;
+        let mut listed = Listed::default();
+        for (at, found) in found {
+            match found {
+                Some(observed) => listed.items.push((at, observed)),
+                None => listed.denied.push(Denied::secret(&at.namespace, &at.name)),
             }
         }
         Ok(listed)
@@ -283,81 +353,105 @@ impl Cluster {
     }
 
     /// The ExternalSecrets of these namespaces.
-    async fn all_claims(&self, scope: &Scope) -> Result<Listed<Claim>, Failure> {
-        let denied = |namespace: Option<&Namespace>| Denied {
-            verb: "list",
-            resource: "externalsecrets".to_owned(),
-            namespace: namespace.cloned(),
-        };
-        let mut listed = Listed {
-            items: Vec::new(),
-            denied: Vec::new(),
-        };
+    async fn all_claims(&self, scope: &Scope) -> Listed<Claim> {
+        let mut listed = Listed::default();
         if scope.everywhere
-            && let Some(claims) = self.claims(None).await?
+            && let Ok(Some(claims)) = self.claims(None).await
         {
             listed.items = claims;
-            return Ok(listed);
+            return listed;
         }
         let reads = scope
             .places
             .iter()
-            .map(|name| async move { Ok::<_, Failure>((name, self.claims(Some(name)).await?)) });
-        let found: Vec<_> = stream::iter(reads)
-            .buffer_unordered(WIDTH)
-            .try_collect()
-            .await?;
+            .map(|name| async move { (name, self.claims(Some(name)).await) });
+        let found: Vec<_> = stream::iter(reads).buffer_unordered(WIDTH).collect().await;
         for (name, claims) in found {
-            match claims {
-                Some(claims) => listed.items.extend(claims),
-                None => listed.denied.push(denied(Some(name))),
-            }
+            listed.take("externalsecrets", Some(name), claims);
         }
-        Ok(listed)
+        listed
     }
 
-    /// Everything of one kind in these namespaces.
-    async fn lists<T: DeserializeOwned>(
+    /// What is to be kept of a list in these namespaces.
+    async fn lists<T: DeserializeOwned, U>(
         &self,
         scope: &Scope,
-        api: &str,
+        source: &Source,
+        keep: impl Fn(T) -> Option<U>,
+    ) -> Listed<U> {
+        let Source {
+            api,
+            resource,
+            params,
+        } = source;
+        let mut listed = Listed::default();
+        if scope.everywhere {
+            let path = format!("{api}/{resource}");
+            let found = self.kept(&path, params.clone(), resource, &keep).await;
+            // Who may list in none of many namespaces is not asked about each.
+            if matches!(found, Ok(Some(_))) || scope.places.len() > MANY && *resource == "secrets" {
+                listed.take(resource, None, found);
+                return listed;
+            }
+        }
+        let keep = &keep;
+        let reads = scope.places.iter().map(|namespace| async move {
+            let path = format!("{api}/namespaces/{namespace}/{resource}");
+            let found = self.kept(&path, params.clone(), resource, keep).await;
+            (namespace, found)
+        });
+        let found: Vec<_> = stream::iter(reads).buffer_unordered(WIDTH).collect().await;
+        for (namespace, found) in found {
+            listed.take(resource, Some(namespace), found);
+        }
+        listed
+    }
+}
+
+/// The states of namespaces, as far as they were seen.
+#[derive(Default)]
+struct States {
+    found: BTreeMap<Namespace, NamespaceState>,
+    nothing_selected: bool,
+    denied: BTreeSet<Denied>,
+}
+
+impl<T> Listed<T> {
+    /// Adds what a list brought, or that it could not be had.
+    fn take(
+        &mut self,
         resource: &str,
-        params: ListParams,
-    ) -> Result<Listed<T>, Failure> {
-        let denied = |namespace: Option<&Namespace>| Denied {
+        namespace: Option<&Namespace>,
+        found: Result<Option<Vec<T>>, Failure>,
+    ) {
+        let why = match found {
+            Ok(Some(items)) => {
+                self.items.extend(items);
+                return;
+            }
+            Ok(None) => None,
+            Err(failure) => Some(failure.message),
+        };
+        self.denied.push(Denied {
             verb: "list",
             resource: resource.to_owned(),
             namespace: namespace.cloned(),
-        };
-        let mut listed = Listed {
-            items: Vec::new(),
-            denied: Vec::new(),
-        };
-        if scope.everywhere {
-            let path = format!("{api}/{resource}");
-            if let Some(items) = self.pages(&path, params.clone(), resource).await? {
-                listed.items = items;
-                return Ok(listed);
-            }
-        }
-        let reads = scope.places.iter().map(|namespace| {
-            let params = params.clone();
-            async move {
-                let path = format!("{api}/namespaces/{namespace}/{resource}");
-                let items: Option<Vec<T>> = self.pages(&path, params, resource).await?;
-                Ok::<_, Failure>((namespace, items))
-            }
+            why,
         });
-        let found: Vec<_> = stream::iter(reads)
-            .buffer_unordered(WIDTH)
-            .try_collect()
-            .await?;
-        for (namespace, items) in found {
-            match items {
-                Some(items) => listed.items.extend(items),
-                None => listed.denied.push(denied(Some(namespace))),
-            }
+    }
+}
+
+impl ClusterFacts {
+    /// Notes that an ExternalSecret makes one of the Secrets.
+    fn claim(&mut self, claim: &Claim) {
+        let place = claim.namespace.parse().ok();
+        let place = place.and_then(|name: Namespace| self.places.get_mut(&name));
+        let observed = place.and_then(|place| {
+            let bundle = BUNDLES.iter().find(|bundle| bundle.secret == claim.target);
+            place.secrets.get_mut(bundle?.secret)
+        });
+        if let Some(observed) = observed.filter(|observed| observed.owner.is_none()) {
+            observed.owner = Some(Owner::external_secret(&claim.name));
         }
-        Ok(listed)
     }
 }

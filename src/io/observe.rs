@@ -20,7 +20,9 @@ use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many items a page of a list has.
-const PAGE: u32 = 500;
+pub(super) const PAGE: u32 = 500;
+/// How often a list begins again whose rest is no longer to be had.
+const RESTARTS: u32 = 3;
 /// The versions of ExternalSecret, the one that is served today first.
 const EXTERNAL_SECRET_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
@@ -198,15 +200,11 @@ impl Cluster {
     }
 
     /// The namespaces that a label selector matches.
-    pub(super) async fn selected(
+    async fn selected(
         &self,
         selector: &str,
     ) -> Result<BTreeMap<Namespace, NamespaceState>, Failure> {
-        let params = ListParams::default().labels(selector);
-        let what = "namespaces of the fleet selector";
-        let bodies: Option<Vec<NamespaceBody>> =
-            self.pages("/api/v1/namespaces", params, what).await?;
-        let bodies = bodies.ok_or_else(|| {
+        self.matching(selector).await?.ok_or_else(|| {
             let (reach, command) = (self.reach(), self.command());
             let (program, kubectl) = (&reach.program, &reach.kubectl);
             Failure::unable("namespaces may not be listed, so the fleet selector finds none").hint(
@@ -216,14 +214,23 @@ impl Cluster {
                      {kubectl} apply -f -"
                 ),
             )
-        })?;
-        Ok(bodies
-            .into_iter()
-            .filter_map(|body| {
-                let state = body.state();
-                Some((body.metadata.name?.parse().ok()?, state))
-            })
-            .collect())
+        })
+    }
+
+    /// The namespaces that a label selector matches; `None` where they may not be listed.
+    pub(super) async fn matching(
+        &self,
+        selector: &str,
+    ) -> Result<Option<BTreeMap<Namespace, NamespaceState>>, Failure> {
+        let params = ListParams::default().labels(selector);
+        let what = "namespaces of the fleet selector";
+        let bodies: Option<Vec<NamespaceBody>> =
+            self.pages("/api/v1/namespaces", params, what).await?;
+        let state = |body: NamespaceBody| {
+            let state = body.state();
+            Some((body.metadata.name?.parse().ok()?, state))
+        };
+        Ok(bodies.map(|bodies| bodies.into_iter().filter_map(state).collect()))
     }
 
     /// The router Secret of each of these namespaces.
@@ -301,14 +308,25 @@ impl Cluster {
     }
 
     /// A list, page by page; `None` where it is forbidden.
-    pub(super) async fn pages<T: DeserializeOwned>(
+    async fn pages<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        params: ListParams,
+        what: &str,
+    ) -> Result<Option<Vec<T>>, Failure> {
+        self.kept(path, params.limit(PAGE), what, Some).await
+    }
+
+    /// What of a list is to be kept, page by page; `None` where it is forbidden.
+    pub(super) async fn kept<T: DeserializeOwned, U>(
         &self,
         path: &str,
         mut params: ListParams,
         what: &str,
-    ) -> Result<Option<Vec<T>>, Failure> {
-        params = params.limit(PAGE);
+        keep: impl Fn(T) -> Option<U>,
+    ) -> Result<Option<Vec<U>>, Failure> {
         let mut items = Vec::new();
+        let mut restarts = 0;
         loop {
             let request = Request::new(path).list(&params).map_err(|_| {
                 Failure::usage(format!("the {what} cannot be asked for")).hint("check the selector")
@@ -317,20 +335,20 @@ impl Cluster {
             match answer.status {
                 StatusCode::FORBIDDEN => return Ok(None),
                 // The rest of the list is no longer to be had: from the start again.
-                StatusCode::GONE if params.continue_token.is_some() => {
+                StatusCode::GONE if params.continue_token.is_some() && restarts < RESTARTS => {
+                    restarts += 1;
                     items.clear();
                     params.continue_token = None;
                     continue;
                 }
-                StatusCode::BAD_REQUEST => {
+                StatusCode::BAD_REQUEST if params.label_selector.is_some() => {
                     return Err(Failure::usage("--fleet-selector is no label selector")
                         .hint("as for kubectl: key=value, key!=value, key in (a,b), key"));
                 }
                 _ => {}
             }
-            let mut page: ListBody<T> =
-                answer.read(&self.attempt("list", what.to_owned(), None))?;
-            items.append(&mut page.items);
+            let page: ListBody<T> = answer.read(&self.attempt("list", what.to_owned(), None))?;
+            items.extend(page.items.into_iter().filter_map(&keep));
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
                 None => return Ok(Some(items)),

@@ -5,8 +5,9 @@ use crate::domain::findings::check::{Check, Id, Status};
 use crate::ui::{Palette, Tone};
 use std::fmt::Write;
 
-/// The checks and the verdict; with `short` only what does not pass.
-pub fn text(checks: &[Check], short: bool, palette: Palette) -> String {
+/// The checks and the verdict; with `short` only what does not pass. Unless what has to be seen is
+/// `known`, nothing is healthy.
+pub fn text(checks: &[Check], known: bool, short: bool, palette: Palette) -> String {
     let mut text = String::new();
     let mut group = "";
     let width = Id::ALL.iter().map(|id| id.as_str().len()).max();
@@ -30,7 +31,7 @@ pub fn text(checks: &[Check], short: bool, palette: Palette) -> String {
         }
     }
     let gap = if text.is_empty() { "" } else { "\n" };
-    let _ = writeln!(text, "{gap}{}", verdict(checks, palette));
+    let _ = writeln!(text, "{gap}{}", verdict(checks, known, palette));
     text
 }
 
@@ -65,7 +66,7 @@ fn mark(status: Status, palette: Palette) -> String {
 }
 
 /// One sentence over all checks.
-fn verdict(checks: &[Check], palette: Palette) -> String {
+fn verdict(checks: &[Check], known: bool, palette: Palette) -> String {
     let with = |status| checks.iter().filter(move |check| check.status == status);
     let count = |status| with(status).count();
     let also = |status, word: &str| match count(status) {
@@ -82,6 +83,10 @@ fn verdict(checks: &[Check], palette: Palette) -> String {
     failed.dedup();
     let passed = count(Status::Pass);
     match fails {
+        0 if !known => palette.paint(
+            Tone::Bad,
+            &format!("not known: what matters could not be seen; {passed} passed{rest}"),
+        ),
         0 => palette.paint(
             Tone::Good,
             &format!("healthy: {passed} checks passed{rest}"),

@@ -6,7 +6,7 @@ use super::check::{Check, Id};
 use crate::domain::bundles::{self, ROUTER};
 use crate::domain::facts::{Place, Probe, ProbeOutcome};
 use crate::domain::probe::Reply;
-use crate::domain::workloads::{self, Kind, PodSpec, Source, Workload};
+use crate::domain::workloads::{self, Kind, PodSpec, Source, Workload, first_pod};
 
 /// A service that checks its callers.
 struct Door {
@@ -51,11 +51,6 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
         checks.push(live(case, door));
     }
     checks
-}
-
-fn stateful_set<'a>(place: &'a Place, name: &str) -> Option<&'a Workload> {
-    let is_it = |workload: &&Workload| workload.kind == Kind::StatefulSet && workload.name == name;
-    place.workloads.iter().find(is_it)
 }
 
 /// What a pod is given of a variable.
@@ -147,7 +142,7 @@ fn embeddings(case: &Case<'_>) -> Check {
     let door = &EMBEDDINGS;
     let home = &case.cluster.home;
     let place = case.cluster.home_place();
-    let Some(workload) = stateful_set(place, door.service) else {
+    let Some(workload) = place.stateful_set(door.service) else {
         let denied = case
             .denials(id, "list", &["statefulsets"])
             .into_iter()
@@ -174,7 +169,7 @@ fn embeddings(case: &Case<'_>) -> Check {
 /// brain-api without a token lets everyone in too, which no reference of its pods tells.
 fn unguarded_brain_api(case: &Case<'_>) -> Option<Check> {
     let place = case.cluster.home_place();
-    let workload = stateful_set(place, BRAIN_API.service)?;
+    let workload = place.stateful_set(BRAIN_API.service)?;
     let check = Check::warn(
         Id::WorkloadWired,
         "no KB_ROUTER_TOKEN in its pod spec, so the service lets everyone in",
@@ -197,61 +192,77 @@ fn live(case: &Case<'_>, door: &Door) -> Check {
     {
         None => return Check::skip(id, "not asked: --live does"),
         Some(ProbeOutcome::NotAsked(why)) => Check::skip(id, why.clone()),
-        Some(ProbeOutcome::Asked { right, wrong }) => judge(case, door, right, wrong),
+        Some(ProbeOutcome::Asked { right, wrong }) => judge(case, door, right.as_ref(), wrong),
     };
     check.at(home, Kind::StatefulSet.as_str(), door.service)
 }
 
-fn judge(case: &Case<'_>, door: &Door, right: &Reply, wrong: &Reply) -> Check {
+fn judge(case: &Case<'_>, door: &Door, right: Option<&Reply>, wrong: &Reply) -> Check {
     let id = door.live;
     let home = &case.cluster.home;
-    let target = format!("statefulset/{}", door.service);
-    let restart = case.kubectl(home, &format!("rollout restart {target}"));
-    match (right, wrong) {
-        (Reply::Forbidden, _) | (_, Reply::Forbidden) => {
+    let logs = case.kubectl(home, &format!("logs {}", first_pod(door.service)));
+    let open = |status: u16| status == door.accepted || (200..300).contains(&status);
+    match (wrong, right) {
+        (Reply::Status(status), _) if open(*status) => {
+            let (why, hint) = why_open(case, door);
+            Check::fail(
+                id,
+                format!("a wrong token gets {status}: the door is open, {why}"),
+                hint,
+            )
+        }
+        (Reply::Forbidden, _) | (_, Some(Reply::Forbidden)) => {
             Check::skip(id, "not asked: you may not get and create pods/portforward")
                 .hint(case.role_hint())
         }
-        (Reply::Unreachable(why), _) | (_, Reply::Unreachable(why)) => {
-            Check::fail(id, format!("no answer: {why}"), restart)
+        (Reply::Unreachable(why), _) | (_, Some(Reply::Unreachable(why))) => {
+            Check::fail(id, format!("no answer: {why}"), unanswered(case, door))
         }
-        (Reply::Status(right), Reply::Status(wrong)) => {
-            let open = *wrong == door.accepted || (200..300).contains(wrong);
-            if open {
-                let (why, hint) = why_open(case, door);
-                Check::fail(
-                    id,
-                    format!("a wrong token gets {wrong}: the door is open, {why}"),
-                    hint,
-                )
-            } else if *wrong != REFUSED {
-                Check::fail(
-                    id,
-                    format!("a wrong token gets {wrong} instead of {REFUSED}"),
-                    case.kubectl(home, &format!("logs {target}")),
-                )
-            } else if *right == door.accepted {
-                Check::pass(
-                    id,
-                    format!("the right token gets {right}, a wrong one {wrong}"),
-                )
-            } else if *right == REFUSED {
-                Check::fail(
-                    id,
-                    format!(
-                        "the right token is refused ({right}): {}",
-                        why_refused(case, door)
-                    ),
-                    restart,
-                )
-            } else {
-                Check::fail(
-                    id,
-                    format!("the right token gets {right} instead of {}", door.accepted),
-                    case.kubectl(home, &format!("logs {target}")),
-                )
-            }
-        }
+        (Reply::Status(status), _) if *status != REFUSED => Check::fail(
+            id,
+            format!("a wrong token gets {status} instead of {REFUSED}"),
+            logs,
+        ),
+        (Reply::Status(_), None) => Check::skip(
+            id,
+            "a wrong token is refused; there is no right one to ask with",
+        ),
+        (Reply::Status(wrong), Some(Reply::Status(right))) => match *right {
+            status if status == door.accepted => Check::pass(
+                id,
+                format!("the right token gets {status}, a wrong one {wrong}"),
+            ),
+            REFUSED => Check::fail(
+                id,
+                format!(
+                    "the right token is refused ({REFUSED}): {}",
+                    why_refused(case, door)
+                ),
+                case.kubectl(
+                    home,
+                    &format!("rollout restart statefulset/{}", door.service),
+                ),
+            ),
+            status => Check::fail(
+                id,
+                format!("the right token gets {status} instead of {}", door.accepted),
+                logs,
+            ),
+        },
+    }
+}
+
+/// What a person looks at, or does, where there is no answer.
+fn unanswered(case: &Case<'_>, door: &Door) -> String {
+    let home = &case.cluster.home;
+    let pod = first_pod(door.service);
+    let pods = &case.cluster.home_place().pods;
+    match pods.iter().any(|candidate| candidate.name == pod) {
+        true => case.kubectl(home, &format!("describe pod {pod}")),
+        false => case.kubectl(
+            home,
+            &format!("scale statefulset/{} --replicas=1", door.service),
+        ),
     }
 }
 
@@ -259,7 +270,7 @@ fn judge(case: &Case<'_>, door: &Door, right: &Reply, wrong: &Reply) -> Check {
 fn older_than_secret(case: &Case<'_>, door: &Door) -> bool {
     let place = case.cluster.home_place();
     let changed = place.live(door.secret).and_then(|live| live.changed);
-    let pod = format!("{}-0", door.service);
+    let pod = first_pod(door.service);
     let started = place
         .pods
         .iter()
@@ -275,7 +286,7 @@ fn why_open(case: &Case<'_>, door: &Door) -> (String, String) {
         &case.cluster.home,
         &format!("rollout restart statefulset/{}", door.service),
     );
-    match stateful_set(place, door.service) {
+    match place.stateful_set(door.service) {
         Some(workload) if given(place, &workload.spec, door.variables) == Given::Nothing => (
             format!("for there is no {variables} in the pod spec"),
             close(case, door, workload),

@@ -74,6 +74,8 @@ fn ignored(file: &FileFacts) -> Check {
     let ignore = format!("printf '%s\\n' {name} >> {folder}/.gitignore");
     match file.keeping {
         Keeping::Away => Check::pass(id, "git leaves it alone"),
+        Keeping::Unknown => Check::skip(id, "not known: git does not answer in that folder")
+            .hint(format!("git -C {folder} status")),
         Keeping::NotIgnored => Check::warn(id, format!("git does not ignore {shown}"), ignore),
         Keeping::Tracked => Check::warn(
             id,

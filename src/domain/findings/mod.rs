@@ -13,7 +13,7 @@ mod tokens;
 mod values;
 mod workloads;
 
-use super::facts::{ClusterFacts, Denied, FileFacts};
+use super::facts::{ClusterFacts, CopyRef, Denied, FileFacts};
 use super::live::NamespaceState;
 use super::names::Namespace;
 use super::ownership::{Owner, OwnerKind};
@@ -33,6 +33,8 @@ pub struct Case<'a> {
     pub max_age: i64,
     /// Whether the services were asked.
     pub live: bool,
+    /// Other Secrets that are named as copies.
+    pub copies: &'a [CopyRef],
 }
 
 /// All checks, in the order of [`Id::ALL`].
@@ -87,7 +89,7 @@ impl Case<'_> {
 
     /// A check that could not be made for want of a permission.
     fn denied(&self, id: Id, denied: &Denied) -> Check {
-        let skip = Check::skip(id, format!("not looked at: you may not {denied}"));
+        let skip = Check::skip(id, format!("not looked at: {denied}"));
         let namespace = denied.namespace.as_ref();
         Check {
             namespace: namespace.map(ToString::to_string).unwrap_or_default(),
@@ -131,10 +133,12 @@ impl Case<'_> {
     }
 
     /// How an administrator grants what is missing.
-    fn role_hint(&self) -> String {
+    pub fn role_hint(&self) -> String {
         let live = if self.live { " --live" } else { "" };
+        let copies = self.copies.iter();
+        let copies: String = copies.map(|copy| format!(" --copy {copy}")).collect();
         format!(
-            "{} rbac verify{live}{} --service-account \"$NAMESPACE:$NAME\" | {} apply -f -",
+            "{} rbac verify{live}{copies}{} --service-account \"$NAMESPACE:$NAME\" | {} apply -f -",
             self.reach.program, self.reach.fleet, self.reach.kubectl
         )
     }

@@ -58,11 +58,7 @@ const ALL: [Id; 5] = [
 
 fn unseen(case: &Case<'_>, bundle: &Bundle) -> Vec<Check> {
     let home = &case.cluster.home;
-    let denied = Denied {
-        verb: "get",
-        resource: format!("secrets/{}", bundle.secret),
-        namespace: Some(home.clone()),
-    };
+    let denied = Denied::secret(home, bundle.secret);
     let skip = |id| case.denied(id, &denied).at(home, "Secret", bundle.secret);
     ALL.map(skip).to_vec()
 }
