@@ -26,4 +26,5 @@ mod space;
 mod stage;
 mod stub;
 mod tokens;
+mod verify;
 mod workloads;

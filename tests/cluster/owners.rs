@@ -47,7 +47,7 @@ fn wait(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// Makes an ExternalSecret, and waits until a list from the server's cache shows it.
-fn external_secret(space: &Space, name: &str, spec: &Value) {
+pub fn external_secret(space: &Space, name: &str, spec: &Value) {
     LazyLock::force(&EXTERNAL_SECRETS);
     let path = format!("{GROUP}/namespaces/{}/externalsecrets", space.namespace);
     let object = json!({
@@ -69,15 +69,16 @@ fn external_secret(space: &Space, name: &str, spec: &Value) {
     });
 }
 
-fn reference(kind: &str, name: &str) -> Value {
+/// An owner reference, as metadata.
+pub fn reference(kind: &str, name: &str) -> Value {
     let uid = "00000000-0000-4000-8000-000000000000";
     json!({ "ownerReferences": [{
         "apiVersion": "x.example/v1", "kind": kind, "name": name, "uid": uid, "controller": true,
     }] })
 }
 
-/// Server-side apply of keys by another manager, which takes them over.
-fn apply_as(space: &Space, manager: &str, data: &[(&str, &str)]) {
+/// Server-side apply of keys of the embeddings Secret by another manager, which takes them over.
+pub fn apply_as(space: &Space, manager: &str, data: &[(&str, &str)]) {
     let data: serde_json::Map<_, _> = data
         .iter()
         .map(|(key, value)| ((*key).to_owned(), json!(STANDARD.encode(value))))

@@ -4,8 +4,10 @@ use crate::sandbox::SANDBOX;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
@@ -104,6 +106,29 @@ impl Space {
             .envs(environment.iter().copied())
             .args(["-n", &self.namespace])
             .args(arguments)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// A line for a shell in this folder, in which the program is on the PATH as `k8s-bootstrap`.
+    pub fn shell(&self, line: &str) -> Command {
+        static BIN: LazyLock<PathBuf> = LazyLock::new(|| {
+            let bin = SANDBOX.folder.join("program");
+            std::fs::create_dir(&bin).unwrap();
+            symlink(env!("CARGO_BIN_EXE_k8s-bootstrap"), bin.join("k8s-bootstrap")).unwrap();
+            bin
+        });
+        let mut path = BIN.clone().into_os_string();
+        path.push(":");
+        path.push(&SANDBOX.path);
+        let mut command = Command::new("sh");
+        command
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", path)
+            .env("HOME", self.folder.path())
+            .env("KUBECONFIG", &self.kubeconfig)
+            .args(["-c", line])
             .stdin(Stdio::null());
         command
     }
