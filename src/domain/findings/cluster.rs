@@ -41,10 +41,7 @@ fn namespace(case: &Case<'_>) -> Check {
         NamespaceState::Terminating => Check::fail(
             id,
             format!("namespace {home} is being deleted"),
-            format!(
-                "{} wait --for=delete namespace/{home} --timeout=5m && {} --create-namespace",
-                case.reach.kubectl, case.reach.apply
-            ),
+            case.apply_with(&[], ""),
         ),
     };
     check.at(home, "Namespace", home.as_str())

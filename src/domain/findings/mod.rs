@@ -149,9 +149,16 @@ impl Case<'_> {
             .iter()
             .map(|key| format!("{key}=\"${key}\" "))
             .collect();
-        let absent = self.cluster.home_place().state == NamespaceState::Absent;
-        let create = if absent { " --create-namespace" } else { "" };
-        format!("{variables}{}{create}{options}", self.reach.apply)
+        let (before, create) = match self.cluster.home_place().state {
+            NamespaceState::Active | NamespaceState::Forbidden => (String::new(), ""),
+            NamespaceState::Absent => (String::new(), " --create-namespace"),
+            NamespaceState::Terminating => {
+                let Reach { kubectl, home, .. } = self.reach;
+                let wait = format!("{kubectl} wait --for=delete namespace/{home} --timeout=5m && ");
+                (wait, " --create-namespace")
+            }
+        };
+        format!("{before}{variables}{}{create}{options}", self.reach.apply)
     }
 
     /// kubectl in a namespace.
