@@ -115,7 +115,11 @@ impl Space {
         static BIN: LazyLock<PathBuf> = LazyLock::new(|| {
             let bin = SANDBOX.folder.join("program");
             std::fs::create_dir(&bin).unwrap();
-            symlink(env!("CARGO_BIN_EXE_k8s-bootstrap"), bin.join("k8s-bootstrap")).unwrap();
+            symlink(
+                env!("CARGO_BIN_EXE_k8s-bootstrap"),
+                bin.join("k8s-bootstrap"),
+            )
+            .unwrap();
             bin
         });
         let mut path = BIN.clone().into_os_string();

@@ -19,8 +19,14 @@ pub fn verify(space: &Space, arguments: &[&str]) -> Ran {
 /// Those checks of a run that have that id.
 pub fn of(ran: &Ran, id: &str) -> Vec<Value> {
     let json = ran.json();
-    let checks = json["checks"].as_array().unwrap_or_else(|| panic!("no checks: {json}"));
-    checks.iter().filter(|check| check["id"] == id).cloned().collect()
+    let checks = json["checks"]
+        .as_array()
+        .unwrap_or_else(|| panic!("no checks: {json}"));
+    checks
+        .iter()
+        .filter(|check| check["id"] == id)
+        .cloned()
+        .collect()
 }
 
 /// Runs a hint as a person would: in a shell, in the folder, with these variables.
