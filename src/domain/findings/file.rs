@@ -71,8 +71,12 @@ fn ignored(file: &FileFacts) -> Check {
     let id = Id::FileIgnored;
     let shown = &file.path.shown;
     let (folder, name) = (&file.path.folder, &file.path.name);
-    let ignore = format!("printf '%s\\n' {name} >> {folder}/.gitignore");
+    // The copies beside it are kept out as well. The file's last line may lack its end.
+    let ignore = format!("printf '\\n/%s*\\n' {name} >> {folder}/.gitignore");
+    let absent = matches!(file.state, FileState::Absent);
     match file.keeping {
+        // git has yet to see its folder.
+        Keeping::Away | Keeping::NotIgnored if absent => Check::skip(id, "there is no tokens file"),
         Keeping::Away => Check::pass(id, "git leaves it alone"),
         Keeping::Unknown => Check::skip(id, "not known: git does not answer in that folder")
             .hint(format!("git -C {folder} status")),
@@ -80,7 +84,8 @@ fn ignored(file: &FileFacts) -> Check {
         Keeping::Tracked => Check::warn(
             id,
             format!("git tracks {shown}: whoever has the repository has the tokens"),
-            format!("git -C {folder} rm --quiet --cached -- {name} && {ignore}"),
+            // Forced, since what is staged may be neither the file nor the last commit.
+            format!("git -C {folder} rm --quiet --force --cached -- {name} && {ignore}"),
         ),
     }
 }
