@@ -1,3 +1,4 @@
 //! `verify`: one test per check id and cause, each from a cluster made for it; the hint is executed.
 mod checks;
 mod cluster;
+mod file;
