@@ -31,6 +31,8 @@ pub struct Owner {
     pub kind: OwnerKind,
     /// What it is called, in words that stand alone: `ExternalSecret brain-api`.
     pub name: String,
+    /// Where it is, if it says so; else with what it owns.
+    pub namespace: Option<String>,
 }
 
 impl Owner {
@@ -39,6 +41,7 @@ impl Owner {
         Self {
             kind: OwnerKind::ExternalSecret,
             name: format!("ExternalSecret {name}"),
+            namespace: None,
         }
     }
 
@@ -86,6 +89,7 @@ pub fn owner_of(marks: Marks<'_>) -> Option<Owner> {
             _ => Owner {
                 kind: OwnerKind::Controller,
                 name: format!("{kind} {name}"),
+                namespace: None,
             },
         });
     }
@@ -94,6 +98,14 @@ pub fn owner_of(marks: Marks<'_>) -> Option<Owner> {
     let owner = |kind, what: &str, name: Option<&String>| Owner {
         kind,
         name: name.map_or_else(|| what.to_owned(), |name| format!("{what} {name}")),
+        namespace: match kind {
+            OwnerKind::Helm => annotation("meta.helm.sh/release-namespace").cloned(),
+            OwnerKind::Flux if what.ends_with("HelmRelease") => {
+                label("helm.toolkit.fluxcd.io/namespace").cloned()
+            }
+            OwnerKind::Flux => label("kustomize.toolkit.fluxcd.io/namespace").cloned(),
+            OwnerKind::ExternalSecret | OwnerKind::ArgoCd | OwnerKind::Controller => None,
+        },
     };
     // Flux's helm-controller installs through Helm and leaves the marks of both.
     if let Some(name) = label("helm.toolkit.fluxcd.io/name") {

@@ -8,6 +8,7 @@ mod cluster;
 mod doors;
 mod file;
 mod fleet;
+mod mend;
 mod secrets;
 mod tokens;
 mod values;
@@ -168,32 +169,40 @@ impl Case<'_> {
 
     /// What a person runs where the Secret belongs to somebody else.
     fn ask_owner(&self, namespace: &Namespace, owner: &Owner) -> String {
-        // The name is the last word; owners that are known by their kind alone have two.
-        let name = match owner.name.split(' ').collect::<Vec<_>>().as_slice() {
-            [.., name] if owner.kind != OwnerKind::Helm || owner.name.split(' ').count() > 2 => {
-                (*name).to_owned()
-            }
+        let mut words = owner.name.split(' ');
+        let kind = words.next().unwrap_or_default();
+        // Anybody may have written the marks that the names come from.
+        let name = match words.next_back() {
+            // A release that its label alone tells of.
+            Some(name) if owner.name != "Helm release" => quoted(name),
             _ => "\"$RELEASE\"".to_owned(),
         };
-        let helm = &self.reach.helm;
+        let place = owner.namespace.as_deref().unwrap_or(namespace.as_str());
+        let place = quoted(place);
+        let Reach { kubectl, helm, .. } = self.reach;
+        let options = kubectl.strip_prefix("kubectl").unwrap_or_default();
         match owner.kind {
             OwnerKind::ExternalSecret => {
                 self.kubectl(namespace, &format!("describe externalsecret {name}"))
             }
             OwnerKind::Helm => {
-                format!("helm -n {namespace} upgrade {name} \"$CHART\" --reuse-values{helm}")
+                format!("helm -n {place} upgrade {name} \"$CHART\" --reuse-values{helm}")
             }
             OwnerKind::ArgoCd => format!("argocd app sync {name}"),
             OwnerKind::Flux if owner.name.contains("HelmRelease") => {
-                format!("flux reconcile helmrelease {name} -n {namespace}")
+                format!("flux reconcile helmrelease {name} -n {place}{options}")
             }
-            OwnerKind::Flux => format!("flux reconcile kustomization {name}"),
+            OwnerKind::Flux => format!("flux reconcile kustomization {name} -n {place}{options}"),
             OwnerKind::Controller => {
-                let kind = owner.name.split(' ').next().unwrap_or_default();
-                self.kubectl(namespace, &format!("describe {kind} {name}"))
+                self.kubectl(namespace, &format!("describe {} {name}", quoted(kind)))
             }
         }
     }
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    shlex::try_quote(word).map_or_else(|_| "''".to_owned(), Into::into)
 }
 
 /// A few of many, for a sentence.

@@ -2,7 +2,7 @@
 //! anything else hold them, whose is it.
 
 use super::check::{Check, Id};
-use super::{Case, values};
+use super::{Case, values, workloads};
 use crate::domain::bundles::{BUNDLES, Bundle, InputRule, Key, Origin, Presence, ROUTER};
 use crate::domain::facts::{Denied, Place};
 use crate::domain::live::{LiveSecret, OPAQUE, Observed};
@@ -66,47 +66,30 @@ fn unseen(case: &Case<'_>, bundle: &Bundle) -> Vec<Check> {
 fn absent(case: &Case<'_>, bundle: &'static Bundle, observed: &Observed) -> Check {
     let home = &case.cluster.home;
     let id = Id::SecretPresent;
-    let reader = case
-        .cluster
-        .home_place()
-        .workloads
-        .iter()
+    let reader = workloads::readers(case.cluster.home_place())
+        .into_iter()
         .find(|workload| needs(workload, bundle.secret));
     let inputs = required(bundle);
     let present = if let Some(owner) = &observed.owner {
         Check::fail(
             id,
-            format!(
-                "there is no Secret {}, which {owner} is to make",
-                bundle.secret
-            ),
+            format!("it does not exist, and {owner} is to make it"),
             case.ask_owner(home, owner),
         )
     } else if let Some(reader) = reader {
         Check::fail(
             id,
             format!(
-                "there is no Secret {}, and {} {} does not start without it",
-                bundle.secret,
+                "it does not exist, and {} {} does not start without it",
                 reader.kind.as_str(),
                 reader.name
             ),
             case.apply_with(&inputs, ""),
         )
     } else if inputs.is_empty() {
-        Check::fail(
-            id,
-            format!("there is no Secret {}", bundle.secret),
-            case.apply_with(&inputs, ""),
-        )
+        Check::fail(id, "it does not exist", case.apply_with(&inputs, ""))
     } else {
-        Check::skip(
-            id,
-            format!(
-                "there is no Secret {}, and nothing that was seen needs it",
-                bundle.secret
-            ),
-        )
+        Check::skip(id, "it does not exist, and nothing that was seen needs it")
     };
     present.at(home, "Secret", bundle.secret)
 }
@@ -147,12 +130,12 @@ fn of_fleet(case: &Case<'_>, namespace: &Namespace, place: &Place) -> Vec<Check>
 }
 
 /// A Secret that is there.
-struct Seen<'a> {
-    case: &'a Case<'a>,
-    namespace: &'a Namespace,
-    bundle: &'static Bundle,
-    live: &'a LiveSecret,
-    owner: Option<&'a Owner>,
+pub(super) struct Seen<'a> {
+    pub(super) case: &'a Case<'a>,
+    pub(super) namespace: &'a Namespace,
+    pub(super) bundle: &'static Bundle,
+    pub(super) live: &'a LiveSecret,
+    pub(super) owner: Option<&'a Owner>,
 }
 
 impl Seen<'_> {
@@ -197,14 +180,6 @@ impl Seen<'_> {
         }
     }
 
-    /// What mends keys of this Secret.
-    fn mend(&self, inputs: &[&str], options: &str) -> String {
-        match self.owner {
-            Some(owner) => self.case.ask_owner(self.namespace, owner),
-            None => self.case.apply_with(inputs, options),
-        }
-    }
-
     fn present(&self) -> Check {
         let type_ = &self.live.type_;
         self.at(match type_ == OPAQUE {
@@ -213,7 +188,7 @@ impl Seen<'_> {
             false => Check::warn(
                 Id::SecretPresent,
                 format!("it is of type {type_}, and --apply needs {OPAQUE}"),
-                recreate(self.case, self.namespace, self.bundle.secret),
+                self.retype(),
             ),
         })
     }
@@ -234,18 +209,13 @@ impl Seen<'_> {
             .keys
             .iter()
             .filter(expected)
-            .map(|key| key.name)
-            .filter(|name| !self.live.data.contains_key(*name))
-            .collect();
-        let inputs: Vec<_> = required(self.bundle)
-            .into_iter()
-            .filter(|name| missing.contains(name))
+            .filter(|key| !self.live.data.contains_key(key.name))
             .collect();
         (!missing.is_empty()).then(|| {
             Check::fail(
                 Id::SecretKeys,
-                format!("it lacks {}", missing.join(", ")),
-                self.mend(&inputs, ""),
+                format!("it lacks {}", names(&missing)),
+                self.fill(&missing),
             )
         })
     }
@@ -260,21 +230,11 @@ impl Seen<'_> {
             }
         };
         let empty: Vec<_> = self.bundle.keys.iter().filter(is_empty).collect();
-        let names: Vec<_> = empty.iter().map(|key| key.name).collect();
-        let inputs: Vec<_> = empty
-            .iter()
-            .filter(|key| matches!(key.origin, Origin::Input(_)))
-            .map(|key| key.name)
-            .collect();
-        let update = match inputs.is_empty() {
-            true => String::new(),
-            false => format!(" --update {}", inputs.join(",")),
-        };
-        (!names.is_empty()).then(|| {
+        (!empty.is_empty()).then(|| {
             Check::fail(
                 Id::SecretKeys,
-                format!("{} must not be empty", names.join(", ")),
-                self.mend(&inputs, &update),
+                format!("{} must not be empty", names(&empty)),
+                self.fill(&empty),
             )
         })
     }
@@ -289,12 +249,8 @@ impl Seen<'_> {
             .filter(|name| !known(name))
             .collect();
         (!unknown.is_empty()).then(|| {
-            let message = format!("nothing is known of its {}", unknown.join(", "));
-            let hint = match self.owner {
-                Some(owner) => self.case.ask_owner(self.namespace, owner),
-                None => remove_keys(self.case, self.namespace, self.bundle.secret, &unknown),
-            };
-            Check::warn(Id::SecretKeys, message, hint)
+            let message = format!("it has unknown keys: {}", unknown.join(", "));
+            Check::warn(Id::SecretKeys, message, self.remove(&unknown))
         })
     }
 
@@ -322,38 +278,6 @@ impl Seen<'_> {
             format!("{} {what}", key.name),
             self.renew(key),
         ))
-    }
-
-    /// What puts a good value in the place of an odd one.
-    fn renew(&self, key: &Key) -> String {
-        if let Some(owner) = self.owner {
-            return self.case.ask_owner(self.namespace, owner);
-        }
-        // --update speaks of text; what is none has to go first, and then needs its input again.
-        let undecodable = self
-            .live
-            .data
-            .get(key.name)
-            .is_some_and(|live| live.text.is_none());
-        match key.origin {
-            Origin::Input(_) if !undecodable => self
-                .case
-                .apply_with(&[key.name], &format!(" --update {}", key.name)),
-            origin => {
-                let remove =
-                    remove_keys(self.case, self.namespace, self.bundle.secret, &[key.name]);
-                let inputs = match origin {
-                    Origin::Input(_) => vec![key.name],
-                    _ => vec![],
-                };
-                // A list that holds the odd token stays; it gets the new one as well.
-                let prefer = match origin {
-                    Origin::Token(_) => " --prefer file",
-                    _ => "",
-                };
-                format!("{remove} && {}", self.case.apply_with(&inputs, prefer))
-            }
-        }
     }
 
     fn exposed(&self) -> Check {
@@ -403,38 +327,8 @@ impl Seen<'_> {
 /// The input that has a form of its own.
 const POSTGRES_URL: &str = "POSTGRES_URL";
 
-/// Removes keys from a Secret. A key is made of letters, digits, `-`, `_` and `.`.
-pub(super) fn remove_keys(
-    case: &Case<'_>,
-    namespace: &Namespace,
-    secret: &str,
-    keys: &[&str],
-) -> String {
-    let operations: Vec<_> = keys
-        .iter()
-        .map(|key| format!("{{\"op\":\"remove\",\"path\":\"/data/{key}\"}}"))
-        .collect();
-    case.kubectl(
-        namespace,
-        &format!(
-            "patch secret {secret} --type=json -p '[{}]'",
-            operations.join(",")
-        ),
-    )
-}
-
-/// Makes a Secret anew from its own values, as Opaque. They go through a pipe.
-fn recreate(case: &Case<'_>, namespace: &Namespace, secret: &str) -> String {
-    let template = format!(
-        "{{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{{\"name\":\"{secret}\"}},\
-         \"type\":\"{OPAQUE}\",\"data\":{{{{$c:=\"\"}}}}{{{{range $k,$v:=.data}}}}{{{{$c}}}}\"{{{{$k}}}}\":\"{{{{$v}}}}\"{{{{$c = \",\"}}}}{{{{end}}}}}}"
-    );
-    format!(
-        "{} | {}",
-        case.kubectl(
-            namespace,
-            &format!("get secret {secret} -o go-template='{template}'")
-        ),
-        case.kubectl(namespace, "replace --force -f -")
-    )
+/// The names of keys, for a sentence.
+fn names(keys: &[&Key]) -> String {
+    let names: Vec<_> = keys.iter().map(|key| key.name).collect();
+    names.join(", ")
 }

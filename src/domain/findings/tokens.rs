@@ -34,7 +34,8 @@ pub(super) fn of_home(case: &Case<'_>) -> PerToken<Option<SecretValue>> {
     })
 }
 
-fn filed(case: &Case<'_>, name: TokenName) -> Option<Token> {
+/// A token of the tokens file.
+pub(super) fn filed(case: &Case<'_>, name: TokenName) -> Option<Token> {
     match &case.file.state {
         FileState::Read { tokens, .. } => tokens.get(name).clone(),
         FileState::Absent | FileState::Unusable(_) => None,
@@ -358,7 +359,7 @@ fn days(seconds: i64) -> String {
 /// Has a token minted again: it leaves the tokens file and the Secret first.
 fn mint_anew(case: &Case<'_>, name: TokenName) -> String {
     let remove =
-        super::secrets::remove_keys(case, &case.cluster.home, ROUTER.secret, &[name.as_str()]);
+        super::mend::remove_keys(case, &case.cluster.home, ROUTER.secret, &[name.as_str()]);
     let file = &case.file.path.quoted;
     let forget = match filed(case, name) {
         Some(_) => format!("sed -i -E '/^ *(export +)?{name}=/d' {file} && "),

@@ -39,7 +39,8 @@ pub(super) fn odd_entry(list: &SecretValue) -> Option<&'static str> {
         .then_some("has a placeholder on it")
 }
 
-fn is_placeholder(text: &str) -> bool {
+/// Tells whether a person is yet to put a value there.
+pub(super) fn is_placeholder(text: &str) -> bool {
     let between = |start: &str, end: &str| {
         text.len() > start.len() + end.len() && text.starts_with(start) && text.ends_with(end)
     };

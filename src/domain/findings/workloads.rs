@@ -47,7 +47,7 @@ fn alone(pod: &Pod) -> Workload {
 }
 
 /// What makes pods here, and the pods that none of it makes.
-fn readers(place: &Place) -> Vec<Workload> {
+pub(super) fn readers(place: &Place) -> Vec<Workload> {
     let made = |pod: &Pod| {
         place
             .workloads

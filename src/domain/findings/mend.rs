@@ -1,0 +1,180 @@
+//! The one command that mends a Secret. No value stands in it, nor on a process's arguments.
+
+use super::secrets::Seen;
+use super::{Case, tokens, values};
+use crate::domain::bundles::{API_KEYS, EMBEDDINGS, EMBEDDINGS_API_KEYS, InputRule};
+use crate::domain::bundles::{Key, Origin, Presence};
+use crate::domain::live::OPAQUE;
+use crate::domain::names::Namespace;
+use crate::domain::tokens::TokenName;
+use crate::domain::value::SecretValue;
+
+impl Seen<'_> {
+    /// What adds keys that are missing, and fills those that are empty.
+    pub(super) fn fill(&self, keys: &[&Key]) -> String {
+        // Such a list is never made, only kept in step.
+        let (removed, filled): (Vec<&Key>, Vec<&Key>) = keys
+            .iter()
+            .partition(|key| matches!(key.origin, Origin::TokenList(_, Presence::IfFound)));
+        let removed: Vec<_> = removed.iter().map(|key| key.name).collect();
+        let steps = [
+            (!removed.is_empty()).then(|| self.remove_step(&removed)),
+            (!filled.is_empty()).then(|| self.apply(&filled, "")),
+        ];
+        self.unless_owned(steps.into_iter().flatten().collect())
+    }
+
+    /// What puts a good value in the place of an odd one.
+    pub(super) fn renew(&self, key: &Key) -> String {
+        let (remove, apply) = (
+            || self.remove_step(&[key.name]),
+            |options| self.apply(&[key], options),
+        );
+        self.unless_owned(match key.origin {
+            // It has a default, and only an env-file brings another value.
+            Origin::Input(InputRule::EnvFileOnly) => vec![remove()],
+            Origin::Input(_) if self.live.text(key.name).is_some() => vec![apply("")],
+            // --update speaks of text; what is none has to go first.
+            Origin::Input(_) => vec![remove(), apply("")],
+            Origin::Token(token) => {
+                let mut steps = vec![remove()];
+                steps.extend(self.remove_from_list(token));
+                // A list that holds the odd token stays; it gets the new one as well.
+                steps.push(apply(" --prefer file"));
+                steps
+            }
+            Origin::TokenList(token, _) if self.has_others(key, token) => {
+                vec![self.rewrite(key.name)]
+            }
+            Origin::TokenList(_, Presence::IfFound) => vec![remove()],
+            Origin::TokenList(..) => vec![remove(), apply("")],
+        })
+    }
+
+    /// What removes keys.
+    pub(super) fn remove(&self, keys: &[&str]) -> String {
+        self.unless_owned(vec![self.remove_step(keys)])
+    }
+
+    /// What makes the Secret one that --apply can change.
+    pub(super) fn retype(&self) -> String {
+        self.unless_owned(Vec::new())
+    }
+
+    /// These steps, or what its owner does. One that the server does not let change is made anew.
+    fn unless_owned(&self, mut steps: Vec<String>) -> String {
+        if let Some(owner) = self.owner {
+            return self.case.ask_owner(self.namespace, owner);
+        }
+        if self.live.immutable || self.live.type_ != OPAQUE {
+            steps.insert(0, self.recreate());
+        }
+        steps.join(" && ")
+    }
+
+    /// The main command, so that it sets these keys.
+    fn apply(&self, keys: &[&Key], options: &str) -> String {
+        let is_live = |key: &Key| self.live.data.contains_key(key.name);
+        let given = |key: &&&Key| match key.origin {
+            Origin::Input(InputRule::Required) => true,
+            Origin::Input(_) => is_live(key),
+            Origin::Token(_) | Origin::TokenList(..) => false,
+        };
+        let inputs: Vec<_> = keys.iter().filter(given).map(|key| key.name).collect();
+        let update: Vec<_> = inputs
+            .iter()
+            .copied()
+            .filter(|name| self.live.text(name).is_some())
+            .collect();
+        let mut options = options.to_owned();
+        if !update.is_empty() {
+            options.push_str(&format!(" --update {}", update.join(",")));
+        }
+        if keys.iter().any(|key| key.name == API_KEYS) {
+            options.push_str(" --with-api-keys");
+        }
+        let foreign = |key: &&Key| !self.live.foreign_managers(key.name).is_empty();
+        if keys.iter().any(foreign) {
+            options.push_str(" --force-conflicts");
+        }
+        self.case.apply_with(&inputs, &options)
+    }
+
+    fn remove_step(&self, keys: &[&str]) -> String {
+        remove_keys(self.case, self.namespace, self.bundle.secret, keys)
+    }
+
+    /// Removes the list of which an odd token is the only entry, since it would be adopted from
+    /// there where the tokens file has no other.
+    fn remove_from_list(&self, token: TokenName) -> Option<String> {
+        let odd = self.live.text(token.as_str())?;
+        let place = self.case.cluster.home_place();
+        let list = place.live(EMBEDDINGS.secret)?.text(EMBEDDINGS_API_KEYS)?;
+        let only = list.entries().all(|entry| entry == odd.expose());
+        let adopted = token == TokenName::EmbeddingsApiKey && only;
+        let owned = place.secrets[EMBEDDINGS.secret].owner.is_some();
+        (adopted && !owned && tokens::filed(self.case, token).is_none()).then(|| {
+            let lists = &[EMBEDDINGS_API_KEYS];
+            remove_keys(self.case, self.namespace, EMBEDDINGS.secret, lists)
+        })
+    }
+
+    /// Tells whether a list has entries that nobody but the operator knows.
+    fn has_others(&self, list: &Key, token: TokenName) -> bool {
+        let token = tokens::of_home(self.case).get(token).clone();
+        let ours = |entry: &&str| token.as_ref().is_some_and(|token| token.expose() == *entry);
+        let entries = self.live.text(list.name).into_iter();
+        entries
+            .flat_map(SecretValue::entries)
+            .any(|entry| !ours(&entry) && !values::is_placeholder(entry))
+    }
+
+    /// Replaces a value by that of a variable, which may not be empty.
+    fn rewrite(&self, key: &str) -> String {
+        let patch = format!(
+            "patch secret {} --patch-file=/dev/stdin",
+            self.bundle.secret
+        );
+        format!(
+            "printf '{{\"stringData\":{{\"{key}\":\"%s\"}}}}' \"${{{key}:?}}\" | {}",
+            self.case.kubectl(self.namespace, &patch)
+        )
+    }
+
+    /// Makes the Secret anew from itself, as one that --apply can change. It goes through a pipe.
+    fn recreate(&self) -> String {
+        let secret = self.bundle.secret;
+        let mut edits = String::new();
+        // The object's own fields are those that are indented by four.
+        if self.live.type_ != OPAQUE {
+            edits.push_str(&format!(
+                " -e 's|^    \"type\": .*|    \"type\": \"{OPAQUE}\"|'"
+            ));
+        }
+        if self.live.immutable {
+            edits.push_str(" -e '/^    \"immutable\": /d'");
+        }
+        let get = format!("get secret {secret} -o json");
+        format!(
+            "{} | sed{edits} | {}",
+            self.case.kubectl(self.namespace, &get),
+            self.case.kubectl(self.namespace, "replace --force -f -")
+        )
+    }
+}
+
+/// Removes keys from a Secret. A key is made of letters, digits, `-`, `_` and `.`.
+pub(super) fn remove_keys(
+    case: &Case<'_>,
+    namespace: &Namespace,
+    secret: &str,
+    keys: &[&str],
+) -> String {
+    let operations: Vec<_> = keys
+        .iter()
+        .map(|key| format!("{{\"op\":\"remove\",\"path\":\"/data/{key}\"}}"))
+        .collect();
+    let operations = operations.join(",");
+    let patch = format!("patch secret {secret} --type=json -p '[{operations}]'");
+    case.kubectl(namespace, &patch)
+}
