@@ -136,7 +136,7 @@ impl Seen<'_> {
             self.bundle.secret
         );
         format!(
-            "printf '{{\"stringData\":{{\"{key}\":\"%s\"}}}}' \"${{{key}:?}}\" | {}",
+            ": \"${{{key}:?}}\" && printf '{{\"stringData\":{{\"{key}\":\"%s\"}}}}' \"${key}\" | {}",
             self.case.kubectl(self.namespace, &patch)
         )
     }

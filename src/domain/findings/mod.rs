@@ -186,7 +186,8 @@ impl Case<'_> {
                 self.kubectl(namespace, &format!("describe externalsecret {name}"))
             }
             OwnerKind::Helm => {
-                format!("helm -n {place} upgrade {name} \"$CHART\" --reuse-values{helm}")
+                let values = "--reuse-values -f \"$VALUES\"";
+                format!("helm -n {place} upgrade {name} \"$CHART\" {values}{helm}")
             }
             OwnerKind::ArgoCd => format!("argocd app sync {name}"),
             OwnerKind::Flux if owner.name.contains("HelmRelease") => {

@@ -313,8 +313,12 @@ impl Seen<'_> {
         let foreign = managers(Manager::Foreign);
         let message = match self.owner {
             Some(owner) => format!("it belongs to {owner}: {}", owner.instead()),
-            None if !foreign.is_empty() => format!(
+            None if foreign.len() == 1 => format!(
                 "nobody owns it; the field manager {} has keys of it",
+                foreign[0]
+            ),
+            None if !foreign.is_empty() => format!(
+                "nobody owns it; the field managers {} have keys of it",
                 foreign.join(", ")
             ),
             None if !managers(Manager::Ours).is_empty() => "it is k8s-bootstrap's own".to_owned(),
