@@ -2,3 +2,6 @@
 mod checks;
 mod cluster;
 mod file;
+mod owners;
+mod secrets;
+mod values;

@@ -1,0 +1,253 @@
+//! `owner.secret`: whose each Secret is, and where a hint leads where that is somebody else.
+
+use super::checks::{follow, verify};
+use super::secrets::{OTHER, bootstrapped, delete, found, only, set};
+use crate::owners::{apply_as, external_secret, reference};
+use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Space};
+use serde_json::{Value, json};
+use std::fs;
+
+const OWNER: &str = "owner.secret";
+
+/// Makes the agenticore Secret with these marks; its key is a placeholder.
+fn marked(metadata: &Value) -> Space {
+    let space = bootstrapped();
+    delete(&space, AGENTICORE);
+    let data = [("ANTHROPIC_API_KEY", "changeme"), ("GITHUB_TOKEN", OTHER)];
+    space.create_secret(AGENTICORE, &data, &json!({ "metadata": metadata }));
+    space
+}
+
+/// The hint of the value that only its owner can mend.
+fn hint(space: &Space, arguments: &[&str]) -> String {
+    let found = found(
+        &verify(space, arguments).exits(1),
+        "secret.value",
+        AGENTICORE,
+    );
+    found[0]["hint"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_secret_of_this_program_is_its_own() {
+    let space = bootstrapped();
+    for secret in [ROUTER, EMBEDDINGS, AGENTICORE] {
+        only(&space, OWNER, secret, "pass", "it is k8s-bootstrap's own");
+    }
+    verify(&space, &[]).exits(0);
+}
+
+#[test]
+fn a_secret_that_a_person_made_is_a_persons() {
+    let space = Space::new();
+    let literals = [
+        format!("--from-literal=KB_ROUTER_TOKEN={OTHER}"),
+        format!("--from-literal=EMBEDDINGS_API_KEY={OTHER}"),
+    ];
+    space.kubectl(&[
+        "create",
+        "secret",
+        "generic",
+        ROUTER,
+        &literals[0],
+        &literals[1],
+    ]);
+    let message = "a person made it with kubectl";
+    only(&space, OWNER, ROUTER, "pass", message);
+
+    // What we add to it is ours beside theirs.
+    space.create_secret(EMBEDDINGS, &INPUTS[..1], &Value::Null);
+    only(&space, OWNER, EMBEDDINGS, "pass", message);
+    space.bootstrapped();
+    only(
+        &space,
+        OWNER,
+        EMBEDDINGS,
+        "pass",
+        "it is k8s-bootstrap's own",
+    );
+    only(&space, OWNER, ROUTER, "pass", message);
+}
+
+#[test]
+fn another_field_manager_is_named() {
+    let space = bootstrapped();
+    for manager in ["someone", "argocd-controller"] {
+        apply_as(&space, manager, &[("LLM_API_KEY", OTHER)]);
+    }
+    apply_as(
+        &space,
+        "someone",
+        &[("LLM_API_BASE", "https://llm.invalid")],
+    );
+    let message = "nobody owns it; the field managers argocd-controller, someone have keys of it";
+    only(&space, OWNER, EMBEDDINGS, "pass", message);
+    verify(&space, &[]).exits(0);
+}
+
+#[test]
+fn an_owner_is_told_by_its_marks_and_the_hint_leads_there() {
+    let flux = |kind: &str, name: &str, namespace: &str| {
+        json!({ "labels": {
+            format!("{kind}.toolkit.fluxcd.io/name"): name,
+            format!("{kind}.toolkit.fluxcd.io/namespace"): namespace,
+        } })
+    };
+    let managed_by = json!({ "app.kubernetes.io/managed-by": "Helm" });
+    let git = |tool| format!("change it in the git repository that {tool} applies");
+    for (metadata, owner, instead, hinted) in [
+        (
+            json!({ "labels": managed_by }),
+            "Helm release",
+            "change the values of the Helm release".to_owned(),
+            "helm -n HERE upgrade \"$RELEASE\" \"$CHART\" --reuse-values -f \"$VALUES\"",
+        ),
+        (
+            json!({ "labels": managed_by, "annotations": {
+                "meta.helm.sh/release-name": "brain", "meta.helm.sh/release-namespace": "ops",
+            } }),
+            "Helm release brain",
+            "change the values of the Helm release".to_owned(),
+            "helm -n ops upgrade brain \"$CHART\" --reuse-values -f \"$VALUES\"",
+        ),
+        (
+            json!({ "labels": { "argocd.argoproj.io/instance": "brain" } }),
+            "Argo CD application brain",
+            git("Argo CD"),
+            "argocd app sync brain",
+        ),
+        (
+            json!({ "annotations": { "argocd.argoproj.io/tracking-id": "app:/Secret:ns/s" } }),
+            "Argo CD application app",
+            git("Argo CD"),
+            "argocd app sync app",
+        ),
+        // Anybody may write an annotation.
+        (
+            json!({ "annotations": { "argocd.argoproj.io/tracking-id": "a;b:/Secret:ns/s" } }),
+            "Argo CD application a;b",
+            git("Argo CD"),
+            "argocd app sync 'a;b'",
+        ),
+        (
+            flux("kustomize", "apps", "flux-system"),
+            "Flux Kustomization apps",
+            git("Flux"),
+            "flux reconcile kustomization apps -n flux-system",
+        ),
+        (
+            flux("helm", "brain", "releases"),
+            "Flux HelmRelease brain",
+            git("Flux"),
+            "flux reconcile helmrelease brain -n releases",
+        ),
+        (
+            reference("ExternalSecret", "eso"),
+            "ExternalSecret eso",
+            "change the value in the secret store".to_owned(),
+            "kubectl -n HERE describe externalsecret eso",
+        ),
+        (
+            reference("SealedSecret", "sealed"),
+            "SealedSecret sealed",
+            "change the object that owns it".to_owned(),
+            "kubectl -n HERE describe SealedSecret sealed",
+        ),
+    ] {
+        let space = marked(&metadata);
+        let message = format!("it belongs to {owner}: {instead}");
+        only(&space, OWNER, AGENTICORE, "pass", &message);
+        let hinted = hinted.replace("HERE", &space.namespace);
+        assert_eq!(hint(&space, &[]), hinted);
+        // Their own programs take the way to the cluster too.
+        let context = hint(&space, &["--context", "sandbox"]);
+        let option = match owner.split(' ').next().unwrap() {
+            "Helm" => "--kube-context",
+            "Argo" => "",
+            _ => "--context",
+        };
+        assert!(context.contains(option), "{context}");
+        assert_eq!(
+            context.contains("context sandbox"),
+            !option.is_empty(),
+            "{context}"
+        );
+    }
+}
+
+/// A chart of one Secret, which a value of the chart fills.
+fn chart(space: &Space) {
+    let folder = space.folder.path().join("chart");
+    fs::create_dir_all(folder.join("templates")).unwrap();
+    let meta = "apiVersion: v2\nname: keeper\nversion: 0.1.0\n";
+    fs::write(folder.join("Chart.yaml"), meta).unwrap();
+    fs::write(folder.join("values.yaml"), "key: changeme\n").unwrap();
+    let template = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {AGENTICORE}}}\ntype: Opaque\n\
+         stringData: {{ANTHROPIC_API_KEY: \"{{{{.Values.key}}}}\", GITHUB_TOKEN: \"\"}}\n"
+    );
+    fs::write(folder.join("templates/secret.yaml"), template).unwrap();
+}
+
+#[test]
+fn a_secret_of_a_chart_is_helms_and_the_hint_upgrades_it() {
+    let space = bootstrapped();
+    delete(&space, AGENTICORE);
+    chart(&space);
+    let install = format!("helm -n {} install keeper ./chart", space.namespace);
+    follow(&space, &install, &[]).exits(0);
+    let message = "it belongs to Helm release keeper: change the values of the Helm release";
+    only(&space, OWNER, AGENTICORE, "pass", message);
+    let message = "ANTHROPIC_API_KEY is a placeholder";
+    only(&space, "secret.value", AGENTICORE, "fail", message);
+
+    let values = space.folder.path().join("better.yaml");
+    fs::write(values, format!("key: {OTHER}\n")).unwrap();
+    let variables = [("CHART", "./chart"), ("VALUES", "better.yaml")];
+    follow(&space, &hint(&space, &[]), &variables).exits(0);
+    let fine = "no value is a placeholder or in a wrong form";
+    only(&space, "secret.value", AGENTICORE, "pass", fine);
+    verify(&space, &[]).exits(0);
+}
+
+#[test]
+fn a_secret_that_an_external_secret_targets_is_its_before_it_takes_it() {
+    let space = marked(&json!({}));
+    only(
+        &space,
+        OWNER,
+        AGENTICORE,
+        "pass",
+        "a person made it with kubectl",
+    );
+    external_secret(
+        &space,
+        "keeper",
+        &json!({ "target": { "name": AGENTICORE } }),
+    );
+    let message = "it belongs to ExternalSecret keeper: change the value in the secret store";
+    only(&space, OWNER, AGENTICORE, "pass", message);
+    follow(&space, &hint(&space, &[]), &[])
+        .exits(0)
+        .says(&["keeper"]);
+    // When the store has it right.
+    set(&space, AGENTICORE, "ANTHROPIC_API_KEY", OTHER);
+    verify(&space, &[]).exits(0);
+}
+
+#[test]
+fn an_owner_in_the_fleet_is_told() {
+    let (space, fleet) = (bootstrapped(), Space::new());
+    let data = space.data(ROUTER);
+    let data: Vec<_> = data.iter().map(|(key, value)| (&**key, &**value)).collect();
+    let labels = json!({ "kustomize.toolkit.fluxcd.io/name": "apps" });
+    fleet.create_secret(ROUTER, &data, &json!({ "metadata": { "labels": labels } }));
+    let ran = verify(&space, &["--fleet-namespace", &fleet.namespace]).exits(0);
+    let mut found = found(&ran, OWNER, ROUTER);
+    found.retain(|check| check["namespace"] == fleet.namespace);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0]["status"], "pass");
+    let message = "it belongs to Flux Kustomization apps: change it in the git repository that \
+                   Flux applies";
+    assert_eq!(found[0]["message"], message);
+}
