@@ -32,7 +32,7 @@ pub struct Owner {
     /// What it is called, in words that stand alone: `ExternalSecret brain-api`.
     pub name: String,
     /// Where it is, if it says so; else with what it owns.
-    pub namespace: Option<String>,
+    pub namespace: Option<Box<str>>,
 }
 
 impl Owner {
@@ -99,13 +99,14 @@ pub fn owner_of(marks: Marks<'_>) -> Option<Owner> {
         kind,
         name: name.map_or_else(|| what.to_owned(), |name| format!("{what} {name}")),
         namespace: match kind {
-            OwnerKind::Helm => annotation("meta.helm.sh/release-namespace").cloned(),
+            OwnerKind::Helm => annotation("meta.helm.sh/release-namespace"),
             OwnerKind::Flux if what.ends_with("HelmRelease") => {
-                label("helm.toolkit.fluxcd.io/namespace").cloned()
+                label("helm.toolkit.fluxcd.io/namespace")
             }
-            OwnerKind::Flux => label("kustomize.toolkit.fluxcd.io/namespace").cloned(),
+            OwnerKind::Flux => label("kustomize.toolkit.fluxcd.io/namespace"),
             OwnerKind::ExternalSecret | OwnerKind::ArgoCd | OwnerKind::Controller => None,
-        },
+        }
+        .map(|name| name.as_str().into()),
     };
     // Flux's helm-controller installs through Helm and leaves the marks of both.
     if let Some(name) = label("helm.toolkit.fluxcd.io/name") {

@@ -183,8 +183,8 @@ impl Check {
             status,
             namespace: String::new(),
             object: String::new(),
-            message: message.into(),
-            hint: hint.into(),
+            message: printable(message.into()),
+            hint: printable(hint.into()),
         }
     }
 
@@ -219,14 +219,29 @@ impl Check {
     /// Says what mends a check that could not be made.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = hint.into();
+        self.hint = printable(hint.into());
         self
+    }
+}
+
+/// A text of one line that moves no cursor: names and types in a cluster can hold anything.
+fn printable(text: String) -> String {
+    match text.contains(char::is_control) {
+        true => text.replace(char::is_control, "?"),
+        false => text,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_check_is_one_line() {
+        let check = Check::fail(Id::SecretPresent, "type x\n[ok] \u{1b}[32mfake", "a\nb");
+        assert_eq!(check.message, "type x?[ok] ?[32mfake");
+        assert_eq!(check.hint, "a?b");
+    }
 
     #[test]
     fn ids_are_one_word_each_and_groups_stand_together() {
