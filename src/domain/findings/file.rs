@@ -76,7 +76,9 @@ fn ignored(file: &FileFacts) -> Check {
     let absent = matches!(file.state, FileState::Absent);
     match file.keeping {
         // git has yet to see its folder.
-        Keeping::Away | Keeping::NotIgnored if absent => Check::skip(id, "there is no tokens file"),
+        Keeping::Away | Keeping::NotIgnored | Keeping::Unknown if absent => {
+            Check::skip(id, "there is no tokens file")
+        }
         Keeping::Away => Check::pass(id, "git leaves it alone"),
         Keeping::Unknown => Check::skip(id, "not known: git does not answer in that folder")
             .hint(format!("git -C {folder} status")),
