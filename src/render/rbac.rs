@@ -35,7 +35,12 @@ impl Access {
 
     /// What the command does with these Secrets in a namespace or, where the fleet is selected by
     /// labels, across all of them: there it lists what it gets elsewhere.
-    fn rules(self, namespace: Option<&Namespace>, secrets: &[&str], home: bool) -> Vec<Value> {
+    fn rules(
+        self,
+        namespace: Option<&Namespace>,
+        secrets: &[&str],
+        grant: &Grant<'_>,
+    ) -> Vec<Value> {
         let read = if namespace.is_some() { "get" } else { "list" };
         let verbs: &[&str] = match self {
             Self::Apply => &[read, "patch"],
@@ -51,22 +56,23 @@ impl Access {
         let name = namespace.map(|name| [name.as_str()]);
         let name = name.as_ref().map(|name| &name[..]);
         rules.push(rule("", &["namespaces"], &[read], name));
-        rules.push(rule(
-            "external-secrets.io",
-            &["externalsecrets"],
-            &["list"],
-            None,
-        ));
+        let external = ("external-secrets.io", &["externalsecrets"][..]);
+        let mut lists = vec![external];
         if let Self::Verify { live } = self {
-            let apps = ["statefulsets", "deployments", "daemonsets"];
-            rules.push(rule("apps", &apps, &["list"], None));
-            rules.push(rule("batch", &["cronjobs"], &["list"], None));
-            rules.push(rule("", &["pods"], &["list"], None));
-            if live && home {
+            lists.push(("apps", &["statefulsets", "deployments", "daemonsets"]));
+            lists.push(("batch", &["cronjobs"]));
+            lists.push(("", &["pods"]));
+            // It lists them everywhere at once.
+            if grant.selected && namespace.is_some() {
+                lists.clear();
+            }
+            if live && namespace == Some(grant.home) {
                 let verbs = ["get", "create"];
                 rules.push(rule("", &["pods/portforward"], &verbs, Some(&PROBED_PODS)));
             }
         }
+        let list = |(group, resources)| rule(group, resources, &["list"], None);
+        rules.extend(lists.into_iter().map(list));
         rules
     }
 
@@ -124,7 +130,7 @@ pub fn objects(access: Access, grant: &Grant<'_>) -> Vec<Value> {
         };
         let copies = copies_in(place);
         secrets.extend(copies);
-        let rules = access.rules(Some(place), &secrets, home);
+        let rules = access.rules(Some(place), &secrets, grant);
         objects.extend(pair(access, Some(place), &rules, grant));
     }
     let others: BTreeSet<_> = grant.copies.iter().map(|copy| &copy.namespace).collect();
@@ -133,7 +139,7 @@ pub fn objects(access: Access, grant: &Grant<'_>) -> Vec<Value> {
         objects.extend(pair(access, Some(place), &rules, grant));
     }
     if grant.selected {
-        let rules = access.rules(None, &router, false);
+        let rules = access.rules(None, &router, grant);
         objects.extend(pair(access, None, &rules, grant));
     }
     objects
