@@ -38,15 +38,33 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
             },
         ));
     }
-    let router = format!("secrets/{}", ROUTER.secret);
-    let mut denied = case.denials(ID, "get", &[&router]);
-    // Home has checks of its own.
-    denied.retain(|check| check.namespace != case.cluster.home.as_str());
-    checks.extend(denied);
+    let unread = case.cluster.fleet();
+    let unread = unread.filter_map(|(namespace, _)| case.unread(namespace, ROUTER.secret));
+    checks.extend(case.skips(ID, unread));
+    checks.extend(case.denials(ID, "list", &["namespaces"]));
+    if case.cluster.fleet().next().is_some() {
+        checks.extend(nothing_to_compare(case));
+    }
     if checks.is_empty() {
         checks.push(Check::skip(ID, "no fleet is named"));
     }
     checks
+}
+
+/// The tokens that the home namespace lacks or hides.
+fn nothing_to_compare(case: &Case<'_>) -> Vec<Check> {
+    if let Some(unread) = case.unread_at_home(ID, &ROUTER) {
+        return vec![unread];
+    }
+    let home = tokens::of_home(case);
+    let unknown = home.iter().filter(|(_, token)| token.is_none());
+    let skip = |name| {
+        Check::skip(
+            ID,
+            format!("the home namespace has no {name} to compare with"),
+        )
+    };
+    unknown.map(|(name, _)| skip(name)).collect()
 }
 
 enum Found {
@@ -97,6 +115,7 @@ fn of(case: &Case<'_>, namespace: &Namespace, place: &Place) -> Found {
     };
     let home = tokens::of_home(case);
     let mut wrong = Vec::new();
+    let mut compared = true;
     for name in TokenName::ALL {
         let value = live.text(name.as_str()).filter(|value| !value.is_empty());
         match (home.get(name), value) {
@@ -110,17 +129,12 @@ fn of(case: &Case<'_>, namespace: &Namespace, place: &Place) -> Found {
                 ),
                 mend(" --prefer cluster"),
             )),
-            (None, Some(_)) => wrong.push(
-                Check::skip(ID, format!("the home namespace's {name} is not known")).at(
-                    namespace,
-                    "Secret",
-                    ROUTER.secret,
-                ),
-            ),
+            (None, Some(_)) => compared = false,
         }
     }
     match wrong.is_empty() {
-        true => Found::InStep,
+        true if compared => Found::InStep,
+        true => Found::Unseen,
         false => Found::Wrong(wrong),
     }
 }

@@ -14,12 +14,14 @@ mod tokens;
 mod values;
 mod workloads;
 
+use super::bundles::Bundle;
 use super::facts::{ClusterFacts, CopyRef, Denied, FileFacts};
 use super::live::NamespaceState;
 use super::names::Namespace;
 use super::ownership::{Owner, OwnerKind};
 use super::reach::Reach;
 use check::{Check, Id, Status};
+use std::collections::BTreeMap;
 
 /// How findings are judged and worded.
 #[derive(Clone, Debug)]
@@ -34,7 +36,7 @@ pub struct Case<'a> {
     pub max_age: i64,
     /// Whether the services were asked.
     pub live: bool,
-    /// Other Secrets that are named as copies.
+    /// The Secrets of `--copy`.
     pub copies: &'a [CopyRef],
 }
 
@@ -101,46 +103,64 @@ impl Case<'_> {
 
     /// One skipped check for each of these permissions that is missing somewhere.
     fn denials(&self, id: Id, verb: &str, resources: &[&str]) -> Vec<Check> {
-        let mut found: Vec<Check> = Vec::new();
-        for resource in resources {
-            let missing: Vec<_> = self
-                .cluster
-                .denied
-                .iter()
-                .filter(|denied| denied.verb == verb && denied.resource == *resource)
-                .collect();
-            match missing.as_slice() {
-                [] => {}
-                [one] => found.push(self.denied(id, one)),
-                many => {
-                    let places: Vec<_> = many
-                        .iter()
-                        .filter_map(|denied| denied.namespace.as_ref())
-                        .collect();
-                    found.push(
-                        Check::skip(
-                            id,
-                            format!(
-                                "not looked at: you may not {verb} {resource} in {}",
-                                some_of(&places)
-                            ),
-                        )
-                        .hint(self.role_hint()),
-                    );
-                }
-            }
+        let denied = self.cluster.denied.iter();
+        self.skips(
+            id,
+            denied.filter(|denied| {
+                denied.verb == verb && resources.contains(&denied.resource.as_str())
+            }),
+        )
+    }
+
+    /// One skipped check for each of these permissions, with all places where it is missing.
+    fn skips<'d>(&self, id: Id, denied: impl IntoIterator<Item = &'d Denied>) -> Vec<Check> {
+        let mut places = BTreeMap::<_, Vec<_>>::new();
+        for one in denied {
+            let permission = (one.verb, one.resource.as_str(), one.why.as_deref());
+            places.entry(permission).or_default().push(one);
         }
-        found
+        let skip = |((verb, resource, why), missing): ((_, _, _), Vec<&Denied>)| match missing
+            .as_slice()
+        {
+            [one] => self.denied(id, one),
+            many => {
+                let places = many.iter().filter_map(|denied| denied.namespace.as_ref());
+                let places = some_of(&places.collect::<Vec<_>>());
+                let message = match why {
+                    Some(why) => format!("not looked at in {places}: {why}"),
+                    None => format!("not looked at: you may not {verb} {resource} in {places}"),
+                };
+                Check::skip(id, message).hint(self.role_hint())
+            }
+        };
+        places.into_iter().map(skip).collect()
+    }
+
+    /// The permission for want of which a Secret was not read.
+    fn unread(&self, namespace: &Namespace, secret: &str) -> Option<&Denied> {
+        self.cluster.denied.iter().find(|denied| {
+            denied.verb == "get"
+                && denied.namespace.as_ref() == Some(namespace)
+                && denied.resource.strip_prefix("secrets/") == Some(secret)
+        })
+    }
+
+    /// A check that could not be made since a Secret of the home namespace may not be read.
+    fn unread_at_home(&self, id: Id, bundle: &Bundle) -> Option<Check> {
+        let denied = self.unread(&self.cluster.home, bundle.secret)?;
+        Some(self.denied(id, denied))
     }
 
     /// How an administrator grants what is missing.
     pub fn role_hint(&self) -> String {
         let live = if self.live { " --live" } else { "" };
-        let copies = self.copies.iter();
-        let copies: String = copies.map(|copy| format!(" --copy {copy}")).collect();
+        let copies = self.copies.iter().map(|copy| format!(" --copy {copy}"));
         format!(
-            "{} rbac verify{live}{copies}{} --service-account \"$NAMESPACE:$NAME\" | {} apply -f -",
-            self.reach.program, self.reach.fleet, self.reach.kubectl
+            "{} rbac verify{live}{}{} --service-account \"$NAMESPACE:$NAME\" | {} apply -f -",
+            self.reach.program,
+            copies.collect::<String>(),
+            self.reach.fleet,
+            self.reach.kubectl
         )
     }
 

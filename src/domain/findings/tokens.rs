@@ -42,12 +42,6 @@ pub(super) fn filed(case: &Case<'_>, name: TokenName) -> Option<Token> {
     }
 }
 
-/// The router Secret of the home namespace, which could not be read.
-fn unseen(case: &Case<'_>, id: Id) -> Option<Check> {
-    let router = format!("secrets/{}", ROUTER.secret);
-    case.denials(id, "get", &[&router]).into_iter().next()
-}
-
 fn matches(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
     let id = Id::TokensMatch;
     let home = &case.cluster.home;
@@ -55,7 +49,7 @@ fn matches(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Che
     let live = live.filter(|value| !value.is_empty());
     let check = match (filed(case, name), live) {
         (None, _) => Check::skip(id, format!("{name} is not in the tokens file")),
-        (Some(_), None) if router.is_none() => match unseen(case, id) {
+        (Some(_), None) if router.is_none() => match case.unread_at_home(id, &ROUTER) {
             Some(denied) => denied,
             None => Check::skip(id, format!("there is no Secret {}", ROUTER.secret)),
         },
@@ -107,11 +101,10 @@ fn pairs(case: &Case<'_>) -> Vec<Check> {
             }
         }
     }
+    let of_tokens = BUNDLES.iter().filter(|bundle| has_tokens(bundle));
+    checks.extend(of_tokens.filter_map(|bundle| case.unread_at_home(id, bundle)));
     if checks.is_empty() {
-        checks.push(match unseen(case, id) {
-            Some(denied) => denied,
-            None => Check::skip(id, "there is no list beside a token yet"),
-        });
+        checks.push(Check::skip(id, "there is no list beside a token yet"));
     }
     checks
 }
@@ -146,6 +139,12 @@ fn pair(
         }
     };
     check.at(namespace, "Secret", bundle.secret)
+}
+
+/// Tells whether a Secret holds tokens or lists of them.
+fn has_tokens(bundle: &Bundle) -> bool {
+    let mut origins = bundle.keys.iter().map(|key| key.origin);
+    origins.any(|origin| !matches!(origin, Origin::Input(_)))
 }
 
 /// The entries of a list, without showing them.
@@ -216,20 +215,21 @@ fn copies(case: &Case<'_>) -> Vec<Check> {
             in_step.push(format!("{at} ({})", keys.join(", ")));
         }
     }
-    let denied = case.denials(id, "list", &["secrets"]);
-    let unread: Vec<_> = case
+    let mut unread: Vec<_> = case
         .cluster
         .denied
         .iter()
         .filter(|denied| denied.verb == "get" && is_of_copy(&denied.resource))
         .map(|denied| case.denied(id, denied))
         .collect();
+    unread.extend(case.unread_at_home(id, &ROUTER));
+    let denied = unlisted(case);
     if !in_step.is_empty() {
         checks.push(Check::pass(
             id,
             format!("copies in step: {}", some_of(&in_step)),
         ));
-    } else if checks.is_empty() && denied.is_empty() && unread.is_empty() {
+    } else if checks.is_empty() && denied.is_none() && unread.is_empty() {
         checks.push(match tokens.iter().any(|(_, token)| token.is_some()) {
             true => Check::pass(id, "no other Secret of these namespaces holds a copy"),
             false => Check::skip(id, "there is no token to look for"),
@@ -238,6 +238,27 @@ fn copies(case: &Case<'_>) -> Vec<Check> {
     checks.extend(denied);
     checks.extend(unread);
     checks
+}
+
+/// Where Secrets may not be listed, which no Role of `rbac` allows: it is to read them all.
+fn unlisted(case: &Case<'_>) -> Option<Check> {
+    let denied = case.cluster.denied.iter();
+    let denied: Vec<_> = denied
+        .filter(|denied| denied.verb == "list" && denied.resource == "secrets")
+        .collect();
+    let message = match denied.as_slice() {
+        [] => return None,
+        [one] => one.to_string(),
+        many => {
+            let places = many.iter().filter_map(|denied| denied.namespace.as_ref());
+            let places = some_of(&places.collect::<Vec<_>>());
+            format!("you may not list secrets in {places}")
+        }
+    };
+    Some(Check::skip(
+        Id::TokensCopies,
+        format!("copies that --copy does not name were not looked for: {message}"),
+    ))
 }
 
 /// Tells whether a Secret is none of the table.
@@ -315,7 +336,7 @@ fn age(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
     let id = Id::AgeToken;
     let home = &case.cluster.home;
     let Some(router) = router else {
-        let check = unseen(case, id);
+        let check = case.unread_at_home(id, &ROUTER);
         let absent = || Check::skip(id, format!("there is no Secret {}", ROUTER.secret));
         return check
             .unwrap_or_else(absent)

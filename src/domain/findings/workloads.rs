@@ -100,17 +100,18 @@ fn wired(case: &Case<'_>) -> Vec<Check> {
     let id = Id::WorkloadWired;
     let mut checks = Vec::new();
     let (mut leading, mut leaders) = (0, 0);
-    let mut unknown = Vec::new();
+    let mut unread = BTreeSet::new();
     for (namespace, place) in &case.cluster.places {
         for workload in readers(place) {
             let mut fine = 0;
             for reference in references(&workload) {
                 match follow(place, &reference) {
                     Leads::There => fine += 1,
-                    Leads::Unknown if !elsewhere(case, namespace, reference.secret) => {
-                        unknown.push(format!("{workload} reads {}", reference.secret));
-                    }
-                    Leads::Unknown => checks.push(dangling(case, &workload, &reference, None)),
+                    Leads::Unknown => match case.unread(namespace, reference.secret) {
+                        Some(denied) => drop(unread.insert(denied)),
+                        // Home alone has it.
+                        None => checks.push(dangling(case, &workload, &reference, None)),
+                    },
                     Leads::Nowhere(observed) => {
                         checks.push(dangling(case, &workload, &reference, observed));
                     }
@@ -120,11 +121,8 @@ fn wired(case: &Case<'_>) -> Vec<Check> {
             leaders += usize::from(fine > 0);
         }
     }
-    let denied = case.denials(id, "list", &LISTS);
-    if !unknown.is_empty() {
-        let message = format!("not known whether that is there: {}", some_of(&unknown));
-        checks.push(Check::skip(id, message).hint(case.role_hint()));
-    }
+    let mut denied = case.denials(id, "list", &LISTS);
+    denied.extend(case.skips(id, unread));
     if leading > 0 {
         checks.push(Check::pass(
             id,
@@ -305,10 +303,23 @@ fn fresh(case: &Case<'_>) -> Vec<Check> {
     let id = Id::WorkloadFresh;
     let mut checks = Vec::new();
     let mut fresh = 0;
-    for place in case.cluster.places.values() {
+    let mut unread = BTreeSet::new();
+    for (namespace, place) in &case.cluster.places {
         let stale = stale(place);
-        let reading = place.pods.iter().filter(|pod| reads_environment(pod));
-        fresh += reading.count() - stale.iter().map(|stale| stale.pods.len()).sum::<usize>();
+        for pod in &place.pods {
+            let secrets = environment_of(pod);
+            let mut unseen = secrets
+                .iter()
+                .filter(|name| !place.secrets.contains_key(**name));
+            unread.extend(
+                unseen
+                    .clone()
+                    .filter_map(|name| case.unread(namespace, name)),
+            );
+            let all_seen = !secrets.is_empty() && unseen.next().is_none();
+            let is_stale = stale.iter().any(|stale| stale.pods.contains(pod));
+            fresh += usize::from(all_seen && !is_stale);
+        }
         checks.extend(stale.iter().map(|stale| {
             let pods: Vec<_> = stale.pods.iter().map(|pod| &pod.name).collect();
             let secrets: Vec<_> = stale.secrets.iter().collect();
@@ -325,7 +336,8 @@ fn fresh(case: &Case<'_>) -> Vec<Check> {
             )
         }));
     }
-    let denied = case.denials(id, "list", &["pods"]);
+    let mut denied = case.denials(id, "list", &["pods"]);
+    denied.extend(case.skips(id, unread));
     if fresh > 0 {
         let message = match fresh {
             1 => "1 pod runs on the values of today".to_owned(),
@@ -339,15 +351,16 @@ fn fresh(case: &Case<'_>) -> Vec<Check> {
     checks
 }
 
-/// Tells whether a pod runs and takes its environment from a Secret of the table that was seen.
-fn reads_environment(pod: &Pod) -> bool {
-    pod.spec.references().iter().any(|reference| {
-        reference.way == Way::Environment
-            && bundle(reference.secret).is_some()
-            && reference
-                .container
-                .is_some_and(|name| pod.started.contains_key(name))
-    })
+/// The Secrets of the table from which the running containers of a pod took their environment.
+fn environment_of(pod: &Pod) -> BTreeSet<&str> {
+    let started = |name| pod.started.contains_key(name);
+    let references = pod.spec.references().into_iter();
+    references
+        .filter(|reference| reference.way == Way::Environment)
+        .filter(|reference| reference.container.is_some_and(started))
+        .map(|reference| reference.secret)
+        .filter(|secret| bundle(secret).is_some())
+        .collect()
 }
 
 fn waiting(case: &Case<'_>) -> Vec<Check> {
@@ -425,9 +438,17 @@ fn reloader(case: &Case<'_>) -> Vec<Check> {
     let id = Id::WorkloadReloader;
     let mut checks = Vec::new();
     let mut asking = 0;
-    for place in case.cluster.places.values() {
-        let asks = |workload: &&Workload| workload.reloaded && !references(workload).is_empty();
-        asking += place.workloads.iter().filter(asks).count();
+    let mut unread = BTreeSet::new();
+    for (namespace, place) in &case.cluster.places {
+        for workload in place.workloads.iter().filter(|workload| workload.reloaded) {
+            let references = references(workload);
+            asking += usize::from(!references.is_empty());
+            unread.extend(
+                references
+                    .iter()
+                    .filter_map(|reference| case.unread(namespace, reference.secret)),
+            );
+        }
         let late = stale(place).into_iter().filter(|stale| {
             stale.workload.reloaded && case.cluster.now - stale.since > RELOADER_GRACE
         });
@@ -445,7 +466,8 @@ fn reloader(case: &Case<'_>) -> Vec<Check> {
             .at(&workload.namespace, workload.kind.as_str(), &workload.name)
         }));
     }
-    let denied = case.denials(id, "list", &LISTS);
+    let mut denied = case.denials(id, "list", &LISTS);
+    denied.extend(case.skips(id, unread));
     if checks.is_empty() && denied.is_empty() {
         checks.push(match asking {
             0 => Check::skip(id, "no workload asks for Reloader"),
