@@ -3,5 +3,6 @@ mod checks;
 mod cluster;
 mod file;
 mod owners;
+mod roles;
 mod secrets;
 mod values;
