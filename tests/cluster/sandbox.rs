@@ -5,10 +5,12 @@ use kube::Config;
 use kube::client::{Body, Client};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// A running control plane with controllers, a scheduler, and kwok for a node: pods run, without
 /// containers. It ends when this process does: its holder reads stdin to the end.
@@ -19,6 +21,7 @@ pub struct Sandbox {
     pub folder: PathBuf,
     /// The PATH on which helm and kubectl are, also where this machine has none of its own.
     pub path: PathBuf,
+    audit: Mutex<Audit>,
     _holder: Child,
 }
 
@@ -47,10 +50,17 @@ impl Sandbox {
                 .expect("the sandbox is up: its own words are above");
             PathBuf::from(line.unwrap())
         };
+        let (kubeconfig, folder, path) = (line(), line(), line());
+        let audit = Audit {
+            log: File::open(folder.join("audit.log")).unwrap(),
+            rest: String::new(),
+            entries: Vec::new(),
+        };
         Self {
-            kubeconfig: line(),
-            folder: line(),
-            path: line(),
+            kubeconfig,
+            folder,
+            path,
+            audit: Mutex::new(audit),
             _holder: holder,
         }
     }
@@ -116,21 +126,52 @@ impl Sandbox {
 
     /// The audited requests to paths that contain `part`, of programs whose User-Agent begins so.
     pub fn audited(&self, part: &str, agent: &str) -> Vec<Value> {
-        let log = std::fs::read_to_string(self.folder.join("audit.log")).unwrap();
-        log.lines()
-            // The log is long and parsing is slow.
-            .filter(|line| line.contains(part) && line.contains(agent))
-            .map(|line| serde_json::from_str::<Value>(line).expect("an audit event a line"))
-            .filter(|event| {
-                event["requestURI"]
-                    .as_str()
-                    .is_some_and(|uri| uri.contains(part))
-            })
-            .filter(|event| {
-                event["userAgent"]
-                    .as_str()
-                    .is_some_and(|name| name.starts_with(agent))
-            })
-            .collect()
+        let mut audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.folder.join("audit.log");
+        let inode = std::fs::metadata(path).unwrap().ino();
+        assert_eq!(audit.log.metadata().unwrap().ino(), inode, "it was rotated");
+        audit.read_on();
+        let entries = audit.entries.iter();
+        let lines: Vec<_> = entries
+            .filter(|entry| entry.agent.starts_with(agent) && entry.uri.contains(part))
+            .map(|entry| entry.line.clone())
+            .collect();
+        drop(audit);
+        lines.iter().map(|line| event(line)).collect()
     }
+}
+
+/// What has been read of the audit log. It grows long, and each test asks for a small part of it.
+struct Audit {
+    log: File,
+    /// A line that the server is still writing.
+    rest: String,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    uri: String,
+    agent: String,
+    line: String,
+}
+
+impl Audit {
+    fn read_on(&mut self) {
+        self.log.read_to_string(&mut self.rest).unwrap();
+        let rest = self.rest.rfind('\n').map_or(0, |end| end + 1);
+        let rest = self.rest.split_off(rest);
+        for line in std::mem::replace(&mut self.rest, rest).lines() {
+            let event = event(line);
+            let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
+            self.entries.push(Entry {
+                uri: text("requestURI"),
+                agent: text("userAgent"),
+                line: line.to_owned(),
+            });
+        }
+    }
+}
+
+fn event(line: &str) -> Value {
+    serde_json::from_str(line).expect("an audit event a line")
 }
