@@ -1,7 +1,8 @@
 //! The fleet has the tokens of the home namespace.
 
 use super::check::{Check, Id};
-use super::{Case, tokens};
+use super::mend::remove_keys;
+use super::{Case, settle, tokens};
 use crate::domain::bundles::ROUTER;
 use crate::domain::facts::Place;
 use crate::domain::live::NamespaceState;
@@ -74,67 +75,64 @@ enum Found {
 }
 
 fn of(case: &Case<'_>, namespace: &Namespace, place: &Place) -> Found {
-    let fail = |message: String, hint: String| {
-        Check::fail(ID, message, hint).at(namespace, "Secret", ROUTER.secret)
-    };
+    let mend = || case.apply_with(&[], &settle::options(case));
+    let absent = |what: &str| Found::Wrong(vec![at(Check::fail(ID, what, mend()), namespace)]);
     match place.state {
-        NamespaceState::Absent => {
-            return Found::Wrong(vec![fail(
-                "the namespace does not exist".to_owned(),
-                format!(
-                    "{} create namespace {namespace} && {}",
-                    case.reach.kubectl, case.reach.apply
-                ),
-            )]);
-        }
-        NamespaceState::Terminating => {
-            return Found::Wrong(vec![fail(
-                "the namespace is being deleted".to_owned(),
-                format!(
-                    "{kubectl} wait --for=delete namespace/{namespace} --timeout=5m && {kubectl} \
-                     create namespace {namespace} && {}",
-                    case.reach.apply,
-                    kubectl = case.reach.kubectl
-                ),
-            )]);
-        }
+        NamespaceState::Absent => return absent("the namespace does not exist"),
+        NamespaceState::Terminating => return absent("the namespace is being deleted"),
         NamespaceState::Active | NamespaceState::Forbidden => {}
     }
     let Some(observed) = place.secrets.get(ROUTER.secret) else {
         return Found::Unseen;
     };
-    let mend = |options: &str| match &observed.owner {
+    let mend = || match &observed.owner {
         Some(owner) => case.ask_owner(namespace, owner),
-        None => case.apply_with(&[], options),
+        None => mend(),
     };
     let Some(live) = &observed.live else {
-        return Found::Wrong(vec![fail(
-            "the fleet namespace has no such Secret".to_owned(),
-            mend(""),
-        )]);
+        let what = "the fleet namespace has no such Secret";
+        return Found::Wrong(vec![at(Check::fail(ID, what, mend()), namespace)]);
     };
     let home = tokens::of_home(case);
-    let mut wrong = Vec::new();
-    let mut compared = true;
-    for name in TokenName::ALL {
-        let value = live.text(name.as_str()).filter(|value| !value.is_empty());
-        match (home.get(name), value) {
-            (_, None) => wrong.push(fail(format!("{name} is missing"), mend(""))),
-            (Some(token), Some(value)) if token == value => {}
-            (Some(token), Some(value)) => wrong.push(fail(
-                format!(
-                    "{name} differs: the fleet namespace has {}, the home namespace has {}",
-                    fingerprint(value),
-                    fingerprint(token)
-                ),
-                mend(" --prefer cluster"),
-            )),
-            (None, Some(_)) => compared = false,
-        }
-    }
+    let compared = home.iter().all(|(_, token)| token.is_some());
+    let wrong = |name: TokenName| {
+        let key = name.as_str();
+        let found = live.data.get(key).map(|value| value.text.as_ref());
+        let what = match (found, home.get(name)) {
+            (None, _) => format!("{name} is missing"),
+            (Some(None), _) => {
+                let hint = match &observed.owner {
+                    Some(_) => mend(),
+                    // --apply speaks of text.
+                    None => {
+                        let remove = remove_keys(case, namespace, ROUTER.secret, &[key]);
+                        format!("{remove} && {}", mend())
+                    }
+                };
+                let what = format!("{name} is not text (base64 of UTF-8)");
+                return Some(Check::fail(ID, what, hint));
+            }
+            (Some(Some(value)), _) if value.is_empty() => format!("{name} is empty"),
+            (Some(Some(value)), Some(token)) if value == token => return None,
+            (Some(Some(value)), Some(token)) => format!(
+                "{name} differs: the fleet namespace has {}, the home namespace has {}",
+                fingerprint(value),
+                fingerprint(token)
+            ),
+            (Some(Some(_)), None) => return None,
+        };
+        let managed = settle::managed_by(live, key);
+        Some(Check::fail(ID, format!("{what}{managed}"), mend()))
+    };
+    let wrong = TokenName::ALL.into_iter().filter_map(wrong);
+    let wrong: Vec<_> = wrong.map(|check| at(check, namespace)).collect();
     match wrong.is_empty() {
         true if compared => Found::InStep,
         true => Found::Unseen,
         false => Found::Wrong(wrong),
     }
+}
+
+fn at(check: Check, namespace: &Namespace) -> Check {
+    check.at(namespace, "Secret", ROUTER.secret)
 }

@@ -10,6 +10,7 @@ mod file;
 mod fleet;
 mod mend;
 mod secrets;
+mod settle;
 mod tokens;
 mod values;
 mod workloads;
@@ -170,16 +171,29 @@ impl Case<'_> {
             .iter()
             .map(|key| format!("{key}=\"${key}\" "))
             .collect();
-        let (before, create) = match self.cluster.home_place().state {
-            NamespaceState::Active | NamespaceState::Forbidden => (String::new(), ""),
-            NamespaceState::Absent => (String::new(), " --create-namespace"),
-            NamespaceState::Terminating => {
-                let Reach { kubectl, home, .. } = self.reach;
-                let wait = format!("{kubectl} wait --for=delete namespace/{home} --timeout=5m && ");
-                (wait, " --create-namespace")
-            }
+        let create = match self.cluster.home_place().state {
+            NamespaceState::Active | NamespaceState::Forbidden => "",
+            NamespaceState::Absent | NamespaceState::Terminating => " --create-namespace",
         };
+        let before = self.before_apply();
         format!("{before}{variables}{}{create}{options}", self.reach.apply)
+    }
+
+    /// What comes first, since `--apply` refuses where a namespace is absent or going away.
+    fn before_apply(&self) -> String {
+        let kubectl = &self.reach.kubectl;
+        let places = self.cluster.places.iter();
+        let steps = places.flat_map(|(name, place)| {
+            let leaves = place.state == NamespaceState::Terminating;
+            let absent = leaves || place.state == NamespaceState::Absent;
+            let wait = format!("{kubectl} wait --for=delete namespace/{name} --timeout=5m && ");
+            let create = format!("{kubectl} create namespace {name} && ");
+            [
+                leaves.then_some(wait),
+                (absent && *name != self.cluster.home).then_some(create),
+            ]
+        });
+        steps.flatten().collect()
     }
 
     /// kubectl in a namespace.

@@ -1,8 +1,8 @@
 //! One token, one value: the tokens file, the lists, the copies that operators keep; and its age.
 
 use super::check::{Check, Id};
-use super::{Case, some_of};
-use crate::domain::bundles::{BUNDLES, Bundle, Key, Origin, ROUTER};
+use super::{Case, settle, some_of};
+use crate::domain::bundles::{API_KEYS, BUNDLES, Bundle, Key, Origin, Presence, ROUTER};
 use crate::domain::facts::{CopyRef, FileState};
 use crate::domain::live::{LiveSecret, Observed};
 use crate::domain::names::Namespace;
@@ -10,7 +10,8 @@ use crate::domain::tokens::{PerToken, Token, TokenName, fingerprint};
 use crate::domain::value::SecretValue;
 use std::collections::BTreeMap;
 
-const DAY: i64 = 24 * 60 * 60;
+const HOUR: i64 = 60 * 60;
+const DAY: i64 = 24 * HOUR;
 
 pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     let home = case.cluster.home_place();
@@ -47,13 +48,18 @@ fn matches(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Che
     let home = &case.cluster.home;
     let live = router.and_then(|router| router.text(name.as_str()));
     let live = live.filter(|value| !value.is_empty());
+    let uncompared = |why: &str| Check::skip(id, format!("{name} is not compared: {why}"));
     let check = match (filed(case, name), live) {
-        (None, _) => Check::skip(id, format!("{name} is not in the tokens file")),
+        (None, _) => uncompared(match &case.file.state {
+            FileState::Absent => "there is no tokens file",
+            FileState::Unusable(_) => "the tokens file cannot be used",
+            FileState::Read { .. } => "the tokens file does not hold it",
+        }),
         (Some(_), None) if router.is_none() => match case.unread_at_home(id, &ROUTER) {
             Some(denied) => denied,
-            None => Check::skip(id, format!("there is no Secret {}", ROUTER.secret)),
+            None => uncompared("the Secret does not exist"),
         },
-        (Some(_), None) => Check::skip(id, format!("{name} is not in the Secret")),
+        (Some(_), None) => uncompared("the Secret does not hold it"),
         (Some(token), Some(live)) if token.is(live) => Check::pass(
             id,
             format!(
@@ -68,7 +74,7 @@ fn matches(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Che
                 fingerprint(token.value()),
                 fingerprint(live)
             ),
-            case.apply_with(&[], " --prefer cluster"),
+            case.apply_with(&[], &settle::options(case)),
         ),
     };
     check.at(home, "Secret", ROUTER.secret)
@@ -89,12 +95,12 @@ fn pairs(case: &Case<'_>) -> Vec<Check> {
                 _ => None,
             });
             for (key, token) in lists {
-                let list = observed.live.as_ref().and_then(|live| live.text(key.name));
-                if let (Some(list), Some(value)) = (list, tokens.get(token)) {
+                let Some(live) = &observed.live else { continue };
+                if let (Some(list), Some(value)) = (live.text(key.name), tokens.get(token)) {
                     checks.push(pair(
                         case,
                         (namespace, bundle, observed),
-                        (key, list),
+                        (key, list, live),
                         (token, value),
                     ));
                 }
@@ -112,27 +118,36 @@ fn pairs(case: &Case<'_>) -> Vec<Check> {
 fn pair(
     case: &Case<'_>,
     (namespace, bundle, observed): (&Namespace, &Bundle, &Observed),
-    (key, list): (&Key, &SecretValue),
+    (key, list, live): (&Key, &SecretValue, &LiveSecret),
     (token, value): (TokenName, &SecretValue),
 ) -> Check {
     let id = Id::TokensPair;
     let list_name = key.name;
-    let on_it = list
-        .entries()
-        .any(|entry| SecretValue::from(entry) == *value);
-    let check = match on_it {
-        true => Check::pass(id, format!("{token} is on its list {list_name}")),
-        false => {
+    let mut entries = list.entries().peekable();
+    // brain-api goes by the token alone where its list is empty.
+    let unused = key.origin == Origin::TokenList(token, Presence::IfFound);
+    let check = match entries.peek().is_none() {
+        true if unused => Check::skip(id, format!("its list {list_name} is empty, as if absent")),
+        _ if entries.any(|entry| entry == value.expose()) => {
+            Check::pass(id, format!("{token} is on its list {list_name}"))
+        }
+        _ => {
             let hint = match &observed.owner {
                 Some(owner) => case.ask_owner(namespace, owner),
-                None => case.apply_with(&[], " --prefer cluster"),
+                None => {
+                    // Else such a list is only kept in step where it holds something.
+                    let api_keys = list_name == API_KEYS && list.entries().next().is_none();
+                    let with = if api_keys { " --with-api-keys" } else { "" };
+                    case.apply_with(&[], &format!("{with}{}", settle::options(case)))
+                }
             };
             Check::fail(
                 id,
                 format!(
-                    "{token} ({}) is not on the list {list_name} ({})",
+                    "{token} ({}) is not on the list {list_name} ({}){}",
                     fingerprint(value),
-                    entries(list)
+                    shown(list),
+                    settle::managed_by(live, list_name)
                 ),
                 hint,
             )
@@ -148,7 +163,7 @@ fn has_tokens(bundle: &Bundle) -> bool {
 }
 
 /// The entries of a list, without showing them.
-fn entries(list: &SecretValue) -> String {
+fn shown(list: &SecretValue) -> String {
     let shown: Vec<_> = list
         .entries()
         .map(|entry| fingerprint(&SecretValue::from(entry)))
@@ -346,21 +361,21 @@ fn age(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
     let minted = router.minted.get(key).copied();
     let since = minted.or(router.created);
     let check = match since {
-        _ if !router.data.contains_key(key) => {
+        _ if router.text(key).is_none_or(SecretValue::is_empty) => {
             Check::skip(id, format!("{name} is not in the Secret"))
         }
         None => Check::skip(id, format!("nothing tells when {name} was minted")),
         Some(since) => {
             let old = (case.cluster.now - since).max(0);
             let how = match minted {
-                Some(_) => format!("{name} is {} old", days(old)),
-                None => format!("{name} is at least {} old", days(old)),
+                Some(_) => format!("{name} is {} old", span(old)),
+                None => format!("{name} is at least {} old", span(old)),
             };
             match old > case.max_age {
                 true => Check::warn(
                     id,
-                    format!("{how}, and more than {} is too old", days(case.max_age)),
-                    mint_anew(case, name),
+                    format!("{how}, over the limit of {}", span(case.max_age)),
+                    settle::mint(case, name),
                 ),
                 false => Check::pass(id, how),
             }
@@ -369,25 +384,36 @@ fn age(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
     check.at(home, "Secret", ROUTER.secret)
 }
 
-fn days(seconds: i64) -> String {
-    match seconds / DAY {
-        0 => "less than a day".to_owned(),
-        1 => "1 day".to_owned(),
-        days => format!("{days} days"),
+/// A time in the largest unit that tells it well.
+fn span(seconds: i64) -> String {
+    let units = [(DAY, "day"), (HOUR, "hour"), (60, "minute"), (1, "second")];
+    let fits = |(unit, _): &(i64, _)| seconds >= 2 * unit || seconds == *unit;
+    let (unit, word) = units.into_iter().find(fits).unwrap_or((1, "second"));
+    match seconds / unit {
+        1 => format!("1 {word}"),
+        count => format!("{count} {word}s"),
     }
 }
 
-/// Has a token minted again: it leaves the tokens file and the Secret first.
-fn mint_anew(case: &Case<'_>, name: TokenName) -> String {
-    let remove =
-        super::mend::remove_keys(case, &case.cluster.home, ROUTER.secret, &[name.as_str()]);
-    let file = &case.file.path.quoted;
-    let forget = match filed(case, name) {
-        Some(_) => format!("sed -i -E '/^ *(export +)?{name}=/d' {file} && "),
-        None => String::new(),
-    };
-    format!(
-        "{forget}{remove} && {}",
-        case.apply_with(&[], " --prefer file")
-    )
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_in_one_unit() {
+        for (seconds, told) in [
+            (0, "0 seconds"),
+            (1, "1 second"),
+            (119, "119 seconds"),
+            (60, "1 minute"),
+            (HOUR, "1 hour"),
+            (HOUR + 1, "60 minutes"),
+            (DAY, "1 day"),
+            (DAY + HOUR, "25 hours"),
+            (2 * DAY, "2 days"),
+            (90 * DAY + HOUR, "90 days"),
+        ] {
+            assert_eq!(span(seconds), told);
+        }
+    }
 }
