@@ -283,7 +283,7 @@ fn what_is_missing_in_a_fleet_secret_is_added_and_the_rest_stays() {
 }
 
 /// A kubeconfig for an administrator of that name.
-fn administrator(name: &str) -> PathBuf {
+pub fn administrator(name: &str) -> PathBuf {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/local/sandbox.sh");
     let output = Command::new(script)
         .args(["user", "--dir"])
@@ -296,7 +296,7 @@ fn administrator(name: &str) -> PathBuf {
 }
 
 /// The requests of a user, each with its verb.
-fn requests_of(user: &str) -> Vec<String> {
+pub fn requests_of(user: &str) -> Vec<String> {
     let log = std::fs::read_to_string(SANDBOX.folder.join("audit.log")).unwrap();
     log.lines()
         .filter(|line| line.contains(user))

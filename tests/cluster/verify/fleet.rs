@@ -1,0 +1,425 @@
+//! The fleet namespaces have the tokens of home.
+
+use super::checks::{follow, of};
+use super::tokens::{
+    EMBEDDINGS_KEY, ROUTER_TOKEN, STRANGER, TOKENS, fingerprint, hides, hint, install_secret, look,
+    marks_of_helm, mend, secret, statuses, the,
+};
+use crate::fleet::{administrator, requests_of};
+use crate::sandbox::SANDBOX;
+use crate::space::{Data, EMBEDDINGS, ROUTER, Ran, Space};
+use serde_json::{Value, json};
+use std::process::Stdio;
+
+const ID: &str = "tokens.fleet";
+
+/// A home namespace with everything, and members with a label that only they have.
+struct Fleet {
+    home: Space,
+    members: Vec<Space>,
+}
+
+impl Fleet {
+    /// All members have the tokens.
+    fn new(count: usize) -> Self {
+        let mut fleet = Self {
+            home: Space::new(),
+            members: Vec::new(),
+        };
+        fleet.home.bootstrapped();
+        fleet.grow(count);
+        fleet
+    }
+
+    fn grow(&mut self, count: usize) {
+        let tokens = self.home.filed();
+        for _ in 0..count {
+            let member = Space::new();
+            self.label(&member);
+            let data: Vec<_> = tokens
+                .iter()
+                .map(|(k, v)| (k.as_str(), v.as_str()))
+                .collect();
+            member.create_secret(ROUTER, &data, &Value::Null);
+            self.members.push(member);
+        }
+    }
+
+    fn label(&self, space: &Space) {
+        let path = format!("/api/v1/namespaces/{}", space.namespace);
+        let labels = json!({ "metadata": { "labels": { "fleet": self.home.namespace } } });
+        SANDBOX.expect("PATCH", &path, &labels);
+    }
+
+    /// The arguments that name all members, and those that select them.
+    fn ways(&self) -> [Vec<String>; 2] {
+        let names = self.members.iter();
+        let named = names.map(|member| format!("--fleet-namespace={}", member.namespace));
+        [
+            named.collect(),
+            vec![format!("--fleet-selector=fleet={}", self.home.namespace)],
+        ]
+    }
+
+    fn spaces(&self) -> Vec<&Space> {
+        std::iter::once(&self.home).chain(&self.members).collect()
+    }
+
+    /// Looks at the whole fleet in one of its ways.
+    #[track_caller]
+    fn look(&self, way: &[String], code: i32) -> Ran {
+        let arguments: Vec<_> = way.iter().map(String::as_str).collect();
+        look(&self.spaces(), &arguments, code)
+    }
+
+    /// The first member's router Secret, which has these words said about it.
+    #[track_caller]
+    fn the(&self, ran: &Ran, status: &str, words: &[&str]) -> Value {
+        let at = (self.members[0].namespace.as_str(), &*secret(ROUTER));
+        the(ran, (ID, status), at, words)
+    }
+
+    /// One check that passes, for all members.
+    #[track_caller]
+    fn is_well(&self, way: &[String]) {
+        let ran = self.look(way, 0);
+        let checks = of(&ran, ID);
+        assert_eq!(statuses(&ran, ID), ["pass"], "{checks:#?}");
+        let message = checks[0]["message"].as_str().unwrap();
+        let count = format!("{} fleet namespace", self.members.len());
+        assert!(message.starts_with(&count), "{message}");
+        for member in &self.members {
+            assert_eq!(tokens(member), self.home.filed());
+        }
+    }
+}
+
+/// Those of a space's keys that are tokens.
+fn tokens(space: &Space) -> Data {
+    let mut data = space.data(ROUTER);
+    data.retain(|key, _| TOKENS.contains(&key.as_str()));
+    data
+}
+
+#[test]
+fn a_fleet_that_is_not_named_is_not_looked_at() {
+    let fleet = Fleet::new(1);
+    fleet.members[0].set_keys(ROUTER, &[(ROUTER_TOKEN, STRANGER)], "kubectl-edit");
+    let ran = fleet.look(&[], 0);
+    assert_eq!(of(&ran, ID)[0]["message"], "no fleet is named");
+    assert_eq!(statuses(&ran, ID), ["skip"]);
+}
+
+/// How a test spoils the first member, and what is said of it.
+type Spoiled = (fn(&Space), &'static str, &'static [&'static str]);
+
+#[test]
+fn what_a_fleet_namespace_lacks_is_told_and_brought() {
+    let spoiled: [Spoiled; 5] = [
+        (
+            |space| drop(space.kubectl(&["delete", "secret", ROUTER])),
+            "fail",
+            &["no such Secret"],
+        ),
+        (
+            |space| space.remove_key(ROUTER, ROUTER_TOKEN),
+            "fail",
+            &[ROUTER_TOKEN, "missing"],
+        ),
+        (
+            |space| space.set_keys(ROUTER, &[(EMBEDDINGS_KEY, "")], "kubectl-edit"),
+            "fail",
+            &[EMBEDDINGS_KEY, "empty"],
+        ),
+        (
+            |space| space.set_keys(ROUTER, &[(ROUTER_TOKEN, "")], "some-controller"),
+            "fail",
+            &[ROUTER_TOKEN, "empty", "some-controller"],
+        ),
+        (
+            |space| {
+                let data = json!({ "data": { ROUTER_TOKEN: "//79" } });
+                SANDBOX.expect("PATCH", &space.path(ROUTER), &data);
+            },
+            "fail",
+            &[ROUTER_TOKEN, "not text"],
+        ),
+    ];
+    let fleet = Fleet::new(2);
+    for (spoil, status, words) in spoiled {
+        for way in &fleet.ways() {
+            fleet.is_well(way);
+            spoil(&fleet.members[0]);
+            let ran = fleet.look(way, 1);
+            let mut both = statuses(&ran, ID);
+            both.sort();
+            assert_eq!(both, ["fail", "pass"]);
+            mend(&fleet.spaces(), &fleet.the(&ran, status, words), &[]);
+            fleet.is_well(way);
+        }
+    }
+}
+
+#[test]
+fn a_fleet_namespace_with_another_token_gets_that_of_home() {
+    for token in TOKENS {
+        for manager in ["kubectl-edit", "some-controller"] {
+            let fleet = Fleet::new(2);
+            let own = ("OF_THE_AGENTS", "stays");
+            let member = &fleet.members[0];
+            member.set_keys(ROUTER, &[own], "kubectl-edit");
+            for way in &fleet.ways() {
+                member.set_keys(ROUTER, &[(token, STRANGER)], manager);
+                let ran = fleet.look(way, 1);
+                let (theirs, ours) = (
+                    format!("the fleet namespace has {}", fingerprint(STRANGER)),
+                    format!(
+                        "the home namespace has {}",
+                        fingerprint(&fleet.home.filed()[token])
+                    ),
+                );
+                let check = fleet.the(&ran, "fail", &[token, &theirs, &ours]);
+                mend(&fleet.spaces(), &check, &[]);
+                fleet.is_well(way);
+                assert_eq!(member.data(ROUTER)[own.0], own.1);
+            }
+        }
+    }
+}
+
+/// `--apply` refuses as a whole where one disagrees.
+#[test]
+fn each_hint_mends_its_check_whatever_else_is_wrong_in_the_fleet() {
+    for first in 0..4 {
+        let mut fleet = Fleet::new(4);
+        let [lacking, differing, absent, owned] = [0, 1, 2, 3];
+        fleet.members[lacking].remove_key(ROUTER, ROUTER_TOKEN);
+        fleet.members[differing].set_keys(ROUTER, &[(EMBEDDINGS_KEY, STRANGER)], "kubectl-edit");
+        fleet.members[absent] = Space::without_namespace();
+        let other = Space::without_namespace();
+        fleet.members[owned].kubectl(&["delete", "secret", ROUTER]);
+        let foreign = TOKENS.map(|token| (token, STRANGER));
+        fleet.members[owned].create_secret(ROUTER, &foreign, &marks_of_helm());
+        let mut way = fleet.ways()[0].clone();
+        way.push(format!("--fleet-namespace={}", other.namespace));
+        fleet.members.push(other);
+
+        let ran = fleet.look(&way, 1);
+        let at = |index: usize| fleet.members[index].namespace.clone();
+        let wrong: Vec<_> = of(&ran, ID);
+        let of_namespace = |checks: &[Value], name: &str| -> Vec<Value> {
+            let here = checks.iter().filter(|check| check["namespace"] == name);
+            here.cloned().collect()
+        };
+        // Two of Helm's, one of each other.
+        assert_eq!(wrong.len(), 6, "{wrong:#?}");
+        let index = [lacking, differing, absent, 4][first];
+        let check = &of_namespace(&wrong, &at(index))[0];
+        mend(&fleet.spaces(), check, &[]);
+        let ran = fleet.look(&way, 1);
+        assert_eq!(of_namespace(&of(&ran, ID), &at(index)), [Value::Null; 0]);
+    }
+}
+
+#[test]
+fn a_fleet_secret_that_helm_owns_is_mended_by_its_release() {
+    let fleet = Fleet::new(2);
+    let member = &fleet.members[0];
+    let right = fleet.home.filed();
+    for (wrong, words) in [
+        (vec![(ROUTER_TOKEN, STRANGER)], ["differs", ROUTER_TOKEN]),
+        (vec![], ["missing", ROUTER_TOKEN]),
+    ] {
+        member.kubectl(&["delete", "secret", ROUTER]);
+        let key = (EMBEDDINGS_KEY, right[EMBEDDINGS_KEY].as_str());
+        let wrong: Vec<_> = wrong.into_iter().chain([key]).collect();
+        let after: Vec<_> = right
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .collect();
+        let chart = install_secret(member, ROUTER, [&wrong, &after]);
+        let way = &fleet.ways()[1];
+        let ran = fleet.look(way, 1);
+        let check = fleet.the(&ran, "fail", &words);
+        assert!(hint(&check).starts_with("helm "), "{check}");
+        mend(&fleet.spaces(), &check, &[("CHART", &chart)]);
+        fleet.is_well(way);
+        let line = format!("helm -n {} uninstall agents", member.namespace);
+        Ran::from(member.shell(&line).output().unwrap()).exits(0);
+        fleet.home.run(&["--apply", way[0].as_str()]).exits(0);
+    }
+}
+
+#[test]
+fn a_named_namespace_that_is_absent_is_told_and_made() {
+    let mut fleet = Fleet::new(1);
+    fleet.members.insert(0, Space::without_namespace());
+    // Home is named too, and counts once.
+    let mut way = fleet.ways()[0].clone();
+    way.push(format!("--fleet-namespace={}", fleet.home.namespace));
+    let absent = &fleet.members[0];
+    let arguments: Vec<_> = way.iter().map(String::as_str).collect();
+    let ran = look(&fleet.spaces()[..1], &arguments, 1);
+    let check = fleet.the(&ran, "fail", &["namespace does not exist"]);
+    assert!(hint(&check).contains(&format!("create namespace {}", absent.namespace)));
+    mend(&fleet.spaces(), &check, &[]);
+    fleet.is_well(&way);
+}
+
+#[test]
+fn a_named_namespace_that_is_being_deleted_is_told_and_made_again() {
+    let fleet = Fleet::new(2);
+    let leaving = &fleet.members[0];
+    leaving.terminate();
+    let [named, selected] = &fleet.ways();
+    let ran = fleet.look(named, 1);
+    let check = fleet.the(&ran, "fail", &["namespace is being deleted"]);
+
+    // The hint waits, so it is running when the namespace can go at last.
+    let mut shell = fleet.home.shell(&hint(&check));
+    let waiting = shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let waiting = waiting.unwrap();
+    let path = format!("/api/v1/namespaces/{}", leaving.namespace);
+    let free = json!({ "metadata": { "finalizers": null } });
+    SANDBOX.expect("PATCH", &path, &free);
+    let ran = Ran::from(waiting.wait_with_output().unwrap());
+    hides(&fleet.spaces(), &ran);
+    ran.exits(0);
+    fleet.is_well(named);
+
+    // Of one that was only selected there is nothing to say.
+    leaving.terminate();
+    fleet.label(leaving);
+    let ran = fleet.look(selected, 0);
+    assert_eq!(statuses(&ran, ID), ["pass"]);
+    assert!(!ran.out.contains(&leaving.namespace), "{}", ran.out);
+    SANDBOX.expect("PATCH", &path, &free);
+}
+
+#[test]
+fn a_selector_that_matches_nothing_warns() {
+    let mut fleet = Fleet::new(0);
+    let way = &fleet.ways()[1];
+    let ran = fleet.look(way, 0);
+    let check = the(&ran, (ID, "warn"), ("", ""), &["matches no namespace"]);
+    assert_eq!(statuses(&ran, ID), ["warn"]);
+    // It shows the labels that there are.
+    let shown = follow(&fleet.home, &hint(&check), &[]).exits(0);
+    let label = format!("kubernetes.io/metadata.name={}", fleet.home.namespace);
+    assert!(shown.out.contains(&label), "{}", shown.out);
+
+    // With one that is named beside it, both are told.
+    let named = fleet.home.namespace.clone();
+    let ran = fleet.look(&[way[0].clone(), format!("--fleet-namespace={named}")], 0);
+    assert_eq!(statuses(&ran, ID), ["warn"]);
+    fleet.grow(1);
+    fleet.is_well(way);
+}
+
+#[test]
+fn home_counts_once_where_the_selector_matches_it() {
+    let mut fleet = Fleet::new(0);
+    fleet.label(&fleet.home);
+    let [_, way] = fleet.ways();
+    let ran = fleet.look(&way, 0);
+    assert_eq!(statuses(&ran, ID), ["skip"]);
+    assert_eq!(of(&ran, "secret.present").len(), 3);
+    fleet.grow(2);
+    fleet.is_well(&way);
+    assert_eq!(of(&fleet.look(&way, 0), "tokens.match").len(), 2);
+}
+
+#[test]
+fn a_router_secret_outside_the_fleet_is_nobodys_business() {
+    let fleet = Fleet::new(1);
+    let stranger = Space::new();
+    stranger.create_secret(ROUTER, &[(ROUTER_TOKEN, STRANGER)], &Value::Null);
+    for way in &fleet.ways() {
+        fleet.is_well(way);
+        let ran = fleet.look(way, 0);
+        assert!(!ran.out.contains(&format!("\"{}\"", stranger.namespace)));
+    }
+}
+
+/// Only home has the other two Secrets.
+#[test]
+fn a_fleet_namespace_needs_the_router_secret_only() {
+    let fleet = Fleet::new(1);
+    for way in &fleet.ways() {
+        let ran = fleet.look(way, 0);
+        for check in of(&ran, "secret.present") {
+            assert_eq!(check["namespace"], *fleet.home.namespace);
+        }
+    }
+}
+
+#[test]
+fn without_the_tokens_of_home_the_fleet_is_not_compared() {
+    let fleet = Fleet::new(1);
+    fleet
+        .home
+        .kubectl(&["delete", "secret", ROUTER, EMBEDDINGS]);
+    std::fs::remove_file(fleet.home.file()).unwrap();
+    for way in &fleet.ways() {
+        let ran = fleet.look(way, 1);
+        for token in TOKENS {
+            let all = of(&ran, ID);
+            let mut messages = all.iter().map(|check| check["message"].as_str().unwrap());
+            let told = messages.any(|it| it.contains(token) && it.contains("home namespace"));
+            assert!(told, "{all:#?}");
+        }
+        assert_eq!(statuses(&ran, ID), ["skip", "skip"]);
+    }
+}
+
+#[test]
+fn of_many_namespaces_only_those_that_are_wrong_are_named() {
+    let fleet = Fleet::new(20);
+    fleet.members[3].remove_key(ROUTER, ROUTER_TOKEN);
+    fleet.members[17].set_keys(ROUTER, &[(EMBEDDINGS_KEY, STRANGER)], "kubectl-edit");
+    for way in &fleet.ways() {
+        let ran = fleet.look(way, 1);
+        let mut found = statuses(&ran, ID);
+        found.sort();
+        assert_eq!(found, ["fail", "fail", "pass"]);
+        let all = of(&ran, ID);
+        let pass = all.iter().find(|check| check["status"] == "pass").unwrap();
+        assert_eq!(
+            pass["message"],
+            "18 fleet namespaces have the tokens of the home namespace"
+        );
+    }
+    let ran = fleet.look(&fleet.ways()[1], 1);
+    let fails = of(&ran, ID);
+    let fail = fails.iter().find(|check| check["status"] == "fail");
+    mend(&fleet.spaces(), fail.unwrap(), &[]);
+    fleet.is_well(&fleet.ways()[1]);
+}
+
+#[test]
+fn the_requests_do_not_grow_with_the_selected_namespaces() {
+    let mut fleet = Fleet::new(0);
+    let mut counts = Vec::new();
+    for size in [5, 15] {
+        fleet.grow(size - fleet.members.len());
+        let user = format!("verifier-{}-{size}", fleet.home.namespace);
+        fleet.home.kubeconfig = administrator(&user);
+        fleet.is_well(&fleet.ways()[1]);
+        fleet.home.kubeconfig = SANDBOX.kubeconfig.clone();
+        let sent = requests_of(&user);
+        let reads =
+            |request: &&String| request.starts_with("\"get\"") || request.starts_with("\"list\"");
+        assert_eq!(sent.iter().filter(reads).count(), sent.len(), "{sent:#?}");
+        // Other tests fill the cluster, which makes pages, and bring the CRD, which makes v1beta1
+        // needless.
+        let depends_on_others =
+            |request: &String| request.contains("continue=") || request.contains("/v1beta1/");
+        counts.push(
+            sent.into_iter()
+                .filter(|request| !depends_on_others(request))
+                .collect::<Vec<_>>(),
+        );
+    }
+    assert!(counts[0].len() > 5, "{counts:#?}");
+    assert_eq!(counts[0].len(), counts[1].len(), "{counts:#?}");
+}
