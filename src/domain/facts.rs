@@ -199,6 +199,8 @@ pub struct ClusterFacts {
     pub nothing_selected: bool,
     /// The Secrets of `--copy` that could be read, with what is in them.
     pub copies: BTreeMap<CopyRef, Observed>,
+    /// The namespaces of `--copy` that do not exist, as far as that is known.
+    pub absent: BTreeSet<Namespace>,
     /// What could not be read.
     pub denied: BTreeSet<Denied>,
     /// How the services answered; none without `--live`.

@@ -85,6 +85,7 @@ impl Cluster {
             places: BTreeMap::new(),
             nothing_selected: states.nothing_selected,
             copies: BTreeMap::new(),
+            absent: BTreeSet::new(),
             denied: states.denied,
             probes: Vec::new(),
         };
@@ -143,6 +144,7 @@ impl Cluster {
         for claim in claims.items {
             facts.claim(&claim);
         }
+        facts.absent = self.absent(&copied.items).await?;
         facts.copies.extend(copied.items);
         let denied = [secrets.denied, others.denied, pods.denied, claims.denied];
         facts.denied.extend(denied.into_iter().flatten());
@@ -335,6 +337,21 @@ impl Cluster {
             }
         }
         Ok(listed)
+    }
+
+    /// Those namespaces of Secrets that were not found which do not exist themselves.
+    async fn absent(&self, copies: &[(CopyRef, Observed)]) -> Result<BTreeSet<Namespace>, Failure> {
+        let missing = copies
+            .iter()
+            .filter(|(_, observed)| observed.live.is_none());
+        let namespaces: BTreeSet<_> = missing.map(|(at, _)| &at.namespace).collect();
+        let states = self
+            .states(&namespaces.into_iter().collect::<Vec<_>>())
+            .await?;
+        let absent = states
+            .into_iter()
+            .filter(|(_, state)| *state == NamespaceState::Absent);
+        Ok(absent.map(|(name, _)| name).collect())
     }
 
     /// A Secret of any name; `None` where it may not be read.

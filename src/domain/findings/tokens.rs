@@ -4,7 +4,7 @@ use super::check::{Check, Id};
 use super::{Case, settle, some_of};
 use crate::domain::bundles::{API_KEYS, BUNDLES, Bundle, Key, Origin, Presence, ROUTER};
 use crate::domain::facts::{CopyRef, FileState};
-use crate::domain::live::{LiveSecret, Observed};
+use crate::domain::live::{LiveSecret, LiveValue, Observed};
 use crate::domain::names::Namespace;
 use crate::domain::tokens::{PerToken, Token, TokenName, fingerprint};
 use crate::domain::value::SecretValue;
@@ -207,7 +207,9 @@ fn copies(case: &Case<'_>) -> Vec<Check> {
             let Some(token) = tokens.get(name) else {
                 continue;
             };
-            if let Some(stale) = live.text(name.as_str()).filter(|value| *value != token) {
+            let copy = live.data.get(name.as_str());
+            let copy = copy.filter(|value| value.text.as_ref() != Some(token));
+            if let Some(stale) = copy {
                 checks.push(stale_copy(case, at, observed, name, (token, stale)));
             }
         }
@@ -292,26 +294,35 @@ fn from_home(case: &Case<'_>, template: &str) -> String {
 }
 
 fn absent_copy(case: &Case<'_>, at: &CopyRef) -> Check {
-    let data: Vec<_> = TokenName::ALL
+    let tokens = of_home(case);
+    let data: Vec<_> = tokens
         .iter()
-        .map(|name| format!("\"{name}\":\"{{{{.data.{name}}}}}\""))
+        .filter(|(_, token)| token.is_some())
+        .map(|(name, _)| format!("\"{name}\":\"{{{{.data.{name}}}}}\""))
         .collect();
     let template = format!(
         "{{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{{\"name\":\"{}\"}},\"data\":{{{}}}}}",
         at.name,
         data.join(",")
     );
+    let namespace = &at.namespace;
+    let (what, before) = match case.cluster.absent.contains(namespace) {
+        true => (
+            "the namespace does not exist",
+            format!("{} create namespace {namespace} && ", case.reach.kubectl),
+        ),
+        false => ("there is no such Secret", String::new()),
+    };
     let hint = format!(
-        "{} | {}",
+        "{before}{} | {}",
         from_home(case, &template),
-        case.kubectl(&at.namespace, "create -f -")
+        case.kubectl(namespace, "create -f -")
     );
-    Check::warn(
-        Id::TokensCopies,
-        format!("--copy {at}: there is no such Secret"),
-        hint,
+    Check::warn(Id::TokensCopies, format!("--copy {at}: {what}"), hint).at(
+        &at.namespace,
+        "Secret",
+        &at.name,
     )
-    .at(&at.namespace, "Secret", &at.name)
 }
 
 fn stale_copy(
@@ -319,7 +330,7 @@ fn stale_copy(
     at: &CopyRef,
     observed: &Observed,
     name: TokenName,
-    (token, stale): (&SecretValue, &SecretValue),
+    (token, stale): (&SecretValue, &LiveValue),
 ) -> Check {
     let hint = match &observed.owner {
         Some(owner) => case.ask_owner(&at.namespace, owner),
@@ -339,7 +350,10 @@ fn stale_copy(
         Id::TokensCopies,
         format!(
             "its copy of {name} is stale: it has {}, the home namespace has {}",
-            fingerprint(stale),
+            stale
+                .text
+                .as_ref()
+                .map_or("what is not text".to_owned(), fingerprint),
             fingerprint(token)
         ),
         hint,
