@@ -217,4 +217,13 @@ impl ClusterFacts {
     pub fn fleet(&self) -> impl Iterator<Item = (&Namespace, &Place)> {
         self.places.iter().filter(|(name, _)| **name != self.home)
     }
+
+    /// Tells whether that could not be read.
+    pub fn is_denied(&self, verb: &str, resource: &str, namespace: &Namespace) -> bool {
+        self.denied.iter().any(|denied| {
+            denied.verb == verb
+                && denied.resource == resource
+                && denied.namespace.as_ref().is_none_or(|at| at == namespace)
+        })
+    }
 }

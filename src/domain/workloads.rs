@@ -78,8 +78,51 @@ pub struct Pod {
     pub ready: bool,
     /// When each running container started, in seconds since 1970.
     pub started: BTreeMap<String, i64>,
-    /// Containers that wait for a Secret, a ConfigMap or a key of one (`CreateContainerConfigError`).
-    pub waiting: Vec<String>,
+    /// Containers in `CreateContainerConfigError`, each with what it waits for, as far as the node
+    /// says so.
+    pub waiting: BTreeMap<String, Option<Missing>>,
+}
+
+/// What a container waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The Secret; `None` for a ConfigMap.
+    pub secret: Option<String>,
+    /// The key; `None` for the whole object.
+    pub key: Option<String>,
+}
+
+impl Missing {
+    /// Reads what a node says: `secret "NAME" not found`, or `couldn't find key KEY in Secret
+    /// NAMESPACE/NAME`.
+    pub fn parse(message: &str) -> Option<Self> {
+        let (kind, name, key) = match message.strip_prefix("couldn't find key ") {
+            Some(rest) => {
+                let (key, place) = rest.split_once(" in ")?;
+                let (kind, place) = place.split_once(' ')?;
+                (kind, place.split_once('/')?.1, Some(key.to_owned()))
+            }
+            None => {
+                let (kind, name) = message.split_once(" \"")?;
+                (kind, name.strip_suffix("\" not found")?, None)
+            }
+        };
+        let secret = match kind.to_lowercase().as_str() {
+            "secret" | "secrets" => Some(name.to_owned()),
+            "configmap" | "configmaps" => None,
+            _ => return None,
+        };
+        Some(Self { secret, key })
+    }
+
+    /// Tells whether a reference leads there.
+    pub fn is(&self, reference: &Reference<'_>) -> bool {
+        self.secret.as_deref() == Some(reference.secret)
+            && self
+                .key
+                .as_deref()
+                .is_none_or(|key| reference.key == Some(key))
+    }
 }
 
 impl Pod {
@@ -238,5 +281,39 @@ impl PodSpec {
             }
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_container_waits_for_is_read_from_the_words_of_its_node() {
+        let missing = |secret: Option<&str>, key: Option<&str>| {
+            Some(Missing {
+                secret: secret.map(str::to_owned),
+                key: key.map(str::to_owned),
+            })
+        };
+        for (message, found) in [
+            ("secret \"a-b.c\" not found", missing(Some("a-b.c"), None)),
+            ("configmap \"a\" not found", missing(None, None)),
+            (
+                "couldn't find key K in Secret ns/a",
+                missing(Some("a"), Some("K")),
+            ),
+            (
+                "couldn't find key K in ConfigMap ns/a",
+                missing(None, Some("K")),
+            ),
+            (
+                "container has runAsNonRoot and image will run as root",
+                None,
+            ),
+            ("", None),
+        ] {
+            assert_eq!(Missing::parse(message), found, "{message}");
+        }
     }
 }

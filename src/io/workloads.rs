@@ -4,7 +4,7 @@
 use super::wire::seconds;
 use crate::domain::names::Namespace;
 use crate::domain::workloads::{
-    Container, Kind, Pod, PodSpec, Source, Variable, Volume, Whole, Workload,
+    Container, Kind, Missing, Pod, PodSpec, Source, Variable, Volume, Whole, Workload,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::Deserialize;
@@ -121,6 +121,8 @@ struct RunningState {
 struct WaitingState {
     #[serde(default)]
     reason: String,
+    #[serde(default)]
+    message: String,
 }
 
 impl PodBody {
@@ -132,7 +134,7 @@ impl PodBody {
         }
         let status = self.status;
         let mut started = BTreeMap::new();
-        let mut waiting = Vec::new();
+        let mut waiting = BTreeMap::new();
         let containers = status.init_container_statuses.into_iter();
         for container in containers.chain(status.container_statuses) {
             let running = container.state.running.and_then(|state| state.started_at);
@@ -140,8 +142,8 @@ impl PodBody {
                 started.insert(container.name.clone(), seconds(&time));
             }
             let waits = container.state.waiting;
-            if waits.is_some_and(|state| state.reason == CONFIG_ERROR) {
-                waiting.push(container.name);
+            if let Some(state) = waits.filter(|state| state.reason == CONFIG_ERROR) {
+                waiting.insert(container.name, Missing::parse(&state.message));
             }
         }
         Some(Pod {

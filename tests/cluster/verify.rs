@@ -1,12 +1,20 @@
 //! `verify`: one test per check id and cause, each from a cluster made for it; the hint is executed.
+
 mod age;
+mod chart;
 mod checks;
 mod cluster;
 mod copies;
+mod door;
 mod file;
 mod fleet;
+mod fresh;
+mod live;
 mod owners;
+mod readers;
 mod roles;
 mod secrets;
 mod tokens;
 mod values;
+mod waiting;
+mod wired;

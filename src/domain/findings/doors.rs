@@ -1,12 +1,15 @@
 //! The doors of the two services: what their pods are given to check callers with, and, with
 //! `--live`, whom they let in.
 
-use super::Case;
 use super::check::{Check, Id};
+use super::workloads::bundle;
+use super::{Case, pods, secrets};
 use crate::domain::bundles::{self, ROUTER};
 use crate::domain::facts::{Place, Probe, ProbeOutcome};
 use crate::domain::probe::Reply;
-use crate::domain::workloads::{self, Kind, PodSpec, Source, Workload, first_pod};
+use crate::domain::tokens::TokenName;
+use crate::domain::value::SecretValue;
+use crate::domain::workloads::{self, Container, Kind, Pod, PodSpec, Source, Workload, first_pod};
 
 /// A service that checks its callers.
 struct Door {
@@ -16,6 +19,8 @@ struct Door {
     variables: &'static [&'static str],
     /// The Secret that they belong in.
     secret: &'static str,
+    /// The token that its clients send.
+    token: TokenName,
     /// How it answers the right token.
     accepted: u16,
     /// What the main command needs to put them there.
@@ -27,6 +32,7 @@ static BRAIN_API: Door = Door {
     service: workloads::BRAIN_API,
     variables: &["KB_ROUTER_TOKENS", "KB_ROUTER_TOKEN"],
     secret: ROUTER.secret,
+    token: TokenName::KbRouterToken,
     accepted: 200,
     option: "",
     live: Id::LiveBrainApi,
@@ -36,6 +42,7 @@ static EMBEDDINGS: Door = Door {
     service: workloads::EMBEDDINGS,
     variables: &[bundles::API_KEYS],
     secret: bundles::EMBEDDINGS.secret,
+    token: TokenName::EmbeddingsApiKey,
     accepted: 422,
     option: " --with-api-keys",
     live: Id::LiveEmbeddings,
@@ -62,6 +69,20 @@ enum Given {
     Unknown,
 }
 
+/// The containers that serve: those with a port, where any has one.
+fn serving(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+    let any = spec.containers.iter().any(|it| it.port.is_some());
+    spec.containers
+        .iter()
+        .filter(move |it| it.port.is_some() || !any)
+}
+
+/// What `env` says of a variable, which beats `envFrom`.
+fn direct<'a>(container: &'a Container, variable: &str) -> Option<&'a Source> {
+    let env = container.env.iter().rev().find(|env| env.name == variable);
+    env.map(|env| &env.source)
+}
+
 fn given(place: &Place, spec: &PodSpec, variables: &[&str]) -> Given {
     let secret = |name: &str, key: &str| {
         let observed = place.secrets.get(name).or_else(|| place.others.get(name));
@@ -77,11 +98,9 @@ fn given(place: &Place, spec: &PodSpec, variables: &[&str]) -> Given {
         }
     };
     let mut unknown = false;
-    for container in &spec.containers {
+    for container in serving(spec) {
         for variable in variables {
-            // What `env` says beats `envFrom`.
-            let direct = container.env.iter().rev().find(|env| env.name == *variable);
-            let sources: Vec<Given> = match direct.map(|env| &env.source) {
+            let sources: Vec<Given> = match direct(container, variable) {
                 Some(Source::Literal { empty: true }) => vec![Given::Nothing],
                 Some(Source::Literal { empty: false }) => vec![Given::Something],
                 Some(Source::Secret { name, key, .. }) => vec![secret(name, key)],
@@ -110,31 +129,65 @@ fn given(place: &Place, spec: &PodSpec, variables: &[&str]) -> Given {
     }
 }
 
-/// What gives a service its variables: the Secret, the reference to it, the restart.
-fn close(case: &Case<'_>, door: &Door, workload: &Workload) -> String {
-    let home = &case.cluster.home;
-    let whole = workload.spec.containers.iter().any(|container| {
-        let of_secret = |name: &Option<String>| name.as_deref() == Some(door.secret);
-        container
-            .env_from
+/// Tells whether the pods of a service take a variable from the Secret that it belongs in.
+fn takes_ours(door: &Door, spec: &PodSpec) -> bool {
+    serving(spec).any(|container| {
+        door.variables
             .iter()
-            .any(|whole| of_secret(&whole.secret))
-    });
-    let target = format!("statefulset/{}", door.service);
-    let then = match whole {
-        true => format!("rollout restart {target}"),
+            .any(|variable| match direct(container, variable) {
+                Some(Source::Secret { name, key, .. }) => name == door.secret && key == variable,
+                Some(_) => false,
+                None => container.env_from.iter().any(|whole| {
+                    whole.prefix.is_empty() && whole.secret.as_deref() == Some(door.secret)
+                }),
+            })
+    })
+}
+
+/// What gives a service its variables: the Secret, the reference to it, new pods.
+fn close(case: &Case<'_>, door: &Door, workload: &Workload, options: &str) -> String {
+    let home = &case.cluster.home;
+    let observed = case.cluster.home_place().secrets.get(door.secret);
+    if let Some(owner) = observed.and_then(|observed| observed.owner.as_ref()) {
+        return case.ask_owner(home, owner);
+    }
+    let absent = observed.is_some_and(|observed| observed.live.is_none());
+    let bundle = bundle(door.secret).filter(|_| absent);
+    let required = bundle.map(secrets::required).unwrap_or_default();
+    let then = match takes_ours(door, &workload.spec) {
+        true => restart(case, door),
         // Changing the template restarts the pods too.
-        false => format!(
-            "set env {target} --from=secret/{} --keys={}",
-            door.secret,
-            door.variables[door.variables.len() - 1]
+        false => case.kubectl(
+            home,
+            &format!(
+                "set env statefulset/{} --from=secret/{} --keys={}",
+                door.service,
+                door.secret,
+                door.variables[door.variables.len() - 1]
+            ),
         ),
     };
-    format!(
-        "{} && {}",
-        case.apply_with(&[], door.option),
-        case.kubectl(home, &then)
-    )
+    let apply = case.apply_with(&required, options);
+    format!("{apply} && {then}")
+}
+
+/// What brings a service a new pod.
+fn restart(case: &Case<'_>, door: &Door) -> String {
+    match pod(case, door) {
+        // A rollout would wait for it.
+        Some(pod) if !pod.ready => pods::again(case, pod),
+        _ => case.kubectl(
+            &case.cluster.home,
+            &format!("rollout restart statefulset/{}", door.service),
+        ),
+    }
+}
+
+/// The pod that is asked.
+fn pod<'a>(case: &Case<'a>, door: &Door) -> Option<&'a Pod> {
+    let name = first_pod(door.service);
+    let pods = &case.cluster.home_place().pods;
+    pods.iter().find(|pod| pod.name == name)
 }
 
 fn embeddings(case: &Case<'_>) -> Check {
@@ -163,7 +216,7 @@ fn embeddings(case: &Case<'_>) -> Check {
         Given::Nothing => Check::warn(
             id,
             "no API_KEYS in its pod spec, so the service lets everyone in",
-            close(case, door, workload),
+            close(case, door, workload, door.option),
         ),
     };
     check.at(home, workload.kind.as_str(), &workload.name)
@@ -176,7 +229,7 @@ fn unguarded_brain_api(case: &Case<'_>) -> Option<Check> {
     let check = Check::warn(
         Id::WorkloadWired,
         "no KB_ROUTER_TOKEN in its pod spec, so the service lets everyone in",
-        close(case, &BRAIN_API, workload),
+        close(case, &BRAIN_API, workload, BRAIN_API.option),
     );
     (given(place, &workload.spec, BRAIN_API.variables) == Given::Nothing)
         .then(|| check.at(&case.cluster.home, workload.kind.as_str(), &workload.name))
@@ -227,7 +280,7 @@ fn judge(case: &Case<'_>, door: &Door, right: Option<&Reply>, wrong: &Reply) -> 
             Check::skip(id, message).hint(case.role_hint())
         }
         (Reply::Unreachable(why), _) | (_, Some(Reply::Unreachable(why))) => {
-            Check::fail(id, format!("no answer: {why}"), unanswered(case, door))
+            unreachable(case, door, why)
         }
         (Reply::Status(status), _) if *status != REFUSED => Check::fail(
             id,
@@ -244,17 +297,14 @@ fn judge(case: &Case<'_>, door: &Door, right: Option<&Reply>, wrong: &Reply) -> 
                 id,
                 format!("the right token gets {status}, a wrong one {wrong}"),
             ),
-            REFUSED => Check::fail(
-                id,
-                format!(
-                    "the right token is refused ({REFUSED}): {}",
-                    why_refused(case, door)
-                ),
-                case.kubectl(
-                    home,
-                    &format!("rollout restart statefulset/{}", door.service),
-                ),
-            ),
+            REFUSED => {
+                let (why, hint) = why_refused(case, door);
+                Check::fail(
+                    id,
+                    format!("the right token is refused ({REFUSED}): {why}"),
+                    hint,
+                )
+            }
             status => Check::fail(
                 id,
                 format!("the right token gets {status} instead of {}", door.accepted),
@@ -264,17 +314,27 @@ fn judge(case: &Case<'_>, door: &Door, right: Option<&Reply>, wrong: &Reply) -> 
     }
 }
 
-/// What a person looks at, or does, where there is no answer.
-fn unanswered(case: &Case<'_>, door: &Door) -> String {
+/// Why nobody answers.
+fn unreachable(case: &Case<'_>, door: &Door, why: &str) -> Check {
     let home = &case.cluster.home;
-    let pod = first_pod(door.service);
-    let pods = &case.cluster.home_place().pods;
-    match pods.iter().any(|candidate| candidate.name == pod) {
-        true => case.kubectl(home, &format!("describe pod {pod}")),
-        false => case.kubectl(
-            home,
-            &format!("scale statefulset/{} --replicas=1", door.service),
+    let place = case.cluster.home_place();
+    let pod = pod(case, door);
+    if pod.is_none() && !case.cluster.is_denied("list", "pods", home) {
+        let scale = format!("scale statefulset/{} --replicas=1", door.service);
+        return Check::fail(
+            door.live,
+            format!("no answer: there is no pod {}-0", door.service),
+            case.kubectl(home, &scale),
+        );
+    }
+    let waits = pod.and_then(|pod| pods::waits(case, place, pod));
+    match waits {
+        Some(waits) => Check::fail(
+            door.live,
+            format!("no answer: its pod does not start, see {}", waits.id),
+            waits.hint,
         ),
+        None => Check::fail(door.live, format!("no answer: {why}"), restart(case, door)),
     }
 }
 
@@ -282,41 +342,66 @@ fn unanswered(case: &Case<'_>, door: &Door) -> String {
 fn older_than_secret(case: &Case<'_>, door: &Door) -> bool {
     let place = case.cluster.home_place();
     let changed = place.live(door.secret).and_then(|live| live.changed);
-    let pod = first_pod(door.service);
-    let started = place
-        .pods
-        .iter()
-        .find(|candidate| candidate.name == pod)
-        .and_then(|pod| pod.started.values().min());
+    let started = pod(case, door).and_then(|pod| pod.started.values().min());
     matches!((changed, started), (Some(changed), Some(started)) if changed > *started)
 }
 
 fn why_open(case: &Case<'_>, door: &Door) -> (String, String) {
     let place = case.cluster.home_place();
     let variables = door.variables.join(" or ");
-    let restart = case.kubectl(
-        &case.cluster.home,
-        &format!("rollout restart statefulset/{}", door.service),
-    );
     match place.stateful_set(door.service) {
         Some(workload) if given(place, &workload.spec, door.variables) == Given::Nothing => (
             format!("for there is no {variables} in the pod spec"),
-            close(case, door, workload),
+            close(case, door, workload, door.option),
         ),
         _ if older_than_secret(case, door) => (
             format!("for the pod is older than {}", door.secret),
-            restart,
+            restart(case, door),
         ),
         _ => (
             format!("though {variables} may be set: does the pod have it?"),
-            restart,
+            restart(case, door),
         ),
     }
 }
 
-fn why_refused(case: &Case<'_>, door: &Door) -> String {
-    match older_than_secret(case, door) {
+/// A list of the service's Secret that its token is not on.
+fn lacking(case: &Case<'_>, door: &Door) -> Option<&'static str> {
+    let place = case.cluster.home_place();
+    let token = place.live(ROUTER.secret)?.text(door.token.as_str())?;
+    let lists = door.variables.iter().copied();
+    lists
+        .filter(|name| *name != door.token.as_str())
+        .find(|name| {
+            let list = place.live(door.secret).and_then(|live| live.text(name));
+            list.is_some_and(|list| {
+                list.entries().count() > 0
+                    && !list
+                        .entries()
+                        .any(|entry| SecretValue::from(entry) == *token)
+            })
+        })
+}
+
+fn why_refused(case: &Case<'_>, door: &Door) -> (String, String) {
+    let place = case.cluster.home_place();
+    if let Some(workload) = place.stateful_set(door.service) {
+        if !takes_ours(door, &workload.spec) {
+            return (
+                format!("the pod has its tokens from elsewhere than {}", door.secret),
+                close(case, door, workload, door.option),
+            );
+        }
+        if let Some(list) = lacking(case, door) {
+            return (
+                format!("it is not on the list {list} of {}", door.secret),
+                close(case, door, workload, " --prefer cluster"),
+            );
+        }
+    }
+    let why = match older_than_secret(case, door) {
         true => format!("the pod is older than {}", door.secret),
         false => "the pod accepts other tokens".to_owned(),
-    }
+    };
+    (why, restart(case, door))
 }

@@ -9,6 +9,7 @@ mod doors;
 mod file;
 mod fleet;
 mod mend;
+mod pods;
 mod secrets;
 mod settle;
 mod tokens;
@@ -48,7 +49,8 @@ pub fn findings(case: &Case<'_>) -> Vec<Check> {
     checks.extend(secrets::checks(case));
     checks.extend(tokens::checks(case));
     checks.extend(fleet::checks(case));
-    checks.extend(workloads::checks(case));
+    checks.extend(workloads::wired(case));
+    checks.extend(pods::checks(case));
     checks.extend(doors::checks(case));
     checks.sort_by_key(|check| check.id);
     checks
@@ -81,7 +83,7 @@ fn recover(reach: &Reach) -> String {
     format!("{} tokens recover --apply", reach.program)
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
     /// What makes the tokens file whole: the cluster, or minting what nobody has.
     fn refile(&self) -> String {
         let found = tokens::of_home(self);
@@ -138,7 +140,7 @@ impl Case<'_> {
     }
 
     /// The permission for want of which a Secret was not read.
-    fn unread(&self, namespace: &Namespace, secret: &str) -> Option<&Denied> {
+    fn unread(&self, namespace: &Namespace, secret: &str) -> Option<&'a Denied> {
         self.cluster.denied.iter().find(|denied| {
             denied.verb == "get"
                 && denied.namespace.as_ref() == Some(namespace)

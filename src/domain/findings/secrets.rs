@@ -103,7 +103,7 @@ fn needs(workload: &Workload, secret: &str) -> bool {
 }
 
 /// The inputs without which a Secret is not made.
-fn required(bundle: &Bundle) -> Vec<&'static str> {
+pub(super) fn required(bundle: &Bundle) -> Vec<&'static str> {
     let of = |key: &Key| key.origin == Origin::Input(InputRule::Required);
     let keys = bundle.keys.iter().filter(|key| of(key));
     keys.map(|key| key.name).collect()
