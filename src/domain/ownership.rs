@@ -106,7 +106,7 @@ pub fn owner_of(marks: Marks<'_>) -> Option<Owner> {
             OwnerKind::Flux => label("kustomize.toolkit.fluxcd.io/namespace"),
             OwnerKind::ExternalSecret | OwnerKind::ArgoCd | OwnerKind::Controller => None,
         }
-        .map(|name| name.as_str().into()),
+        .map(|namespace| namespace.as_str().into()),
     };
     // Flux's helm-controller installs through Helm and leaves the marks of both.
     if let Some(name) = label("helm.toolkit.fluxcd.io/name") {

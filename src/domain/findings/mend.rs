@@ -7,7 +7,6 @@ use crate::domain::bundles::{Key, Origin, Presence};
 use crate::domain::live::OPAQUE;
 use crate::domain::names::Namespace;
 use crate::domain::tokens::TokenName;
-use crate::domain::value::SecretValue;
 
 impl Seen<'_> {
     /// What adds keys that are missing, and fills those that are empty.
@@ -110,7 +109,7 @@ impl Seen<'_> {
         let odd = self.live.text(token.as_str())?;
         let place = self.case.cluster.home_place();
         let list = place.live(EMBEDDINGS.secret)?.text(EMBEDDINGS_API_KEYS)?;
-        let only = list.entries().all(|entry| entry == odd.expose());
+        let only = values::has_only(list, odd);
         let adopted = token == TokenName::EmbeddingsApiKey && only;
         let owned = place.secrets[EMBEDDINGS.secret].owner.is_some();
         (adopted && !owned && tokens::filed(self.case, token).is_none()).then(|| {
@@ -121,12 +120,9 @@ impl Seen<'_> {
 
     /// Tells whether a list has entries that nobody but the operator knows.
     fn has_others(&self, list: &Key, token: TokenName) -> bool {
-        let token = tokens::of_home(self.case).get(token).clone();
-        let ours = |entry: &&str| token.as_ref().is_some_and(|token| token.expose() == *entry);
-        let entries = self.live.text(list.name).into_iter();
-        entries
-            .flat_map(SecretValue::entries)
-            .any(|entry| !ours(&entry) && !values::is_placeholder(entry))
+        let tokens = tokens::of_home(self.case);
+        let list = self.live.text(list.name);
+        list.is_some_and(|list| values::has_others(list, tokens.get(token).as_ref()))
     }
 
     /// Replaces a value by that of a variable, which may not be empty.

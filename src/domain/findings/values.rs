@@ -39,8 +39,20 @@ pub(super) fn odd_entry(list: &SecretValue) -> Option<&'static str> {
         .then_some("has a placeholder on it")
 }
 
+/// Tells whether a list has no entry but this.
+pub(super) fn has_only(list: &SecretValue, value: &SecretValue) -> bool {
+    list.entries().all(|entry| entry == value.expose())
+}
+
+/// Tells whether a list has entries that are neither our token nor a placeholder.
+pub(super) fn has_others(list: &SecretValue, token: Option<&SecretValue>) -> bool {
+    let ours = |entry: &str| token.is_some_and(|token| token.expose() == entry);
+    list.entries()
+        .any(|entry| !ours(entry) && !is_placeholder(entry))
+}
+
 /// Tells whether a person is yet to put a value there.
-pub(super) fn is_placeholder(text: &str) -> bool {
+fn is_placeholder(text: &str) -> bool {
     let between = |start: &str, end: &str| {
         text.len() > start.len() + end.len() && text.starts_with(start) && text.ends_with(end)
     };
