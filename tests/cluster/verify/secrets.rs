@@ -253,12 +253,17 @@ fn a_secret_that_cannot_be_changed_is_made_anew_by_the_hint() {
     }
 }
 
+/// A Secret, its keys that are gone, and those that are empty.
+type Case = (
+    &'static str,
+    &'static [&'static str],
+    &'static [(&'static str, &'static str)],
+);
+
 #[test]
 fn a_key_that_is_missing_or_empty_is_filled_by_the_hint() {
     let model = ("LLM_EMBED_MODEL", "a-model");
-    // The keys that are gone and those that are empty.
-    type Case<'a> = (&'a str, &'a [&'a str], &'a [(&'a str, &'a str)]);
-    let cases: [Case<'_>; 12] = [
+    let cases: [Case; 12] = [
         (ROUTER, &["KB_ROUTER_TOKEN"], &[]),
         (ROUTER, &["EMBEDDINGS_API_KEY"], &[]),
         (ROUTER, &[], &[("KB_ROUTER_TOKEN", "")]),
