@@ -208,7 +208,6 @@ pub struct Verify {
         long,
         value_name = "TIME",
         num_args = 0..=1,
-        require_equals = true,
         default_missing_value = "5m",
         value_parser = timeout
     )]
@@ -404,6 +403,40 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn to_wait_needs_no_time() {
+        let of = |arguments: &[&str]| {
+            let all = ["k8s-bootstrap", "verify"].iter().chain(arguments);
+            let cli = Cli::try_parse_from(all).ok()?;
+            match cli.command? {
+                Command::Verify(verify) => Some(verify.wait.map(|wait| wait.0)),
+                _ => None,
+            }
+        };
+        let time = |seconds| Some(Some(Some(Duration::from_secs(seconds))));
+        assert_eq!(of(&[]), Some(None));
+        assert_eq!(of(&["--wait"]), time(300));
+        assert_eq!(of(&["--wait", "-n", "brain"]), time(300));
+        assert_eq!(of(&["--wait=2m"]), time(120));
+        assert_eq!(of(&["--wait", "90s", "--short"]), time(90));
+        assert_eq!(of(&["--wait=0"]), Some(Some(None)));
+        for bad in ["--wait=", "--wait=soon", "--wait=-1s"] {
+            assert_eq!(of(&[bad]), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_age_is_in_days_of_24_hours() {
+        let of = |text: &str| age(text).map(|age| age.0).ok();
+        assert_eq!(of("90d"), Some(90 * 24 * 60 * 60));
+        assert_eq!(of("1d12h"), of("36h"));
+        assert_eq!(of("2w"), of("14d"));
+        assert_eq!(of("0s"), Some(0));
+        for bad in ["", "90", "-1d", "1mo", "1y", "soon"] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -162,6 +162,7 @@ fn guess_name(arguments: &[OsString]) -> &'static str {
     let given = |word: &str| words.contains(&word);
     match words.iter().find(|word| !word.starts_with('-')).copied() {
         Some("diff") => "diff",
+        Some("verify") => "verify",
         Some("rbac") => "rbac",
         Some("completions") => "completions",
         Some("man") => "man",

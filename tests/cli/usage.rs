@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use serde_json::json;
 
 /// Every way to be wrong, with the message.
-const WRONG: [(&[&str], &str); 37] = [
+const WRONG: [(&[&str], &str); 48] = [
     (&["--bogus"], "unknown argument: --bogus"),
     (&["--POSTGRES_URL=s3ntinel"], STRAY),
     (
@@ -93,7 +93,31 @@ const WRONG: [(&[&str], &str); 37] = [
         &["rbac", "--service-account", "s3ntinel"],
         "--service-account is no service account: NAMESPACE:NAME",
     ),
+    (&["verify", "s3ntinel"], STRAY),
+    (&["--apply", "verify"], BEFORE),
+    (&["verify", "--max-age", "s3ntinel"], BAD_AGE),
+    (&["verify", "--max-age=-1d"], BAD_AGE),
+    (&["verify", "--copy", "s3ntinel"], BAD_COPY),
+    (&["verify", "--copy=brain/S3NTINEL"], BAD_COPY),
+    (
+        &["verify", "--wait", "s3ntinel"],
+        "--wait is no time: 30, 30s, 2m, 1m30s or 0",
+    ),
+    (
+        &["verify", "--wait="],
+        "--wait is no time: 30, 30s, 2m, 1m30s or 0",
+    ),
+    (
+        &["verify", "-o", "yaml"],
+        "-o yaml goes with the preview and with rbac",
+    ),
+    (&["rbac", "diff", "--live"], ONLY_VERIFY),
+    (&["rbac", "--copy=brain/ops"], ONLY_VERIFY),
 ];
+const BEFORE: &str = "an option of the main command stands before another command";
+const BAD_AGE: &str = "--max-age is no age: 90d, 720h, 1d12h";
+const BAD_COPY: &str = "--copy is no Secret in a namespace: NAMESPACE/NAME";
+const ONLY_VERIFY: &str = "--live and --copy go with rbac verify";
 const STRAY: &str =
     "there is an argument where none belongs (it may be a secret, so it is not repeated here)";
 const BAD_NAMESPACE: &str = "--namespace is no namespace name: 1 to 63 lower-case letters, digits \
@@ -262,6 +286,11 @@ fn the_document_has_the_name_of_the_command_that_was_meant() {
         (
             &["-n", "brain", "tokens", "recover", "s3ntinel"],
             "tokens recover",
+        ),
+        (&["verify", "--bad"], "verify"),
+        (
+            &["--context", "diff", "verify", "--max-age", "s3ntinel"],
+            "verify",
         ),
         (&["rbac", "--bad"], "rbac"),
         (&["completions", "s3ntinel"], "completions"),
