@@ -36,6 +36,15 @@ fn bash_completes_commands_and_what_is_behind_them() {
         (&["k8s-bootstrap", "tokens", "show", "--ap"], ""),
         (&["k8s-bootstrap", "rbac", "d"], "diff"),
         (&["k8s-bootstrap", "rbac", "--serv"], "--service-account"),
+        (&["k8s-bootstrap", "rbac", "v"], "verify"),
+        (&["k8s-bootstrap", "rbac", "verify", "--li"], "--live"),
+        (&["k8s-bootstrap", "ver"], "verify"),
+        (&["k8s-bootstrap", "verify", "--s"], "--short"),
+        (&["k8s-bootstrap", "verify", "--ma"], "--max-age"),
+        (
+            &["k8s-bootstrap", "verify", "--co"],
+            "--copy --context --color",
+        ),
         (&["k8s-bootstrap", "completions", "ba"], "bash"),
         (
             &["k8s-bootstrap", "diff", "--fleet-"],

@@ -21,3 +21,4 @@ mod streams;
 mod tokens;
 mod tokens_file;
 mod usage;
+mod verify;

@@ -14,6 +14,7 @@ fn help_is_an_answer() {
         &["tokens", "--help"],
         &["tokens", "show", "-h"],
         &["tokens", "recover", "--help"],
+        &["verify", "--help"],
         &["rbac", "-h"],
         &["completions", "-h"],
         &["man", "--help"],
@@ -31,6 +32,7 @@ fn help_is_an_answer() {
         "Exit codes: 0 ",
         "diff",
         "tokens",
+        "verify",
         "rbac",
     ] {
         assert!(long.contains(word), "{word}");
@@ -95,6 +97,20 @@ fn the_manual_page_names_every_command() {
         ".SH OPTIONS\n.TP\n\\fB--apply\\fR\nWrite the file\n",
     ] {
         assert!(recover.contains(text), "{recover}");
+    }
+    for (section, options) in [
+        (
+            sections[5],
+            &["live", "wait", "short", "copy", "max-age"][..],
+        ),
+        (sections[6], &["live", "copy", "service-account"]),
+    ] {
+        for option in options.iter().chain(&["fleet-namespace", "fleet-selector"]) {
+            assert!(
+                section.contains(&format!("\\fB--{option}\\fR")),
+                "{section}"
+            );
+        }
     }
     let json = folder.run(&["man", "-o", "json"]).json();
     assert_eq!(

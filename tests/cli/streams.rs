@@ -166,7 +166,7 @@ fn an_answer_for_programs_has_no_colours() {
 }
 
 /// A terminal, and the end from which one reads what it shows.
-fn terminal() -> (File, File) {
+pub fn terminal() -> (File, File) {
     let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&controller).unwrap();
     unlockpt(&controller).unwrap();
@@ -178,7 +178,7 @@ fn terminal() -> (File, File) {
 }
 
 /// Everything that a terminal showed, once nobody has it open any more.
-fn shown(mut controller: File) -> String {
+pub fn shown(mut controller: File) -> String {
     let mut bytes = Vec::new();
     // The kernel ends it with EIO, and what was read until then is there.
     let end = controller.read_to_end(&mut bytes).map_err(|why| why.kind());
