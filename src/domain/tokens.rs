@@ -168,7 +168,7 @@ pub fn fingerprint(value: &SecretValue) -> String {
         return "empty".to_owned();
     }
     if value.expose().len() < SHORTEST {
-        return "too short to fingerprint".to_owned();
+        return "a value too short to fingerprint".to_owned();
     }
     let digest = Sha256::digest(value.expose().as_bytes());
     format!("sha256:{}", &hex(&digest)[..12])
@@ -238,7 +238,7 @@ mod tests {
         let of = |text: &str| fingerprint(&SecretValue::from(text));
         // echo -n abcdefghijklmnop | sha256sum
         assert_eq!(of("abcdefghijklmnop"), "sha256:f39dac6cbaba");
-        assert_eq!(of("abcdefghijklmno"), "too short to fingerprint");
+        assert_eq!(of("abcdefghijklmno"), "a value too short to fingerprint");
         assert_eq!(of(""), "empty");
     }
 }

@@ -2,6 +2,7 @@
 
 mod failures;
 mod processes;
+mod verify;
 
 use self::processes::{instead, quoted, recording};
 use crate::space::{AGENTICORE, EMBEDDINGS, ROUTER, Ran, Space};
@@ -255,8 +256,9 @@ fn life(at: &Searched, preset: bool) {
 fn no_value_shows_in_the_help_or_what_is_made_of_it() {
     let at = Searched::new(&[]);
     at.space.write_file(&FILED);
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
         &[],
+        &["verify"],
         &["diff"],
         &["tokens"],
         &["tokens", "show"],
@@ -278,6 +280,7 @@ fn no_value_shows_in_the_help_or_what_is_made_of_it() {
     at.run(&["rbac"], 0);
     at.run(&["rbac", "diff", "-o", "yaml"], 0);
     at.run(&["rbac", "recover", "-o", "json", "-vv"], 0);
+    at.run(&["rbac", "verify", "--live", "--copy=a/b", "-vv"], 0);
     at.run(&["-o", "yaml", "-vv"], 0);
     at.run(&["-o", "yaml", "--with-api-keys"], 0);
     at.run(&["--version"], 0);
