@@ -157,7 +157,7 @@ impl Token {
 
     /// Tells whether this token is an entry of the comma list.
     pub fn is_on(&self, list: &SecretValue) -> bool {
-        list.entries().any(|entry| entry == self.0.expose())
+        list.lists(&self.0)
     }
 }
 

@@ -23,6 +23,11 @@ impl SecretValue {
         self.expose().is_empty()
     }
 
+    /// Tells whether the comma list has this entry.
+    pub fn lists(&self, entry: &Self) -> bool {
+        self.entries().any(|listed| listed == entry.expose())
+    }
+
     /// Reads the value as a comma list: entries trimmed, empty ones left out.
     ///
     /// The services read `EMBEDDINGS_API_KEYS`, `API_KEYS` and `KB_ROUTER_TOKENS` this way.

@@ -77,7 +77,7 @@ fn json_has_the_checks_beside_the_error() {
         check("file.parsed", "skip", absent, ""),
         check("file.mode", "skip", absent, ""),
         check("file.complete", "skip", absent, ""),
-        check("file.ignored", "pass", "git leaves it alone", ""),
+        check("file.ignored", "skip", absent, ""),
     ];
     assert_eq!(document["checks"], json!(expected));
 }
@@ -113,10 +113,7 @@ fn short_shows_what_does_not_pass() {
     let folder = Folder::new();
     let run = folder.run(&["verify", "--short"]).check();
     assert_eq!(run.code, 3);
-    assert!(
-        !run.out.contains("[ok]") && !run.out.contains("file.ignored"),
-        "{run}"
-    );
+    assert!(!run.out.contains("[ok]"), "{run}");
     for mark in ["[fail]", "[warn]", "[skip]"] {
         assert!(run.out.contains(mark), "{run}");
     }
@@ -152,12 +149,19 @@ fn marks(text: &str) -> Vec<&str> {
         .collect()
 }
 
-const ASCII: [&str; 5] = ["[warn]", "[skip]", "[skip]", "[skip]", "[ok]"];
-const PRETTY: [&str; 5] = ["‼", "-", "-", "-", "√"];
+/// The marks of a tokens file that cannot be used.
+const ASCII: [&str; 5] = ["[ok]", "[fail]", "[skip]", "[skip]", "[ok]"];
+const PRETTY: [&str; 5] = ["√", "×", "-", "-", "√"];
+
+fn with_an_unusable_file() -> Folder {
+    let folder = Folder::new();
+    folder.write("local/.k8s-tokens", "what is this\n");
+    folder
+}
 
 #[test]
 fn a_pipe_gets_marks_of_ascii() {
-    let folder = Folder::new();
+    let folder = with_an_unusable_file();
     let mut command = folder.command(PROGRAM);
     command.args(["verify"]).env("LANG", "C.UTF-8");
     let run = folder.end(&mut command);
@@ -169,9 +173,11 @@ fn a_pipe_gets_marks_of_ascii() {
         run.out.contains("\x1b[32m  √   \x1b[0m file.ignored"),
         "{run}"
     );
+    std::fs::remove_file(folder.path("local/.k8s-tokens")).unwrap();
+    let absent = folder.end(&mut command);
     assert!(
-        run.out.contains("\x1b[33m  ‼   \x1b[0m file.present"),
-        "{run}"
+        absent.out.contains("\x1b[33m  ‼   \x1b[0m file.present"),
+        "{absent}"
     );
     assert!(
         run.out.contains("\x1b[31m  ×   \x1b[0m cluster.reachable"),
@@ -181,7 +187,7 @@ fn a_pipe_gets_marks_of_ascii() {
 
 #[test]
 fn a_terminal_gets_the_marks_that_it_can_show() {
-    let folder = Folder::new();
+    let folder = with_an_unusable_file();
     let utf8 = ("LANG", "en_US.UTF-8");
     for (variables, coloured, expected) in [
         (&[utf8, ("TERM", "xterm-256color")] as &[_], true, PRETTY),

@@ -8,7 +8,6 @@ use crate::domain::bundles::{self, ROUTER};
 use crate::domain::facts::{Place, Probe, ProbeOutcome};
 use crate::domain::probe::Reply;
 use crate::domain::tokens::TokenName;
-use crate::domain::value::SecretValue;
 use crate::domain::workloads::{self, Container, Kind, Pod, PodSpec, Source, Workload, first_pod};
 
 /// A service that checks its callers.
@@ -374,12 +373,7 @@ fn lacking(case: &Case<'_>, door: &Door) -> Option<&'static str> {
         .filter(|name| *name != door.token.as_str())
         .find(|name| {
             let list = place.live(door.secret).and_then(|live| live.text(name));
-            list.is_some_and(|list| {
-                list.entries().count() > 0
-                    && !list
-                        .entries()
-                        .any(|entry| SecretValue::from(entry) == *token)
-            })
+            list.is_some_and(|list| list.entries().count() > 0 && !list.lists(token))
         })
 }
 

@@ -28,10 +28,7 @@ impl Place<'_> {
             return false;
         };
         match self.key.origin {
-            Origin::TokenList(..) => {
-                let mut entries = value.entries().peekable();
-                entries.peek().is_some() && entries.all(|entry| entry != home.expose())
-            }
+            Origin::TokenList(..) => !self.is_empty() && !value.lists(home),
             _ => !value.is_empty() && (value != home || Token::parse(home).is_err()),
         }
     }

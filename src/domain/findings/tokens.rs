@@ -123,14 +123,11 @@ fn pair(
 ) -> Check {
     let id = Id::TokensPair;
     let list_name = key.name;
-    let mut entries = list.entries().peekable();
     // brain-api goes by the token alone where its list is empty.
     let unused = key.origin == Origin::TokenList(token, Presence::IfFound);
-    let check = match entries.peek().is_none() {
+    let check = match list.entries().next().is_none() {
         true if unused => Check::skip(id, format!("its list {list_name} is empty, as if absent")),
-        _ if entries.any(|entry| entry == value.expose()) => {
-            Check::pass(id, format!("{token} is on its list {list_name}"))
-        }
+        _ if list.lists(value) => Check::pass(id, format!("{token} is on its list {list_name}")),
         _ => {
             let hint = match &observed.owner {
                 Some(owner) => case.ask_owner(namespace, owner),
@@ -214,13 +211,9 @@ fn copies(case: &Case<'_>) -> Vec<Check> {
             }
         }
         let holds = |value: &SecretValue| {
-            tokens.iter().any(|(_, token)| {
-                token.as_ref().is_some_and(|token| {
-                    value
-                        .entries()
-                        .any(|entry| SecretValue::from(entry) == *token)
-                })
-            })
+            tokens
+                .iter()
+                .any(|(_, token)| token.as_ref().is_some_and(|token| value.lists(token)))
         };
         let keys: Vec<_> = live
             .data
