@@ -88,7 +88,7 @@ pub fn owner_of(marks: Marks<'_>) -> Option<Owner> {
             "ExternalSecret" => Owner::external_secret(name),
             _ => Owner {
                 kind: OwnerKind::Controller,
-                name: format!("{kind} {name}"),
+                name: format!("{kind} {name}").replace(char::is_control, "?"),
                 namespace: None,
             },
         });
@@ -97,7 +97,10 @@ pub fn owner_of(marks: Marks<'_>) -> Option<Owner> {
     let annotation = |key: &str| marks.annotations.get(key);
     let owner = |kind, what: &str, name: Option<&String>| Owner {
         kind,
-        name: name.map_or_else(|| what.to_owned(), |name| format!("{what} {name}")),
+        name: name.map_or_else(
+            || what.to_owned(),
+            |name| format!("{what} {}", name.replace(char::is_control, "?")),
+        ),
         namespace: match kind {
             OwnerKind::Helm => annotation("meta.helm.sh/release-namespace"),
             OwnerKind::Flux if what.ends_with("HelmRelease") => {
@@ -194,6 +197,13 @@ mod tests {
             (&[("app.kubernetes.io/instance", "brain")], &[], &[], None),
             (&[helm], &[], &[], Some("Helm release")),
             (&[helm], &[release], &[], Some("Helm release brain")),
+            // Anybody who may annotate can write to the terminal otherwise.
+            (
+                &[],
+                &[("meta.helm.sh/release-name", "a\u{1b}[2Jb\n")],
+                &[],
+                Some("Helm release a?[2Jb?"),
+            ),
             (
                 &[("argocd.argoproj.io/instance", "brain")],
                 &[],

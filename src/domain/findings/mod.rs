@@ -16,6 +16,9 @@ mod tokens;
 mod values;
 mod workloads;
 
+#[cfg(test)]
+mod tests;
+
 use super::bundles::Bundle;
 use super::facts::{ClusterFacts, CopyRef, Denied, FileFacts};
 use super::live::NamespaceState;
@@ -206,40 +209,54 @@ impl<'a> Case<'a> {
     /// What a person runs where the Secret belongs to somebody else.
     fn ask_owner(&self, namespace: &Namespace, owner: &Owner) -> String {
         let mut words = owner.name.split(' ');
-        let kind = words.next().unwrap_or_default();
-        // Anybody may have written the marks that the names come from.
-        let name = match words.next_back() {
-            // A release that its label alone tells of.
-            Some(name) if owner.name != "Helm release" => quoted(name),
-            _ => "\"$RELEASE\"".to_owned(),
+        let kind = words.next().filter(|word| is_name(word));
+        let rest: Vec<_> = words.collect();
+        let name = match (owner.kind, rest.as_slice()) {
+            (OwnerKind::ExternalSecret | OwnerKind::Controller, [name])
+            | (OwnerKind::Helm | OwnerKind::Flux, [_, name])
+            | (OwnerKind::ArgoCd, [_, _, name]) => Some(*name),
+            _ => None,
+        };
+        // Labels, annotations and references hold what anybody wrote, and this goes to a shell.
+        let or = |word: Option<&str>, variable: &str| match word.filter(|word| is_name(word)) {
+            Some(name) => name.to_owned(),
+            None => format!("\"${variable}\""),
         };
         let place = owner.namespace.as_deref().unwrap_or(namespace.as_str());
-        let place = quoted(place);
+        let place = or(Some(place), "NAMESPACE");
         let Reach { kubectl, helm, .. } = self.reach;
-        let options = kubectl.strip_prefix("kubectl").unwrap_or_default();
+        // They go by the same names there.
+        let flux = format!("flux{}", kubectl.trim_start_matches("kubectl"));
         match owner.kind {
             OwnerKind::ExternalSecret => {
+                let name = or(name, "NAME");
                 self.kubectl(namespace, &format!("describe externalsecret {name}"))
             }
             OwnerKind::Helm => {
+                let name = or(name, "RELEASE");
                 let values = "--reuse-values -f \"$VALUES\"";
                 format!("helm -n {place} upgrade {name} \"$CHART\" {values}{helm}")
             }
-            OwnerKind::ArgoCd => format!("argocd app sync {name}"),
-            OwnerKind::Flux if owner.name.contains("HelmRelease") => {
-                format!("flux reconcile helmrelease {name} -n {place}{options}")
+            OwnerKind::ArgoCd => format!("argocd app sync {}", or(name, "APPLICATION")),
+            OwnerKind::Flux => {
+                let what = match owner.name.contains("HelmRelease") {
+                    true => "helmrelease",
+                    false => "kustomization",
+                };
+                format!("{flux} -n {place} reconcile {what} {}", or(name, "NAME"))
             }
-            OwnerKind::Flux => format!("flux reconcile kustomization {name} -n {place}{options}"),
             OwnerKind::Controller => {
-                self.kubectl(namespace, &format!("describe {} {name}", quoted(kind)))
+                let (kind, name) = (or(kind, "KIND"), or(name, "NAME"));
+                self.kubectl(namespace, &format!("describe {kind} {name}"))
             }
         }
     }
 }
 
-/// A word for a shell.
-fn quoted(word: &str) -> String {
-    shlex::try_quote(word).map_or_else(|_| "''".to_owned(), Into::into)
+/// Tells whether a word can stand in a shell command as it is, and be no option.
+fn is_name(word: &str) -> bool {
+    let part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    word.starts_with(|c: char| c.is_ascii_alphanumeric()) && word.chars().all(part)
 }
 
 /// A few of many, for a sentence.
