@@ -21,6 +21,8 @@ struct Stage {
     home: Space,
     member: Space,
     elsewhere: Space,
+    /// The cluster, as kubeconfigs have it.
+    cluster: Value,
     _services: [Service; 2],
 }
 
@@ -59,6 +61,7 @@ impl Stage {
             home,
             member,
             elsewhere,
+            cluster: sandbox().0,
             _services: services,
         }
     }
@@ -71,7 +74,7 @@ impl Stage {
         let token = SANDBOX.expect("POST", &format!("{path}/{name}/token"), &json!({}));
         let user = json!({ "token": token["status"]["token"] });
         let file = self.home.folder.path().join(format!("{name}.kubeconfig"));
-        std::fs::write(&file, kubeconfig(&sandbox().0, &user).to_string()).unwrap();
+        std::fs::write(&file, kubeconfig(&self.cluster, &user).to_string()).unwrap();
         Account {
             stage: self,
             name: name.to_owned(),
@@ -137,8 +140,8 @@ impl Account<'_> {
 
     fn in_force(&self, objects: &[Value]) {
         for object in objects {
-            let rules = object["rules"].as_array().into_iter().flatten();
-            for rule in rules {
+            let rules = object["rules"].as_array();
+            if let Some(rule) = rules.and_then(|rules| rules.last()) {
                 wait("the Role is in force", || {
                     self.may(&object["metadata"]["namespace"], rule)
                 });
@@ -265,6 +268,8 @@ fn the_printed_roles_are_enough_and_nothing_is_written() {
 /// A right that was taken out of what `rbac` prints.
 struct Cut {
     left: Vec<Value>,
+    /// The rule with nothing but that right.
+    gone: Value,
     /// The Role that had it is there.
     namespace: Option<String>,
     /// As a message names it.
@@ -290,6 +295,7 @@ fn cuts(objects: &[Value]) -> Vec<Cut> {
                 rules.splice(at..=at, left);
                 cuts.push(Cut {
                     left: objects,
+                    gone: rule.clone(),
                     namespace: namespace.clone(),
                     permission: permission(rule),
                 });
@@ -426,7 +432,8 @@ fn each_right_is_needed(stage: &Stage, arguments: &[String]) {
                 ("NAME", &name),
             ];
             follow(&stage.home, hint, &variables).exits(0);
-            account.in_force(&objects);
+            let place = &objects[0]["metadata"]["namespace"];
+            wait("the right is back", || account.may(place, &cut.gone));
             is_healthy(&account.verify(arguments), &[]);
         }
     }
