@@ -127,11 +127,8 @@ fn fresh(case: &Case<'_>) -> Vec<Check> {
     for place in case.cluster.places.values() {
         let stale = stale(case, place);
         for pod in &place.pods {
-            match sight(case, pod) {
-                Sight::Fresh => fresh += 1,
-                Sight::Unseen => unread.extend(unread_by(case, pod)),
-                Sight::Stale | Sight::Nothing => {}
-            }
+            unread.extend(unread_by(case, pod));
+            fresh += usize::from(is_fresh(case, pod));
         }
         checks.extend(stale.iter().map(|stale| {
             let pods: Vec<_> = stale.pods.iter().map(|pod| &pod.name).collect();
@@ -171,29 +168,17 @@ fn unread_by<'a>(case: &Case<'a>, pod: &Pod) -> Vec<&'a Denied> {
         .collect()
 }
 
-/// What is known of the values that a pod runs on.
-enum Sight {
-    Fresh,
-    Stale,
-    /// One of its Secrets could not be read.
-    Unseen,
-    /// It took nothing that is there.
-    Nothing,
-}
-
-fn sight(case: &Case<'_>, pod: &Pod) -> Sight {
-    if !outdated(case, pod).is_empty() {
-        return Sight::Stale;
-    }
-    let mut sight = Sight::Nothing;
+/// Tells whether a pod runs on the values of today: it took some, and all of them were seen.
+fn is_fresh(case: &Case<'_>, pod: &Pod) -> bool {
+    let mut there = false;
     for (reference, _) in taken(pod) {
         match follow(case, &pod.namespace, &reference) {
-            Leads::Unknown => return Sight::Unseen,
-            Leads::There(_) => sight = Sight::Fresh,
+            Leads::Unknown => return false,
+            Leads::There(_) => there = true,
             Leads::Nowhere(_) => {}
         }
     }
-    sight
+    there && outdated(case, pod).is_empty()
 }
 
 fn waiting(case: &Case<'_>) -> Vec<Check> {

@@ -52,11 +52,7 @@ fn place(secrets: &[(&'static str, Observed)]) -> Place {
 }
 
 fn get_secret(name: &str, at: &str) -> Denied {
-    Denied {
-        verb: "get",
-        resource: format!("secrets/{name}"),
-        namespace: Some(namespace(at)),
-    }
+    Denied::secret(&namespace(at), name)
 }
 
 fn list(resource: &str, at: &str) -> Denied {
@@ -64,6 +60,7 @@ fn list(resource: &str, at: &str) -> Denied {
         verb: "list",
         resource: resource.to_owned(),
         namespace: Some(namespace(at)),
+        why: None,
     }
 }
 
@@ -101,12 +98,13 @@ impl Facts {
             },
             cluster: ClusterFacts {
                 server: String::new(),
-                version: String::new(),
+                version: None,
                 now: 1_000_000,
                 home: namespace("brain"),
                 places: [(namespace("brain"), home)].into(),
                 nothing_selected: false,
                 copies: BTreeMap::new(),
+                absent: BTreeSet::new(),
                 denied: BTreeSet::new(),
                 probes: Vec::new(),
             },
@@ -285,7 +283,7 @@ fn pod(name: &str, secrets: &[&str], started: i64) -> Pod {
         },
         ready: true,
         started: [("main".to_owned(), started)].into(),
-        waiting: Vec::new(),
+        waiting: BTreeMap::new(),
     }
 }
 
@@ -398,12 +396,12 @@ fn each_owner_is_asked_by_a_command_of_its_own() {
         (
             Helm,
             "Helm release brain",
-            "helm -n brain upgrade brain \"$CHART\" --reuse-values --kube-context c",
+            "helm -n brain upgrade brain \"$CHART\" --reuse-values -f \"$VALUES\" --kube-context c",
         ),
         (
             Helm,
             "Helm release",
-            "helm -n brain upgrade \"$RELEASE\" \"$CHART\" --reuse-values --kube-context c",
+            "helm -n brain upgrade \"$RELEASE\" \"$CHART\" --reuse-values -f \"$VALUES\" --kube-context c",
         ),
         (ArgoCd, "Argo CD application a", "argocd app sync a"),
         (
@@ -414,7 +412,7 @@ fn each_owner_is_asked_by_a_command_of_its_own() {
         (
             Flux,
             "Flux Kustomization apps",
-            "flux --context c reconcile kustomization apps",
+            "flux --context c -n brain reconcile kustomization apps",
         ),
         (
             Controller,
@@ -425,6 +423,7 @@ fn each_owner_is_asked_by_a_command_of_its_own() {
         let owner = Owner {
             kind,
             name: name.to_owned(),
+            namespace: None,
         };
         assert_eq!(case.ask_owner(&namespace("brain"), &owner), expected);
     }
@@ -447,14 +446,22 @@ fn what_an_owner_is_called_is_no_part_of_a_shell_command_unless_it_is_a_name() {
         "'a",
         "a\nb",
     ] {
-        let ask = |kind, name: String| case.ask_owner(&namespace("brain"), &Owner { kind, name });
+        let ask = |kind, name: String| {
+            let namespace = None;
+            let owner = Owner {
+                kind,
+                name,
+                namespace,
+            };
+            case.ask_owner(&self::namespace("brain"), &owner)
+        };
         let hints = [
             ask(Helm, format!("Helm release {odd}")),
             ask(ArgoCd, format!("Argo CD application {odd}")),
             ask(Controller, format!("Kind {odd}")),
         ];
         let expected = [
-            "helm -n brain upgrade \"$RELEASE\" \"$CHART\" --reuse-values --kube-context c",
+            "helm -n brain upgrade \"$RELEASE\" \"$CHART\" --reuse-values -f \"$VALUES\" --kube-context c",
             "argocd app sync \"$APPLICATION\"",
             "kubectl --context c -n brain describe Kind \"$NAME\"",
         ];
