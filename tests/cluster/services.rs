@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use tokio::net::TcpSocket;
 
 /// How many services can run at a time.
-const SLOTS: u16 = 16;
+const SLOTS: u16 = 32;
 /// The pods' ports are this one and those above it.
 const FIRST_POD_PORT: u16 = 20_000;
 
