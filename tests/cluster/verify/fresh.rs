@@ -148,8 +148,9 @@ fn a_pod_whose_secret_may_not_be_read_is_not_called_fresh() {
     let ran = look(&operator, &[]);
     assert_eq!(statuses(&ran, FRESH), ["skip"]);
     let check = &of(&ran, FRESH)[0];
+    let message = check["message"].as_str().unwrap();
     assert!(
-        check["message"].as_str().unwrap().contains("reader-0"),
+        message.contains("get secrets/embeddings-secrets"),
         "{check}"
     );
     let hint = check["hint"].as_str().unwrap();
