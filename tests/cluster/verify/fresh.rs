@@ -35,22 +35,22 @@ fn pods_that_started_before_a_change_run_on_old_values() {
         ("Deployment", "deployments"),
         ("DaemonSet", "daemonsets"),
     ] {
-        make(&space, kind, "reader", pod(env_from(&[ROUTER])));
-        let workload = format!("{plural}/reader");
+        let reader = format!("of-{plural}");
+        make(&space, kind, &reader, pod(env_from(&[ROUTER])));
+        let workload = format!("{plural}/{reader}");
         runs_long(&space, &workload);
         let ran = look(&space, &[]).exits(0);
-        let (status, message, hint) = finding(&space, &ran, FRESH, &format!("{kind}/reader"));
+        let (status, message, hint) = finding(&space, &ran, FRESH, &format!("{kind}/{reader}"));
         assert_eq!(status, "warn");
         let name = name_of_pod(&space, &workload);
         let why = "started before agentibrain-router-secrets last changed";
         assert!(message.starts_with(&format!("{name} {why}")), "{message}");
-        let target = format!("{}/reader", kind.to_lowercase());
+        let target = format!("{}/{reader}", kind.to_lowercase());
         assert_eq!(
             hint,
             format!("kubectl -n {} rollout restart {target}", space.namespace)
         );
         mends(&space, &workload, &hint);
-        space.kubectl(&["delete", &target]);
     }
 }
 

@@ -85,14 +85,14 @@ fn a_key_that_no_table_has_is_mended_where_the_pod_comes_from() {
         ("Pod", "pods"),
     ] {
         let reader = waits(env("KB_ROUTER_TOKEN", ROUTER, "KB_ROUTER_TOKN", false));
-        make(&space, kind, "typo", reader);
-        let name = stuck(&space, &format!("{plural}/typo"));
+        let name = format!("of-{plural}");
+        make(&space, kind, &name, reader);
+        let name = stuck(&space, &format!("{plural}/{name}"));
         let ran = look(&space, &[]).exits(1);
         let (_, message, hint) = finding(&space, &ran, WAITING, &format!("Pod/{name}"));
         assert!(message.contains("KB_ROUTER_TOKN of Secret"), "{message}");
         let editor = [("EDITOR", "sed -i s/KB_ROUTER_TOKN/KB_ROUTER_TOKEN/")];
         mends(&space, &hint, &editor);
-        space.kubectl(&["delete", &format!("{plural}/typo")]);
     }
 }
 
@@ -101,8 +101,9 @@ fn what_is_there_by_now_needs_a_new_pod_only() {
     let space = Space::new();
     space.bootstrapped();
     for (kind, plural) in [("StatefulSet", "statefulsets"), ("Pod", "pods")] {
-        make(&space, kind, "reader", pod(env_from(&[ROUTER])));
-        let workload = format!("{plural}/reader");
+        let name = format!("of-{plural}");
+        make(&space, kind, &name, pod(env_from(&[ROUTER])));
+        let workload = format!("{plural}/{name}");
         runs_long(&space, &workload);
         let name = name_of_pod(&space, &workload);
         stick(&space, &name, &format!("secret \"{ROUTER}\" not found"));
