@@ -7,6 +7,7 @@ use super::workloads::{
 use super::{Case, some_of};
 use crate::domain::facts::{Denied, Place};
 use crate::domain::live::Observed;
+use crate::domain::names::Namespace;
 use crate::domain::workloads::{Kind, Pod, Reference, Way, Workload};
 use std::collections::BTreeSet;
 
@@ -89,7 +90,7 @@ fn restart(case: &Case<'_>, stale: &Stale) -> String {
     let workload = &stale.workload;
     let namespace = &workload.namespace;
     let names: Vec<_> = stale.pods.iter().map(|pod| pod.name.as_str()).collect();
-    let delete = || case.kubectl(namespace, &format!("delete pod {}", names.join(" ")));
+    let delete = || delete(case, namespace, &names.join(" "));
     match (workload.kind, stale.pods.as_slice()) {
         (Kind::Pod, [pod]) => again(case, pod),
         (Kind::Pod | Kind::CronJob, _) => delete(),
@@ -105,11 +106,16 @@ fn restart(case: &Case<'_>, stale: &Stale) -> String {
     }
 }
 
+/// Deletes pods. A StatefulSet's come back under their names, which kubectl may miss and wait on.
+fn delete(case: &Case<'_>, namespace: &Namespace, names: &str) -> String {
+    case.kubectl(namespace, &format!("delete pod {names} --wait=false"))
+}
+
 /// Makes a pod anew.
 pub(super) fn again(case: &Case<'_>, pod: &Pod) -> String {
     let (namespace, name) = (&pod.namespace, &pod.name);
     match pod.owner {
-        Some(_) => case.kubectl(namespace, &format!("delete pod {name}")),
+        Some(_) => delete(case, namespace, name),
         // Nobody else would.
         None => format!(
             "{} | {}",

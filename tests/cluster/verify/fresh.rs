@@ -63,7 +63,10 @@ fn a_pod_that_cannot_become_ready_is_deleted_since_a_rollout_would_wait_for_it()
     run_since(&space, "reader-0", &LONG_AGO, false);
     let ran = look(&space, &[]).exits(0);
     let (_, _, hint) = finding(&space, &ran, FRESH, "StatefulSet/reader");
-    let wanted = format!("kubectl -n {} delete pod reader-0", space.namespace);
+    let wanted = format!(
+        "kubectl -n {} delete pod reader-0 --wait=false",
+        space.namespace
+    );
     assert_eq!(hint, wanted);
     mends(&space, "statefulsets/reader", &hint);
 }
