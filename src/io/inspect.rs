@@ -52,6 +52,8 @@ impl<T> Default for Listed<T> {
 /// Where something is listed.
 struct Scope {
     places: BTreeSet<Namespace>,
+    /// Those of them that are named, so that a Role can be made there.
+    named: BTreeSet<Namespace>,
     /// Whether to try all namespaces at once first.
     everywhere: bool,
 }
@@ -101,6 +103,7 @@ impl Cluster {
         }
         let scope = Scope {
             places: facts.places.keys().cloned().collect(),
+            named: std::iter::once(home).chain(&fleet.named).cloned().collect(),
             everywhere: fleet.selector.is_some() || facts.places.len() > MANY,
         };
         let (secrets, others, pods, claims, workloads, copied) = tokio::join!(
@@ -263,22 +266,23 @@ impl Cluster {
             kept.then(|| (CopyRef { namespace, name }, body.into()))
         };
         let mut listed = self.lists(scope, &source, keep).await;
-        let places = listed
-            .denied
-            .iter()
-            .filter_map(|denied| denied.namespace.clone());
-        let known = places.flat_map(|namespace| {
+        let denied = |place: &&Namespace| {
+            let mut lists = listed.denied.iter();
+            lists.any(|list| list.namespace.as_ref().is_none_or(|at| at == *place))
+        };
+        let places: Vec<_> = scope.named.iter().filter(denied).cloned().collect();
+        let known = places.into_iter().flat_map(|namespace| {
             KNOWN_COPIES.map(|name| CopyRef {
                 namespace: namespace.clone(),
                 name: name.to_owned(),
             })
         });
-        // One that may not be read is no more unseen than the list was.
         if let Ok(known) = self.named(known).await {
             let there = known.items.into_iter();
             listed
                 .items
                 .extend(there.filter(|(_, observed)| observed.live.is_some()));
+            listed.denied.extend(known.denied);
         }
         listed
     }

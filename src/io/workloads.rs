@@ -2,21 +2,22 @@
 //! plain facts. The value of a variable that stands in a spec is dropped at once.
 
 use super::wire::seconds;
+use crate::domain::bundles::BUNDLES;
 use crate::domain::names::Namespace;
 use crate::domain::workloads::{
     Container, Kind, Missing, Pod, PodSpec, Source, Variable, Volume, Whole, Workload,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
 /// What asks Reloader to restart a workload when any of its Secrets changes.
-const RELOADER: [&str; 4] = [
+const RELOADER: [&str; 2] = [
     "reloader.stakater.com/auto",
     "secret.reloader.stakater.com/auto",
-    "reloader.stakater.com/search",
-    "secret.reloader.stakater.com/reload",
 ];
+/// What asks it to do so for the Secrets that it names.
+const RELOADER_NAMES: &str = "secret.reloader.stakater.com/reload";
 /// Why a container waits for a Secret, a ConfigMap or a key.
 const CONFIG_ERROR: &str = "CreateContainerConfigError";
 
@@ -68,10 +69,18 @@ impl WorkloadBody {
 
 fn asks_reloader(metadata: &ObjectMeta) -> bool {
     metadata.annotations.as_ref().is_some_and(|annotations| {
-        RELOADER
-            .iter()
-            .any(|name| annotations.get(*name).is_some_and(|value| value != "false"))
+        let auto = |name: &&str| annotations.get(*name).is_some_and(|value| value == "true");
+        let ours = |name: &str| BUNDLES.iter().any(|bundle| bundle.secret == name.trim());
+        let named = annotations.get(RELOADER_NAMES);
+        RELOADER.iter().any(auto) || named.is_some_and(|names| names.split(',').any(ours))
     })
+}
+
+/// Reads a list that a server may give as null.
+fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    Option::<Vec<T>>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// A pod.
@@ -87,8 +96,11 @@ pub struct PodBody {
 #[serde(rename_all = "camelCase", default)]
 struct StatusBody {
     phase: String,
+    #[serde(deserialize_with = "nullable")]
     conditions: Vec<ConditionBody>,
+    #[serde(deserialize_with = "nullable")]
     container_statuses: Vec<ContainerStatus>,
+    #[serde(deserialize_with = "nullable")]
     init_container_statuses: Vec<ContainerStatus>,
 }
 
@@ -183,11 +195,11 @@ fn owner(metadata: &ObjectMeta) -> Option<(String, String)> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SpecBody {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     init_containers: Vec<ContainerBody>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     containers: Vec<ContainerBody>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     volumes: Vec<VolumeBody>,
 }
 
@@ -195,11 +207,11 @@ struct SpecBody {
 #[serde(rename_all = "camelCase")]
 struct ContainerBody {
     name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     env: Vec<EnvBody>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     env_from: Vec<EnvFromBody>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     ports: Vec<PortBody>,
 }
 
@@ -261,7 +273,7 @@ struct SecretVolume {
     secret_name: String,
     #[serde(default)]
     optional: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     items: Vec<Item>,
 }
 
@@ -272,7 +284,7 @@ struct Item {
 
 #[derive(Deserialize)]
 struct Projected {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     sources: Vec<ProjectedSource>,
 }
 
@@ -287,7 +299,7 @@ struct ProjectedSecret {
     name: String,
     #[serde(default)]
     optional: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     items: Vec<Item>,
 }
 

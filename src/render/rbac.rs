@@ -2,7 +2,7 @@
 
 use super::yaml::to_yaml;
 use crate::domain::bundles::{BUNDLES, EMBEDDINGS, ROUTER};
-use crate::domain::facts::CopyRef;
+use crate::domain::facts::{CopyRef, KNOWN_COPIES};
 use crate::domain::names::Namespace;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -128,8 +128,10 @@ pub fn objects(access: Access, grant: &Grant<'_>) -> Vec<Value> {
         } else {
             router.to_vec()
         };
-        let copies = copies_in(place);
-        secrets.extend(copies);
+        if let Access::Verify { .. } = access {
+            secrets.extend(KNOWN_COPIES);
+        }
+        secrets.extend(copies_in(place));
         let rules = access.rules(Some(place), &secrets, grant);
         objects.extend(pair(access, Some(place), &rules, grant));
     }
@@ -195,7 +197,7 @@ pub fn yaml(access: Access, objects: &[Value]) -> String {
         }
         Access::Verify { .. } => {
             "# Copies of the tokens are found wherever this identity may list Secrets, which gives it\n\
-             # all of their values; without, name them: rbac verify --copy NS/NAME.\n"
+             # all of their values; without, name more of them: rbac verify --copy NS/NAME.\n"
         }
         Access::Diff | Access::Recover => "",
     };

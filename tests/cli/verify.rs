@@ -275,7 +275,9 @@ fn rights(options: &[&str]) -> Vec<String> {
 
 #[test]
 fn the_role_of_verify_grants_what_the_options_need() {
-    let secrets = "agentibrain-router-secrets,embeddings-secrets,agenticore-secrets";
+    let known = "agentibrain-mcp-secrets,brain-ops-secrets";
+    let secrets =
+        format!("agentibrain-router-secrets,embeddings-secrets,agenticore-secrets,{known}");
     let lists = [
         "list externalsecrets",
         "list statefulsets,deployments,daemonsets",
@@ -310,7 +312,7 @@ fn the_role_of_verify_grants_what_the_options_need() {
     assert_eq!(copies, expected.concat());
 
     let router = [
-        "get secrets agentibrain-router-secrets",
+        &format!("get secrets agentibrain-router-secrets,{known}") as &str,
         "get namespaces one",
     ];
     let expected = [of("brain", &live, &lists), of("one", &router, &lists)];

@@ -127,19 +127,19 @@ fn an_owner_is_told_by_its_marks_and_the_hint_leads_there() {
             json!({ "annotations": { "argocd.argoproj.io/tracking-id": "a;b:/Secret:ns/s" } }),
             "Argo CD application a;b",
             git("Argo CD"),
-            "argocd app sync 'a;b'",
+            "argocd app sync \"$APPLICATION\"",
         ),
         (
             flux("kustomize", "apps", "flux-system"),
             "Flux Kustomization apps",
             git("Flux"),
-            "flux reconcile kustomization apps -n flux-system",
+            "flux -n flux-system reconcile kustomization apps",
         ),
         (
             flux("helm", "brain", "releases"),
             "Flux HelmRelease brain",
             git("Flux"),
-            "flux reconcile helmrelease brain -n releases",
+            "flux -n releases reconcile helmrelease brain",
         ),
         (
             reference("ExternalSecret", "eso"),
