@@ -204,6 +204,14 @@ fn embeddings(case: &Case<'_>) -> Check {
         });
     };
     let check = match given(place, &workload.spec, door.variables) {
+        Given::Something if older_than_secret(case, door) => Check::warn(
+            id,
+            format!(
+                "API_KEYS is set by now, but its pod is older than {} and may let everyone in",
+                door.secret
+            ),
+            restart(case, door),
+        ),
         Given::Something => Check::pass(id, "API_KEYS is set, so the service checks its callers"),
         Given::Unknown => case
             .unread_at_home(id, &bundles::EMBEDDINGS)
@@ -230,7 +238,9 @@ fn unguarded_brain_api(case: &Case<'_>) -> Option<Check> {
         "no KB_ROUTER_TOKEN in its pod spec, so the service lets everyone in",
         close(case, &BRAIN_API, workload, BRAIN_API.option),
     );
-    (given(place, &workload.spec, BRAIN_API.variables) == Given::Nothing)
+    // Without the Secret that it refers to its pods do not start, and that is told elsewhere.
+    let waits = place.live(ROUTER.secret).is_none() && takes_ours(&BRAIN_API, &workload.spec);
+    (!waits && given(place, &workload.spec, BRAIN_API.variables) == Given::Nothing)
         .then(|| check.at(&case.cluster.home, workload.kind.as_str(), &workload.name))
 }
 

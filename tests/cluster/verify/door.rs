@@ -5,6 +5,7 @@ use super::checks::{follow, of};
 use super::readers::{about, env, env_from, extend, finding, look, make, pod, statuses};
 use crate::sandbox::SANDBOX;
 use crate::space::{EMBEDDINGS, INPUTS, ROUTER, Space};
+use crate::workloads::{EMBEDDINGS_SERVICE, name_of_pod, run_since, wait, wait_ready};
 use serde_json::{Value, json};
 
 const DOOR: &str = "embeddings.door";
@@ -26,8 +27,10 @@ fn closes(space: &Space, part: &str) {
     assert!(hint.contains("--apply --with-api-keys && "), "{hint}");
     assert!(hint.contains(part), "{hint}");
     follow(space, &hint, &INPUTS).exits(0);
-    let (status, ..) = finding(space, &look(space, &[]), DOOR, OBJECT);
-    assert_eq!(status, "pass");
+    // The pod from before may still be there for a moment.
+    wait("the door is closed", || {
+        finding(space, &look(space, &[]), DOOR, OBJECT).0 == "pass"
+    });
 }
 
 /// A change of the StatefulSet's only container.
@@ -54,6 +57,46 @@ fn a_service_that_reads_the_documented_secret_lets_everyone_in() {
     space.set_keys(EMBEDDINGS, &[("API_KEYS", " , ")], "k8s-bootstrap");
     let (status, ..) = finding(&space, &look(&space, &[]), DOOR, OBJECT);
     assert_eq!(status, "warn");
+}
+
+#[test]
+fn a_pod_from_before_the_key_may_let_everyone_in() {
+    let space = Space::new();
+    space.bootstrapped();
+    service(&space, env_from(&[EMBEDDINGS]));
+    wait_ready(&space, EMBEDDINGS_SERVICE);
+    let pod = name_of_pod(&space, EMBEDDINGS_SERVICE);
+    run_since(&space, &pod, "2020-01-02T03:04:05Z", true);
+    space.run(&["--apply", "--with-api-keys"]).exits(0);
+    let (status, message, hint) = finding(&space, &look(&space, &[]), DOOR, OBJECT);
+    assert_eq!(status, "warn");
+    assert!(
+        message.contains("older than embeddings-secrets"),
+        "{message}"
+    );
+    follow(&space, &hint, &[]).exits(0);
+    wait("the door is closed", || {
+        finding(&space, &look(&space, &[]), DOOR, OBJECT).0 == "pass"
+    });
+}
+
+/// What is in the spec is not missing from it, whether its Secret is there or not.
+#[test]
+fn a_reference_to_an_absent_secret_is_not_called_an_open_door() {
+    let space = Space::new();
+    make(
+        &space,
+        "StatefulSet",
+        "agentibrain-brain-api",
+        self::pod(env_from(&[ROUTER])),
+    );
+    let ran = look(&space, &[]);
+    let told = of(&ran, "workload.wired");
+    assert!(
+        told.iter().any(|check| check["status"] == "fail"),
+        "{told:?}"
+    );
+    assert!(!ran.out.contains("lets everyone in"), "{}", ran.out);
 }
 
 #[test]
