@@ -4,8 +4,9 @@ use super::check::{Check, Id};
 use crate::domain::facts::{FileFacts, FileState, Keeping};
 use crate::domain::tokens::TokenName;
 
-/// `refile` is what makes the file whole.
-pub(super) fn checks(file: &FileFacts, refile: &str) -> Vec<Check> {
+/// `refile` is what makes the file whole; it may replace one that cannot be used only where the
+/// cluster `has_all` of it, since what is in the file may be nowhere else.
+pub(super) fn checks(file: &FileFacts, refile: &str, has_all: bool) -> Vec<Check> {
     let shown = &file.path.shown;
     let quoted = &file.path.quoted;
     let (tokens, loose) = match &file.state {
@@ -25,7 +26,10 @@ pub(super) fn checks(file: &FileFacts, refile: &str) -> Vec<Check> {
             let unusable = Check::fail(
                 Id::FileParsed,
                 why.clone(),
-                format!("mv {quoted} {quoted}.broken && {refile}"),
+                match has_all {
+                    true => format!("mv {quoted} {quoted}.broken && {refile}"),
+                    false => format!("${{EDITOR:-vi}} {quoted}"),
+                },
             );
             let rest = [Id::FileMode, Id::FileComplete];
             return [

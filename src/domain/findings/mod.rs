@@ -47,7 +47,7 @@ pub struct Case<'a> {
 
 /// All checks, in the order of [`Id::ALL`].
 pub fn findings(case: &Case<'_>) -> Vec<Check> {
-    let mut checks = file::checks(case.file, &case.refile());
+    let mut checks = file::checks(case.file, &case.refile(), case.can_recover());
     checks.extend(cluster::checks(case));
     checks.extend(secrets::checks(case));
     checks.extend(tokens::checks(case));
@@ -67,7 +67,7 @@ pub fn without_cluster(file: &FileFacts, reach: &Reach, why: &str) -> Vec<Check>
         format!("{} cluster-info", reach.kubectl),
     );
     std::iter::once(unreachable)
-        .chain(file::checks(file, &recover(reach)))
+        .chain(file::checks(file, &recover(reach), false))
         .collect()
 }
 
@@ -87,10 +87,16 @@ fn recover(reach: &Reach) -> String {
 }
 
 impl<'a> Case<'a> {
+    /// Tells whether the home namespace has all that belongs in the tokens file.
+    fn can_recover(&self) -> bool {
+        tokens::of_home(self)
+            .iter()
+            .all(|(_, token)| token.is_some())
+    }
+
     /// What makes the tokens file whole: the cluster, or minting what nobody has.
     fn refile(&self) -> String {
-        let found = tokens::of_home(self);
-        match found.iter().all(|(_, token)| token.is_some()) {
+        match self.can_recover() {
             true => recover(self.reach),
             false => self.apply_with(&[], ""),
         }

@@ -112,6 +112,21 @@ fn another_file_is_where_the_hints_lead_too() {
     }
 }
 
+/// What is in the file may be nowhere else.
+#[test]
+fn a_bad_file_is_mended_by_hand_where_the_cluster_has_not_all_of_it() {
+    let space = bootstrapped();
+    let text = fs::read_to_string(space.file()).unwrap();
+    fs::write(space.file(), format!("{text}what is this\n")).unwrap();
+    space.remove_key(ROUTER, "KB_ROUTER_TOKEN");
+    let bad = only(&space, "file.parsed", "fail", "has a bad line");
+    let hint = bad["hint"].as_str().unwrap();
+    assert!(!hint.contains("--apply"), "{hint}");
+    follow(&space, hint, &[("EDITOR", "sed -i /what/d")]).exits(0);
+    assert_eq!(fs::read_to_string(space.file()).unwrap(), text);
+    only(&space, "file.parsed", "pass", "understood");
+}
+
 #[test]
 fn a_bad_line_is_named_and_the_file_is_replaced_by_the_hint() {
     for (line, why) in [
