@@ -3,7 +3,6 @@
 
 use super::live::{LiveSecret, NamespaceState, Observed};
 use super::names::Namespace;
-use super::probe::Reply;
 use super::tokens::{PerToken, Token};
 use super::workloads::{Kind, Pod, Workload};
 use std::collections::{BTreeMap, BTreeSet};
@@ -165,6 +164,18 @@ pub enum ProbeOutcome {
         /// With a token that was made up.
         wrong: Reply,
     },
+}
+
+/// How a service answered, or why it did not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It answered with this HTTP status.
+    Status(u16),
+    /// The API server does not let us through to it: that takes `get` and `create` of
+    /// `pods/portforward`.
+    Forbidden,
+    /// There is no answer; why not, in words that quote nothing.
+    Unreachable(String),
 }
 
 /// A Secret that the operator names as one that holds copies of tokens.

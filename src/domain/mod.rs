@@ -20,7 +20,6 @@ mod plan_refusal_tests;
 #[cfg(test)]
 mod plan_tests;
 mod planner;
-pub mod probe;
 pub mod reach;
 pub mod refusal;
 pub mod resolve;

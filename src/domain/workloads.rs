@@ -30,6 +30,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them, each group together.
+    pub const ALL: [Self; 5] = [
+        Self::StatefulSet,
+        Self::Deployment,
+        Self::DaemonSet,
+        Self::CronJob,
+        Self::Pod,
+    ];
+
     /// As the object calls itself.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -38,6 +47,26 @@ impl Kind {
             Self::DaemonSet => "DaemonSet",
             Self::CronJob => "CronJob",
             Self::Pod => "Pod",
+        }
+    }
+
+    /// The API group; empty for the core one.
+    pub const fn group(self) -> &'static str {
+        match self {
+            Self::StatefulSet | Self::Deployment | Self::DaemonSet => "apps",
+            Self::CronJob => "batch",
+            Self::Pod => "",
+        }
+    }
+
+    /// What RBAC calls it.
+    pub const fn resource(self) -> &'static str {
+        match self {
+            Self::StatefulSet => "statefulsets",
+            Self::Deployment => "deployments",
+            Self::DaemonSet => "daemonsets",
+            Self::CronJob => "cronjobs",
+            Self::Pod => "pods",
         }
     }
 }

@@ -6,8 +6,8 @@
 use super::cluster::reason_of;
 use super::connection;
 use super::kubeconfig::{self, AGENT, Selection};
+use crate::domain::facts::Reply;
 use crate::domain::names::Namespace;
-use crate::domain::probe::Reply;
 use crate::domain::value::SecretValue;
 use crate::error::Failure;
 use http::{HeaderValue, Method, Request, StatusCode, header};

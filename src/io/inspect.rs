@@ -13,7 +13,7 @@ use crate::domain::facts::{ClusterFacts, CopyRef, Denied, KNOWN_COPIES, Place};
 use crate::domain::live::{NamespaceState, Observed};
 use crate::domain::names::Namespace;
 use crate::domain::ownership::Owner;
-use crate::domain::workloads::Kind;
+use crate::domain::workloads::{Kind, Pod, Workload};
 use crate::error::Failure;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -22,12 +22,12 @@ use kube::core::params::ListParams;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where each kind of workload is listed, and what RBAC calls it.
-const WORKLOADS: [(Kind, &str, &str); 4] = [
-    (Kind::StatefulSet, "/apis/apps/v1", "statefulsets"),
-    (Kind::Deployment, "/apis/apps/v1", "deployments"),
-    (Kind::DaemonSet, "/apis/apps/v1", "daemonsets"),
-    (Kind::CronJob, "/apis/batch/v1", "cronjobs"),
+/// What makes pods.
+const MAKERS: [Kind; 4] = [
+    Kind::StatefulSet,
+    Kind::Deployment,
+    Kind::DaemonSet,
+    Kind::CronJob,
 ];
 /// How many Secrets a page has: each may be of a mebibyte.
 const SECRETS_PAGE: u32 = 20;
@@ -60,9 +60,23 @@ struct Scope {
 
 /// A list of the API: where it is, what RBAC calls it, how it is asked for.
 struct Source {
-    api: &'static str,
+    api: String,
     resource: &'static str,
     params: ListParams,
+}
+
+impl Source {
+    fn of(kind: Kind) -> Self {
+        let api = match kind.group() {
+            "" => "/api/v1".to_owned(),
+            group => format!("/apis/{group}/v1"),
+        };
+        Self {
+            api,
+            resource: kind.resource(),
+            params: ListParams::default().limit(PAGE),
+        }
+    }
 }
 
 impl Cluster {
@@ -111,17 +125,15 @@ impl Cluster {
             self.other_secrets(&scope),
             self.pods(&scope),
             self.all_claims(&scope),
-            join_all(
-                WORKLOADS
-                    .iter()
-                    .map(|source| self.workloads(&scope, source))
-            ),
+            join_all(MAKERS.iter().map(|kind| self.workloads(&scope, *kind))),
             self.named(copies.iter().cloned()),
         );
         let (secrets, copied) = (secrets?, copied?);
-        for (namespace, name, observed) in secrets.items {
-            if let Some(place) = facts.places.get_mut(&namespace) {
-                place.secrets.insert(name, observed);
+        for (at, observed) in secrets.items {
+            let place: Option<&mut Place> = facts.places.get_mut(&at.namespace);
+            let bundle = BUNDLES.iter().find(|bundle| bundle.secret == at.name);
+            if let (Some(place), Some(bundle)) = (place, bundle) {
+                place.secrets.insert(bundle.secret, observed);
             }
         }
         for (at, observed) in others.items {
@@ -210,42 +222,33 @@ impl Cluster {
         &self,
         home: &Namespace,
         scope: &Scope,
-    ) -> Result<Listed<(Namespace, &'static str, Observed)>, Failure> {
+    ) -> Result<Listed<(CopyRef, Observed)>, Failure> {
         let fleet = || scope.places.iter().filter(|name| *name != home);
         let everywhere = match scope.everywhere {
             true => self.routers_everywhere().await?,
             false => None,
         };
-        let mut wanted: Vec<(&Namespace, &'static str)> =
-            BUNDLES.iter().map(|bundle| (home, bundle.secret)).collect();
-        let mut listed = Listed::default();
+        let at = |namespace: &Namespace, name: &str| CopyRef {
+            namespace: namespace.clone(),
+            name: name.to_owned(),
+        };
+        let mut wanted: Vec<_> = BUNDLES.map(|bundle| at(home, bundle.secret)).into();
+        let mut there = Vec::new();
         match everywhere {
-            None => wanted.extend(fleet().map(|name| (name, ROUTER.secret))),
+            None => wanted.extend(fleet().map(|name| at(name, ROUTER.secret))),
             Some(found) => {
                 let mut found: BTreeMap<Namespace, Observed> = found
                     .into_iter()
                     .map(|(at, observed)| (at.namespace, observed))
                     .collect();
-                listed.items.extend(fleet().map(|name| {
+                there.extend(fleet().map(|name| {
                     let observed = found.remove(name).unwrap_or_default();
-                    (name.clone(), ROUTER.secret, observed)
+                    (at(name, ROUTER.secret), observed)
                 }));
             }
         }
-        let reads = wanted.into_iter().map(|(namespace, name)| async move {
-            let found = self.peek(namespace, name).await?;
-            Ok::<_, Failure>((namespace, name, found))
-        });
-        let found: Vec<_> = stream::iter(reads)
-            .buffer_unordered(WIDTH)
-            .try_collect()
-            .await?;
-        for (namespace, name, found) in found {
-            match found {
-                Some(observed) => listed.items.push((namespace.clone(), name, observed)),
-                None => listed.denied.push(Denied::secret(namespace, name)),
-            }
-        }
+        let mut listed = self.named(wanted.into_iter()).await?;
+        listed.items.append(&mut there);
         Ok(listed)
     }
 
@@ -253,7 +256,7 @@ impl Cluster {
     /// keep copies in.
     async fn other_secrets(&self, scope: &Scope) -> Listed<(CopyRef, Observed)> {
         let source = Source {
-            api: "/api/v1",
+            api: "/api/v1".to_owned(),
             resource: "secrets",
             params: ListParams::default()
                 .fields("type=Opaque")
@@ -277,47 +280,33 @@ impl Cluster {
                 name: name.to_owned(),
             })
         });
-        if let Ok(known) = self.named(known).await {
-            let there = known.items.into_iter();
-            listed
-                .items
-                .extend(there.filter(|(_, observed)| observed.live.is_some()));
-            listed.denied.extend(known.denied);
+        match self.named(known).await {
+            Ok(known) => {
+                let there = known.items.into_iter();
+                listed
+                    .items
+                    .extend(there.filter(|(_, observed)| observed.live.is_some()));
+                listed.denied.extend(known.denied);
+            }
+            Err(failure) => listed.take("secrets", None, Err(failure)),
         }
         listed
     }
 
-    async fn pods(&self, scope: &Scope) -> Listed<crate::domain::workloads::Pod> {
-        let source = Source {
-            api: "/api/v1",
-            resource: "pods",
-            params: ListParams::default().limit(PAGE),
-        };
+    async fn pods(&self, scope: &Scope) -> Listed<Pod> {
         let keep = |body: PodBody| {
             body.pod()
                 .filter(|pod| scope.places.contains(&pod.namespace))
         };
-        self.lists(scope, &source, keep).await
+        self.lists(scope, &Source::of(Kind::Pod), keep).await
     }
 
-    async fn workloads(
-        &self,
-        scope: &Scope,
-        (kind, api, resource): &(Kind, &'static str, &'static str),
-    ) -> Listed<crate::domain::workloads::Workload> {
-        let source = Source {
-            api,
-            resource,
-            params: ListParams::default().limit(PAGE),
-        };
+    async fn workloads(&self, scope: &Scope, kind: Kind) -> Listed<Workload> {
         let keep = |body: WorkloadBody| {
-            let workload = body.workload(*kind)?;
-            scope
-                .places
-                .contains(&workload.namespace)
-                .then_some(workload)
+            body.workload(kind)
+                .filter(|workload| scope.places.contains(&workload.namespace))
         };
-        self.lists(scope, &source, keep).await
+        self.lists(scope, &Source::of(kind), keep).await
     }
 
     /// Secrets of these names.

@@ -4,6 +4,7 @@ use super::yaml::to_yaml;
 use crate::domain::bundles::{BUNDLES, EMBEDDINGS, ROUTER};
 use crate::domain::facts::{CopyRef, KNOWN_COPIES};
 use crate::domain::names::Namespace;
+use crate::domain::workloads::{self, BRAIN_API, Kind, first_pod};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -56,22 +57,25 @@ impl Access {
         let name = namespace.map(|name| [name.as_str()]);
         let name = name.as_ref().map(|name| &name[..]);
         rules.push(rule("", &["namespaces"], &[read], name));
-        let external = ("external-secrets.io", &["externalsecrets"][..]);
-        let mut lists = vec![external];
+        let mut lists = vec![("external-secrets.io", vec!["externalsecrets"])];
         if let Self::Verify { live } = self {
-            lists.push(("apps", &["statefulsets", "deployments", "daemonsets"]));
-            lists.push(("batch", &["cronjobs"]));
-            lists.push(("", &["pods"]));
+            let groups = Kind::ALL.chunk_by(|one, next| one.group() == next.group());
+            lists.extend(groups.map(|kinds| {
+                let resources = kinds.iter().map(|kind| kind.resource()).collect();
+                (kinds[0].group(), resources)
+            }));
             // It lists them everywhere at once.
             if grant.selected && namespace.is_some() {
                 lists.clear();
             }
             if live && namespace == Some(grant.home) {
+                let pods = [BRAIN_API, workloads::EMBEDDINGS].map(first_pod);
+                let pods = pods.each_ref().map(String::as_str);
                 let verbs = ["get", "create"];
-                rules.push(rule("", &["pods/portforward"], &verbs, Some(&PROBED_PODS)));
+                rules.push(rule("", &["pods/portforward"], &verbs, Some(&pods)));
             }
         }
-        let list = |(group, resources)| rule(group, resources, &["list"], None);
+        let list = |(group, resources): (_, Vec<_>)| rule(group, &resources, &["list"], None);
         rules.extend(lists.into_iter().map(list));
         rules
     }
@@ -83,9 +87,6 @@ impl Access {
         }
     }
 }
-
-/// The pods that `verify --live` asks.
-const PROBED_PODS: [&str; 2] = ["agentibrain-brain-api-0", "agentibrain-embeddings-0"];
 
 fn rule(group: &str, resources: &[&str], verbs: &[&str], names: Option<&[&str]>) -> Value {
     let mut rule = json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });

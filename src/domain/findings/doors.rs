@@ -5,8 +5,7 @@ use super::check::{Check, Id};
 use super::workloads::bundle;
 use super::{Case, pods, secrets};
 use crate::domain::bundles::{self, ROUTER};
-use crate::domain::facts::{Place, Probe, ProbeOutcome};
-use crate::domain::probe::Reply;
+use crate::domain::facts::{Place, Probe, ProbeOutcome, Reply};
 use crate::domain::tokens::TokenName;
 use crate::domain::workloads::{self, Container, Kind, Pod, PodSpec, Source, Workload, first_pod};
 
@@ -332,7 +331,7 @@ fn unreachable(case: &Case<'_>, door: &Door, why: &str) -> Check {
         let scale = format!("scale statefulset/{} --replicas=1", door.service);
         return Check::fail(
             door.live,
-            format!("no answer: there is no pod {}-0", door.service),
+            format!("no answer: there is no pod {}", first_pod(door.service)),
             case.kubectl(home, &scale),
         );
     }
@@ -349,10 +348,10 @@ fn unreachable(case: &Case<'_>, door: &Door, why: &str) -> Check {
 
 /// Whether the pod that was asked started before its Secret last changed.
 fn older_than_secret(case: &Case<'_>, door: &Door) -> bool {
-    let place = case.cluster.home_place();
-    let changed = place.live(door.secret).and_then(|live| live.changed);
-    let started = pod(case, door).and_then(|pod| pod.started.values().min());
-    matches!((changed, started), (Some(changed), Some(started)) if changed > *started)
+    pod(case, door).is_some_and(|pod| {
+        let outdated = pods::outdated(case, pod);
+        outdated.iter().any(|(secret, _)| *secret == door.secret)
+    })
 }
 
 fn why_open(case: &Case<'_>, door: &Door) -> (String, String) {

@@ -1,9 +1,7 @@
 //! Pods that read the Secrets: do they run on the values of today, do they wait for one.
 
 use super::check::{Check, Id};
-use super::workloads::{
-    LISTS, Leads, alone, bundle, follow, is_not_made, readers, references, supply,
-};
+use super::workloads::{Leads, alone, bundle, follow, is_not_made, readers, references, supply};
 use super::{Case, some_of};
 use crate::domain::facts::{Denied, Place};
 use crate::domain::live::Observed;
@@ -23,7 +21,7 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
 
 /// The Secrets of the table that have changed since a container of the pod took its environment
 /// from them, with when.
-fn outdated<'a>(case: &Case<'_>, pod: &'a Pod) -> Vec<(&'a str, i64)> {
+pub(super) fn outdated<'a>(case: &Case<'_>, pod: &'a Pod) -> Vec<(&'a str, i64)> {
     let mut found = BTreeSet::new();
     for (reference, started) in taken(pod) {
         let Leads::There(live) = follow(case, &pod.namespace, &reference) else {
@@ -316,7 +314,7 @@ fn reloader(case: &Case<'_>) -> Vec<Check> {
             .at(&workload.namespace, workload.kind.as_str(), &workload.name)
         }));
     }
-    let mut denied = case.denials(id, "list", &LISTS);
+    let mut denied = case.denials(id, "list", &Kind::ALL.map(Kind::resource));
     denied.extend(case.skips(id, unread));
     if checks.is_empty() && denied.is_empty() {
         checks.push(match asking {

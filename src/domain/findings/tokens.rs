@@ -107,7 +107,7 @@ fn pairs(case: &Case<'_>) -> Vec<Check> {
             }
         }
     }
-    let of_tokens = BUNDLES.iter().filter(|bundle| has_tokens(bundle));
+    let of_tokens = BUNDLES.iter().filter(|bundle| bundle.holds_tokens());
     checks.extend(of_tokens.filter_map(|bundle| case.unread_at_home(id, bundle)));
     if checks.is_empty() {
         checks.push(Check::skip(id, "there is no list beside a token yet"));
@@ -151,12 +151,6 @@ fn pair(
         }
     };
     check.at(namespace, "Secret", bundle.secret)
-}
-
-/// Tells whether a Secret holds tokens or lists of them.
-fn has_tokens(bundle: &Bundle) -> bool {
-    let mut origins = bundle.keys.iter().map(|key| key.origin);
-    origins.any(|origin| !matches!(origin, Origin::Input(_)))
 }
 
 /// The entries of a list, without showing them.

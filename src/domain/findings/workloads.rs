@@ -9,15 +9,6 @@ use crate::domain::names::Namespace;
 use crate::domain::workloads::{BRAIN_API, Kind, Pod, Reference, Way, Workload};
 use std::collections::BTreeSet;
 
-/// The lists that workloads come from, as RBAC calls them.
-pub(super) const LISTS: [&str; 5] = [
-    "statefulsets",
-    "deployments",
-    "daemonsets",
-    "cronjobs",
-    "pods",
-];
-
 /// The Secret of the table with that name.
 pub(super) fn bundle(name: &str) -> Option<&'static Bundle> {
     BUNDLES.into_iter().find(|bundle| bundle.secret == name)
@@ -117,7 +108,7 @@ pub(super) fn wired(case: &Case<'_>) -> Vec<Check> {
             leaders += usize::from(fine > 0);
         }
     }
-    let mut denied = case.denials(id, "list", &LISTS);
+    let mut denied = case.denials(id, "list", &Kind::ALL.map(Kind::resource));
     denied.extend(case.skips(id, unread));
     if !unknown.is_empty() {
         let message = format!(
