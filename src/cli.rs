@@ -175,6 +175,8 @@ pub enum Command {
     Tokens(Tokens),
     /// See whether all is right: each failure with its cause and the command that mends it
     Verify(Verify),
+    /// Fill the secret store (Path 2), adding only; a preview without --apply
+    Populate(Populate),
     /// Print the smallest Role that a command needs
     Rbac(Rbac),
     /// Print a completion script
@@ -229,6 +231,43 @@ pub struct Verify {
 /// An age, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Age(pub i64);
+
+/// Options of `populate`.
+#[derive(Debug, Args)]
+pub struct Populate {
+    /// Write what is missing
+    #[arg(long)]
+    pub apply: bool,
+    /// Where the bundles are.
+    #[command(flatten)]
+    pub layout: StoreLayout,
+    /// The mount of the KV engine, version 2
+    #[arg(long, value_name = "MOUNT", default_value = "secret", value_parser = store_path)]
+    pub mount: String,
+    /// Take the values from the live Secrets, every key of them
+    #[arg(long)]
+    pub from_cluster: bool,
+    /// Inputs that may change a value that is there
+    #[arg(long, value_name = "KEY", value_delimiter = ',', value_parser = input_name)]
+    pub update: Vec<&'static str>,
+    /// Also write API_KEYS, which the embeddings service reads
+    #[arg(long)]
+    pub with_api_keys: bool,
+    /// With -o yaml or json: show the values
+    #[arg(long)]
+    pub show_values: bool,
+}
+
+/// Where the bundles are in the store.
+#[derive(Clone, Debug, Args)]
+pub struct StoreLayout {
+    /// What stands before the entries: PREFIX/router, PREFIX/embeddings, PREFIX/agenticore
+    #[arg(long, value_name = "PREFIX", value_parser = store_path)]
+    pub prefix: String,
+    /// Another path for one of them: embeddings=team/x (repeatable)
+    #[arg(long, value_name = "ENTRY=PATH", value_parser = entry_path)]
+    pub path: Vec<(&'static str, String)>,
+}
 
 /// Options of `tokens`.
 #[derive(Debug, Args)]
@@ -363,6 +402,26 @@ fn age(text: &str) -> Result<Age, String> {
         Ok(age) if !age.is_negative() => Ok(Age(age.as_secs())),
         _ => Err("is no age: 90d, 720h, 1d12h".to_owned()),
     }
+}
+
+/// A path in the store: words with slashes between them, which need no quotes anywhere.
+fn store_path(text: &str) -> Result<String, String> {
+    let word = |word: &str| {
+        let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        !word.is_empty() && word.chars().all(good) && word.chars().any(|c| c != '.')
+    };
+    match text.split('/').all(word) {
+        true => Ok(text.to_owned()),
+        false => Err("is no path: words of letters, digits, '-', '_', '.' with '/' between".into()),
+    }
+}
+
+fn entry_path(text: &str) -> Result<(&'static str, String), String> {
+    let (entry, path) = text.split_once('=').ok_or("is not ENTRY=PATH")?;
+    let entries = bundles::BUNDLES.map(|bundle| bundle.entry);
+    let entry = entries.into_iter().find(|known| *known == entry);
+    let entry = entry.ok_or_else(|| format!("names no entry: {}", entries.join(", ")))?;
+    Ok((entry, store_path(path)?))
 }
 
 fn copy(text: &str) -> Result<CopyRef, String> {

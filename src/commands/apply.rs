@@ -4,6 +4,7 @@
 //! is the order of trust: the tokens file, then the home router Secret, which decides whose tokens
 //! win, then every other Secret that holds a token.
 
+use super::keeping::Keeper;
 use super::reach::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Bootstrap, Global};
@@ -11,19 +12,16 @@ use crate::domain::bundles::{BUNDLES, ROUTER};
 use crate::domain::live::NamespaceState;
 use crate::domain::manifest::Manifest;
 use crate::domain::names::SecretRef;
-use crate::domain::plan::{Action, FileAction, FiledTokens, Plan, SecretPlan, Wish};
+use crate::domain::plan::{Action, Plan, SecretPlan, Wish};
 use crate::domain::reach::Reach;
-use crate::domain::resolve::{Decision, Filed};
 use crate::domain::tokens::{PerToken, Token};
-use crate::domain::tokens_file::{AppliedTo, TokensFile};
-use crate::domain::value::SecretValue;
+use crate::domain::tokens_file::AppliedTo;
 use crate::error::{Failure, Kind};
 use crate::io::cluster::{Cluster, WIDTH, Written};
 use crate::io::environment;
 use crate::io::observe::{Fleet, Found};
-use crate::io::tokens_file::Locked;
 use crate::render::document::Body;
-use crate::render::report::{FileChange, Report, SecretReport};
+use crate::render::report::{Report, SecretReport};
 use crate::render::text;
 use crate::ui::Ui;
 use futures_util::stream::{self, StreamExt};
@@ -44,13 +42,8 @@ pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answe
         create_namespace: bootstrap.create_namespace,
     };
     let reach = reach(global, given);
-    let locked = Locked::new(&global.tokens_file, &ui)?;
-    let loaded = locked.read(&ui)?;
+    let keeper = Keeper::open(&global.tokens_file, ui)?;
     let cluster = super::connect(global, ui, "apply", &reach).await?;
-    let filed = super::filed(loaded.as_ref().map(|loaded| &loaded.file));
-    let (file, text) = loaded
-        .map(|loaded| (loaded.file, Some(loaded.text)))
-        .unwrap_or_default();
     let mut run = Run {
         global,
         reach,
@@ -59,12 +52,7 @@ pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answe
         fleet: super::fleet(&bootstrap.fleet),
         ui,
         cluster,
-        locked,
-        file,
-        text,
-        filed,
-        file_change: FileChange::Unchanged,
-        file_written: false,
+        keeper,
         plan: None,
         started: false,
         done: BTreeMap::new(),
@@ -82,14 +70,7 @@ struct Run<'a> {
     fleet: Fleet,
     ui: Ui,
     cluster: Cluster,
-    locked: Locked,
-    /// The tokens file as it is on disk.
-    file: TokensFile,
-    text: Option<SecretValue>,
-    filed: FiledTokens,
-    file_change: FileChange,
-    /// Whether it was written at all: the place alone is no change of its tokens.
-    file_written: bool,
+    keeper: Keeper,
     /// The newest plan.
     plan: Option<Plan>,
     /// Whether a plan has been carried out, in part at least.
@@ -123,7 +104,7 @@ impl Run<'_> {
         let create_namespace = self.check_namespace(found.home)?;
         self.wish.fleet = super::usable_fleet(&found, &self.fleet, &self.reach, self.ui)?;
         let first = !self.started;
-        let plan = Plan::new(&self.wish, &self.filed, &found.secrets);
+        let plan = Plan::new(&self.wish, &self.keeper.filed, &found.secrets);
         self.plan = Some(plan.clone());
         if !plan.refusals.is_empty() {
             let mut failure = super::refusal(&plan, &self.reach);
@@ -189,7 +170,7 @@ impl Run<'_> {
                 .secrets
                 .get(&router)
                 .is_none_or(|found| found.live.is_none());
-        if let (Some(before), true) = (self.file.applied_to(), fresh)
+        if let (Some(before), true) = (self.keeper.applied_to(), fresh)
             && before.server != *server
         {
             self.ui.warn(&format!(
@@ -204,56 +185,13 @@ impl Run<'_> {
 
     /// Fills in the tokens and brings the file up to date, before any server sees them.
     fn keep_tokens(&mut self, plan: &Plan) -> Result<PerToken<Token>, Failure> {
-        let mut minted = PerToken::from_fn(|_| false);
-        let tokens = PerToken::try_from_fn(|name| match plan.tokens.get(name) {
-            Some(Decision::File(token) | Decision::Cluster(token)) => Ok(token.clone()),
-            Some(Decision::Minted(Some(token))) => {
-                *minted.get_mut(name) = true;
-                Ok(token.clone())
-            }
-            Some(Decision::Minted(None)) | None => {
-                *minted.get_mut(name) = true;
-                environment::mint()
-            }
-        })?;
-        let wanted = PerToken::from_fn(|name| Some(tokens.get(name).clone()));
         let place = AppliedTo {
             server: self.cluster.server.clone(),
             namespace: self.wish.home.to_string(),
         };
-        let text = self.file.rewritten(&wanted, Some(&place));
-        // The place alone is no reason to touch the file: diff says that nothing would change.
-        if plan.changes_anything() && self.text.as_ref() != Some(&text) {
-            if let (FileAction::Update { replaces: true }, Some(old)) = (plan.file, &self.text) {
-                let backup = self.locked.keep_backup(old)?;
-                super::say_if_git_would_take_it(&backup, self.ui);
-                self.ui.story(&format!(
-                    "kept the replaced tokens file as {}",
-                    backup.display()
-                ));
-            }
-            self.locked.write(&text)?;
-            self.file_written = true;
-            self.file = TokensFile::parse(text.expose()).map_err(|bad| {
-                Failure::unable("the tokens file that was written cannot be read back").because(bad)
-            })?;
-            self.file_change = match (self.file_change, plan.file) {
-                (before, FileAction::Keep) => before,
-                (FileChange::Created, _) | (_, FileAction::Create) => FileChange::Created,
-                _ => FileChange::Updated,
-            };
-            self.text = Some(text);
-        }
-        self.filed.exists = true;
-        for (name, token) in tokens.iter() {
-            let before = std::mem::take(self.filed.tokens.get_mut(name));
-            let still_ours = matches!(&before, Filed::MintedNow(ours) if ours == token);
-            *self.filed.tokens.get_mut(name) = match *minted.get(name) || still_ours {
-                true => Filed::MintedNow(token.clone()),
-                false => Filed::Found(token.clone()),
-            };
-        }
-        Ok(tokens)
+        let changes = plan.changes_anything();
+        self.keeper
+            .keep(&plan.tokens, plan.file, Some(&place), changes)
     }
 
     /// Writes in two waves: the arbiter and what holds no token, then the rest.
@@ -331,7 +269,7 @@ impl Run<'_> {
         report.context.clone_from(&self.cluster.context);
         report.server = Some(self.cluster.server.clone());
         if self.started {
-            report.file = self.file_change;
+            report.file = self.keeper.change;
             for secret in &mut report.secrets {
                 self.fill_in(secret, outcome.is_err());
             }
@@ -340,9 +278,7 @@ impl Run<'_> {
             Some(failure) => Verdict::Failed(failure),
             None => Verdict::Yes,
         };
-        if self.file_written {
-            super::say_if_git_would_take_it(&self.global.tokens_file, self.ui);
-        }
+        self.keeper.say_if_git_would_take_it();
         let text = match (&verdict, self.started) {
             (Verdict::Failed(_), false) => String::new(),
             _ => text::outcome(&report, self.ui.palette()),

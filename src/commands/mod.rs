@@ -2,7 +2,9 @@
 
 pub mod apply;
 pub mod diff;
+mod keeping;
 pub mod manual;
+pub mod populate;
 pub mod preview;
 pub mod rbac;
 pub mod reach;
@@ -77,6 +79,7 @@ pub fn name_of(cli: &Cli) -> &'static str {
             _ => "tokens show",
         },
         Some(Command::Verify(_)) => "verify",
+        Some(Command::Populate(_)) => "populate",
         Some(Command::Rbac(_)) => "rbac",
         Some(Command::Completions { .. }) => "completions",
         Some(Command::Man) => "man",
@@ -89,10 +92,14 @@ pub fn name_of(cli: &Cli) -> &'static str {
 /// Where there is no answer.
 pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
     let (global, bootstrap) = (&cli.global, &cli.bootstrap);
-    let yaml = matches!(cli.command, None | Some(Command::Rbac(_))) && !bootstrap.apply;
+    let yaml = match &cli.command {
+        None => !bootstrap.apply,
+        Some(Command::Populate(populate)) => !populate.apply,
+        Some(command) => matches!(command, Command::Rbac(_)),
+    };
     if global.output == Format::Yaml && !yaml {
         return Err(
-            Failure::usage("-o yaml goes with the preview and with rbac")
+            Failure::usage("-o yaml goes with the previews and with rbac")
                 .hint("leave it out, or use -o json"),
         );
     }
@@ -125,6 +132,7 @@ pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
             Some(TokensCommand::Recover { apply }) => block_on(tokens::recover(global, *apply, ui)),
         },
         Some(Command::Verify(verify)) => block_on(verify::run(global, verify, ui)),
+        Some(Command::Populate(populate)) => block_on(populate::run(global, populate, ui)),
         Some(Command::Rbac(rbac)) => rbac::run(global, rbac),
         Some(Command::Completions { shell }) => Ok(manual::completions(*shell)),
         Some(Command::Man) => manual::man(),
@@ -149,10 +157,29 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
 /// # Errors
 /// Inputs that cannot be read or are malformed, and an `--update` without a value.
 fn wish(global: &Global, changes: &Changes) -> Result<Wish, Failure> {
+    Ok(Wish {
+        home: global.namespace.clone(),
+        fleet: BTreeSet::new(),
+        inputs: inputs(global, &changes.update, |_| false)?,
+        update: changes.update.iter().copied().collect(),
+        prefer: changes.prefer.map(Into::into),
+        force_conflicts: changes.force_conflicts,
+        with_api_keys: changes.with_api_keys,
+    })
+}
+
+/// The inputs. Each that is to change a value needs one, here or `elsewhere`.
+///
+/// # Errors
+/// Inputs that cannot be read or are malformed, and an `--update` without a value.
+fn inputs(
+    global: &Global,
+    update: &[&'static str],
+    elsewhere: impl Fn(&str) -> bool,
+) -> Result<Inputs, Failure> {
     let inputs: Inputs = environment::inputs(global.env_file.as_deref())?;
-    let update: BTreeSet<_> = changes.update.iter().copied().collect();
-    let unset =
-        bundles::inputs().find(|(name, _)| update.contains(name) && inputs.get(name).is_none());
+    let unset = bundles::inputs()
+        .find(|(name, _)| update.contains(name) && inputs.get(name).is_none() && !elsewhere(name));
     if let Some((name, rule)) = unset {
         let how = match rule {
             InputRule::EnvFileOnly => format!("set {name} in the file of --env-file"),
@@ -163,15 +190,7 @@ fn wish(global: &Global, changes: &Changes) -> Result<Wish, Failure> {
                 .hint(format!("{how}; an empty value never replaces a live one")),
         );
     }
-    Ok(Wish {
-        home: global.namespace.clone(),
-        fleet: BTreeSet::new(),
-        inputs,
-        update,
-        prefer: changes.prefer.map(Into::into),
-        force_conflicts: changes.force_conflicts,
-        with_api_keys: changes.with_api_keys,
-    })
+    Ok(inputs)
 }
 
 /// The fleet that the options name or select.

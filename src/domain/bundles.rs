@@ -9,6 +9,8 @@ use super::tokens::TokenName;
 pub struct Bundle {
     /// The Secret's name.
     pub secret: &'static str,
+    /// The name of its entry in the store, below the prefix.
+    pub entry: &'static str,
     /// Its keys, in the order in which they are shown.
     pub keys: &'static [Key],
 }
@@ -69,6 +71,7 @@ impl Bundle {
 /// wins when several operators bootstrap at once.
 pub static ROUTER: Bundle = Bundle {
     secret: "agentibrain-router-secrets",
+    entry: "router",
     keys: &[
         Key {
             name: "KB_ROUTER_TOKEN",
@@ -88,6 +91,7 @@ pub static ROUTER: Bundle = Bundle {
 /// Read by the StatefulSet `agentibrain-embeddings`.
 pub static EMBEDDINGS: Bundle = Bundle {
     secret: "embeddings-secrets",
+    entry: "embeddings",
     keys: &[
         Key {
             name: "POSTGRES_URL",
@@ -123,6 +127,7 @@ pub static EMBEDDINGS: Bundle = Bundle {
 /// Read by the StatefulSet `brain-keeper`.
 pub static AGENTICORE: Bundle = Bundle {
     secret: "agenticore-secrets",
+    entry: "agenticore",
     keys: &[
         Key {
             name: "ANTHROPIC_API_KEY",

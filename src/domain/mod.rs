@@ -23,6 +23,8 @@ mod planner;
 pub mod reach;
 pub mod refusal;
 pub mod resolve;
+pub mod store;
+pub mod store_plan;
 pub mod tokens;
 pub mod tokens_file;
 pub mod value;

@@ -199,6 +199,8 @@ pub enum Source {
     Env,
     /// The table's default.
     Default,
+    /// The secret store.
+    Store,
 }
 
 /// A value to be written; tokens are filled in later.
@@ -303,7 +305,7 @@ fn decide(
     }
 }
 
-fn file_action(filed: &FiledTokens, tokens: &PerToken<Option<Decision>>) -> FileAction {
+pub(super) fn file_action(filed: &FiledTokens, tokens: &PerToken<Option<Decision>>) -> FileAction {
     let mut changes = false;
     let mut replaces = false;
     for (name, decision) in tokens.iter() {

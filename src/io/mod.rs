@@ -11,6 +11,7 @@ pub mod git;
 pub mod inspect;
 pub mod kubeconfig;
 pub mod observe;
+pub mod store;
 pub mod tokens_file;
 pub mod wire;
 mod workloads;

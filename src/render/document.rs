@@ -1,6 +1,7 @@
 //! The one JSON document that `-o json` prints.
 
 use super::report::{FileChange, Report, SecretReport};
+use super::store::{EntryDocument, StoreBody};
 use crate::domain::findings::check::Check;
 use crate::domain::plan::{KeyAction, Source};
 use crate::domain::value::SecretValue;
@@ -39,6 +40,13 @@ pub enum Body {
     Objects {
         /// In the order in which they are applied.
         objects: Vec<serde_json::Value>,
+    },
+    /// The plan for the store, or what became of it.
+    Store(StoreBody),
+    /// The bundles, of `populate -o json`.
+    Documents {
+        /// In the order of the table.
+        entries: Vec<EntryDocument>,
     },
     /// What `verify` found.
     Checks {
@@ -210,5 +218,6 @@ pub fn source_word(source: Source) -> &'static str {
         Source::Cluster => "cluster",
         Source::Env => "env",
         Source::Default => "default",
+        Source::Store => "store",
     }
 }

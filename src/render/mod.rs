@@ -6,6 +6,7 @@ pub mod manual;
 pub mod rbac;
 pub mod report;
 pub mod script;
+pub mod store;
 pub mod text;
 pub mod tokens;
 pub mod yaml;

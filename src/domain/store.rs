@@ -1,0 +1,107 @@
+//! The secret store of Path 2: where the bundles are in it, and what is there.
+
+use super::bundles::Bundle;
+use super::value::SecretValue;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The default of `LOG_LEVEL` in the store, whose embeddings entry has six fields. It is the
+/// service's own.
+pub const LOG_LEVEL_DEFAULT: &str = "INFO";
+
+/// Where each bundle is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    prefix: String,
+    renamed: BTreeMap<&'static str, String>,
+}
+
+impl Layout {
+    /// Bundles below a prefix, except those that have a path of their own, by the name of their
+    /// entry.
+    pub fn new(prefix: &str, renamed: BTreeMap<&'static str, String>) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            renamed,
+        }
+    }
+
+    /// The path of a bundle, without the mount.
+    pub fn path(&self, bundle: &Bundle) -> String {
+        match self.renamed.get(bundle.entry) {
+            Some(path) => path.clone(),
+            None => format!("{}/{}", self.prefix, bundle.entry),
+        }
+    }
+}
+
+/// An entry of the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// The version that was read, the precondition of a write; 0 where there never was one.
+    pub version: u64,
+    /// Its fields; `None` where there is no entry, or its newest version is deleted.
+    pub fields: Option<BTreeMap<String, Field>>,
+}
+
+impl Entry {
+    /// The text of a field; `None` where it is absent or no text.
+    pub fn text(&self, key: &str) -> Option<&SecretValue> {
+        self.fields.as_ref()?.get(key)?.text.as_ref()
+    }
+
+    /// Tells whether it has a field.
+    pub fn has(&self, key: &str) -> bool {
+        self.fields
+            .as_ref()
+            .is_some_and(|fields| fields.contains_key(key))
+    }
+}
+
+/// A field of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// As JSON, so that it can be sent back unchanged.
+    pub json: SecretValue,
+    /// Its text; `None` where it is a number, an object, anything but text.
+    pub text: Option<SecretValue>,
+}
+
+impl Field {
+    /// A field that holds a text.
+    pub fn of_text(text: &SecretValue) -> Self {
+        Self {
+            json: SecretValue::from(serde_json::Value::from(text.expose()).to_string()),
+            text: Some(text.clone()),
+        }
+    }
+}
+
+/// Every entry that was read, by path.
+pub type Entries = BTreeMap<String, Entry>;
+
+/// How a person writes to the store: OpenBao's program or Vault's, with the options that lead
+/// there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreReach {
+    /// `bao` or `vault`.
+    pub program: &'static str,
+    /// The mount of the KV engine.
+    pub mount: String,
+}
+
+impl StoreReach {
+    /// Sets one field of an entry to what stands on stdin: no value is on the command line.
+    pub fn patch(&self, path: &str, key: &str) -> String {
+        format!(
+            "{} kv patch -mount={} {path} {key}=-",
+            self.program, self.mount
+        )
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.prefix)
+    }
+}

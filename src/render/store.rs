@@ -1,0 +1,258 @@
+//! What `populate` does, as text, JSON and documents.
+
+use super::document::{FileBody, action_word, source_word};
+use super::report::FileChange;
+use super::yaml::to_yaml;
+use crate::domain::plan::{Action, KeyAction, NewValue};
+use crate::domain::store_plan::{EntryPlan, FieldPlan, StorePlan};
+use crate::domain::tokens::PerToken;
+use crate::domain::value::SecretValue;
+use crate::ui::{Palette, Tone};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// What stands for a value.
+const MASKED: &str = "<masked: --show-values shows it>";
+/// What stands for a token that does not exist yet.
+const TO_BE_MINTED: &str = "<minted by --apply>";
+
+/// The tokens file and every entry, with what happens to them.
+#[derive(Clone, Debug)]
+pub struct StoreReport {
+    /// The store's URL, where it was asked.
+    pub store: Option<String>,
+    /// The tokens file's path.
+    pub path: String,
+    /// What happens to the tokens file.
+    pub file: FileChange,
+    /// What happens to each entry.
+    pub entries: Vec<EntryReport>,
+}
+
+/// An entry's plan and, where its write failed, why.
+#[derive(Clone, Debug)]
+pub struct EntryReport {
+    /// What was planned.
+    pub plan: EntryPlan,
+    /// Why it was not done.
+    pub failed: Option<String>,
+}
+
+impl EntryReport {
+    fn action(&self) -> &'static str {
+        if self.failed.is_some() {
+            return "failed";
+        }
+        match self.plan.action {
+            Action::Create => "created",
+            Action::Configure => "configured",
+            Action::Keep => "unchanged",
+            Action::Skip => "skipped",
+            Action::Refuse => "refused",
+        }
+    }
+
+    fn reason(&self) -> Option<&str> {
+        self.failed.as_deref().or(self.plan.reason.as_deref())
+    }
+
+    fn fields(&self, wanted: impl Fn(&FieldPlan) -> bool) -> Vec<String> {
+        let fields = self.plan.keys.iter().filter(|field| wanted(field));
+        fields
+            .map(|field| format!("{} ({})", field.key, source_word(field.source)))
+            .collect()
+    }
+}
+
+/// For `-o json`.
+#[derive(Debug, Serialize)]
+pub struct StoreBody {
+    store: Option<String>,
+    tokens_file: FileBody,
+    entries: Vec<EntryBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct EntryBody {
+    path: String,
+    action: &'static str,
+    reason: Option<String>,
+    keys: Vec<FieldBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct FieldBody {
+    key: String,
+    action: &'static str,
+    source: &'static str,
+}
+
+impl StoreReport {
+    /// The report of a plan that has not been carried out.
+    pub fn of_plan(plan: &StorePlan, store: Option<&str>, path: String) -> Self {
+        let report = |plan: &EntryPlan| EntryReport {
+            plan: plan.clone(),
+            failed: None,
+        };
+        Self {
+            store: store.map(str::to_owned),
+            path,
+            file: plan.file.into(),
+            entries: plan.entries.iter().map(report).collect(),
+        }
+    }
+
+    /// For `-o json`.
+    pub fn body(&self) -> StoreBody {
+        let field = |field: &FieldPlan| FieldBody {
+            key: field.key.clone(),
+            action: action_word(&field.action),
+            source: source_word(field.source),
+        };
+        let entry = |entry: &EntryReport| EntryBody {
+            path: entry.plan.path.clone(),
+            action: entry.action(),
+            reason: entry.reason().map(str::to_owned),
+            keys: entry.plan.keys.iter().map(field).collect(),
+        };
+        StoreBody {
+            store: self.store.clone(),
+            tokens_file: FileBody {
+                path: self.path.clone(),
+                action: self.file,
+            },
+            entries: self.entries.iter().map(entry).collect(),
+        }
+    }
+}
+
+/// A line per entry, and one for the tokens file: what was done.
+pub fn outcome(report: &StoreReport, mount: &str, palette: Palette) -> String {
+    let mut text = String::new();
+    let file = match report.file {
+        FileChange::Created => "created",
+        FileChange::Updated => "updated",
+        FileChange::Unchanged => "unchanged",
+    };
+    let good = palette.paint(Tone::Good, "[ok]  ");
+    let _ = writeln!(text, "{good} tokens file {}: {file}", report.path);
+    for entry in &report.entries {
+        let (tone, mark) = match (entry.plan.action, &entry.failed) {
+            (_, Some(_)) | (Action::Refuse, _) => (Tone::Bad, "[fail]"),
+            (Action::Skip, _) => (Tone::Muted, "[skip]"),
+            _ => (Tone::Good, "[ok]  "),
+        };
+        let mut words = vec![entry.action().to_owned()];
+        let set = entry.fields(|field| matches!(field.action, KeyAction::Set(_)));
+        if entry.failed.is_none() && entry.plan.is_written() {
+            words.push(format!("set {}", set.join(", ")));
+        }
+        let differing = entry.fields(|field| matches!(field.action, KeyAction::Differs));
+        if !differing.is_empty() {
+            words.push(format!(
+                "kept what the store has although another value is given: {}",
+                differing.join(", ")
+            ));
+        }
+        words.extend(entry.reason().map(str::to_owned));
+        let mark = palette.paint(tone, mark);
+        let path = &entry.plan.path;
+        let _ = writeln!(text, "{mark} {mount}/{path}: {}", words.join("; "));
+    }
+    text
+}
+
+/// What `--apply` would change: a line per entry, and one per field that is not simply kept.
+pub fn difference(report: &StoreReport, mount: &str, palette: Palette) -> String {
+    let mut text = String::new();
+    match report.file {
+        FileChange::Unchanged => {}
+        FileChange::Created => {
+            let _ = writeln!(text, "tokens file {}: would be created", report.path);
+        }
+        FileChange::Updated => {
+            let _ = writeln!(text, "tokens file {}: would be updated", report.path);
+        }
+    }
+    for entry in &report.entries {
+        let what = match entry.plan.action {
+            Action::Create => "would be created",
+            Action::Configure => "would get a new version",
+            Action::Keep => "unchanged",
+            Action::Skip => "skipped",
+            Action::Refuse => "refused",
+        };
+        let reason = entry.reason().map(|reason| format!(": {reason}"));
+        let path = &entry.plan.path;
+        let _ = writeln!(text, "{mount}/{path}: {what}{}", reason.unwrap_or_default());
+        for field in &entry.plan.keys {
+            let (tone, mark, note) = match field.action {
+                KeyAction::Set(_) if entry.plan.base.has(&field.key) => (Tone::Good, "~", ""),
+                KeyAction::Set(_) => (Tone::Good, "+", ""),
+                KeyAction::Adopted => (Tone::Good, "=", ", adopted into the tokens file"),
+                KeyAction::Differs => (Tone::Muted, "!", ", kept although another value is given"),
+                KeyAction::Kept => continue,
+            };
+            let source = source_word(field.source);
+            let line = format!("{mark} {} ({source}{note})", field.key);
+            let _ = writeln!(text, "  {}", palette.paint(tone, &line));
+        }
+    }
+    text
+}
+
+/// A bundle as a document.
+#[derive(Debug, Serialize)]
+pub struct EntryDocument {
+    path: String,
+    data: BTreeMap<String, String>,
+}
+
+/// The bundles with all of their fields; the values masked unless they are asked for.
+pub fn documents(plan: &StorePlan, show_values: bool) -> Vec<EntryDocument> {
+    let value = |field: &FieldPlan| {
+        let KeyAction::Set(value) = &field.action else {
+            return None;
+        };
+        let shown = match known(plan, value) {
+            None => TO_BE_MINTED.to_owned(),
+            Some(value) if show_values => value.expose().to_owned(),
+            Some(_) => MASKED.to_owned(),
+        };
+        Some((field.key.clone(), shown))
+    };
+    let written = plan.entries.iter().filter(|entry| entry.is_written());
+    written
+        .map(|entry| EntryDocument {
+            path: entry.path.clone(),
+            data: entry.keys.iter().filter_map(value).collect(),
+        })
+        .collect()
+}
+
+/// The documents as YAML; a skipped bundle is a comment.
+pub fn yaml(plan: &StorePlan, documents: &[EntryDocument]) -> String {
+    let skipped = plan.entries.iter().filter(|entry| !entry.is_written());
+    let skipped = skipped.map(|entry| {
+        let reason = entry.reason.as_deref().unwrap_or("nothing to do");
+        format!("# {}: skipped, {reason}\n", entry.path)
+    });
+    let documents = documents.iter().map(to_yaml);
+    documents
+        .chain(skipped)
+        .map(|document| format!("---\n{document}"))
+        .collect()
+}
+
+/// The value, where it exists already.
+fn known(plan: &StorePlan, value: &NewValue) -> Option<SecretValue> {
+    match value {
+        NewValue::Plain(value) => Some(value.clone()),
+        NewValue::Token(name) | NewValue::List { token: name, .. } => {
+            let token = plan.tokens.get(*name).as_ref()?.token()?;
+            // Only the one that it names is looked at.
+            Some(value.fill(&PerToken::from_fn(|_| token.clone())))
+        }
+    }
+}
