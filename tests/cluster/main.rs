@@ -16,6 +16,7 @@ mod inputs;
 mod lists;
 mod old_script;
 mod owners;
+mod path2;
 mod races;
 mod readme;
 mod roles;

@@ -1,61 +1,25 @@
 //! Secrets that belong to somebody else, and keys that another field manager owns.
 
+use crate::path2::{GROUP, wait};
 use crate::sandbox::SANDBOX;
 use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Space};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use std::sync::LazyLock;
-use std::time::{Duration, Instant};
 
-const GROUP: &str = "/apis/external-secrets.io/v1";
-
-/// The CRD of ExternalSecrets, installed once for all tests.
-static EXTERNAL_SECRETS: LazyLock<()> = LazyLock::new(|| {
-    let schema = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
-    let crd = json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": { "name": "externalsecrets.external-secrets.io" },
-        "spec": {
-            "group": "external-secrets.io",
-            "scope": "Namespaced",
-            "names": { "plural": "externalsecrets", "kind": "ExternalSecret" },
-            "versions": [{
-                "name": "v1", "served": true, "storage": true,
-                "schema": { "openAPIV3Schema": schema },
-            }],
-        },
-    });
-    let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-    SANDBOX.expect("POST", path, &crd);
-    wait("ExternalSecrets are served", || {
-        let path = format!("{GROUP}/externalsecrets");
-        SANDBOX
-            .request("GET", &path, "application/json", &Value::Null)
-            .0
-            == 200
-    });
-});
-
-#[track_caller]
-fn wait(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !done() {
-        assert!(Instant::now() < deadline, "waited too long: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Makes an ExternalSecret, and waits until a list from the server's cache shows it.
+/// Makes an ExternalSecret of a store that there is not, and waits until a list from the server's cache shows it.
 pub fn external_secret(space: &Space, name: &str, spec: &Value) {
-    LazyLock::force(&EXTERNAL_SECRETS);
     let path = format!("{GROUP}/namespaces/{}/externalsecrets", space.namespace);
-    let object = json!({
+    let mut object = json!({
         "apiVersion": "external-secrets.io/v1",
         "kind": "ExternalSecret",
         "metadata": { "name": name },
-        "spec": spec,
+        "spec": {
+            "secretStoreRef": { "kind": "ClusterSecretStore", "name": "absent" },
+            "dataFrom": [{ "extract": { "key": "brain" } }],
+        },
     });
+    let spec = spec.as_object().unwrap().clone();
+    object["spec"].as_object_mut().unwrap().extend(spec);
     SANDBOX.expect("POST", &path, &object);
     let list = format!("{path}?resourceVersion=0");
     wait("the ExternalSecret is listed", || {

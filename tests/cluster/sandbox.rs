@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// A running control plane with controllers, a scheduler, and kwok for a node: pods run, without
-/// containers. It ends when this process does: its holder reads stdin to the end.
+/// containers; External Secrets Operator, and an OpenBao server. It ends when this process does: its holder reads stdin to the end.
 pub struct Sandbox {
     /// An administrator's kubeconfig.
     pub kubeconfig: PathBuf,
@@ -21,8 +21,22 @@ pub struct Sandbox {
     pub folder: PathBuf,
     /// The PATH on which helm and kubectl are, also where this machine has none of its own.
     pub path: PathBuf,
+    /// The OpenBao server.
+    pub bao: Bao,
     audit: Mutex<Audit>,
     _holder: Child,
+}
+
+/// An OpenBao server with a KV engine, version 2, at `secret/`.
+pub struct Bao {
+    /// Its URL.
+    pub address: String,
+    /// Its URL over TLS.
+    pub tls_address: String,
+    /// The certificate that the latter's is signed with.
+    pub ca: PathBuf,
+    /// The root token.
+    pub root: String,
 }
 
 /// The one that all tests share.
@@ -32,12 +46,14 @@ impl Sandbox {
     fn start() -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/local/sandbox.sh");
         let mut holder = Command::new(script)
-            .args(["run", "--with", "controllers,helm"])
+            .args(["run", "--with", "controllers,helm,eso,openbao"])
             .args(services::forwards())
             .args([
                 "sh",
                 "-c",
-                "echo \"$KUBECONFIG\"; echo \"$SANDBOX_DIR\"; echo \"$PATH\"; cat",
+                "for word in \"$KUBECONFIG\" \"$SANDBOX_DIR\" \"$PATH\" \"$BAO_ADDR\" \\
+                 \"$SANDBOX_BAO_TLS_ADDR\" \"$SANDBOX_BAO_CACERT\" \"$BAO_TOKEN\"; do
+                   echo \"$word\"; done; cat",
             ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -48,9 +64,15 @@ impl Sandbox {
             let line = lines
                 .next()
                 .expect("the sandbox is up: its own words are above");
-            PathBuf::from(line.unwrap())
+            line.unwrap()
         };
-        let (kubeconfig, folder, path) = (line(), line(), line());
+        let (kubeconfig, folder, path) = (line().into(), PathBuf::from(line()), line().into());
+        let bao = Bao {
+            address: line(),
+            tls_address: line(),
+            ca: line().into(),
+            root: line(),
+        };
         let audit = Audit {
             log: File::open(folder.join("audit.log")).unwrap(),
             rest: String::new(),
@@ -60,6 +82,7 @@ impl Sandbox {
             kubeconfig,
             folder,
             path,
+            bao,
             audit: Mutex::new(audit),
             _holder: holder,
         }

@@ -1,0 +1,228 @@
+//! What the tests of Path 2 need: entries of the OpenBao server, and stores through which External
+//! Secrets Operator reads them.
+
+use crate::sandbox::{Bao, SANDBOX};
+use crate::space::{Data, Space};
+use kube::Config;
+use kube::client::{Body, Client};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// The group of ExternalSecrets and their stores, in the version that is served.
+pub const GROUP: &str = "/apis/external-secrets.io/v1";
+
+/// Waits up to half a minute.
+#[track_caller]
+pub fn wait(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < deadline, "waited too long: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+impl Bao {
+    /// Sends a request; gives the status and the body.
+    pub fn request(&self, token: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
+        let body = match body {
+            Value::Null => Vec::new(),
+            body => body.to_string().into_bytes(),
+        };
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("/v1/{path}"))
+            .header("X-Vault-Token", token)
+            .body(Body::from(body))
+            .unwrap();
+        let exchange = async {
+            let client = Client::try_from(Config::new(self.address.parse().unwrap())).unwrap();
+            let response = client.send(request).await.unwrap();
+            let status = response.status().as_u16();
+            let bytes = response.into_body().collect_bytes().await.unwrap();
+            (
+                status,
+                serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+            )
+        };
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(exchange)
+    }
+
+    /// As [`Bao::request`] with the root token, and panics unless it succeeds.
+    #[track_caller]
+    pub fn expect(&self, method: &str, path: &str, body: &Value) -> Value {
+        let (status, answer) = self.request(&self.root, method, path, body);
+        assert!(
+            (200..300).contains(&status),
+            "{method} {path}: {status} {answer}"
+        );
+        answer
+    }
+
+    /// Writes an entry, whatever was there.
+    #[track_caller]
+    pub fn put(&self, path: &str, fields: &[(&str, &str)]) {
+        let fields: Data = fields
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let body = json!({ "data": fields });
+        self.expect("POST", &format!("secret/data/{path}"), &body);
+    }
+
+    /// The fields of an entry and its version; `None` where there is none.
+    pub fn entry(&self, path: &str) -> Option<(Data, u64)> {
+        let path = format!("secret/data/{path}");
+        let (status, answer) = self.request(&self.root, "GET", &path, &Value::Null);
+        if status == 404 {
+            return None;
+        }
+        assert_eq!(status, 200, "{path}: {answer}");
+        let fields = serde_json::from_value(answer["data"]["data"].clone()).unwrap();
+        let version = answer["data"]["metadata"]["version"].as_u64().unwrap();
+        Some((fields, version))
+    }
+
+    /// The fields of an entry that is there.
+    #[track_caller]
+    pub fn fields(&self, path: &str) -> Data {
+        self.entry(path).expect("an entry").0
+    }
+
+    /// A token of a policy with these capabilities below a prefix, which may be revoked without a
+    /// word: `capabilities` is `"read", "create"`.
+    pub fn token(&self, prefix: &str, capabilities: &[&str]) -> String {
+        let name = format!("{}-{}", prefix.replace('/', "-"), capabilities.join("-"));
+        let words = serde_json::to_string(capabilities).unwrap();
+        let policy = format!("path \"secret/data/{prefix}/*\" {{ capabilities = {words} }}");
+        self.expect(
+            "PUT",
+            &format!("sys/policies/acl/{name}"),
+            &json!({ "policy": policy }),
+        );
+        let body = json!({ "policies": [name] });
+        let made = self.expect("POST", "auth/token/create", &body);
+        made["auth"]["client_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Ends a token.
+    pub fn revoke(&self, token: &str) {
+        self.expect("POST", "auth/token/revoke", &json!({ "token": token }));
+    }
+}
+
+impl Space {
+    /// The environment of an operator of the store with this token.
+    pub fn operator(&self, token: &str) -> [(&'static str, String); 2] {
+        [
+            ("BAO_ADDR", SANDBOX.bao.address.clone()),
+            ("BAO_TOKEN", token.to_owned()),
+        ]
+    }
+
+    /// A ClusterSecretStore named as the namespace, for OpenBao with this token, kept in a Secret
+    /// `store-token` of the namespace; waits until the operator has judged it.
+    pub fn cluster_store(&self, token: &str) -> String {
+        self.store_at("ClusterSecretStore", &SANDBOX.bao.address, token);
+        self.namespace.clone()
+    }
+
+    /// A store of this kind, named as the namespace, at this address.
+    pub fn store_at(&self, kind: &str, address: &str, token: &str) {
+        self.create_secret("store-token", &[("token", token)], &json!({}));
+        let mut reference = json!({ "name": "store-token", "key": "token" });
+        if kind == "ClusterSecretStore" {
+            reference["namespace"] = json!(self.namespace);
+        }
+        let provider = json!({ "vault": {
+            "server": address, "path": "secret", "version": "v2",
+            "auth": { "tokenSecretRef": reference },
+        } });
+        self.store_of(kind, &provider);
+    }
+
+    /// A store of this kind, named as the namespace, of this provider.
+    pub fn store_of(&self, kind: &str, provider: &Value) {
+        let object = json!({
+            "apiVersion": "external-secrets.io/v1",
+            "kind": kind,
+            "metadata": { "name": self.namespace },
+            "spec": { "provider": provider },
+        });
+        let path = self.store_path(kind);
+        let (place, _) = path.rsplit_once('/').unwrap();
+        SANDBOX.expect("POST", place, &object);
+        wait("the store is judged", || {
+            let store = SANDBOX.expect("GET", &path, &Value::Null);
+            store["status"]["conditions"][0]["type"] == "Ready"
+        });
+    }
+
+    /// The path of the store of this kind.
+    pub fn store_path(&self, kind: &str) -> String {
+        let name = &self.namespace;
+        match kind {
+            "ClusterSecretStore" => format!("{GROUP}/clustersecretstores/{name}"),
+            _ => format!("{GROUP}/namespaces/{name}/secretstores/{name}"),
+        }
+    }
+
+    /// The path of an ExternalSecret of this namespace.
+    pub fn external_secret_path(&self, name: &str) -> String {
+        format!(
+            "{GROUP}/namespaces/{}/externalsecrets/{name}",
+            self.namespace
+        )
+    }
+
+    /// An ExternalSecret that makes `target` from an entry of the ClusterSecretStore, and the
+    /// reason of its condition once there is one.
+    pub fn extract(&self, name: &str, target: &str, entry: &str) -> String {
+        let object = json!({
+            "apiVersion": "external-secrets.io/v1",
+            "kind": "ExternalSecret",
+            "metadata": { "name": name },
+            "spec": {
+                "refreshInterval": "30s",
+                "secretStoreRef": { "kind": "ClusterSecretStore", "name": self.namespace },
+                "target": {
+                    "name": target, "creationPolicy": "Owner", "deletionPolicy": "Retain",
+                    "template": { "metadata": {} },
+                },
+                "dataFrom": [{ "extract": { "key": entry } }],
+            },
+        });
+        let path = self.external_secret_path(name);
+        let (place, _) = path.rsplit_once('/').unwrap();
+        SANDBOX.expect("POST", place, &object);
+        let mut reason = String::new();
+        wait("the ExternalSecret is judged", || {
+            let found = SANDBOX.expect("GET", &path, &Value::Null);
+            let told = found["status"]["conditions"][0]["reason"].as_str();
+            reason = told.unwrap_or_default().to_owned();
+            !reason.is_empty()
+        });
+        reason
+    }
+}
+
+#[test]
+fn the_operator_copies_an_entry_into_a_secret() {
+    let space = Space::new();
+    let prefix = &space.namespace;
+    let entry = format!("{prefix}/embeddings");
+    SANDBOX
+        .bao
+        .put(&entry, &[("POSTGRES_URL", "postgres://u:p@db/brain")]);
+    space.cluster_store(&SANDBOX.bao.token(prefix, &["read"]));
+    let reason = space.extract(
+        "agentibrain-embeddings-secrets",
+        "embeddings-secrets",
+        &entry,
+    );
+    assert_eq!(reason, "SecretSynced");
+    assert_eq!(space.data("embeddings-secrets"), SANDBOX.bao.fields(&entry));
+}
