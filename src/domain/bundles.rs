@@ -11,6 +11,8 @@ pub struct Bundle {
     pub secret: &'static str,
     /// The name of its entry in the store, below the prefix.
     pub entry: &'static str,
+    /// The ExternalSecret that makes it on Path 2, as the charts call it.
+    pub external_secret: &'static str,
     /// Its keys, in the order in which they are shown.
     pub keys: &'static [Key],
 }
@@ -72,6 +74,7 @@ impl Bundle {
 pub static ROUTER: Bundle = Bundle {
     secret: "agentibrain-router-secrets",
     entry: "router",
+    external_secret: "agentibrain-brain-api-secrets",
     keys: &[
         Key {
             name: "KB_ROUTER_TOKEN",
@@ -92,6 +95,7 @@ pub static ROUTER: Bundle = Bundle {
 pub static EMBEDDINGS: Bundle = Bundle {
     secret: "embeddings-secrets",
     entry: "embeddings",
+    external_secret: "agentibrain-embeddings-secrets",
     keys: &[
         Key {
             name: "POSTGRES_URL",
@@ -128,6 +132,7 @@ pub static EMBEDDINGS: Bundle = Bundle {
 pub static AGENTICORE: Bundle = Bundle {
     secret: "agenticore-secrets",
     entry: "agenticore",
+    external_secret: "brain-keeper-secrets",
     keys: &[
         Key {
             name: "ANTHROPIC_API_KEY",

@@ -5,6 +5,7 @@
 
 pub mod assignments;
 pub mod bundles;
+pub mod external_secrets;
 pub mod facts;
 pub mod findings;
 pub mod inputs;

@@ -358,7 +358,7 @@ pub(super) fn get(uri: String) -> Request<Vec<u8>> {
     build(Method::GET, uri, None, Vec::new())
 }
 
-fn write(
+pub(super) fn write(
     method: Method,
     uri: String,
     content_type: &str,

@@ -5,10 +5,11 @@
 
 use super::cluster::{Cluster, WIDTH, get};
 use super::environment;
-use super::observe::{Claim, Fleet, PAGE};
+use super::observe::{Fleet, PAGE};
 use super::wire::{SecretBody, VersionBody};
 use super::workloads::{PodBody, WorkloadBody};
 use crate::domain::bundles::{BUNDLES, ROUTER};
+use crate::domain::external_secrets::ExternalSecret;
 use crate::domain::facts::{ClusterFacts, CopyRef, Denied, KNOWN_COPIES, Place};
 use crate::domain::live::{NamespaceState, Observed};
 use crate::domain::names::Namespace;
@@ -156,8 +157,8 @@ impl Cluster {
                 }
             }
         }
-        for claim in claims.items {
-            facts.claim(&claim);
+        for claim in claims.items.iter().filter(|claim| claim.makes_secret()) {
+            facts.claim(claim);
         }
         facts.absent = self.absent(&copied.items).await?;
         facts.copies.extend(copied.items);
@@ -363,10 +364,10 @@ impl Cluster {
     }
 
     /// The ExternalSecrets of these namespaces.
-    async fn all_claims(&self, scope: &Scope) -> Listed<Claim> {
+    async fn all_claims(&self, scope: &Scope) -> Listed<ExternalSecret> {
         let mut listed = Listed::default();
         if scope.everywhere
-            && let Ok(Some(claims)) = self.claims(None).await
+            && let Ok(Some(claims)) = self.external_secrets(None).await
         {
             listed.items = claims;
             return listed;
@@ -374,7 +375,7 @@ impl Cluster {
         let reads = scope
             .places
             .iter()
-            .map(|name| async move { (name, self.claims(Some(name)).await) });
+            .map(|name| async move { (name, self.external_secrets(Some(name)).await) });
         let found: Vec<_> = stream::iter(reads).buffer_unordered(WIDTH).collect().await;
         for (name, claims) in found {
             listed.take("externalsecrets", Some(name), claims);
@@ -453,9 +454,8 @@ impl<T> Listed<T> {
 
 impl ClusterFacts {
     /// Notes that an ExternalSecret makes one of the Secrets.
-    fn claim(&mut self, claim: &Claim) {
-        let place = claim.namespace.parse().ok();
-        let place = place.and_then(|name: Namespace| self.places.get_mut(&name));
+    fn claim(&mut self, claim: &ExternalSecret) {
+        let place = self.places.get_mut(&claim.namespace);
         let observed = place.and_then(|place| {
             let bundle = BUNDLES.iter().find(|bundle| bundle.secret == claim.target);
             place.secrets.get_mut(bundle?.secret)

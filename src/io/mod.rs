@@ -6,6 +6,7 @@ pub mod answer;
 pub mod cluster;
 pub mod connection;
 pub mod environment;
+pub mod external_secrets;
 pub mod forward;
 pub mod git;
 pub mod inspect;

@@ -4,9 +4,10 @@
 //! fleet that is selected by labels is read by lists across all namespaces, so that the number of
 //! requests does not grow with it.
 
-use super::cluster::{Cluster, WIDTH, get};
-use super::wire::{ExternalSecretBody, ListBody, NamespaceBody, SecretBody};
+use super::cluster::{Cluster, WIDTH};
+use super::wire::{ListBody, NamespaceBody, SecretBody};
 use crate::domain::bundles::{Bundle, ROUTER};
+use crate::domain::external_secrets::ExternalSecret;
 use crate::domain::live::{NamespaceState, Observations, Observed};
 use crate::domain::names::{Namespace, SecretRef};
 use crate::domain::ownership::Owner;
@@ -23,8 +24,6 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) const PAGE: u32 = 500;
 /// How often a list begins again whose rest is no longer to be had.
 const RESTARTS: u32 = 3;
-/// The versions of ExternalSecret, the one that is served today first.
-const EXTERNAL_SECRET_VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 
 /// Which namespaces get the router Secret beside home.
 #[derive(Clone, Debug, Default)]
@@ -48,20 +47,13 @@ pub struct Found {
     pub warnings: Vec<String>,
 }
 
-/// An ExternalSecret: its name, and the Secret that it makes.
-pub(super) struct Claim {
-    pub namespace: String,
-    pub target: String,
-    pub name: String,
-}
-
 /// What was found in the fleet.
 #[derive(Default)]
 struct FleetFound {
     namespaces: BTreeMap<Namespace, NamespaceState>,
     secrets: Observations,
     /// `None` where ExternalSecrets may not be listed.
-    claims: Option<Vec<Claim>>,
+    claims: Option<Vec<ExternalSecret>>,
     /// Whether there is a selector that matches no namespace.
     nothing_selected: bool,
 }
@@ -80,7 +72,7 @@ impl Cluster {
         let (state, secrets, claims, rest) = tokio::join!(
             self.namespace(home),
             self.secrets(home, bundles),
-            self.claims(Some(home)),
+            self.external_secrets(Some(home)),
             self.fleet(home, fleet),
         );
         let (state, claims, rest) = (state?, claims?, rest?);
@@ -100,10 +92,11 @@ impl Cluster {
         }
         let claims = claims.into_iter().chain(rest.claims).flatten();
         let owners: BTreeMap<_, _> = claims
+            .filter(ExternalSecret::makes_secret)
             .map(|claim| ((claim.namespace, claim.target), claim.name))
             .collect();
         for (at, observed) in &mut found.secrets {
-            let claimed = owners.get(&(at.namespace.to_string(), at.name.to_owned()));
+            let claimed = owners.get(&(at.namespace.clone(), at.name.to_owned()));
             if let (Some(name), None) = (claimed, &observed.owner) {
                 observed.owner = Some(Owner::external_secret(name));
             }
@@ -143,10 +136,10 @@ impl Cluster {
             let (namespaces, secrets, claims) = tokio::join!(
                 self.states(&named),
                 self.routers(named.iter().copied()),
-                try_join_all(named.iter().map(|name| self.claims(Some(name)))),
+                try_join_all(named.iter().map(|name| self.external_secrets(Some(name)))),
             );
             // One that is forbidden makes the whole uncertain.
-            let claims: Option<Vec<Vec<Claim>>> = claims?.into_iter().collect();
+            let claims: Option<Vec<Vec<ExternalSecret>>> = claims?.into_iter().collect();
             return Ok(FleetFound {
                 namespaces: namespaces?,
                 secrets: secrets?,
@@ -158,7 +151,7 @@ impl Cluster {
             self.states(&named),
             self.selected(selector),
             self.routers_everywhere(),
-            self.claims(None),
+            self.external_secrets(None),
         );
         let mut namespaces = selected?;
         let nothing_selected = namespaces.is_empty();
@@ -270,41 +263,6 @@ impl Cluster {
             Some((at, Observed::from(body)))
         };
         Ok(bodies.map(|bodies| bodies.into_iter().filter_map(observed).collect()))
-    }
-
-    /// The ExternalSecrets of a namespace or of all; `None` where they may not be listed.
-    pub(super) async fn claims(
-        &self,
-        namespace: Option<&Namespace>,
-    ) -> Result<Option<Vec<Claim>>, Failure> {
-        let place = namespace
-            .map(|name| format!("/namespaces/{name}"))
-            .unwrap_or_default();
-        for version in EXTERNAL_SECRET_VERSIONS {
-            // resourceVersion=0: a consistent list waits for etcd, this one is answered at once.
-            let uri = format!(
-                "/apis/external-secrets.io/{version}{place}/externalsecrets?resourceVersion=0"
-            );
-            let answer = self.send(get(uri)).await?;
-            match answer.status {
-                StatusCode::NOT_FOUND => {}
-                StatusCode::FORBIDDEN => return Ok(None),
-                _ => {
-                    let attempt = self.attempt("list", "ExternalSecrets".to_owned(), namespace);
-                    let list: ListBody<ExternalSecretBody> = answer.read(&attempt)?;
-                    let claims = list.items.into_iter().filter_map(|body| {
-                        let (namespace, name, target) = body.place_name_and_target()?;
-                        Some(Claim {
-                            namespace,
-                            target,
-                            name,
-                        })
-                    });
-                    return Ok(Some(claims.collect()));
-                }
-            }
-        }
-        Ok(Some(Vec::new()))
     }
 
     /// A list, page by page; `None` where it is forbidden.

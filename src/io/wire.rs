@@ -6,7 +6,7 @@ use crate::domain::live::{
 };
 use crate::domain::manifest::MINTED_AT;
 use crate::domain::manifest::Manifest;
-use crate::domain::ownership::{self, Marks};
+use crate::domain::ownership::{self, Marks, Owner};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     ListMeta, ManagedFieldsEntry, ObjectMeta, Time,
 };
@@ -84,47 +84,6 @@ pub struct ListBody<T> {
     pub items: Vec<T>,
 }
 
-/// An ExternalSecret.
-#[derive(Deserialize)]
-pub struct ExternalSecretBody {
-    metadata: ObjectMeta,
-    #[serde(default)]
-    spec: ExternalSecretSpec,
-}
-
-#[derive(Deserialize, Default)]
-struct ExternalSecretSpec {
-    #[serde(default)]
-    target: ExternalSecretTarget,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase")]
-struct ExternalSecretTarget {
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    creation_policy: Option<String>,
-}
-
-impl ExternalSecretBody {
-    /// Its namespace, its name, and the name of the Secret that it makes; `None` where it makes
-    /// none of its own (`creationPolicy` Merge or None).
-    pub fn place_name_and_target(self) -> Option<(String, String, String)> {
-        if matches!(
-            self.spec.target.creation_policy.as_deref(),
-            Some("Merge" | "None")
-        ) {
-            return None;
-        }
-        let namespace = self.metadata.namespace.unwrap_or_default();
-        let name = self.metadata.name.unwrap_or_default();
-        // Without a target name the Secret is called like the ExternalSecret.
-        let target = self.spec.target.name.filter(|target| !target.is_empty());
-        Some((namespace, name.clone(), target.unwrap_or(name)))
-    }
-}
-
 /// Why the server refused, as far as it is used; the message may quote an object and is only
 /// searched, never shown.
 #[derive(Deserialize, Default)]
@@ -185,19 +144,8 @@ impl StatusBody {
 impl From<SecretBody> for Observed {
     fn from(body: SecretBody) -> Self {
         let metadata = body.metadata;
-        let labels = metadata.labels.unwrap_or_default();
+        let owner = owner_of(&metadata);
         let annotations = metadata.annotations.unwrap_or_default();
-        let owner_references: Vec<_> = metadata
-            .owner_references
-            .unwrap_or_default()
-            .into_iter()
-            .map(|owner| (owner.kind, owner.name, owner.controller.unwrap_or(false)))
-            .collect();
-        let owner = ownership::owner_of(Marks {
-            labels: &labels,
-            annotations: &annotations,
-            owner_references: &owner_references,
-        });
         let data = body.data.unwrap_or_default();
         let live = LiveSecret {
             resource_version: metadata.resource_version.unwrap_or_default(),
@@ -227,6 +175,23 @@ impl From<SecretBody> for Observed {
             owner,
         }
     }
+}
+
+/// Who owns an object.
+pub(super) fn owner_of(metadata: &ObjectMeta) -> Option<Owner> {
+    let none = BTreeMap::new();
+    let owners = metadata.owner_references.iter().flatten();
+    let owners: Vec<_> = owners
+        .map(|owner| {
+            let controller = owner.controller.unwrap_or(false);
+            (owner.kind.clone(), owner.name.clone(), controller)
+        })
+        .collect();
+    ownership::owner_of(Marks {
+        labels: metadata.labels.as_ref().unwrap_or(&none),
+        annotations: metadata.annotations.as_ref().unwrap_or(&none),
+        owner_references: &owners,
+    })
 }
 
 /// When the data last changed: the newest entry that owns a key of it.

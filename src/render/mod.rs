@@ -2,6 +2,7 @@
 
 pub mod checks;
 pub mod document;
+pub mod external_secrets;
 pub mod manual;
 pub mod rbac;
 pub mod report;
