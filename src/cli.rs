@@ -1,6 +1,7 @@
 //! The command line: clap types only. The doc comments are the help.
 
 use crate::domain::bundles;
+use crate::domain::external_secrets::StoreKind;
 use crate::domain::facts::CopyRef;
 use crate::domain::names::Namespace;
 use crate::domain::plan::Prefer;
@@ -177,6 +178,11 @@ pub enum Command {
     Verify(Verify),
     /// Fill the secret store (Path 2), adding only; a preview without --apply
     Populate(Populate),
+    /// Have External Secrets Operator refresh now, and wait until the Secrets follow
+    Sync(Sync),
+    /// Print the ExternalSecrets of Path 2, for manifests kept in git
+    #[command(name = "externalsecrets")]
+    ExternalSecrets(ExternalSecrets),
     /// Print the smallest Role that a command needs
     Rbac(Rbac),
     /// Print a completion script
@@ -267,6 +273,67 @@ pub struct StoreLayout {
     /// Another path for one of them: embeddings=team/x (repeatable)
     #[arg(long, value_name = "ENTRY=PATH", value_parser = entry_path)]
     pub path: Vec<(&'static str, String)>,
+}
+
+/// The store through which External Secrets Operator reads.
+#[derive(Clone, Debug, Args)]
+pub struct ReadStore {
+    /// The store that the ExternalSecrets name; its credential should only read
+    #[arg(long, value_name = "NAME", value_parser = object_name)]
+    pub store: String,
+    /// Whether it serves one namespace or all
+    #[arg(
+        long,
+        value_enum,
+        value_name = "KIND",
+        default_value = "ClusterSecretStore"
+    )]
+    pub store_kind: StoreScope,
+}
+
+/// The kind of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StoreScope {
+    /// It serves all namespaces
+    #[value(name = "ClusterSecretStore")]
+    ClusterSecretStore,
+    /// It serves its own namespace
+    #[value(name = "SecretStore")]
+    SecretStore,
+}
+
+impl From<StoreScope> for StoreKind {
+    fn from(scope: StoreScope) -> Self {
+        match scope {
+            StoreScope::ClusterSecretStore => Self::ClusterSecretStore,
+            StoreScope::SecretStore => Self::SecretStore,
+        }
+    }
+}
+
+/// Options of `externalsecrets`.
+#[derive(Debug, Args)]
+pub struct ExternalSecrets {
+    /// Where the bundles are.
+    #[command(flatten)]
+    pub layout: StoreLayout,
+    /// The store.
+    #[command(flatten)]
+    pub store: ReadStore,
+    /// A namespace with agent pods; it gets agentibrain-router-secrets only (repeatable)
+    #[arg(long, value_name = "NS")]
+    pub fleet_namespace: Vec<Namespace>,
+}
+
+/// Options of `sync`.
+#[derive(Debug, Args)]
+pub struct Sync {
+    /// How long to wait; 0 is no limit
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = timeout)]
+    pub timeout: Timeout,
+    /// Where the agent pods are.
+    #[command(flatten)]
+    pub fleet: Fleet,
 }
 
 /// Options of `tokens`.
@@ -422,6 +489,13 @@ fn entry_path(text: &str) -> Result<(&'static str, String), String> {
     let entry = entries.into_iter().find(|known| *known == entry);
     let entry = entry.ok_or_else(|| format!("names no entry: {}", entries.join(", ")))?;
     Ok((entry, store_path(path)?))
+}
+
+fn object_name(text: &str) -> Result<String, String> {
+    match is_subdomain(text) {
+        true => Ok(text.to_owned()),
+        false => Err("is no name of an object: lower-case letters, digits, '-' and '.'".into()),
+    }
 }
 
 fn copy(text: &str) -> Result<CopyRef, String> {

@@ -2,12 +2,14 @@
 
 pub mod apply;
 pub mod diff;
+pub mod external_secrets;
 mod keeping;
 pub mod manual;
 pub mod populate;
 pub mod preview;
 pub mod rbac;
 pub mod reach;
+pub mod sync;
 pub mod tokens;
 pub mod usage;
 pub mod verify;
@@ -80,6 +82,8 @@ pub fn name_of(cli: &Cli) -> &'static str {
         },
         Some(Command::Verify(_)) => "verify",
         Some(Command::Populate(_)) => "populate",
+        Some(Command::Sync(_)) => "sync",
+        Some(Command::ExternalSecrets(_)) => "externalsecrets",
         Some(Command::Rbac(_)) => "rbac",
         Some(Command::Completions { .. }) => "completions",
         Some(Command::Man) => "man",
@@ -95,13 +99,13 @@ pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
     let yaml = match &cli.command {
         None => !bootstrap.apply,
         Some(Command::Populate(populate)) => !populate.apply,
-        Some(command) => matches!(command, Command::Rbac(_)),
+        Some(command) => matches!(command, Command::Rbac(_) | Command::ExternalSecrets(_)),
     };
     if global.output == Format::Yaml && !yaml {
-        return Err(
-            Failure::usage("-o yaml goes with the previews and with rbac")
-                .hint("leave it out, or use -o json"),
-        );
+        return Err(Failure::usage(
+            "-o yaml goes with the previews, with rbac and with externalsecrets",
+        )
+        .hint("leave it out, or use -o json"));
     }
     let shows = cli.command.is_none() && global.output == Format::Yaml;
     if bootstrap.show_values && !shows {
@@ -133,6 +137,8 @@ pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
         },
         Some(Command::Verify(verify)) => block_on(verify::run(global, verify, ui)),
         Some(Command::Populate(populate)) => block_on(populate::run(global, populate, ui)),
+        Some(Command::Sync(sync)) => block_on(sync::run(global, sync, ui)),
+        Some(Command::ExternalSecrets(options)) => Ok(external_secrets::run(global, options)),
         Some(Command::Rbac(rbac)) => rbac::run(global, rbac),
         Some(Command::Completions { shell }) => Ok(manual::completions(*shell)),
         Some(Command::Man) => manual::man(),

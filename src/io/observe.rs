@@ -43,6 +43,8 @@ pub struct Found {
     pub fleet: BTreeMap<Namespace, NamespaceState>,
     /// The Secrets.
     pub secrets: Observations,
+    /// The ExternalSecrets there, as far as they may be listed.
+    pub externals: Vec<ExternalSecret>,
     /// What could not be seen and may matter.
     pub warnings: Vec<String>,
 }
@@ -80,6 +82,7 @@ impl Cluster {
             home: state,
             fleet: rest.namespaces,
             secrets: rest.secrets,
+            externals: Vec::new(),
             warnings: Vec::new(),
         };
         found.secrets.extend(secrets?);
@@ -90,13 +93,13 @@ impl Cluster {
                     .to_owned(),
             );
         }
-        let claims = claims.into_iter().chain(rest.claims).flatten();
+        found.externals = claims.into_iter().chain(rest.claims).flatten().collect();
+        let claims = found.externals.iter().filter(|claim| claim.makes_secret());
         let owners: BTreeMap<_, _> = claims
-            .filter(ExternalSecret::makes_secret)
-            .map(|claim| ((claim.namespace, claim.target), claim.name))
+            .map(|claim| ((&claim.namespace, claim.target.as_str()), &claim.name))
             .collect();
         for (at, observed) in &mut found.secrets {
-            let claimed = owners.get(&(at.namespace.clone(), at.name.to_owned()));
+            let claimed = owners.get(&(&at.namespace, at.name));
             if let (Some(name), None) = (claimed, &observed.owner) {
                 observed.owner = Some(Owner::external_secret(name));
             }

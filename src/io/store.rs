@@ -59,6 +59,11 @@ fn setting(name: &str) -> Option<(&'static str, String)> {
         .or_else(|| set("VAULT").map(|value| ("vault", value)))
 }
 
+/// Tells whether the environment names a store.
+pub fn is_named() -> bool {
+    setting("ADDR").is_some()
+}
+
 impl Store {
     /// Connects to the server of the environment.
     ///

@@ -48,6 +48,11 @@ pub enum Body {
         /// In the order of the table.
         entries: Vec<EntryDocument>,
     },
+    /// What became of the ExternalSecrets, of `sync`.
+    Refreshed {
+        /// By namespace and name.
+        external_secrets: Vec<super::sync::RefreshBody>,
+    },
     /// What `verify` found.
     Checks {
         /// In the order of their ids.

@@ -8,6 +8,7 @@ pub mod rbac;
 pub mod report;
 pub mod script;
 pub mod store;
+pub mod sync;
 pub mod text;
 pub mod tokens;
 pub mod yaml;

@@ -26,6 +26,7 @@ mod services;
 mod space;
 mod stage;
 mod stub;
+mod sync;
 mod tokens;
 mod verify;
 mod workloads;

@@ -1,11 +1,11 @@
 //! What the objects of External Secrets Operator look like, as far as they are read here, and how
 //! they become plain facts.
 
-use super::super::wire::{owner_of, seconds};
 use crate::domain::external_secrets::{
     Condition, Event, ExternalSecret, FORCE_SYNC, Provider, SecretStore, Source, StoreKind,
     StoreRef,
 };
+use crate::io::wire::{owner_of, seconds};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::Deserialize;
 use serde_json::Value;

@@ -1,0 +1,53 @@
+//! `externalsecrets`: the ExternalSecrets of Path 2, for people who keep manifests in git.
+
+use super::{Answer, Verdict};
+use crate::cli::{ExternalSecrets, Global, ReadStore, StoreLayout};
+use crate::domain::bundles::{BUNDLES, Bundle, ROUTER};
+use crate::domain::external_secrets::{StoreRef, VERSIONS};
+use crate::domain::names::Namespace;
+use crate::domain::store::Layout;
+use crate::render::document::Body;
+use crate::render::external_secrets::{Extract, yaml};
+
+/// Prints the objects. Contacts nothing, so they are of the newest version.
+pub fn run(global: &Global, options: &ExternalSecrets) -> Answer {
+    let store = store(&options.store);
+    let layout = layout(&options.layout);
+    let home = BUNDLES.map(|bundle| (&global.namespace, bundle));
+    let fleet = options.fleet_namespace.iter();
+    let fleet = fleet.filter(|name| **name != global.namespace);
+    let places = home.into_iter().chain(fleet.map(|name| (name, &ROUTER)));
+    let object = |(namespace, bundle): (&Namespace, &'static Bundle)| {
+        let path = layout.path(bundle);
+        let extract = Extract {
+            version: VERSIONS[0],
+            namespace,
+            bundle,
+            store: &store,
+            path: &path,
+        };
+        extract.object()
+    };
+    let objects: Vec<_> = places.map(object).collect();
+    Answer {
+        text: yaml(&objects),
+        next: None,
+        body: Body::Objects { objects },
+        verdict: Verdict::Yes,
+    }
+}
+
+/// The store of the options.
+pub fn store(options: &ReadStore) -> StoreRef {
+    StoreRef {
+        kind: options.store_kind.into(),
+        name: options.store.clone(),
+    }
+}
+
+/// The layout of the options.
+pub fn layout(options: &StoreLayout) -> Layout {
+    let renamed = options.path.iter();
+    let renamed = renamed.map(|(entry, path)| (*entry, path.clone()));
+    Layout::new(&options.prefix, renamed.collect())
+}

@@ -1,0 +1,81 @@
+//! What became of a refresh, as text and JSON.
+
+use crate::domain::names::Namespace;
+use crate::ui::{Palette, Tone};
+use serde::Serialize;
+use std::fmt::Write;
+
+/// An ExternalSecret that was refreshed, or was to be.
+#[derive(Clone, Debug)]
+pub struct Refresh {
+    /// Where it is.
+    pub namespace: Namespace,
+    /// What it is called.
+    pub name: String,
+    /// The Secret that it makes.
+    pub secret: String,
+    /// The keys of the Secret that changed; or why it does not follow.
+    pub outcome: Result<Vec<String>, String>,
+}
+
+/// For `-o json`.
+#[derive(Debug, Serialize)]
+pub struct RefreshBody {
+    namespace: String,
+    name: String,
+    secret: String,
+    action: &'static str,
+    changed: Vec<String>,
+    reason: Option<String>,
+}
+
+impl From<&Refresh> for RefreshBody {
+    fn from(refresh: &Refresh) -> Self {
+        let (changed, reason) = match &refresh.outcome {
+            Ok(changed) => (changed.clone(), None),
+            Err(reason) => (Vec::new(), Some(reason.clone())),
+        };
+        Self {
+            namespace: refresh.namespace.to_string(),
+            name: refresh.name.clone(),
+            secret: refresh.secret.clone(),
+            action: match (&reason, changed.is_empty()) {
+                (Some(_), _) => "failed",
+                (None, true) => "unchanged",
+                (None, false) => "configured",
+            },
+            changed,
+            reason,
+        }
+    }
+}
+
+/// A line per ExternalSecret.
+pub fn text(refreshes: &[Refresh], palette: Palette) -> String {
+    let mut text = String::new();
+    for refresh in refreshes {
+        let (tone, mark, what) = match &refresh.outcome {
+            Ok(changed) if changed.is_empty() => {
+                (Tone::Good, "[ok]  ", "nothing has changed".to_owned())
+            }
+            Ok(changed) => (
+                Tone::Good,
+                "[ok]  ",
+                format!("changed {}", changed.join(", ")),
+            ),
+            Err(reason) => (Tone::Bad, "[fail]", reason.clone()),
+        };
+        let Refresh {
+            namespace,
+            name,
+            secret,
+            ..
+        } = refresh;
+        let mark = palette.paint(tone, mark);
+        let _ = writeln!(
+            text,
+            "{mark} {namespace}/{secret} (ExternalSecret {name}): {what}"
+        );
+    }
+    text
+}
