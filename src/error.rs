@@ -96,4 +96,12 @@ impl Failure {
         }
         self
     }
+
+    /// What happened and why, in one line.
+    pub fn told(&self) -> String {
+        match self.causes.as_slice() {
+            [] => self.message.clone(),
+            causes => format!("{} ({})", self.message, causes.join("; ")),
+        }
+    }
 }

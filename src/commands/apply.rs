@@ -302,7 +302,7 @@ impl Run<'_> {
         match self.done.get(&secret.plan.at) {
             Some((plan, failure)) => {
                 secret.plan = plan.clone();
-                secret.failed = failure.as_ref().map(told);
+                secret.failed = failure.as_ref().map(Failure::told);
             }
             None if cut_off && secret.plan.is_written() => {
                 secret.failed = Some("not written".to_owned());
@@ -324,19 +324,11 @@ impl Run<'_> {
         let (count, all) = (failed.len(), self.wish.targets().count());
         let mut whole = Failure::unable(format!("{count} of {all} Secrets could not be written"));
         for (at, failure) in failed {
-            whole = whole.cause(format!("{at}: {}", told(failure)));
+            whole = whole.cause(format!("{at}: {}", failure.told()));
             for hint in &failure.hints {
                 whole = whole.hint(hint.clone());
             }
         }
         Some(whole)
-    }
-}
-
-/// What happened and why, in one line.
-fn told(failure: &Failure) -> String {
-    match failure.causes.as_slice() {
-        [] => failure.message.clone(),
-        causes => format!("{} ({})", failure.message, causes.join("; ")),
     }
 }

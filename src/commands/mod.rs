@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod diff;
 pub mod external_secrets;
+mod filling;
 mod keeping;
 pub mod manual;
 pub mod populate;

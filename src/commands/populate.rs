@@ -1,30 +1,22 @@
 //! `populate`: fills the secret store, adding only.
-//!
-//! The tokens file comes first, then the router entry, which decides whose tokens win, then every
-//! other entry.
 
+use super::filling::{Backend as _, Filling, refusal};
 use super::keeping::Keeper;
 use super::reach::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Global, Populate};
-use crate::domain::bundles::{BUNDLES, ROUTER};
+use crate::domain::bundles::BUNDLES;
 use crate::domain::plan::{Action, FiledTokens};
 use crate::domain::reach::Reach;
 use crate::domain::store::{Entries, Layout, StoreReach};
-use crate::domain::store_plan::{EntryPlan, LiveValues, StorePlan, StoreWish};
-use crate::domain::tokens::{PerToken, Token};
-use crate::error::{Failure, Kind};
-use crate::io::store::{Store, Stored};
+use crate::domain::store_plan::{LiveValues, StorePlan, StoreWish};
+use crate::error::Failure;
+use crate::io::store::Store;
 use crate::io::tokens_file;
 use crate::render::document::Body;
-use crate::render::report::FileChange;
 use crate::render::store::{self as rendered, StoreReport};
 use crate::ui::{Format, Ui};
-use futures_util::future::{join_all, try_join_all};
 use std::collections::BTreeMap;
-
-/// How often everything is read and planned at most, where others keep writing first.
-const ROUNDS: usize = 10;
 
 /// Fills the store, or shows what would be done; with `-o yaml` or `-o json`, and without --apply,
 /// prints the bundles and leaves the store alone.
@@ -143,7 +135,7 @@ async fn preview(
 ) -> Result<Answer, Failure> {
     let filed = filed(global)?;
     let store = Store::connect(&populate.mount, global.request_timeout.0, ui).await?;
-    let entries = entries(&store, wish).await?;
+    let entries = store.entries(&wish.layout).await?;
     let plan = StorePlan::new(wish, &filed, &entries);
     let path = global.tokens_file.display().to_string();
     let report = StoreReport::of_plan(&plan, Some(store.address()), path);
@@ -152,7 +144,7 @@ async fn preview(
         "This was a preview: nothing has been written. Run it again with --apply.".to_owned()
     });
     Ok(Answer {
-        text: rendered::difference(&report, &store.reach().mount, ui.palette()),
+        text: rendered::difference(&report, store.reach(), ui.palette()),
         next,
         body: Body::Store(report.body()),
         verdict: match refused {
@@ -160,24 +152,6 @@ async fn preview(
             false => Verdict::Yes,
         },
     })
-}
-
-async fn entries(store: &Store, wish: &StoreWish) -> Result<Entries, Failure> {
-    let paths = BUNDLES.map(|bundle| wish.layout.path(bundle));
-    let read = paths.iter().map(|path| store.read(path));
-    let read = try_join_all(read).await?;
-    Ok(paths.into_iter().zip(read).collect())
-}
-
-/// The failure of a plan that a person has to decide on.
-fn refusal(plan: &StorePlan, store: &StoreReach, reach: &Reach) -> Failure {
-    let mut failure = Failure::no("refused, and nothing has been written: a person has to decide");
-    for refusal in &plan.refusals {
-        failure = failure
-            .cause(refusal.message())
-            .hint(refusal.hint(store, &reach.apply));
-    }
-    failure
 }
 
 async fn apply(
@@ -194,230 +168,25 @@ async fn apply(
         store.address(),
         populate.mount
     ));
-    let mut run = Run {
-        wish,
-        store,
-        keeper,
-        plan: None,
-        started: false,
-        done: BTreeMap::new(),
+    let mut filling = Filling::new(wish, store, keeper, reach.clone());
+    let outcome = filling.run().await;
+    let Some(report) = filling.report(global.tokens_file.display().to_string()) else {
+        return outcome.map(|()| unreachable!("a plan was made"));
     };
-    let outcome = run.rounds(reach).await;
-    run.answer(global, outcome, ui)
-}
-
-/// A run and what it has done so far.
-struct Run {
-    wish: StoreWish,
-    store: Store,
-    keeper: Keeper,
-    /// The newest plan.
-    plan: Option<StorePlan>,
-    /// Whether a plan has been carried out, in part at least.
-    started: bool,
-    /// The entries that were written, or were to be and why not.
-    done: BTreeMap<String, (EntryPlan, Option<Failure>)>,
-}
-
-impl Run {
-    async fn rounds(&mut self, reach: &Reach) -> Result<(), Failure> {
-        for _ in 0..ROUNDS {
-            if self.round(reach).await? == Stored::Done {
-                return Ok(());
-            }
-        }
-        Err(
-            Failure::unable("others keep changing the store while this runs").hint(format!(
-                "see who: {} kv metadata get -mount={} {}",
-                self.store.reach().program,
-                self.store.reach().mount,
-                self.wish.layout.path(&ROUTER)
-            )),
-        )
-    }
-
-    /// Reads, plans and writes once; [`Stored::Stale`] where that has to be done again.
-    async fn round(&mut self, reach: &Reach) -> Result<Stored, Failure> {
-        self.done.retain(|_, (_, failure)| failure.is_none());
-        let entries = entries(&self.store, &self.wish).await?;
-        let plan = StorePlan::new(&self.wish, &self.keeper.filed, &entries);
-        self.plan = Some(plan.clone());
-        if !plan.refusals.is_empty() {
-            let mut failure = refusal(&plan, self.store.reach(), reach);
-            if self.started {
-                failure.kind = Kind::Unable;
-                failure.message =
-                    "others wrote while this ran, and now a person has to decide".into();
-            }
-            return Err(failure);
-        }
-        if !self.started {
-            self.check_capabilities(&plan).await?;
-        }
-        // Whose cluster the tokens were applied to is not for the store to say.
-        let place = self.keeper.applied_to();
-        let changes = plan.changes_anything();
-        let tokens = self
-            .keeper
-            .keep(&plan.tokens, plan.file, place.as_ref(), changes)?;
-        self.started = true;
-        let written = plan.entries.iter().filter(|entry| entry.is_written());
-        let (first, rest): (Vec<_>, Vec<_>) = written.partition(|entry| entry.bundle == &ROUTER);
-        if self.wave(&first, &tokens).await == Stored::Stale {
-            return Ok(Stored::Stale);
-        }
-        let router = self.wish.layout.path(&ROUTER);
-        if let Some((_, Some(_))) = self.done.get(&router) {
-            for entry in rest {
-                let failure = Failure::unable(format!("not written, since {router} was not"))
-                    .hint("mend that first, then run this again");
-                self.done
-                    .insert(entry.path.clone(), (entry.clone(), Some(failure)));
-            }
-            return Ok(Stored::Done);
-        }
-        Ok(self.wave(&rest, &tokens).await)
-    }
-
-    /// Refuses before the first write where the store's token may not do what is planned.
-    async fn check_capabilities(&self, plan: &StorePlan) -> Result<(), Failure> {
-        let written: Vec<_> = plan
-            .entries
-            .iter()
-            .filter(|entry| entry.is_written())
-            .collect();
-        if written.is_empty() {
-            return Ok(());
-        }
-        let paths: Vec<_> = written.iter().map(|entry| entry.path.clone()).collect();
-        let may = self.store.capabilities(&paths).await?;
-        let reach = self.store.reach();
-        let mut failure =
-            Failure::unable("the store's token may not write there, and nothing has been written");
-        for entry in written {
-            // The first version of an entry is created, every other one updates it.
-            let needed = if entry.base.version == 0 {
-                "create"
-            } else {
-                "update"
-            };
-            let words = &may[&entry.path];
-            if !words.iter().any(|word| word == needed || word == "root") {
-                failure = failure
-                    .cause(format!(
-                        "it lacks the capability {needed} on {}/data/{}",
-                        reach.mount, entry.path
-                    ))
-                    .hint(format!(
-                        "give its policy: path \"{}/data/{}\" {{ capabilities = [\"create\", \
-                         \"read\", \"update\"] }}",
-                        reach.mount, entry.path
-                    ));
-            }
-        }
-        match failure.causes.is_empty() {
-            true => Ok(()),
-            false => Err(failure),
-        }
-    }
-
-    /// Sends writes together and records how each ended.
-    async fn wave(&mut self, entries: &[&EntryPlan], tokens: &PerToken<Token>) -> Stored {
-        let store = &self.store;
-        let writes = entries.iter().map(|entry| async move {
-            let fields = entry.fields(tokens);
-            store.write(&entry.path, entry.base.version, &fields).await
-        });
-        let mut state = Stored::Done;
-        for (entry, ended) in entries.iter().zip(join_all(writes).await) {
-            let failure = match ended {
-                Ok(Stored::Done) => None,
-                Ok(Stored::Stale) => {
-                    state = Stored::Stale;
-                    continue;
-                }
-                Err(failure) => Some(failure),
-            };
-            self.done
-                .insert(entry.path.clone(), ((*entry).clone(), failure));
-        }
-        state
-    }
-
-    fn answer(
-        self,
-        global: &Global,
-        outcome: Result<(), Failure>,
-        ui: Ui,
-    ) -> Result<Answer, Failure> {
-        let Some(plan) = &self.plan else {
-            return outcome.map(|()| unreachable!("a plan was made"));
-        };
-        let path = global.tokens_file.display().to_string();
-        let mut report = StoreReport::of_plan(plan, Some(self.store.address()), path);
-        if self.started {
-            report.file = self.keeper.change;
-            for entry in &mut report.entries {
-                match self.done.get(&entry.plan.path) {
-                    Some((plan, failure)) => {
-                        entry.plan = plan.clone();
-                        entry.failed = failure.as_ref().map(|failure| failure.message.clone());
-                    }
-                    None if outcome.is_err() && entry.plan.is_written() => {
-                        entry.failed = Some("not written".to_owned());
-                    }
-                    None => {}
-                }
-            }
-        } else {
-            report.file = FileChange::Unchanged;
-        }
-        let verdict = match outcome.err().or_else(|| self.failures()) {
-            Some(failure) => Verdict::Failed(failure),
-            None => Verdict::Yes,
-        };
-        self.keeper.say_if_git_would_take_it();
-        let text = match (&verdict, self.started) {
-            (Verdict::Failed(_), false) => String::new(),
-            _ => rendered::outcome(&report, &self.store.reach().mount, ui.palette()),
-        };
-        let skipped = report
-            .entries
-            .iter()
-            .any(|entry| entry.plan.action == Action::Skip);
-        let next = skipped.then(|| {
-            "An entry was skipped for want of an input: set it, and run this again.".to_owned()
-        });
-        Ok(Answer {
-            text,
-            next,
-            body: Body::Store(report.body()),
-            verdict,
-        })
-    }
-
-    /// One failure for all entries that could not be written.
-    fn failures(&self) -> Option<Failure> {
-        let failed: Vec<_> = self
-            .done
-            .iter()
-            .filter_map(|(path, (_, failure))| Some((path, failure.as_ref()?)))
-            .collect();
-        if failed.is_empty() {
-            return None;
-        }
-        let (count, all) = (failed.len(), BUNDLES.len());
-        let mut whole = Failure::unable(format!("{count} of {all} entries could not be written"));
-        for (path, failure) in failed {
-            let why: Vec<_> = std::iter::once(&failure.message)
-                .chain(&failure.causes)
-                .map(String::as_str)
-                .collect();
-            whole = whole.cause(format!("{path}: {}", why.join(": ")));
-            for hint in &failure.hints {
-                whole = whole.hint(hint.clone());
-            }
-        }
-        Some(whole)
-    }
+    filling.keeper.say_if_git_would_take_it();
+    let text = match filling.started() {
+        true => rendered::outcome(&report, filling.backend.reach(), ui.palette()),
+        false => String::new(),
+    };
+    let skips = report
+        .entries
+        .iter()
+        .any(|entry| entry.plan.action == Action::Skip);
+    let next = "An entry was skipped for want of an input: set it, and run this again.";
+    Ok(Answer {
+        text,
+        next: (skips && outcome.is_ok()).then(|| next.to_owned()),
+        body: Body::Store(report.body()),
+        verdict: outcome.map_or_else(Verdict::Failed, |()| Verdict::Yes),
+    })
 }

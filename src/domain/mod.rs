@@ -26,6 +26,7 @@ pub mod refusal;
 pub mod resolve;
 pub mod store;
 pub mod store_plan;
+pub mod store_refusal;
 pub mod tokens;
 pub mod tokens_file;
 pub mod value;

@@ -3,7 +3,6 @@
 use super::bundles::Bundle;
 use super::value::SecretValue;
 use std::collections::BTreeMap;
-use std::fmt;
 
 /// The default of `LOG_LEVEL` in the store, whose embeddings entry has six fields. It is the
 /// service's own.
@@ -41,8 +40,11 @@ pub struct Entry {
     /// The version that was read, the precondition of a write; 0 where there never was one.
     pub version: u64,
     /// Its fields; `None` where there is no entry, or its newest version is deleted.
-    pub fields: Option<BTreeMap<String, Field>>,
+    pub fields: Option<Fields>,
 }
+
+/// The fields of an entry, by name.
+pub type Fields = BTreeMap<String, Field>;
 
 impl Entry {
     /// The text of a field; `None` where it is absent or no text.
@@ -91,17 +93,16 @@ pub struct StoreReach {
 }
 
 impl StoreReach {
+    /// An entry, for words: its path with the mount.
+    pub fn shown(&self, path: &str) -> String {
+        format!("{}/{path}", self.mount)
+    }
+
     /// Sets one field of an entry to what stands on stdin: no value is on the command line.
     pub fn patch(&self, path: &str, key: &str) -> String {
         format!(
             "{} kv patch -mount={} {path} {key}=-",
             self.program, self.mount
         )
-    }
-}
-
-impl fmt::Display for Layout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.prefix)
     }
 }

@@ -4,6 +4,7 @@ use super::document::{FileBody, action_word, source_word};
 use super::report::FileChange;
 use super::yaml::to_yaml;
 use crate::domain::plan::{Action, KeyAction, NewValue};
+use crate::domain::store::StoreReach;
 use crate::domain::store_plan::{EntryPlan, FieldPlan, StorePlan};
 use crate::domain::tokens::PerToken;
 use crate::domain::value::SecretValue;
@@ -128,7 +129,7 @@ impl StoreReport {
 }
 
 /// A line per entry, and one for the tokens file: what was done.
-pub fn outcome(report: &StoreReport, mount: &str, palette: Palette) -> String {
+pub fn outcome(report: &StoreReport, reach: &StoreReach, palette: Palette) -> String {
     let mut text = String::new();
     let file = match report.file {
         FileChange::Created => "created",
@@ -157,14 +158,14 @@ pub fn outcome(report: &StoreReport, mount: &str, palette: Palette) -> String {
         }
         words.extend(entry.reason().map(str::to_owned));
         let mark = palette.paint(tone, mark);
-        let path = &entry.plan.path;
-        let _ = writeln!(text, "{mark} {mount}/{path}: {}", words.join("; "));
+        let place = reach.shown(&entry.plan.path);
+        let _ = writeln!(text, "{mark} {place}: {}", words.join("; "));
     }
     text
 }
 
 /// What `--apply` would change: a line per entry, and one per field that is not simply kept.
-pub fn difference(report: &StoreReport, mount: &str, palette: Palette) -> String {
+pub fn difference(report: &StoreReport, reach: &StoreReach, palette: Palette) -> String {
     let mut text = String::new();
     match report.file {
         FileChange::Unchanged => {}
@@ -184,8 +185,8 @@ pub fn difference(report: &StoreReport, mount: &str, palette: Palette) -> String
             Action::Refuse => "refused",
         };
         let reason = entry.reason().map(|reason| format!(": {reason}"));
-        let path = &entry.plan.path;
-        let _ = writeln!(text, "{mount}/{path}: {what}{}", reason.unwrap_or_default());
+        let place = reach.shown(&entry.plan.path);
+        let _ = writeln!(text, "{place}: {what}{}", reason.unwrap_or_default());
         for field in &entry.plan.keys {
             let (tone, mark, note) = match field.action {
                 KeyAction::Set(_) if entry.plan.base.has(&field.key) => (Tone::Good, "~", ""),
@@ -222,8 +223,7 @@ pub fn documents(plan: &StorePlan, show_values: bool) -> Vec<EntryDocument> {
         };
         Some((field.key.clone(), shown))
     };
-    let written = plan.entries.iter().filter(|entry| entry.is_written());
-    written
+    plan.written()
         .map(|entry| EntryDocument {
             path: entry.path.clone(),
             data: entry.keys.iter().filter_map(value).collect(),

@@ -4,29 +4,27 @@
 //! their `login` leaves in the home folder. Every write has a precondition (`cas`). No answer is
 //! ever quoted: it may hold values.
 
+mod answer;
+mod settings;
+
+use self::answer::{Answer, Capabilities, Mount, Read};
+use self::settings::Settings;
 use super::connection;
-use crate::domain::store::{Entry, Field, StoreReach};
-use crate::domain::value::SecretValue;
+use crate::domain::store::{Entry, Fields, StoreReach};
+use crate::domain::store_plan::{EntryPlan, StorePlan};
 use crate::error::Failure;
 use crate::ui::Ui;
-use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
+use kube::Client;
 use kube::client::Body;
-use kube::{Client, Config};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The largest answer that is read, in bytes.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
-/// The largest token file that is read, in bytes.
-const LARGEST_TOKEN: u64 = 64 * 1024;
-/// Where both programs are when nothing says otherwise.
-const DEFAULT_ADDRESS: &str = "https://127.0.0.1:8200";
 
 /// An OpenBao or Vault server, and who we are there.
 pub struct Store {
@@ -48,20 +46,9 @@ pub enum Stored {
     Stale,
 }
 
-/// A setting, from OpenBao's variable or else from Vault's.
-fn setting(name: &str) -> Option<(&'static str, String)> {
-    let set = |prefix: &str| {
-        let value = std::env::var(format!("{prefix}_{name}")).ok();
-        value.filter(|value| !value.is_empty())
-    };
-    set("BAO")
-        .map(|value| ("bao", value))
-        .or_else(|| set("VAULT").map(|value| ("vault", value)))
-}
-
 /// Tells whether the environment names a store.
 pub fn is_named() -> bool {
-    setting("ADDR").is_some()
+    settings::setting("ADDR").is_some()
 }
 
 impl Store {
@@ -71,38 +58,22 @@ impl Store {
     /// No token, settings that cannot be used, a server that cannot be reached or trusted, an engine
     /// that is not KV version 2 (exit code 3).
     pub async fn connect(mount: &str, timeout: Option<Duration>, ui: Ui) -> Result<Self, Failure> {
-        let found = setting("ADDR");
-        let program = found.as_ref().map_or("bao", |(program, _)| *program);
-        let address = found.map_or_else(|| DEFAULT_ADDRESS.to_owned(), |(_, address)| address);
-        let reach = StoreReach {
-            program,
-            mount: mount.to_owned(),
-        };
-        let uri: Uri = address
-            .parse()
-            .ok()
-            .filter(|uri: &Uri| uri.scheme().is_some() && uri.host().is_some())
-            .ok_or_else(|| {
-                Failure::unable("the address of the secret store is none")
-                    .hint("set BAO_ADDR or VAULT_ADDR to a URL such as https://bao.example:8200")
-            })?;
-        let address = connection::shown(&uri);
-        let token = header(&token(program)?).ok_or_else(|| {
-            Failure::unable("the token for the secret store cannot stand in an HTTP header")
-                .hint(format!("log in again: {program} login"))
-        })?;
-        let namespace = setting("NAMESPACE").and_then(|(_, name)| header(&name.into()));
-        let config = config(uri, timeout)?;
-        let client = connection::connect(config, timeout, "kubectl")
+        let settings = Settings::read()?;
+        let program = settings.program;
+        let address = connection::shown(&settings.uri);
+        let client = connection::connect(settings.config(timeout)?, timeout, "kubectl")
             .await
             .map_err(|failure| unreachable(&address, program, failure.causes))?;
         let store = Self {
             client,
             address,
-            token,
-            namespace,
+            token: settings.token,
+            namespace: settings.namespace,
             timeout,
-            reach,
+            reach: StoreReach {
+                program,
+                mount: mount.to_owned(),
+            },
             ui,
         };
         store.check_mount().await?;
@@ -153,35 +124,58 @@ impl Store {
         }
     }
 
-    /// What the token may do with each of these paths, in the store's words (`create`, `update`,
-    /// `read`, `root`, `deny`).
+    /// Refuses where the token may not write what is planned.
     ///
     /// # Errors
-    /// A store that does not answer (exit code 3).
-    pub async fn capabilities(
+    /// Each capability that is missing; a store that does not answer (exit code 3).
+    pub async fn check(&self, plan: &StorePlan) -> Result<(), Failure> {
+        let written: Vec<_> = plan.written().collect();
+        if written.is_empty() {
+            return Ok(());
+        }
+        let paths: Vec<_> = written
+            .iter()
+            .map(|entry| self.data_path(&entry.path))
+            .collect();
+        let may = self.capabilities(&paths).await?;
+        let mut failure =
+            Failure::unable("the store's token may not write there, and nothing has been written");
+        for (entry, path) in written.into_iter().zip(&paths) {
+            // The first version of an entry is created, every other one updates it.
+            let needed = if entry.base.version == 0 {
+                "create"
+            } else {
+                "update"
+            };
+            let words = may.get(path).map(Vec::as_slice).unwrap_or_default();
+            if !words.iter().any(|word| word == needed || word == "root") {
+                failure = failure
+                    .cause(format!("it lacks the capability {needed} on {path}"))
+                    .hint(format!(
+                        "give its policy: path \"{path}\" {{ capabilities = [\"create\", \"read\", \
+                         \"update\"] }}"
+                    ));
+            }
+        }
+        match failure.causes.is_empty() {
+            true => Ok(()),
+            false => Err(failure),
+        }
+    }
+
+    /// What the token may do with each of these paths, in the store's words: `create`, `update`,
+    /// `root`, `deny`.
+    async fn capabilities(
         &self,
         paths: &[String],
     ) -> Result<BTreeMap<String, Vec<String>>, Failure> {
-        let full: Vec<_> = paths.iter().map(|path| self.data_path(path)).collect();
-        let body = json!({ "paths": full });
-        let what = "ask what its token may do";
-        let answer = self
-            .send(Method::POST, "sys/capabilities-self", Some(&body))
-            .await?;
-        let found: Capabilities = self.read_as(&answer, what, "sys/capabilities-self")?;
-        Ok(paths
-            .iter()
-            .zip(full)
-            .map(|(path, full)| {
-                let may = found.data.get(&full).and_then(|may| {
-                    may.as_array().map(|words| {
-                        let words = words.iter().filter_map(Value::as_str);
-                        words.map(str::to_owned).collect()
-                    })
-                });
-                (path.clone(), may.unwrap_or_default())
-            })
-            .collect())
+        let at = "sys/capabilities-self";
+        let body = json!({ "paths": paths });
+        let answer = self.send(Method::POST, at, Some(&body)).await?;
+        let found: Capabilities = self.read_as(&answer, "ask what the token may do at", at)?;
+        let words = |may: Value| serde_json::from_value(may).unwrap_or_default();
+        let data = found.data.into_iter();
+        Ok(data.map(|(path, may)| (path, words(may))).collect())
     }
 
     /// Reads an entry.
@@ -190,38 +184,21 @@ impl Store {
     /// One that may not be read, or is in no form that is known (exit code 3).
     pub async fn read(&self, path: &str) -> Result<Entry, Failure> {
         let answer = self.send(Method::GET, &self.data_path(path), None).await?;
-        if answer.status == StatusCode::NOT_FOUND {
-            // The newest version may be deleted; the next one builds on its number.
+        // An entry that is absent is an answer without an error; a mount that is absent has one.
+        if answer.status == StatusCode::NOT_FOUND && !answer.says("") {
+            // Its newest version may be deleted: the next one builds on that number.
             let deleted: Option<Read> = serde_json::from_slice(&answer.body).ok();
-            let version = deleted
-                .and_then(|read| read.data)
-                .map_or(0, |data| data.metadata.version);
-            return Ok(Entry {
-                version,
-                fields: None,
-            });
+            return Ok(deleted.map(Entry::from).unwrap_or_default());
         }
         let read: Read = self.read_as(&answer, "read", path)?;
-        let data = read.data.unwrap_or_default();
-        let fields = data
-            .data
-            .map(|fields| fields.into_iter().map(field).collect());
-        Ok(Entry {
-            version: data.metadata.version,
-            fields,
-        })
+        Ok(read.into())
     }
 
     /// Writes an entry on top of the version that was read.
     ///
     /// # Errors
     /// Where the store refuses (exit code 3).
-    pub async fn write(
-        &self,
-        path: &str,
-        version: u64,
-        fields: &BTreeMap<String, Field>,
-    ) -> Result<Stored, Failure> {
+    pub async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Stored, Failure> {
         let data: Map<String, Value> = fields
             .iter()
             .map(|(key, field)| {
@@ -229,14 +206,14 @@ impl Store {
                 (key.clone(), value)
             })
             .collect();
-        let body = json!({ "options": { "cas": version }, "data": data });
+        let body = json!({ "options": { "cas": entry.base.version }, "data": data });
         let answer = self
-            .send(Method::POST, &self.data_path(path), Some(&body))
+            .send(Method::POST, &self.data_path(&entry.path), Some(&body))
             .await?;
         match answer.status {
             status if status.is_success() => Ok(Stored::Done),
             StatusCode::BAD_REQUEST if answer.says("check-and-set") => Ok(Stored::Stale),
-            _ => Err(self.refused(&answer, "write", path)),
+            _ => Err(self.refused(&answer, "write", &entry.path)),
         }
     }
 
@@ -342,142 +319,6 @@ impl Store {
                 .hint(format!("{program} status")),
         }
     }
-}
-
-/// An answer of the store.
-struct Answer {
-    status: StatusCode,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    /// Tells whether one of the errors holds this text.
-    fn says(&self, text: &str) -> bool {
-        let errors: Errors = serde_json::from_slice(&self.body).unwrap_or_default();
-        errors.errors.iter().any(|error| error.contains(text))
-    }
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Errors {
-    errors: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Mount {
-    data: MountData,
-}
-
-#[derive(Deserialize)]
-struct MountData {
-    r#type: String,
-    options: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Deserialize)]
-struct Capabilities {
-    data: Map<String, Value>,
-}
-
-#[derive(Deserialize)]
-struct Read {
-    data: Option<ReadData>,
-}
-
-#[derive(Deserialize, Default)]
-struct ReadData {
-    data: Option<Map<String, Value>>,
-    #[serde(default)]
-    metadata: Metadata,
-}
-
-#[derive(Deserialize, Default)]
-struct Metadata {
-    version: u64,
-}
-
-fn field((key, value): (String, Value)) -> (String, Field) {
-    let text = value.as_str().map(SecretValue::from);
-    let json = SecretValue::from(value.to_string());
-    (key, Field { json, text })
-}
-
-/// A value as a header that no log shows.
-fn header(value: &SecretValue) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(value.expose()).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
-/// The token of the environment, or the one that `login` left.
-fn token(program: &'static str) -> Result<SecretValue, Failure> {
-    if let Some((_, token)) = setting("TOKEN") {
-        return Ok(SecretValue::from(token));
-    }
-    let none = || {
-        Failure::unable("there is no token for the secret store").hint(format!(
-            "set BAO_TOKEN or VAULT_TOKEN, or log in: {program} login"
-        ))
-    };
-    let home = std::env::var_os("HOME")
-        .map(PathBuf::from)
-        .ok_or_else(none)?;
-    // OpenBao's program kept Vault's name for this file.
-    let path = home.join(".vault-token");
-    match read_small(&path) {
-        Ok(text) if !text.expose().trim().is_empty() => Ok(SecretValue::from(text.expose().trim())),
-        Ok(_) => Err(none()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(none()),
-        Err(error) => Err(Failure::unable(format!("cannot read {}", path.display()))
-            .because(error)
-            .hint(format!("log in again: {program} login"))),
-    }
-}
-
-fn read_small(path: &Path) -> std::io::Result<SecretValue> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    std::fs::File::open(path)?
-        .take(LARGEST_TOKEN)
-        .read_to_string(&mut text)?;
-    Ok(SecretValue::from(text))
-}
-
-/// The way there, in the terms of the client that the API server is talked to with.
-fn config(uri: Uri, timeout: Option<Duration>) -> Result<Config, Failure> {
-    let mut config = Config::new(uri);
-    config
-        .headers
-        .push((header::USER_AGENT, super::kubeconfig::AGENT));
-    config.default_retry = false;
-    config.connect_timeout = timeout;
-    config.tls_server_name = setting("TLS_SERVER_NAME").map(|(_, name)| name);
-    config.accept_invalid_certs =
-        setting("SKIP_VERIFY").is_some_and(|(_, value)| value == "true" || value == "1");
-    config.auth_info.client_certificate = setting("CLIENT_CERT").map(|(_, path)| path);
-    config.auth_info.client_key = setting("CLIENT_KEY").map(|(_, path)| path);
-    if let Some((program, path)) = setting("CACERT") {
-        let unusable = |why: String| {
-            Failure::unable(format!(
-                "the CA file {path} of the secret store cannot be used"
-            ))
-            .cause(why)
-            .hint(format!(
-                "point {}_CACERT at a PEM file",
-                program.to_uppercase()
-            ))
-        };
-        let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&path)
-            .map_err(|error| unusable(error.to_string()))?
-            .collect();
-        let certificates = certificates.map_err(|error| unusable(error.to_string()))?;
-        if certificates.is_empty() {
-            return Err(unusable("there is no certificate in it".to_owned()));
-        }
-        config.root_cert = Some(certificates.iter().map(|der| der.to_vec()).collect());
-    }
-    Ok(config)
 }
 
 fn unreachable(address: &str, program: &str, causes: Vec<String>) -> Failure {

@@ -1,0 +1,156 @@
+//! Where the store is and who we are there, as both programs are told it: the environment, and what
+//! `login` leaves in the home folder.
+
+use crate::domain::value::SecretValue;
+use crate::error::Failure;
+use crate::io::kubeconfig;
+use http::{HeaderValue, Uri, header};
+use kube::Config;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The largest token file that is read, in bytes.
+const LARGEST_TOKEN: u64 = 64 * 1024;
+/// Where both programs are when nothing says otherwise.
+const DEFAULT_ADDRESS: &str = "https://127.0.0.1:8200";
+
+/// Where the store is, and who we are there.
+pub struct Settings {
+    /// The program whose variable names the address, for hints: `bao` or `vault`.
+    pub program: &'static str,
+    /// The server's URL.
+    pub uri: Uri,
+    /// The token.
+    pub token: HeaderValue,
+    /// The namespace in the store, where there is one.
+    pub namespace: Option<HeaderValue>,
+}
+
+impl Settings {
+    /// Reads the environment, and the token file where the environment has no token.
+    ///
+    /// # Errors
+    /// No token, or settings that cannot be used (exit code 3).
+    pub fn read() -> Result<Self, Failure> {
+        let found = setting("ADDR");
+        let program = found.as_ref().map_or("bao", |(program, _)| *program);
+        let address = found.map_or_else(|| DEFAULT_ADDRESS.to_owned(), |(_, address)| address);
+        let uri = address
+            .parse()
+            .ok()
+            .filter(|uri: &Uri| uri.scheme().is_some() && uri.host().is_some())
+            .ok_or_else(|| {
+                Failure::unable("the address of the secret store is no URL")
+                    .hint("set BAO_ADDR or VAULT_ADDR to one such as https://bao.example:8200")
+            })?;
+        let token = header(&token(program)?).ok_or_else(|| {
+            Failure::unable("the token for the secret store cannot stand in an HTTP header")
+                .hint(format!("log in again: {program} login"))
+        })?;
+        // Left out, it would lead into another namespace.
+        let namespace = setting("NAMESPACE").map(|(program, name)| {
+            header(&name.into()).ok_or_else(|| {
+                let variable = format!("{}_NAMESPACE", program.to_uppercase());
+                Failure::unable(format!("{variable} cannot stand in an HTTP header"))
+                    .hint(format!("set {variable} to the namespace's path"))
+            })
+        });
+        Ok(Self {
+            program,
+            uri,
+            token,
+            namespace: namespace.transpose()?,
+        })
+    }
+
+    /// The way there, in the terms of the client that the API server is talked to with.
+    ///
+    /// # Errors
+    /// A CA file that cannot be used (exit code 3).
+    pub fn config(&self, timeout: Option<Duration>) -> Result<Config, Failure> {
+        let mut config = Config::new(self.uri.clone());
+        config.headers.push((header::USER_AGENT, kubeconfig::AGENT));
+        config.default_retry = false;
+        config.connect_timeout = timeout;
+        config.tls_server_name = setting("TLS_SERVER_NAME").map(|(_, name)| name);
+        config.accept_invalid_certs =
+            setting("SKIP_VERIFY").is_some_and(|(_, value)| value == "true" || value == "1");
+        config.auth_info.client_certificate = setting("CLIENT_CERT").map(|(_, path)| path);
+        config.auth_info.client_key = setting("CLIENT_KEY").map(|(_, path)| path);
+        if let Some((program, path)) = setting("CACERT") {
+            let unusable = |why: String| {
+                Failure::unable(format!(
+                    "the CA file {path} of the secret store cannot be used"
+                ))
+                .cause(why)
+                .hint(format!(
+                    "point {}_CACERT at a PEM file",
+                    program.to_uppercase()
+                ))
+            };
+            let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&path)
+                .map_err(|error| unusable(error.to_string()))?
+                .collect();
+            let certificates = certificates.map_err(|error| unusable(error.to_string()))?;
+            if certificates.is_empty() {
+                return Err(unusable("there is no certificate in it".to_owned()));
+            }
+            config.root_cert = Some(certificates.iter().map(|der| der.to_vec()).collect());
+        }
+        Ok(config)
+    }
+}
+
+/// A setting, from OpenBao's variable or else from Vault's.
+pub(super) fn setting(name: &str) -> Option<(&'static str, String)> {
+    let set = |prefix: &str| {
+        let value = std::env::var(format!("{prefix}_{name}")).ok();
+        value.filter(|value| !value.is_empty())
+    };
+    set("BAO")
+        .map(|value| ("bao", value))
+        .or_else(|| set("VAULT").map(|value| ("vault", value)))
+}
+
+/// A value as a header that no log shows.
+fn header(value: &SecretValue) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(value.expose()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// The token of the environment, or the one that `login` left.
+fn token(program: &'static str) -> Result<SecretValue, Failure> {
+    if let Some((_, token)) = setting("TOKEN") {
+        return Ok(SecretValue::from(token));
+    }
+    let none = || {
+        Failure::unable("there is no token for the secret store").hint(format!(
+            "set BAO_TOKEN or VAULT_TOKEN, or log in: {program} login"
+        ))
+    };
+    let home = std::env::var_os("HOME")
+        .map(PathBuf::from)
+        .ok_or_else(none)?;
+    // OpenBao's program kept Vault's name for this file.
+    let path = home.join(".vault-token");
+    match read_small(&path) {
+        Ok(text) if !text.expose().trim().is_empty() => Ok(SecretValue::from(text.expose().trim())),
+        Ok(_) => Err(none()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(none()),
+        Err(error) => Err(Failure::unable(format!("cannot read {}", path.display()))
+            .because(error)
+            .hint(format!("log in again: {program} login"))),
+    }
+}
+
+fn read_small(path: &Path) -> std::io::Result<SecretValue> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    std::fs::File::open(path)?
+        .take(LARGEST_TOKEN)
+        .read_to_string(&mut text)?;
+    Ok(SecretValue::from(text))
+}
