@@ -178,6 +178,9 @@ pub enum Command {
     Verify(Verify),
     /// Fill the secret store (Path 2), adding only; a preview without --apply
     Populate(Populate),
+    /// Move the Secrets to the secret store (Path 2) without changing a value, and back; a preview
+    /// without --apply
+    Migrate(Migrate),
     /// Have External Secrets Operator refresh now, and wait until the Secrets follow
     Sync(Sync),
     /// Print the ExternalSecrets of Path 2, for manifests kept in git
@@ -309,6 +312,34 @@ impl From<StoreScope> for StoreKind {
             StoreScope::SecretStore => Self::SecretStore,
         }
     }
+}
+
+/// Options of `migrate`.
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Do it
+    #[arg(long)]
+    pub apply: bool,
+    /// Go back: take the ExternalSecrets away and keep the Secrets
+    #[arg(long)]
+    pub rollback: bool,
+    /// Where to.
+    #[command(flatten)]
+    pub to: Option<MigrateTo>,
+    /// Where the agent pods are.
+    #[command(flatten)]
+    pub fleet: Fleet,
+}
+
+/// Where `migrate` moves the Secrets to.
+#[derive(Clone, Debug, Args)]
+pub struct MigrateTo {
+    /// Where the bundles are.
+    #[command(flatten)]
+    pub layout: StoreLayout,
+    /// The store.
+    #[command(flatten)]
+    pub store: ReadStore,
 }
 
 /// Options of `externalsecrets`.

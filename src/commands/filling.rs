@@ -53,7 +53,7 @@ impl Backend for Store {
     }
 
     async fn check(&self, plan: &StorePlan) -> Result<(), Failure> {
-        self.check(plan).await
+        self.check(&plan.written().collect::<Vec<_>>()).await
     }
 
     async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Stored, Failure> {

@@ -6,10 +6,13 @@ pub mod external_secrets;
 mod filling;
 mod keeping;
 pub mod manual;
+pub mod migrate;
+mod path2;
 pub mod populate;
 pub mod preview;
 pub mod rbac;
 pub mod reach;
+mod rollback;
 pub mod sync;
 pub mod tokens;
 pub mod usage;
@@ -83,6 +86,7 @@ pub fn name_of(cli: &Cli) -> &'static str {
         },
         Some(Command::Verify(_)) => "verify",
         Some(Command::Populate(_)) => "populate",
+        Some(Command::Migrate(_)) => "migrate",
         Some(Command::Sync(_)) => "sync",
         Some(Command::ExternalSecrets(_)) => "externalsecrets",
         Some(Command::Rbac(_)) => "rbac",
@@ -138,6 +142,7 @@ pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
         },
         Some(Command::Verify(verify)) => block_on(verify::run(global, verify, ui)),
         Some(Command::Populate(populate)) => block_on(populate::run(global, populate, ui)),
+        Some(Command::Migrate(migrate)) => block_on(migrate::run(global, migrate, ui)),
         Some(Command::Sync(sync)) => block_on(sync::run(global, sync, ui)),
         Some(Command::ExternalSecrets(options)) => Ok(external_secrets::run(global, options)),
         Some(Command::Rbac(rbac)) => rbac::run(global, rbac),

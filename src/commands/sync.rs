@@ -1,5 +1,6 @@
 //! `sync`: has External Secrets Operator refresh now, and waits until the Secrets follow.
 
+use super::path2::{differing, direct, is_of_the_table, served};
 use super::reach::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Global, Sync};
@@ -11,8 +12,9 @@ use crate::domain::reach::Reach;
 use crate::domain::store::Entry;
 use crate::error::Failure;
 use crate::io::cluster::{Cluster, WIDTH};
-use crate::io::external_secrets::{Seen, Served};
-use crate::io::store::{self, Store};
+use crate::io::external_secrets::Seen;
+use crate::io::external_secrets::follow::{PATIENCE, PAUSE, is_empty};
+use crate::io::store::Store;
 use crate::render::document::Body;
 use crate::render::sync::{Refresh, RefreshBody, text};
 use crate::ui::Ui;
@@ -20,11 +22,6 @@ use futures_util::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-
-/// How long the operator may call an ExternalSecret not ready before that is taken as its last word.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The pause between two looks.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Refreshes every ExternalSecret that makes a Secret of the table.
 ///
@@ -100,41 +97,6 @@ pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure
     })
 }
 
-/// The version of ExternalSecret that is served.
-///
-/// # Errors
-/// Where none is, or that may not be asked (exit code 3).
-pub async fn served(cluster: &Cluster, reach: &Reach) -> Result<&'static str, Failure> {
-    match cluster.served().await? {
-        Served::Version(version) => Ok(version),
-        Served::Nothing => Err(Failure::unable(
-            "External Secrets Operator is not installed: the API server knows no ExternalSecret",
-        )
-        .hint("install it: https://external-secrets.io/latest/introduction/getting-started/")),
-        Served::Forbidden => Err(Failure::unable(
-            "you may not ask which version of ExternalSecret is served",
-        )
-        .hint(format!(
-            "every user may by default; see {} get clusterrolebinding system:discovery",
-            reach.kubectl
-        ))),
-    }
-}
-
-/// Tells whether an ExternalSecret makes one of the Secrets: any of them at home, that of the
-/// tokens in the fleet.
-pub fn is_of_the_table(
-    external: &ExternalSecret,
-    home: &Namespace,
-    fleet: &BTreeSet<Namespace>,
-) -> bool {
-    let target = external.target.as_str();
-    match external.namespace == *home {
-        true => BUNDLES.iter().any(|bundle| bundle.secret == target),
-        false => target == ROUTER.secret && fleet.contains(&external.namespace),
-    }
-}
-
 /// What is known of the stores that these ExternalSecrets read, and a way there of our own.
 type Stores = BTreeMap<(Namespace, StoreRef), (SecretStore, Option<Store>)>;
 
@@ -189,26 +151,6 @@ async fn look_again(
     Ok(store)
 }
 
-/// A way of our own to a store that is OpenBao or Vault, where the environment names one.
-///
-/// # Errors
-/// One that is named and cannot be used (exit code 3).
-pub async fn direct(
-    global: &Global,
-    provider: &Provider,
-    ui: Ui,
-) -> Result<Option<Store>, Failure> {
-    match provider {
-        Provider::Vault {
-            mount: Some(mount), ..
-        } if store::is_named() => {
-            let store = Store::connect(mount, global.request_timeout.0, ui).await?;
-            Ok(Some(store))
-        }
-        _ => Ok(None),
-    }
-}
-
 /// A run of `sync`.
 struct Run<'a> {
     cluster: &'a Cluster,
@@ -240,36 +182,16 @@ impl Run<'_> {
                 .cause("refreshInterval is 0, or refreshPolicy is CreatedOnce"));
         }
         self.cluster.refresh(self.version, external).await?;
-        self.wait_for_operator(external).await?;
-        self.wait_for_secret(external).await
-    }
-
-    /// Waits until the operator has worked off the refresh.
-    async fn wait_for_operator(&self, external: &ExternalSecret) -> Result<(), Failure> {
-        let started = Instant::now();
-        loop {
-            let now = self.look(external).await?;
-            let condition = now.condition.as_ref();
-            let ready = condition.is_some_and(|condition| condition.ready);
-            if now.synced != external.synced && now.is_settled() && ready {
-                let message = condition.map_or("", |condition| condition.message.as_str());
-                // The operator calls that a success.
-                return match Cause::of(message) {
-                    Some(Cause::PathEmpty) => Err(Failure::unable(Cause::PathEmpty.told())),
-                    _ => Ok(()),
-                };
-            }
-            let over = self.is_over();
-            if over || !ready && condition.is_some() && started.elapsed() >= PATIENCE {
-                let cause = self.cluster.cause(self.version, &now).await?;
-                return Err(match cause {
-                    Some(cause) => Failure::unable(cause.told()),
-                    None if over => Failure::unable("the operator has not refreshed it in time"),
-                    None => Failure::unable("the operator does not say why"),
-                });
-            }
-            sleep(PAUSE).await;
+        let (namespace, name) = (&external.namespace, &external.name);
+        let before = &external.synced;
+        let now = self
+            .cluster
+            .settled(self.version, namespace, name, before, self.deadline)
+            .await?;
+        if is_empty(&now) {
+            return Err(Failure::unable(Cause::PathEmpty.told()));
         }
+        self.wait_for_secret(external).await
     }
 
     /// Waits until the Secret carries what the store holds, where the store can be read.
@@ -315,31 +237,9 @@ impl Run<'_> {
         }
     }
 
-    async fn look(&self, external: &ExternalSecret) -> Result<ExternalSecret, Failure> {
-        let found = self
-            .cluster
-            .external_secret(self.version, &external.namespace, &external.name)
-            .await?;
-        found.ok_or_else(|| Failure::unable("it was deleted meanwhile"))
-    }
-
     fn is_over(&self) -> bool {
         self.deadline.is_some_and(|end| Instant::now() >= end)
     }
-}
-
-/// The keys of which a Secret and an entry have different values.
-pub fn differing(live: Option<&LiveSecret>, entry: &Entry) -> Vec<String> {
-    let keys = live.iter().flat_map(|live| live.data.keys());
-    let fields = entry.fields.iter().flat_map(BTreeMap::keys);
-    let all: BTreeSet<_> = keys.chain(fields).collect();
-    all.into_iter()
-        .filter(|key| {
-            let live = live.and_then(|live| live.text(key));
-            live.is_none() || live != entry.text(key)
-        })
-        .cloned()
-        .collect()
 }
 
 /// The keys that changed.

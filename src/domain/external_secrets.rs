@@ -183,9 +183,22 @@ pub enum Provider {
         version: String,
         /// The namespace within it.
         namespace: Option<String>,
+        /// The Secret with the operator's token, where it is a token that it logs in with.
+        token: Option<TokenRef>,
     },
     /// Another one, as the API calls it: `aws`, `gcpsm`, `azurekv`, `kubernetes`.
     Other(String),
+}
+
+/// The key of a Secret that holds a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRef {
+    /// Where the Secret is; `None` for the namespace of the store.
+    pub namespace: Option<String>,
+    /// What it is called.
+    pub name: String,
+    /// Its key.
+    pub key: String,
 }
 
 /// A SecretStore or ClusterSecretStore.

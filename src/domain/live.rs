@@ -57,6 +57,8 @@ pub struct LiveSecret {
     pub minted: BTreeMap<String, i64>,
     /// Whether `kubectl apply` has left an annotation that holds the values in the clear.
     pub exposed: bool,
+    /// Whether External Secrets Operator has left a mark on it.
+    pub marked: bool,
     /// `metadata.managedFields`, as far as it speaks of data and annotations.
     pub managed: Vec<ManagedFields>,
 }

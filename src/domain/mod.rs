@@ -11,6 +11,7 @@ pub mod findings;
 pub mod inputs;
 pub mod live;
 pub mod manifest;
+pub mod migration;
 pub mod names;
 pub mod ownership;
 pub mod plan;

@@ -98,6 +98,18 @@ impl StoreReach {
         format!("{}/{path}", self.mount)
     }
 
+    /// Takes fields out of an entry.
+    pub fn remove(&self, path: &str, keys: &[String]) -> String {
+        let keys: String = keys
+            .iter()
+            .map(|key| format!(" -remove-data={}", quoted(key)))
+            .collect();
+        format!(
+            "{} kv patch -mount={}{keys} {path}",
+            self.program, self.mount
+        )
+    }
+
     /// Sets one field of an entry to what stands on stdin: no value is on the command line.
     pub fn patch(&self, path: &str, key: &str) -> String {
         format!(
@@ -105,4 +117,10 @@ impl StoreReach {
             self.program, self.mount
         )
     }
+}
+
+/// A field's name for a shell: in a store it can be anything.
+fn quoted(key: &str) -> String {
+    let key = key.replace(char::is_control, "?");
+    shlex::try_quote(&key).map_or_else(|_| "?".to_owned(), |key| key.into_owned())
 }

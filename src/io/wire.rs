@@ -1,6 +1,7 @@
 //! What the API server's answers look like, as far as they are read here, and how they become
 //! plain facts. A body that cannot be read is never quoted: it may be a Secret.
 
+use crate::domain::external_secrets::MARKS;
 use crate::domain::live::{
     LiveSecret, LiveValue, ManagedFields, NamespaceState, OWN_ANNOTATIONS, Observed,
 };
@@ -146,6 +147,9 @@ impl From<SecretBody> for Observed {
         let metadata = body.metadata;
         let owner = owner_of(&metadata);
         let annotations = metadata.annotations.unwrap_or_default();
+        let labels = metadata.labels.unwrap_or_default();
+        let mut names = labels.keys().chain(annotations.keys());
+        let marked = names.any(|name| name.starts_with(MARKS));
         let data = body.data.unwrap_or_default();
         let live = LiveSecret {
             resource_version: metadata.resource_version.unwrap_or_default(),
@@ -159,6 +163,7 @@ impl From<SecretBody> for Observed {
             changed: changed(metadata.managed_fields.as_deref().unwrap_or_default()),
             minted: minted(&annotations),
             exposed: annotations.contains_key(LAST_APPLIED),
+            marked,
             annotations: annotations
                 .into_iter()
                 .filter(|(name, _)| name.starts_with(OWN_ANNOTATIONS))

@@ -48,6 +48,8 @@ pub enum Body {
         /// In the order of the table.
         entries: Vec<EntryDocument>,
     },
+    /// What becomes of the Secrets, of `migrate`.
+    Migration(super::migration::MigrationBody),
     /// What became of the ExternalSecrets, of `sync`.
     Refreshed {
         /// By namespace and name.

@@ -4,6 +4,7 @@ pub mod checks;
 pub mod document;
 pub mod external_secrets;
 pub mod manual;
+pub mod migration;
 pub mod rbac;
 pub mod report;
 pub mod script;

@@ -1,17 +1,21 @@
 //! Reading and writing what External Secrets Operator works on.
 
+pub mod follow;
+pub mod release;
 mod wire;
 
 use super::cluster::{Cluster, get, write};
 use super::wire::ListBody;
 use crate::domain::external_secrets::{
-    Cause, Event, ExternalSecret, FORCE_SYNC, SecretStore, StoreKind, StoreRef, VERSIONS,
+    Cause, Event, ExternalSecret, FORCE_SYNC, SecretStore, StoreKind, StoreRef, TokenRef, VERSIONS,
 };
 use crate::domain::names::Namespace;
 use crate::domain::ownership::FIELD_MANAGER;
+use crate::domain::value::SecretValue;
 use crate::error::Failure;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 use wire::{EventBody, ExternalSecretBody, ResourcesBody, StoreBody};
 
 /// The group of ExternalSecrets and their stores.
@@ -56,20 +60,49 @@ impl Cluster {
     /// A server that does not answer (exit code 3).
     pub async fn served(&self) -> Result<Served, Failure> {
         for version in VERSIONS {
-            let answer = self.send(get(format!("{GROUP}/{version}"))).await?;
-            match answer.status {
-                StatusCode::NOT_FOUND => {}
-                StatusCode::FORBIDDEN => return Ok(Served::Forbidden),
-                _ => {
-                    let what = format!("external-secrets.io/{version}");
-                    let body: ResourcesBody = answer.read(&self.attempt("get", what, None))?;
-                    if body.has("externalsecrets") {
-                        return Ok(Served::Version(version));
-                    }
-                }
+            match self.serves(version).await? {
+                Some(true) => return Ok(Served::Version(version)),
+                Some(false) => {}
+                None => return Ok(Served::Forbidden),
             }
         }
         Ok(Served::Nothing)
+    }
+
+    /// Whether a version of ExternalSecret is served; `None` where we may not ask.
+    ///
+    /// # Errors
+    /// A server that does not answer (exit code 3).
+    pub async fn serves(&self, version: &str) -> Result<Option<bool>, Failure> {
+        let answer = self.send(get(format!("{GROUP}/{version}"))).await?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Ok(Some(false)),
+            StatusCode::FORBIDDEN => Ok(None),
+            _ => {
+                let what = format!("external-secrets.io/{version}");
+                let body: ResourcesBody = answer.read(&self.attempt("get", what, None))?;
+                Ok(Some(body.has("externalsecrets")))
+            }
+        }
+    }
+
+    /// The token in a Secret that a store refers to, as a namespace sees it; `None` where it is not
+    /// there, or may not be read.
+    ///
+    /// # Errors
+    /// A server that does not answer (exit code 3).
+    pub async fn token_of(
+        &self,
+        namespace: &Namespace,
+        at: &TokenRef,
+    ) -> Result<Option<SecretValue>, Failure> {
+        let place = at.namespace.as_deref().map(str::parse);
+        let Ok(place) = place.unwrap_or_else(|| Ok(namespace.clone())) else {
+            return Ok(None);
+        };
+        let found = self.peek(&place, &at.name).await?;
+        let live = found.and_then(|found| found.live);
+        Ok(live.and_then(|live| live.text(&at.key).cloned()))
     }
 
     /// The ExternalSecrets of a namespace or of all; `None` where they may not be listed. Where the
@@ -252,6 +285,65 @@ impl Cluster {
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(false),
             _ => Err(answer.refused(&self.attempt("patch", store.to_string(), Some(namespace)))),
         }
+    }
+
+    /// Applies an ExternalSecret that is ours, or to be.
+    ///
+    /// # Errors
+    /// Where the server refuses (exit code 3).
+    pub async fn apply_external_secret(
+        &self,
+        version: &str,
+        namespace: &Namespace,
+        name: &str,
+        object: &Value,
+    ) -> Result<(), Failure> {
+        let uri = format!(
+            "{}?fieldManager={FIELD_MANAGER}&force=true",
+            path(version, namespace, name)
+        );
+        let request = write(Method::PATCH, uri, "application/apply-patch+yaml", object);
+        let answer = self.send(request).await?;
+        match answer.status {
+            status if status.is_success() => Ok(()),
+            _ => {
+                let what = format!("ExternalSecret {namespace}/{name}");
+                Err(answer.refused(&self.attempt("patch", what, Some(namespace))))
+            }
+        }
+    }
+
+    /// Deletes an ExternalSecret and leaves what it made; one that is gone is as good. Waits until
+    /// it is gone.
+    ///
+    /// # Errors
+    /// Where the server refuses, or it stays (exit code 3).
+    pub async fn orphan_external_secret(
+        &self,
+        version: &str,
+        namespace: &Namespace,
+        name: &str,
+        deadline: Option<Instant>,
+    ) -> Result<(), Failure> {
+        let options = json!({ "propagationPolicy": "Orphan" });
+        let uri = path(version, namespace, name);
+        let request = write(Method::DELETE, uri, "application/json", &options);
+        let answer = self.send(request).await?;
+        if !answer.status.is_success() && !answer.is_absent() {
+            let what = format!("ExternalSecret {namespace}/{name}");
+            return Err(answer.refused(&self.attempt("delete", what, Some(namespace))));
+        }
+        while self
+            .external_secret(version, namespace, name)
+            .await?
+            .is_some()
+        {
+            if deadline.is_some_and(|end| Instant::now() >= end) {
+                return Err(Failure::unable("it is being deleted, and stays"));
+            }
+            sleep(follow::PAUSE).await;
+        }
+        Ok(())
     }
 
     /// Changes an ExternalSecret by a merge patch.

@@ -4,6 +4,7 @@
 use crate::domain::external_secrets::{
     Condition, Event, ExternalSecret, FORCE_SYNC, Provider, SecretStore, Source, StoreKind,
     StoreRef,
+    TokenRef,
 };
 use crate::io::wire::{owner_of, seconds};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -255,6 +256,21 @@ struct VaultBody {
     path: Option<String>,
     version: Option<String>,
     namespace: Option<String>,
+    auth: AuthBody,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct AuthBody {
+    token_secret_ref: Option<TokenRefBody>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct TokenRefBody {
+    namespace: Option<String>,
+    name: String,
+    key: String,
 }
 
 impl StoreBody {
@@ -270,6 +286,11 @@ impl StoreBody {
                     mount: vault.path.filter(|mount| !mount.is_empty()),
                     version: vault.version.unwrap_or_else(|| "v2".to_owned()),
                     namespace: vault.namespace,
+                    token: vault.auth.token_secret_ref.map(|at| TokenRef {
+                        namespace: at.namespace,
+                        name: at.name,
+                        key: at.key,
+                    }),
                 }
             }
             Some((word, _)) => Provider::Other(word),

@@ -11,7 +11,8 @@ use self::answer::{Answer, Capabilities, Mount, Read};
 use self::settings::Settings;
 use super::connection;
 use crate::domain::store::{Entry, Fields, StoreReach};
-use crate::domain::store_plan::{EntryPlan, StorePlan};
+use crate::domain::store_plan::EntryPlan;
+use crate::domain::value::SecretValue;
 use crate::error::Failure;
 use crate::ui::Ui;
 use http::{HeaderValue, Method, Request, StatusCode, header};
@@ -128,8 +129,7 @@ impl Store {
     ///
     /// # Errors
     /// Each capability that is missing; a store that does not answer (exit code 3).
-    pub async fn check(&self, plan: &StorePlan) -> Result<(), Failure> {
-        let written: Vec<_> = plan.written().collect();
+    pub async fn check(&self, written: &[&EntryPlan]) -> Result<(), Failure> {
         if written.is_empty() {
             return Ok(());
         }
@@ -140,7 +140,7 @@ impl Store {
         let may = self.capabilities(&paths).await?;
         let mut failure =
             Failure::unable("the store's token may not write there, and nothing has been written");
-        for (entry, path) in written.into_iter().zip(&paths) {
+        for (entry, path) in written.iter().zip(&paths) {
             // The first version of an entry is created, every other one updates it.
             let needed = if entry.base.version == 0 {
                 "create"
@@ -161,6 +161,32 @@ impl Store {
             true => Ok(()),
             false => Err(failure),
         }
+    }
+
+    /// What the holder of another token may do with these entries, in the store's words, all
+    /// together; `None` where the store does not take that token.
+    ///
+    /// # Errors
+    /// A store that does not answer (exit code 3).
+    pub async fn capabilities_of(
+        &self,
+        token: &SecretValue,
+        paths: &[String],
+    ) -> Result<Option<Vec<String>>, Failure> {
+        let Some(token) = settings::header(token) else {
+            return Ok(None);
+        };
+        let paths: Vec<_> = paths.iter().map(|path| self.data_path(path)).collect();
+        let body = json!({ "paths": paths });
+        let at = "sys/capabilities-self";
+        let answer = self.send_as(token, Method::POST, at, Some(&body)).await?;
+        if answer.status == StatusCode::FORBIDDEN {
+            return Ok(None);
+        }
+        let found: Capabilities = self.read_as(&answer, "ask what a token may do at", at)?;
+        let words = found.data.into_iter().filter(|(path, _)| paths.contains(path));
+        let words = words.filter_map(|(_, may)| serde_json::from_value::<Vec<String>>(may).ok());
+        Ok(Some(words.flatten().collect()))
     }
 
     /// What the token may do with each of these paths, in the store's words: `create`, `update`,
@@ -227,12 +253,22 @@ impl Store {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Answer, Failure> {
+        self.send_as(self.token.clone(), method, path, body).await
+    }
+
+    async fn send_as(
+        &self,
+        token: HeaderValue,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, Failure> {
         let line = format!("{method} {}/v1/{path}", self.address);
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/v1/{path}"))
             .header(header::ACCEPT, "application/json")
-            .header("X-Vault-Token", self.token.clone())
+            .header("X-Vault-Token", token)
             // What both programs send, so that an agent in between can tell them from a browser.
             .header("X-Vault-Request", "true");
         if let Some(namespace) = &self.namespace {

@@ -115,7 +115,7 @@ pub(super) fn setting(name: &str) -> Option<(&'static str, String)> {
 }
 
 /// A value as a header that no log shows.
-fn header(value: &SecretValue) -> Option<HeaderValue> {
+pub(super) fn header(value: &SecretValue) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(value.expose()).ok()?;
     value.set_sensitive(true);
     Some(value)

@@ -1,0 +1,85 @@
+//! What the commands of Path 2 share: what is served, which ExternalSecrets count, a way of our own
+//! to the store.
+
+use crate::cli::Global;
+use crate::domain::bundles::{BUNDLES, ROUTER};
+use crate::domain::external_secrets::{ExternalSecret, Provider};
+use crate::domain::live::LiveSecret;
+use crate::domain::names::Namespace;
+use crate::domain::reach::Reach;
+use crate::domain::store::Entry;
+use crate::error::Failure;
+use crate::io::cluster::Cluster;
+use crate::io::external_secrets::Served;
+use crate::io::store::{self, Store};
+use crate::ui::Ui;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The version of ExternalSecret that is served.
+///
+/// # Errors
+/// Where none is, or that may not be asked (exit code 3).
+pub async fn served(cluster: &Cluster, reach: &Reach) -> Result<&'static str, Failure> {
+    match cluster.served().await? {
+        Served::Version(version) => Ok(version),
+        Served::Nothing => Err(Failure::unable(
+            "External Secrets Operator is not installed: the API server knows no ExternalSecret",
+        )
+        .hint("install it: https://external-secrets.io/latest/introduction/getting-started/")),
+        Served::Forbidden => Err(Failure::unable(
+            "you may not ask which version of ExternalSecret is served",
+        )
+        .hint(format!(
+            "every user may by default; see {} get clusterrolebinding system:discovery",
+            reach.kubectl
+        ))),
+    }
+}
+
+/// Tells whether an ExternalSecret makes one of the Secrets: any of them at home, that of the
+/// tokens in the fleet.
+pub fn is_of_the_table(
+    external: &ExternalSecret,
+    home: &Namespace,
+    fleet: &BTreeSet<Namespace>,
+) -> bool {
+    let target = external.target.as_str();
+    match external.namespace == *home {
+        true => BUNDLES.iter().any(|bundle| bundle.secret == target),
+        false => target == ROUTER.secret && fleet.contains(&external.namespace),
+    }
+}
+
+/// A way of our own to a store that is OpenBao or Vault, where the environment names one.
+///
+/// # Errors
+/// One that is named and cannot be used (exit code 3).
+pub async fn direct(
+    global: &Global,
+    provider: &Provider,
+    ui: Ui,
+) -> Result<Option<Store>, Failure> {
+    match provider {
+        Provider::Vault {
+            mount: Some(mount), ..
+        } if store::is_named() => {
+            let store = Store::connect(mount, global.request_timeout.0, ui).await?;
+            Ok(Some(store))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The keys of which a Secret and an entry have different values.
+pub fn differing(live: Option<&LiveSecret>, entry: &Entry) -> Vec<String> {
+    let keys = live.iter().flat_map(|live| live.data.keys());
+    let fields = entry.fields.iter().flat_map(BTreeMap::keys);
+    let all: BTreeSet<_> = keys.chain(fields).collect();
+    all.into_iter()
+        .filter(|key| {
+            let live = live.and_then(|live| live.text(key));
+            live.is_none() || live != entry.text(key)
+        })
+        .cloned()
+        .collect()
+}

@@ -1,0 +1,478 @@
+//! The plan for the way from plain Secrets to the secret store, and for the way back.
+//!
+//! External Secrets Operator makes a Secret what the store says, at once: so an ExternalSecret may
+//! only be applied where the store holds what the Secret holds, key by key, and nothing else.
+
+use super::bundles::{BUNDLES, Bundle, EMBEDDINGS, ROUTER};
+use super::external_secrets::{ExternalSecret, StoreRef};
+use super::live::{LiveSecret, OPAQUE, Observations, Observed};
+use super::names::{Namespace, SecretRef};
+use super::plan::{Action, KeyAction, NewValue, Source};
+use super::store::{Entries, Entry, Field, Fields, LOG_LEVEL_DEFAULT, Layout, StoreReach};
+use super::store_plan::{EntryPlan, FieldPlan};
+use super::value::SecretValue;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The sixth field of the embeddings bundle in the store, which a plain Secret need not have.
+pub const SIXTH: &str = "LOG_LEVEL";
+
+/// What is to move, and where to.
+#[derive(Clone, Debug)]
+pub struct Destination<'a> {
+    /// The home namespace.
+    pub home: &'a Namespace,
+    /// The namespaces of the fleet, whose router Secret moves.
+    pub fleet: &'a BTreeSet<Namespace>,
+    /// Where each bundle is in the store.
+    pub layout: &'a Layout,
+    /// The store that the ExternalSecrets name.
+    pub store: &'a StoreRef,
+}
+
+/// Keys and values, as a Secret or an entry holds them.
+pub type Texts = BTreeMap<String, SecretValue>;
+
+/// The plan for everything.
+#[derive(Clone, Debug)]
+pub struct MigrationPlan {
+    /// What the store gets first; none where it could not be read.
+    pub entries: Vec<EntryPlan>,
+    /// What happens to each Secret.
+    pub moves: Vec<Move>,
+    /// What a person has to decide first. If there is any, nothing is written.
+    pub refusals: Vec<MigrationRefusal>,
+}
+
+/// What happens to a Secret.
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// The Secret.
+    pub at: SecretRef,
+    /// Its row of the table.
+    pub bundle: &'static Bundle,
+    /// The entry that it is made from.
+    pub path: String,
+    /// What happens.
+    pub standing: Standing,
+    /// What the Secret holds afterwards; `None` where the store could not be read.
+    pub after: Option<Texts>,
+    /// Whether [`SIXTH`] is added.
+    pub grows: bool,
+}
+
+/// How a Secret stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is plain, and moves.
+    Plain,
+    /// It follows that entry of that store already.
+    Moved,
+    /// It is left alone, and why.
+    Left(String),
+    /// A person has to decide first.
+    Refused,
+}
+
+/// Something that a person has to decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MigrationRefusal {
+    /// The Secret and the entry have different values.
+    Differs {
+        /// The Secret.
+        at: SecretRef,
+        /// The entry.
+        path: String,
+        /// Of these keys.
+        keys: Vec<String>,
+    },
+    /// The Secret would lose keys.
+    OnlyInSecret {
+        /// The Secret.
+        at: SecretRef,
+        /// The entry.
+        path: String,
+        /// These.
+        keys: Vec<String>,
+    },
+    /// The Secret would get keys.
+    OnlyInStore {
+        /// The Secret.
+        at: SecretRef,
+        /// The entry.
+        path: String,
+        /// These.
+        keys: Vec<String>,
+    },
+    /// A value of the Secret is not text.
+    NoText {
+        /// The Secret.
+        at: SecretRef,
+        /// Its key.
+        key: String,
+    },
+    /// It is not of the type that the operator makes.
+    WrongType {
+        /// The Secret.
+        at: SecretRef,
+    },
+    /// The operator could not write it.
+    Immutable {
+        /// The Secret.
+        at: SecretRef,
+    },
+    /// An ExternalSecret adds keys to it.
+    Added {
+        /// The Secret.
+        at: SecretRef,
+        /// The ExternalSecret.
+        by: String,
+    },
+}
+
+impl MigrationRefusal {
+    /// What is the matter, in one sentence without a value.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Differs { at, path, keys } => {
+                format!("{at} and {path} in the store differ in {}", listed(keys))
+            }
+            Self::OnlyInSecret { at, path, keys } => format!(
+                "{at} has {}, which {path} in the store lacks: the Secret would lose it",
+                listed(keys)
+            ),
+            Self::OnlyInStore { at, path, keys } => format!(
+                "{path} in the store has {}, which {at} lacks: the Secret would get it",
+                listed(keys)
+            ),
+            Self::NoText { at, key } => format!("{key} of {at} is not text (base64 of UTF-8)"),
+            Self::WrongType { at } => format!("{at} is not of type {OPAQUE}"),
+            Self::Immutable { at } => {
+                format!("{at} is immutable, so External Secrets Operator could not keep it")
+            }
+            Self::Added { at, by } => format!("ExternalSecret {by} adds keys to {at}"),
+        }
+    }
+
+    /// What to do about it. `store` is the way to one that can be written directly.
+    pub fn hint(&self, store: Option<&StoreReach>, kubectl: &str) -> String {
+        match (self, store) {
+            (Self::Differs { path, keys, .. }, Some(store)) => format!(
+                "put the value that is right, from stdin, where the wrong one is: `{}`",
+                store.patch(path, &keys[0])
+            ),
+            (Self::OnlyInSecret { path, keys, .. }, Some(store)) => {
+                format!("add it, from stdin: `{}`", store.patch(path, &keys[0]))
+            }
+            (Self::OnlyInStore { path, keys, .. }, Some(store)) => {
+                format!("take it out: `{}`", store.remove(path, keys))
+            }
+            (Self::Differs { path, .. } | Self::OnlyInSecret { path, .. }, None) => format!(
+                "make {path} what the Secret holds, with the store's own program or populate \
+                 --from-cluster --via-eso of a store that may write"
+            ),
+            (Self::OnlyInStore { path, .. }, None) => {
+                format!("take it out of {path} with the store's own program")
+            }
+            (Self::Added { at, by }, _) => format!(
+                "move those keys into the entry, then: {kubectl} -n {} delete externalsecret {by}",
+                at.namespace
+            ),
+            (Self::NoText { at, .. } | Self::WrongType { at } | Self::Immutable { at }, _) => {
+                format!("{kubectl} -n {} edit secret {}", at.namespace, at.name)
+            }
+        }
+    }
+}
+
+impl MigrationPlan {
+    /// Decides on everything. `entries` is what the store holds; `None` where it could not be read.
+    pub fn new(
+        to: &Destination<'_>,
+        found: &Observations,
+        externals: &[ExternalSecret],
+        entries: Option<&Entries>,
+    ) -> Self {
+        let mut plan = Self {
+            entries: Vec::new(),
+            moves: Vec::new(),
+            refusals: Vec::new(),
+        };
+        // What each entry holds once it has what it lacks.
+        let mut filled = BTreeMap::new();
+        for bundle in BUNDLES {
+            let (moved, entry) = plan.home(to, found, externals, entries, bundle);
+            if let Some(entry) = entry {
+                filled.insert(entry.path.clone(), texts(&fields_after(&entry)));
+                plan.entries.push(entry);
+            }
+            plan.moves.push(moved);
+        }
+        for namespace in to.fleet {
+            let moved = plan.fleet(to, found, externals, &filled, namespace);
+            plan.moves.push(moved);
+        }
+        plan
+    }
+
+    /// The Secrets that move.
+    pub fn moving(&self) -> impl Iterator<Item = &Move> {
+        let plain = |moved: &&Move| moved.standing == Standing::Plain;
+        self.moves.iter().filter(plain)
+    }
+
+    /// The entries that are written.
+    pub fn written(&self) -> impl Iterator<Item = &EntryPlan> {
+        self.entries.iter().filter(|entry| entry.is_written())
+    }
+
+    /// Tells whether carrying it out would change anything.
+    pub fn changes_anything(&self) -> bool {
+        self.moving().next().is_some() || self.written().next().is_some()
+    }
+
+    /// A Secret of the home namespace, which is where an entry gets from what it lacks.
+    fn home(
+        &mut self,
+        to: &Destination<'_>,
+        found: &Observations,
+        externals: &[ExternalSecret],
+        entries: Option<&Entries>,
+        bundle: &'static Bundle,
+    ) -> (Move, Option<EntryPlan>) {
+        let mut moved = self.standing(to, found, externals, to.home, bundle);
+        let Some(entries) = entries else {
+            return (moved, None);
+        };
+        let base = entries.get(&moved.path).cloned().unwrap_or_default();
+        let live = found.get(&moved.at).and_then(|found| found.live.as_ref());
+        let added = match (&moved.standing, live) {
+            (Standing::Plain, Some(live)) => self.lacking(&mut moved, live, &base),
+            _ => Vec::new(),
+        };
+        let entry = EntryPlan {
+            bundle,
+            path: moved.path.clone(),
+            action: match (&base.fields, added.is_empty(), &moved.standing) {
+                (None, true, _) => Action::Skip,
+                (_, _, Standing::Refused) => Action::Refuse,
+                (None, false, _) => Action::Create,
+                (Some(_), false, _) => Action::Configure,
+                (Some(_), true, _) => Action::Keep,
+            },
+            reason: None,
+            keys: added,
+            base,
+        };
+        moved.after = Some(texts(&fields_after(&entry)));
+        (moved, Some(entry))
+    }
+
+    /// What an entry lacks that the Secret has, and the sixth field. Refuses where they contradict.
+    fn lacking(&mut self, moved: &mut Move, live: &LiveSecret, base: &Entry) -> Vec<FieldPlan> {
+        let mut added = Vec::new();
+        let mut differing = Vec::new();
+        for (key, value) in &live.data {
+            let Some(value) = &value.text else { continue };
+            if !base.has(key) {
+                added.push(field(key, value, Source::Cluster));
+            } else if base.text(key) != Some(value) {
+                differing.push(key.clone());
+            }
+        }
+        if moved.bundle == &EMBEDDINGS && !live.data.contains_key(SIXTH) {
+            moved.grows = true;
+            let default = SecretValue::from(LOG_LEVEL_DEFAULT);
+            if !base.has(SIXTH) {
+                added.push(field(SIXTH, &default, Source::Default));
+            } else if base.text(SIXTH) != Some(&default) {
+                differing.push(SIXTH.to_owned());
+            }
+        }
+        let fields = base.fields.iter().flat_map(BTreeMap::keys);
+        let strange = fields.filter(|key| !live.data.contains_key(*key) && *key != SIXTH);
+        let strange: Vec<_> = strange.cloned().collect();
+        self.disagree(moved, differing, Vec::new(), strange);
+        added
+    }
+
+    /// A Secret of the fleet, which has to be what the entry holds.
+    fn fleet(
+        &mut self,
+        to: &Destination<'_>,
+        found: &Observations,
+        externals: &[ExternalSecret],
+        filled: &BTreeMap<String, Texts>,
+        namespace: &Namespace,
+    ) -> Move {
+        let mut moved = self.standing(to, found, externals, namespace, &ROUTER);
+        moved.after = filled.get(&moved.path).cloned();
+        let live = found.get(&moved.at).and_then(|found| found.live.as_ref());
+        if let (Standing::Plain, Some(live), Some(after)) = (&moved.standing, live, &moved.after) {
+            let (differing, lost, gained) = compare(live, after);
+            self.disagree(&mut moved, differing, lost, gained);
+        }
+        moved
+    }
+
+    fn disagree(
+        &mut self,
+        moved: &mut Move,
+        differing: Vec<String>,
+        lost: Vec<String>,
+        gained: Vec<String>,
+    ) {
+        let (at, path) = (&moved.at, &moved.path);
+        let refusals = [
+            MigrationRefusal::Differs {
+                at: at.clone(),
+                path: path.clone(),
+                keys: differing,
+            },
+            MigrationRefusal::OnlyInSecret {
+                at: at.clone(),
+                path: path.clone(),
+                keys: lost,
+            },
+            MigrationRefusal::OnlyInStore {
+                at: at.clone(),
+                path: path.clone(),
+                keys: gained,
+            },
+        ];
+        let real = refusals.into_iter().filter(|refusal| match refusal {
+            MigrationRefusal::Differs { keys, .. }
+            | MigrationRefusal::OnlyInSecret { keys, .. }
+            | MigrationRefusal::OnlyInStore { keys, .. } => !keys.is_empty(),
+            _ => true,
+        });
+        for refusal in real {
+            moved.standing = Standing::Refused;
+            self.refusals.push(refusal);
+        }
+    }
+
+    /// How a Secret stands, before its values are looked at.
+    fn standing(
+        &mut self,
+        to: &Destination<'_>,
+        found: &Observations,
+        externals: &[ExternalSecret],
+        namespace: &Namespace,
+        bundle: &'static Bundle,
+    ) -> Move {
+        let at = SecretRef {
+            namespace: namespace.clone(),
+            name: bundle.secret,
+        };
+        let path = to.layout.path(bundle);
+        let none = Observed::default();
+        let observed = found.get(&at).unwrap_or(&none);
+        let mut makers = externals
+            .iter()
+            .filter(|external| external.namespace == at.namespace && external.target == at.name);
+        let standing = match (&observed.live, &observed.owner, makers.next()) {
+            (None, ..) => Standing::Left("it does not exist".to_owned()),
+            (Some(_), _, Some(external)) => self.beside(&at, external, bundle, to.store, &path),
+            (Some(_), Some(owner), None) => {
+                Standing::Left(format!("it belongs to {owner}: {}", owner.instead()))
+            }
+            (Some(live), None, None) => self.form(&at, live),
+        };
+        Move {
+            at,
+            bundle,
+            path,
+            standing,
+            after: None,
+            grows: false,
+        }
+    }
+
+    /// How a Secret stands that an ExternalSecret targets.
+    fn beside(
+        &mut self,
+        at: &SecretRef,
+        external: &ExternalSecret,
+        bundle: &Bundle,
+        store: &StoreRef,
+        path: &str,
+    ) -> Standing {
+        let name = external.name.clone();
+        if !external.makes_secret() {
+            let at = at.clone();
+            self.refusals.push(MigrationRefusal::Added { at, by: name });
+            return Standing::Refused;
+        }
+        let ours = name == bundle.external_secret && external.owner.is_none();
+        match (external.entry(), &external.store) {
+            (Some(entry), Some(from)) if entry == path && from == store => Standing::Moved,
+            // A way back that was begun and not ended.
+            _ if ours && external.sources.is_empty() => Standing::Plain,
+            _ => Standing::Left(format!(
+                "ExternalSecret {name} makes it from another place: change that one"
+            )),
+        }
+    }
+
+    fn form(&mut self, at: &SecretRef, live: &LiveSecret) -> Standing {
+        let at = || at.clone();
+        let bad = live.data.iter().find(|(_, value)| value.text.is_none());
+        let refusal = if live.type_ != OPAQUE {
+            MigrationRefusal::WrongType { at: at() }
+        } else if live.immutable {
+            MigrationRefusal::Immutable { at: at() }
+        } else if let Some((key, _)) = bad {
+            let key = key.clone();
+            MigrationRefusal::NoText { at: at(), key }
+        } else {
+            return Standing::Plain;
+        };
+        self.refusals.push(refusal);
+        Standing::Refused
+    }
+}
+
+/// Keys for words. Those of a store can be anything.
+fn listed(keys: &[String]) -> String {
+    keys.join(", ").replace(char::is_control, "?")
+}
+
+fn field(key: &str, value: &SecretValue, source: Source) -> FieldPlan {
+    FieldPlan {
+        key: key.to_owned(),
+        action: KeyAction::Set(NewValue::Plain(value.clone())),
+        source,
+    }
+}
+
+/// The whole entry as it is to be.
+pub fn fields_after(entry: &EntryPlan) -> Fields {
+    let mut fields = entry.base.fields.clone().unwrap_or_default();
+    for key in &entry.keys {
+        if let KeyAction::Set(NewValue::Plain(value)) = &key.action {
+            fields.insert(key.key.clone(), Field::of_text(value));
+        }
+    }
+    fields
+}
+
+/// The texts of an entry.
+fn texts(fields: &Fields) -> Texts {
+    let text = |(key, field): (&String, &Field)| Some((key.clone(), field.text.clone()?));
+    fields.iter().filter_map(text).collect()
+}
+
+/// The keys in which a Secret differs from what it is to be, those that it would lose, and those
+/// that it would get.
+pub fn compare(live: &LiveSecret, after: &Texts) -> (Vec<String>, Vec<String>, Vec<String>) {
+    let (mut differing, mut lost) = (Vec::new(), Vec::new());
+    for key in live.data.keys() {
+        match after.get(key) {
+            None => lost.push(key.clone()),
+            wanted if live.text(key) != wanted => differing.push(key.clone()),
+            Some(_) => {}
+        }
+    }
+    let gained = after.keys().filter(|key| !live.data.contains_key(*key));
+    (differing, lost, gained.cloned().collect())
+}

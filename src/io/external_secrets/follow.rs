@@ -1,0 +1,58 @@
+//! Waiting for the operator.
+
+use crate::domain::external_secrets::{Cause, ExternalSecret};
+use crate::domain::names::Namespace;
+use crate::error::Failure;
+use crate::io::cluster::Cluster;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long the operator may call an ExternalSecret not ready before that is taken as its last word.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// The pause between two looks.
+pub const PAUSE: Duration = Duration::from_millis(100);
+
+impl Cluster {
+    /// Waits until the operator has worked off an ExternalSecret as it is now, and not as it was
+    /// when its `synced` was that `before`.
+    ///
+    /// # Errors
+    /// Why it does not work, as far as the operator tells; an operator that does not come in time;
+    /// one that is gone (exit code 3).
+    pub async fn settled(
+        &self,
+        version: &str,
+        namespace: &Namespace,
+        name: &str,
+        before: &str,
+        deadline: Option<Instant>,
+    ) -> Result<ExternalSecret, Failure> {
+        let started = Instant::now();
+        loop {
+            let now = self.external_secret(version, namespace, name).await?;
+            let now = now.ok_or_else(|| Failure::unable("it was deleted meanwhile"))?;
+            let condition = now.condition.as_ref();
+            let ready = condition.is_some_and(|condition| condition.ready);
+            if now.synced != before && now.is_settled() && ready {
+                return Ok(now);
+            }
+            let over = deadline.is_some_and(|end| Instant::now() >= end);
+            let refused = condition.is_some() && !ready && started.elapsed() >= PATIENCE;
+            if over || refused {
+                return Err(match self.cause(version, &now).await? {
+                    Some(cause) => Failure::unable(cause.told()),
+                    None if over => Failure::unable("the operator has not worked on it in time"),
+                    None => Failure::unable("the operator does not say why"),
+                });
+            }
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Tells whether the operator found an entry without fields, which it calls a success.
+pub fn is_empty(external: &ExternalSecret) -> bool {
+    let condition = external.condition.as_ref();
+    let cause = condition.and_then(|condition| Cause::of(&condition.message));
+    cause == Some(Cause::PathEmpty)
+}
