@@ -10,7 +10,7 @@ use super::reach::{Given, reach};
 use super::{Answer, Verdict, rollback};
 use crate::cli::{Global, Migrate, MigrateTo};
 use crate::domain::bundles::{BUNDLES, Bundle};
-use crate::domain::external_secrets::{Provider, StoreKind, StoreRef};
+use crate::domain::external_secrets::{Provider, StoreKind, StoreRef, VERSIONS};
 use crate::domain::migration::{
     Destination, MigrationPlan, MigrationRefusal, Move, Standing, compare, fields_after,
 };
@@ -24,7 +24,6 @@ use crate::io::cluster::{Cluster, WIDTH};
 use crate::io::external_secrets::Seen;
 use crate::io::external_secrets::temporary::Temporaries;
 use crate::io::observe::{Fleet, Found};
-use crate::io::signals::interrupted;
 use crate::io::store::{Store, Stored};
 use crate::io::tokens_file;
 use crate::render::document::Body;
@@ -164,7 +163,12 @@ impl<'a> Run<'a> {
     async fn judge_credential(&self, provider: &Provider) -> Result<(), Failure> {
         let paths = BUNDLES.map(|bundle| self.layout.path(bundle));
         let store = match (&self.direct, provider) {
-            (Some(store), Provider::Vault { token: Some(at), .. }) => Some((store, at)),
+            (
+                Some(store),
+                Provider::Vault {
+                    token: Some(at), ..
+                },
+            ) => Some((store, at)),
             _ => None,
         };
         let words = match store {
@@ -281,20 +285,15 @@ impl<'a> Run<'a> {
             "moving the Secrets of {} on {} to {}",
             self.global.namespace, self.cluster.server, self.store
         ));
-        let temporaries = Temporaries::default();
+        let temporaries = Temporaries::new();
         let mut done = Vec::new();
         let mut gifts = Vec::new();
         let work = self.rounds(&temporaries, &mut gifts, &mut done);
-        let outcome = tokio::select! {
-            outcome = work => outcome,
-            () = interrupted() => Err(Failure::unable("interrupted")
-                .hint("run it again: it goes on from where it is")),
-        };
-        let cleaned = self.cluster.remove_temporaries(&temporaries).await;
-        let failure = outcome.and(cleaned).err();
-        let failed = done.iter().filter(|passage: &&Passage| {
-            matches!(passage.ended, Ended::Failed(_))
-        });
+        let outcome = self.cluster.with_temporaries(&temporaries, work).await;
+        let failure = outcome.err();
+        let failed = done
+            .iter()
+            .filter(|passage: &&Passage| matches!(passage.ended, Ended::Failed(_)));
         let failure = failure.or_else(|| match failed.count() {
             0 => None,
             count => Some(
@@ -331,13 +330,14 @@ impl<'a> Run<'a> {
                 continue;
             }
             self.prove(temporaries, &picture.plan).await?;
-            self.cluster.remove_temporaries(temporaries).await?;
             let ended = self.take_over(&picture).await;
             done.extend(ended);
             return Ok(());
         }
-        Err(Failure::unable("others keep changing the store while this runs")
-            .hint("see who writes there; then run this again"))
+        Err(
+            Failure::unable("others keep changing the store while this runs")
+                .hint("see who writes there; then run this again"),
+        )
     }
 
     /// Refuses what a person has to decide first.
@@ -347,19 +347,23 @@ impl<'a> Run<'a> {
         if let Some(mut failure) = self.refusal(plan) {
             if !first {
                 failure.kind = Kind::Unable;
-                failure.message = "others wrote while this ran, and now a person has to decide".into();
+                failure.message =
+                    "others wrote while this ran, and now a person has to decide".into();
             }
             return Err(failure);
         }
         if let (None, Some(entry)) = (&self.direct, plan.written().next()) {
             let keys: Vec<_> = entry.keys.iter().map(|key| key.key.as_str()).collect();
-            let (path, prefix) = (&entry.path, &self.layout);
-            return Err(Failure::no(format!("the store lacks {} in {path}", keys.join(", ")))
-                .hint(format!(
-                    "fill it first: {} populate --prefix {prefix} --from-cluster --via-eso STORE \
+            let (path, options) = (&entry.path, self.layout.options());
+            return Err(
+                Failure::no(format!("the store lacks {} in {path}", keys.join(", "))).hint(
+                    format!(
+                        "fill it first: {} populate {options} --from-cluster --via-eso STORE \
                      --apply, with a store that may write",
-                    self.reach.program
-                )));
+                        self.reach.program
+                    ),
+                ),
+            );
         }
         Ok(())
     }
@@ -402,21 +406,31 @@ impl<'a> Run<'a> {
     ) -> Result<Entry, Failure> {
         let name = format!("k8s-bootstrap-proof-{}", bundle.entry);
         self.cluster
-            .read_through(temporaries, self.version, namespace, &self.store, path, &name)
+            .read_through(
+                temporaries,
+                self.version,
+                namespace,
+                &self.store,
+                path,
+                &name,
+            )
             .await
     }
 
     /// Proves that the operator would make each Secret what it is to be.
     async fn prove(&self, temporaries: &Temporaries, plan: &MigrationPlan) -> Result<(), Failure> {
-        let proofs = plan.moving().map(|moved| async move {
-            let namespace = &moved.at.namespace;
-            let entry = self
-                .through(temporaries, namespace, moved.bundle, &moved.path)
-                .await?;
-            let wanted = moved.after.iter().flatten();
-            let same = wanted.clone().all(|(key, value)| entry.text(key) == Some(value));
-            let count = entry.fields.as_ref().map_or(0, |fields| fields.len());
-            match same && count == wanted.count() {
+        let proofs =
+            plan.moving().map(|moved| async move {
+                let namespace = &moved.at.namespace;
+                let entry = self
+                    .through(temporaries, namespace, moved.bundle, &moved.path)
+                    .await?;
+                let wanted = moved.after.iter().flatten();
+                let same = wanted
+                    .clone()
+                    .all(|(key, value)| entry.text(key) == Some(value));
+                let count = entry.fields.as_ref().map_or(0, |fields| fields.len());
+                match same && count == wanted.count() {
                 true => Ok(()),
                 false => Err(Failure::no(format!(
                     "the operator reads something else at {} than {} is to hold; nothing has been \
@@ -429,7 +443,7 @@ impl<'a> Run<'a> {
                     self.direct.as_ref().map_or("through the operator", Store::address)
                 ))),
             }
-        });
+            });
         let ended: Vec<_> = stream::iter(proofs).buffered(WIDTH).collect().await;
         ended.into_iter().collect()
     }
@@ -458,7 +472,9 @@ impl<'a> Run<'a> {
         };
         if moved.standing == Standing::Plain {
             if version(&now) != version(&picture.found.secrets) {
-                return Err(Failure::unable("it has changed while this ran: run it again"));
+                return Err(Failure::unable(
+                    "it has changed while this ran: run it again",
+                ));
             }
             let extract = Extract {
                 version: self.version,
@@ -500,9 +516,13 @@ impl<'a> Run<'a> {
         preview: bool,
         next: Option<String>,
     ) -> Result<Answer, Failure> {
-        let emits = self.cluster.serves("v1beta1").await?;
-        let values = rendered::values(&self.layout, &self.store, emits);
-        let mount = self.direct.as_ref().map_or("", |store| &store.reach().mount);
+        // What cannot be asked is as good as not served: the ExternalSecrets that were made do.
+        let emits = self.cluster.serves(VERSIONS[1]).await.unwrap_or_default();
+        let values = rendered::values(&self.layout, &self.store, emits == Some(true));
+        let mount = self
+            .direct
+            .as_ref()
+            .map_or("", |store| &store.reach().mount);
         let mut text = rendered::gifts_text(gifts, mount, preview);
         text += &rendered::passages_text(passages, DONE, self.ui.palette());
         if failure.is_none() {
@@ -516,7 +536,11 @@ impl<'a> Run<'a> {
             "moved",
             failure.is_none().then_some(values),
         );
-        let text = if self.ui.format == Format::Text { text } else { String::new() };
+        let text = if self.ui.format == Format::Text {
+            text
+        } else {
+            String::new()
+        };
         Ok(Answer {
             text,
             next,

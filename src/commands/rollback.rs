@@ -64,7 +64,10 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
         return Err(failure);
     }
     let passages = match migrate.apply {
-        false => returns.iter().map(|back| back.passage(Ended::Planned)).collect(),
+        false => returns
+            .iter()
+            .map(|back| back.passage(Ended::Planned))
+            .collect(),
         true => {
             ui.story(&format!(
                 "taking {} Secrets of {} on {} back from External Secrets Operator",
@@ -88,12 +91,17 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
     let failure = match failed.count() {
         0 => refusal(&externals),
         count => Some(
-            Failure::unable(format!("{count} of {} Secrets did not go back", passages.len()))
-                .hint("run it again: it goes on from where it is"),
+            Failure::unable(format!(
+                "{count} of {} Secrets did not go back",
+                passages.len()
+            ))
+            .hint("run it again: it goes on from where it is"),
         ),
     };
     let next = match (migrate.apply, passages.is_empty(), failure.is_some()) {
-        (_, true, _) => Some("No ExternalSecret makes one of the Secrets: nothing to do.".to_owned()),
+        (_, true, _) => {
+            Some("No ExternalSecret makes one of the Secrets: nothing to do.".to_owned())
+        }
         (false, false, false) => Some(
             "This was a preview: nothing has been written. Run it again with --apply.".to_owned(),
         ),
@@ -201,7 +209,9 @@ impl Return<'_> {
     async fn read(&self, cluster: &Cluster) -> Result<Option<LiveSecret>, Failure> {
         let mut bundles = BUNDLES.into_iter();
         let bundle = bundles.find(|bundle| bundle.secret == self.at.name);
-        let found = cluster.secrets(&self.at.namespace, bundle.as_slice()).await?;
+        let found = cluster
+            .secrets(&self.at.namespace, bundle.as_slice())
+            .await?;
         Ok(found.into_values().next().and_then(|found| found.live))
     }
 

@@ -4,12 +4,10 @@ use super::path2::{differing, direct, is_of_the_table, served};
 use super::reach::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Global, Sync};
-use crate::domain::bundles::{BUNDLES, ROUTER};
-use crate::domain::external_secrets::{Cause, ExternalSecret, Provider, SecretStore, StoreRef};
+use crate::domain::bundles::BUNDLES;
+use crate::domain::external_secrets::{Cause, ExternalSecret, SecretStore, StoreRef};
 use crate::domain::live::{LiveSecret, Observations};
 use crate::domain::names::{Namespace, SecretRef};
-use crate::domain::reach::Reach;
-use crate::domain::store::Entry;
 use crate::error::Failure;
 use crate::io::cluster::{Cluster, WIDTH};
 use crate::io::external_secrets::Seen;
@@ -20,7 +18,6 @@ use crate::render::sync::{Refresh, RefreshBody, text};
 use crate::ui::Ui;
 use futures_util::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Refreshes every ExternalSecret that makes a Secret of the table.

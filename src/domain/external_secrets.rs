@@ -7,6 +7,7 @@
 
 use super::names::Namespace;
 use super::ownership::Owner;
+use super::reach::Reach;
 use std::fmt;
 
 /// The versions of ExternalSecret, the one that is served today first.
@@ -50,6 +51,19 @@ pub struct StoreRef {
     pub kind: StoreKind,
     /// Its name.
     pub name: String,
+}
+
+impl StoreRef {
+    /// The command that shows it and its events.
+    pub fn describe(&self, namespace: &Namespace, reach: &Reach) -> String {
+        let (kubectl, resource, name) = (&reach.kubectl, self.kind.resource(), &self.name);
+        match self.kind {
+            StoreKind::ClusterSecretStore => format!("{kubectl} describe {resource} {name}"),
+            StoreKind::SecretStore => {
+                format!("{kubectl} -n {namespace} describe {resource} {name}")
+            }
+        }
+    }
 }
 
 impl fmt::Display for StoreRef {
@@ -335,6 +349,26 @@ impl Cause {
             Self::FieldMissing => "the entry in the store has no such field",
             Self::TargetTaken => "another ExternalSecret owns the Secret",
             Self::NotManaged => "the entry is there already, and the operator did not write it",
+        }
+    }
+
+    /// What to do about it, where a store is used from a namespace.
+    pub fn remedy(&self, store: &StoreRef, namespace: &Namespace, reach: &Reach) -> String {
+        let describe = store.describe(namespace, reach);
+        match self {
+            Self::StoreAbsent => format!(
+                "name another: {} -n {namespace} get clustersecretstores,secretstores",
+                reach.kubectl
+            ),
+            Self::Refused | Self::NoCredentials => {
+                format!("see which credentials it has, and mend them: {describe}")
+            }
+            Self::StoreForbidden => format!("see its conditions: {describe}"),
+            Self::Sealed => "unseal it, then run this again".to_owned(),
+            Self::Unreachable | Self::Untrusted => {
+                format!("see its address and CA, and whether the store runs: {describe}")
+            }
+            _ => describe,
         }
     }
 }

@@ -25,6 +25,15 @@ impl Layout {
         }
     }
 
+    /// The options that say so. Paths need no quotes.
+    pub fn options(&self) -> String {
+        let renamed = self.renamed.iter();
+        let renamed: String = renamed
+            .map(|(entry, path)| format!(" --path {entry}={path}"))
+            .collect();
+        format!("--prefix {}{renamed}", self.prefix)
+    }
+
     /// The path of a bundle, without the mount.
     pub fn path(&self, bundle: &Bundle) -> String {
         match self.renamed.get(bundle.entry) {

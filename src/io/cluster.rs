@@ -214,6 +214,11 @@ impl Cluster {
         &self.reach
     }
 
+    /// How long a request may take; `None` for no limit.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
     /// The command as `rbac` calls it.
     pub(super) fn command(&self) -> &'static str {
         self.command

@@ -349,7 +349,11 @@ impl Cluster {
     }
 
     /// A Secret of any name; `None` where it may not be read.
-    pub(super) async fn peek(&self, namespace: &Namespace, name: &str) -> Result<Option<Observed>, Failure> {
+    pub(super) async fn peek(
+        &self,
+        namespace: &Namespace,
+        name: &str,
+    ) -> Result<Option<Observed>, Failure> {
         let uri = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
         let answer = self.send(get(uri)).await?;
         match answer.status {

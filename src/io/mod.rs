@@ -1,4 +1,4 @@
-//! The outside: the environment, files, git and the cluster.
+//! The outside: the environment, files, signals, git and the cluster.
 //!
 //! Foreign errors become a [`Failure`](crate::error::Failure) with a hint here.
 
@@ -12,6 +12,7 @@ pub mod git;
 pub mod inspect;
 pub mod kubeconfig;
 pub mod observe;
+pub mod signals;
 pub mod store;
 pub mod tokens_file;
 pub mod wire;

@@ -41,6 +41,19 @@ impl SecretBody {
     pub fn name(&self) -> Option<&str> {
         self.metadata.name.as_deref()
     }
+
+    /// Tells whether the object with this uid owns it.
+    pub fn is_of(&self, uid: &str) -> bool {
+        let mut owners = self.metadata.owner_references.iter().flatten();
+        owners.any(|owner| owner.uid == uid)
+    }
+
+    /// Its values.
+    pub fn into_data(self) -> BTreeMap<String, LiveValue> {
+        let data = self.data.unwrap_or_default().into_iter();
+        data.map(|(key, value)| (key, LiveValue::decode(value)))
+            .collect()
+    }
 }
 
 /// The server's version.

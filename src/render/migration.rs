@@ -124,7 +124,11 @@ pub fn body(
             .iter()
             .map(|gift| EntryBody {
                 path: gift.path.clone(),
-                action: if gift.created { "created" } else { "configured" },
+                action: if gift.created {
+                    "created"
+                } else {
+                    "configured"
+                },
                 keys: gift.keys.clone(),
             })
             .collect(),
@@ -233,9 +237,10 @@ pub fn values(layout: &Layout, store: &StoreRef, emits: bool) -> String {
                 externalSecret:\n  enabled: false\n"
             .to_owned();
     }
-    let mut text = "# values for the charts; helm upgrade --take-ownership adopts the ExternalSecrets \
+    let mut text =
+        "# values for the charts; helm upgrade --take-ownership adopts the ExternalSecrets \
                     that migrate made\n"
-        .to_owned();
+            .to_owned();
     for bundle in BUNDLES {
         let chart = bundle.external_secret.trim_end_matches("-secrets");
         let _ = write!(

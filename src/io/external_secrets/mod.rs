@@ -1,7 +1,9 @@
 //! Reading and writing what External Secrets Operator works on.
 
 pub mod follow;
+mod proof;
 pub mod release;
+pub mod temporary;
 mod wire;
 
 use super::cluster::{Cluster, get, write};

@@ -3,8 +3,7 @@
 
 use crate::domain::external_secrets::{
     Condition, Event, ExternalSecret, FORCE_SYNC, Provider, SecretStore, Source, StoreKind,
-    StoreRef,
-    TokenRef,
+    StoreRef, TokenRef,
 };
 use crate::io::wire::{owner_of, seconds};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};

@@ -184,7 +184,10 @@ impl Store {
             return Ok(None);
         }
         let found: Capabilities = self.read_as(&answer, "ask what a token may do at", at)?;
-        let words = found.data.into_iter().filter(|(path, _)| paths.contains(path));
+        let words = found
+            .data
+            .into_iter()
+            .filter(|(path, _)| paths.contains(path));
         let words = words.filter_map(|(_, may)| serde_json::from_value::<Vec<String>>(may).ok());
         Ok(Some(words.flatten().collect()))
     }
