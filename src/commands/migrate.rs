@@ -4,11 +4,11 @@
 //! operator sees it, by a short-lived ExternalSecret with another target; only then the operator
 //! is told to take over.
 
-use super::external_secrets::{layout, store};
+use super::external_secrets::layout;
 use super::path2::{direct, served};
 use super::reach::{Given, reach};
 use super::{Answer, Verdict, rollback};
-use crate::cli::{Global, Migrate, MigrateTo};
+use crate::cli::{Global, Migrate, StoreLayout};
 use crate::domain::bundles::{BUNDLES, Bundle};
 use crate::domain::external_secrets::{Provider, StoreKind, StoreRef, VERSIONS};
 use crate::domain::migration::{
@@ -32,7 +32,7 @@ use crate::render::migration::{self as rendered, Ended, Gift, Passage};
 use crate::ui::{Format, Ui};
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -51,24 +51,23 @@ const DONE: (&str, &str) = (
 /// # Errors
 /// What keeps a run from its first write; later failures are in the answer.
 pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, Failure> {
-    let to = match (&migrate.to, migrate.rollback) {
-        (None, true) => return rollback::run(global, migrate, ui).await,
-        (Some(_), true) => {
-            return Err(Failure::usage("--rollback needs no store: it goes back")
-                .hint("leave out --prefix, --path, --store and --store-kind"));
-        }
-        (None, false) => {
-            return Err(Failure::usage("migrate needs --prefix and --store")
-                .hint("say where the values are and through which store; or --rollback"));
-        }
-        (Some(to), false) => to,
+    let (Some(prefix), Some(store)) = (&migrate.prefix, &migrate.store) else {
+        return rollback::run(global, migrate, ui).await;
+    };
+    let layout = layout(&StoreLayout {
+        prefix: prefix.clone(),
+        path: migrate.path.clone(),
+    });
+    let store = StoreRef {
+        kind: migrate.store_kind.into(),
+        name: store.clone(),
     };
     let given = Given {
         fleet: Some(&migrate.fleet),
         ..Given::default()
     };
     let reach = reach(global, given);
-    let run = Run::new(global, migrate, to, reach, ui).await?;
+    let run = Run::new(global, migrate, (layout, store), reach, ui).await?;
     match migrate.apply {
         true => run.apply().await,
         false => run.preview().await,
@@ -89,6 +88,9 @@ struct Run<'a> {
     direct: Option<Store>,
 }
 
+/// Pods by namespace: their names by uid.
+type Pods = BTreeMap<Namespace, BTreeMap<String, String>>;
+
 /// Everything that was read, and what is to be done about it.
 struct Picture {
     found: Found,
@@ -99,20 +101,19 @@ impl<'a> Run<'a> {
     async fn new(
         global: &'a Global,
         migrate: &Migrate,
-        to: &MigrateTo,
+        (layout, store): (Layout, StoreRef),
         reach: Reach,
         ui: Ui,
     ) -> Result<Self, Failure> {
         let cluster = super::connect(global, ui, "migrate", &reach).await?;
         let version = served(&cluster, &reach).await?;
-        let store = store(&to.store);
         let mut run = Self {
             global,
             ui,
             reach,
             cluster,
             version,
-            layout: layout(&to.layout),
+            layout,
             store,
             fleet: super::fleet(&migrate.fleet),
             direct: None,
@@ -330,9 +331,9 @@ impl<'a> Run<'a> {
                 continue;
             }
             self.prove(temporaries, &picture.plan).await?;
-            let ended = self.take_over(&picture).await;
-            done.extend(ended);
-            return Ok(());
+            let pods = self.pods(&picture.plan).await?;
+            done.extend(self.take_over(&picture).await);
+            return self.say_what_became_of(pods).await;
         }
         Err(
             Failure::unable("others keep changing the store while this runs")
@@ -446,6 +447,39 @@ impl<'a> Run<'a> {
             });
         let ended: Vec<_> = stream::iter(proofs).buffered(WIDTH).collect().await;
         ended.into_iter().collect()
+    }
+
+    /// The pods beside the Secrets that move, by namespace, as far as they may be listed.
+    async fn pods(&self, plan: &MigrationPlan) -> Result<Pods, Failure> {
+        let places: BTreeSet<_> = plan.moving().map(|moved| &moved.at.namespace).collect();
+        let mut pods = Pods::new();
+        for place in places {
+            if let Some(found) = self.cluster.pods_of(place).await? {
+                pods.insert(place.clone(), found);
+            }
+        }
+        Ok(pods)
+    }
+
+    /// Says which pods are gone, so that nobody takes the move for innocent that was not.
+    async fn say_what_became_of(&self, before: Pods) -> Result<(), Failure> {
+        for (place, before) in before {
+            let now = self.cluster.pods_of(&place).await?.unwrap_or_default();
+            let gone: Vec<_> = before
+                .iter()
+                .filter(|(uid, _)| !now.contains_key(*uid))
+                .map(|(_, name)| name.as_str())
+                .collect();
+            match (gone.as_slice(), before.len()) {
+                ([], 0) => {}
+                ([], count) => self.ui.story(&format!("{count} pods of {place} run on")),
+                (gone, _) => self.ui.warn(&format!(
+                    "pods of {place} were replaced meanwhile: {}",
+                    gone.join(", ")
+                )),
+            }
+        }
+        Ok(())
     }
 
     /// Applies the ExternalSecrets and waits until each Secret follows.

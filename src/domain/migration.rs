@@ -288,6 +288,8 @@ impl MigrationPlan {
                 differing.push(SIXTH.to_owned());
             }
         }
+        let order = |key: &str| moved.bundle.keys.iter().position(|known| known.name == key);
+        added.sort_by_key(|field: &FieldPlan| order(&field.key).unwrap_or(usize::MAX));
         let fields = base.fields.iter().flat_map(BTreeMap::keys);
         let strange = fields.filter(|key| !live.data.contains_key(*key) && *key != SIXTH);
         let strange: Vec<_> = strange.cloned().collect();

@@ -5,7 +5,7 @@
 //! requests does not grow with it.
 
 use super::cluster::{Cluster, WIDTH};
-use super::wire::{ListBody, NamespaceBody, SecretBody};
+use super::wire::{ListBody, NamedBody, NamespaceBody, SecretBody};
 use crate::domain::bundles::{Bundle, ROUTER};
 use crate::domain::external_secrets::ExternalSecret;
 use crate::domain::live::{NamespaceState, Observations, Observed};
@@ -266,6 +266,21 @@ impl Cluster {
             Some((at, Observed::from(body)))
         };
         Ok(bodies.map(|bodies| bodies.into_iter().filter_map(observed).collect()))
+    }
+
+    /// The pods of a namespace, by uid with their names; `None` where they may not be listed.
+    ///
+    /// # Errors
+    /// A list that cannot be read (exit code 3).
+    pub async fn pods_of(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<Option<BTreeMap<String, String>>, Failure> {
+        let path = format!("/api/v1/namespaces/{namespace}/pods");
+        let keep = |body: NamedBody| Some((body.metadata.uid?, body.metadata.name?));
+        let params = ListParams::default().limit(PAGE);
+        let found = self.kept(&path, params, "pods", keep).await?;
+        Ok(found.map(|found| found.into_iter().collect()))
     }
 
     /// A list, page by page; `None` where it is forbidden.

@@ -88,6 +88,13 @@ impl NamespaceBody {
     }
 }
 
+/// An object of which only the name counts.
+#[derive(Deserialize)]
+pub struct NamedBody {
+    /// Its name and uid.
+    pub metadata: ObjectMeta,
+}
+
 /// A list.
 #[derive(Deserialize)]
 pub struct ListBody<T> {

@@ -14,6 +14,7 @@ mod fleet;
 mod forms;
 mod inputs;
 mod lists;
+mod migrate;
 mod old_script;
 mod owners;
 mod path2;
