@@ -31,4 +31,7 @@ pub mod store_refusal;
 pub mod tokens;
 pub mod tokens_file;
 pub mod value;
+pub mod values_file;
+#[cfg(test)]
+mod values_file_tests;
 pub mod workloads;
