@@ -229,6 +229,9 @@ pub struct Verify {
     /// Another Secret that holds a copy of a token (repeatable)
     #[arg(long, value_name = "NS/NAME", value_parser = copy)]
     pub copy: Vec<CopyRef>,
+    /// Helm values files to look at as well (several, repeatable)
+    #[arg(long, value_name = "FILE", num_args = 1.., value_parser = path)]
+    pub values: Vec<PathBuf>,
     /// From which age on a token is too old: 90d, 720h
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = age)]
     pub max_age: Age,

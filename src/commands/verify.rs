@@ -4,7 +4,9 @@ use super::reach::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Global, Verify};
 use crate::domain::bundles::ROUTER;
-use crate::domain::facts::{ClusterFacts, FileFacts, FilePath, FileState, Probe, ProbeOutcome};
+use crate::domain::facts::{
+    ClusterFacts, FileFacts, FilePath, FileState, Probe, ProbeOutcome, ValuesFile,
+};
 use crate::domain::findings::check::{Check, Status};
 use crate::domain::findings::{self, Case};
 use crate::domain::reach::Reach;
@@ -13,13 +15,13 @@ use crate::domain::workloads::{BRAIN_API, EMBEDDINGS, first_pod};
 use crate::error::{Failure, Kind};
 use crate::io::cluster::Cluster;
 use crate::io::forward::{Ask, Forwarder};
-use crate::io::{environment, git, tokens_file};
+use crate::io::{environment, git, tokens_file, values_file};
 use crate::render::checks;
 use crate::render::document::Body;
 use crate::render::script::quote;
 use crate::ui::Ui;
 use http::Method;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -46,7 +48,7 @@ pub async fn run(global: &Global, verify: &Verify, ui: Ui) -> Result<Answer, Fai
             };
             session.watch(ui).await?
         }
-        Err(failure) => Looked::nothing(&file_facts(&global.tokens_file), &reach, failure),
+        Err(failure) => Looked::nothing(&Files::read(global, verify), &reach, failure),
     };
     let Looked { checks, failure } = looked;
     let known = failure.is_none();
@@ -75,9 +77,10 @@ struct Looked {
 
 impl Looked {
     /// The cluster could not be asked.
-    fn nothing(file: &FileFacts, reach: &Reach, failure: Failure) -> Self {
+    fn nothing(files: &Files, reach: &Reach, failure: Failure) -> Self {
+        let Files { tokens, values } = files;
         Self {
-            checks: findings::without_cluster(file, reach, &failure.message),
+            checks: findings::without_cluster(tokens, values, reach, &failure.message),
             failure: Some(failure),
         }
     }
@@ -138,14 +141,15 @@ impl Session<'_> {
 
     async fn look(&self) -> Result<Looked, Failure> {
         let (global, verify, reach) = (self.global, self.verify, self.reach);
-        let file = file_facts(&global.tokens_file);
+        let files = Files::read(global, verify);
         let cluster = match self.gather().await {
             Ok(cluster) => cluster,
             Err(failure) if failure.kind == Kind::Usage => return Err(failure),
-            Err(failure) => return Ok(Looked::nothing(&file, reach, failure)),
+            Err(failure) => return Ok(Looked::nothing(&files, reach, failure)),
         };
         let case = Case {
-            file: &file,
+            file: &files.tokens,
+            values: &files.values,
             cluster: &cluster,
             reach,
             max_age: verify.max_age.0,
@@ -251,6 +255,25 @@ async fn ask(
     })
 }
 
+/// What is seen without the cluster.
+struct Files {
+    tokens: FileFacts,
+    values: Vec<ValuesFile>,
+}
+
+impl Files {
+    fn read(global: &Global, verify: &Verify) -> Self {
+        let values = |path: &PathBuf| ValuesFile {
+            path: file_path(path),
+            text: values_file::read(path),
+        };
+        Self {
+            tokens: file_facts(&global.tokens_file),
+            values: verify.values.iter().map(values).collect(),
+        }
+    }
+}
+
 fn file_facts(path: &Path) -> FileFacts {
     let state = match tokens_file::read(path) {
         Ok(None) => FileState::Absent,
@@ -265,19 +288,23 @@ fn file_facts(path: &Path) -> FileFacts {
                 .join(": "),
         ),
     };
+    FileFacts {
+        path: file_path(path),
+        state,
+        keeping: git::keeping(path),
+    }
+}
+
+fn file_path(path: &Path) -> FilePath {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
     let quoted = |path: &Path| quote(&path.display().to_string());
-    FileFacts {
-        path: FilePath {
-            shown: path.display().to_string(),
-            quoted: quoted(path),
-            folder: quoted(folder),
-            name: quoted(path.file_name().map(Path::new).unwrap_or(path)),
-        },
-        state,
-        keeping: git::keeping(path),
+    FilePath {
+        shown: path.display().to_string(),
+        quoted: quoted(path),
+        folder: quoted(folder),
+        name: quoted(path.file_name().map(Path::new).unwrap_or(path)),
     }
 }

@@ -164,6 +164,15 @@ pub fn inputs() -> impl Iterator<Item = (&'static str, InputRule)> {
         })
 }
 
+/// The keys whose values are no credentials.
+const CONFIGURATION: [&str; 3] = ["LLM_API_BASE", "LLM_EMBED_MODEL", "LOG_LEVEL"];
+
+/// The keys whose values are credentials, in the order of the table.
+pub fn credentials() -> impl Iterator<Item = &'static Key> {
+    let keys = BUNDLES.iter().flat_map(|bundle| bundle.keys);
+    keys.filter(|key| !CONFIGURATION.contains(&key.name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +188,15 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), all);
+    }
+
+    #[test]
+    fn what_is_no_credential_stands_in_the_table() {
+        let all = BUNDLES
+            .iter()
+            .map(|bundle| bundle.keys.len())
+            .sum::<usize>();
+        assert_eq!(credentials().count() + CONFIGURATION.len(), all);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use super::live::{LiveSecret, NamespaceState, Observed};
 use super::names::Namespace;
 use super::tokens::{PerToken, Token};
+use super::value::SecretValue;
 use super::workloads::{Kind, Pod, Workload};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -32,7 +33,7 @@ pub struct FileFacts {
     pub keeping: Keeping,
 }
 
-/// The path of the tokens file.
+/// The path of a file.
 #[derive(Clone, Debug, Default)]
 pub struct FilePath {
     /// As it may be shown.
@@ -59,6 +60,15 @@ pub enum FileState {
         /// Whether others may read it.
         loose: bool,
     },
+}
+
+/// A Helm values file.
+#[derive(Clone, Debug)]
+pub struct ValuesFile {
+    /// Its path.
+    pub path: FilePath,
+    /// What is in it; or why it could not be read, in words that quote nothing.
+    pub text: Result<SecretValue, String>,
 }
 
 /// Secrets that operators are known to keep copies of the tokens in.

@@ -15,5 +15,6 @@ pub mod observe;
 pub mod signals;
 pub mod store;
 pub mod tokens_file;
+pub mod values_file;
 pub mod wire;
 mod workloads;

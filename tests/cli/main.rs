@@ -21,4 +21,5 @@ mod streams;
 mod tokens;
 mod tokens_file;
 mod usage;
+mod values;
 mod verify;

@@ -7,6 +7,7 @@ use k8s_bootstrap::cli::{Cli, Show, TokensFormat};
 use k8s_bootstrap::commands;
 use k8s_bootstrap::domain::assignments::{self, Dialect};
 use k8s_bootstrap::domain::bundles::{EMBEDDINGS, ROUTER};
+use k8s_bootstrap::domain::facts::{FilePath, ValuesFile};
 use k8s_bootstrap::domain::inputs::Inputs;
 use k8s_bootstrap::domain::live::{LiveSecret, LiveValue, Observations, Observed};
 use k8s_bootstrap::domain::manifest::Manifest;
@@ -18,6 +19,7 @@ use k8s_bootstrap::domain::resolve::{Decision, Filed};
 use k8s_bootstrap::domain::tokens::{PerToken, Token, TokenName, fingerprint};
 use k8s_bootstrap::domain::tokens_file::TokensFile;
 use k8s_bootstrap::domain::value::SecretValue;
+use k8s_bootstrap::domain::values_file::Values;
 use k8s_bootstrap::error::Failure;
 use k8s_bootstrap::io::wire::SecretBody;
 use k8s_bootstrap::render::report::Report;
@@ -164,6 +166,11 @@ fn what_is_gathered() {
             .unwrap()
             .unwrap(),
     );
+    assert_hidden(&ValuesFile {
+        path: FilePath::default(),
+        text: Ok(value(SENTINEL)),
+    });
+    assert_hidden(&Values::parse(&value("s3ntinel: s3ntinel\n---\n[s3ntinel")));
 }
 
 #[test]

@@ -14,16 +14,16 @@ fn without_a_kubeconfig_the_file_is_looked_at() {
     --- stdout
     cluster
     -------
-    [fail] cluster.reachable  cannot read the kubeconfig <folder>/home/.kube/config
-                              hint: kubectl cluster-info
+    [fail] cluster.reachable   cannot read the kubeconfig <folder>/home/.kube/config
+                               hint: kubectl cluster-info
 
     file
     ----
-    [ok]   file.present       there is local/.k8s-tokens
-    [ok]   file.parsed        each of its lines is understood
-    [ok]   file.mode          nobody else can read it
-    [ok]   file.complete      it holds both tokens
-    [ok]   file.ignored       git leaves it alone
+    [ok]   file.present        there is local/.k8s-tokens
+    [ok]   file.parsed         each of its lines is understood
+    [ok]   file.mode           nobody else can read it
+    [ok]   file.complete       it holds both tokens
+    [ok]   file.ignored        git leaves it alone
 
     not healthy: 1 failed (cluster.reachable), 5 passed
     --- stderr
@@ -234,6 +234,7 @@ fn the_help_has_the_options_with_their_defaults() {
         "--wait [<TIME>]",
         "--short",
         "--copy <NS/NAME>",
+        "--values <FILE>...",
         "--max-age <TIME>",
         "[default: 90d]",
         "--fleet-namespace <NS>",

@@ -23,6 +23,14 @@ pub enum Id {
     FileComplete,
     /// git leaves it alone.
     FileIgnored,
+    /// The values files can be read and understood.
+    ValuesParsed,
+    /// No credential is in them.
+    ValuesCredentials,
+    /// An ExternalSecret that is enabled names its store and its path.
+    ValuesStore,
+    /// An ExternalSecret makes the Secret that the pods read.
+    ValuesTarget,
     /// The Secret is there.
     SecretPresent,
     /// It has the keys of the table.
@@ -61,7 +69,7 @@ pub enum Id {
 
 impl Id {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         Self::ClusterReachable,
         Self::ClusterVersion,
         Self::ClusterNamespace,
@@ -71,6 +79,10 @@ impl Id {
         Self::FileMode,
         Self::FileComplete,
         Self::FileIgnored,
+        Self::ValuesParsed,
+        Self::ValuesCredentials,
+        Self::ValuesStore,
+        Self::ValuesTarget,
         Self::SecretPresent,
         Self::SecretKeys,
         Self::SecretValue,
@@ -102,6 +114,10 @@ impl Id {
             Self::FileMode => "file.mode",
             Self::FileComplete => "file.complete",
             Self::FileIgnored => "file.ignored",
+            Self::ValuesParsed => "values.parsed",
+            Self::ValuesCredentials => "values.credentials",
+            Self::ValuesStore => "values.store",
+            Self::ValuesTarget => "values.target",
             Self::SecretPresent => "secret.present",
             Self::SecretKeys => "secret.keys",
             Self::SecretValue => "secret.value",

@@ -5,6 +5,7 @@
 
 pub mod check;
 mod cluster;
+mod credentials;
 mod doors;
 mod file;
 mod fleet;
@@ -14,13 +15,14 @@ mod secrets;
 mod settle;
 mod tokens;
 mod values;
+mod values_files;
 mod workloads;
 
 #[cfg(test)]
 mod tests;
 
 use super::bundles::Bundle;
-use super::facts::{ClusterFacts, CopyRef, Denied, FileFacts};
+use super::facts::{ClusterFacts, CopyRef, Denied, FileFacts, ValuesFile};
 use super::live::NamespaceState;
 use super::names::Namespace;
 use super::ownership::{Owner, OwnerKind};
@@ -33,6 +35,8 @@ use std::collections::BTreeMap;
 pub struct Case<'a> {
     /// The tokens file.
     pub file: &'a FileFacts,
+    /// The files of `--values`.
+    pub values: &'a [ValuesFile],
     /// The cluster.
     pub cluster: &'a ClusterFacts,
     /// How a person gets there.
@@ -48,6 +52,7 @@ pub struct Case<'a> {
 /// All checks, in the order of [`Id::ALL`].
 pub fn findings(case: &Case<'_>) -> Vec<Check> {
     let mut checks = file::checks(case.file, &case.refile(), case.can_recover());
+    checks.extend(values_files::checks(case.values, case.reach));
     checks.extend(cluster::checks(case));
     checks.extend(secrets::checks(case));
     checks.extend(tokens::checks(case));
@@ -60,7 +65,12 @@ pub fn findings(case: &Case<'_>) -> Vec<Check> {
 }
 
 /// The checks where the cluster could not be asked.
-pub fn without_cluster(file: &FileFacts, reach: &Reach, why: &str) -> Vec<Check> {
+pub fn without_cluster(
+    file: &FileFacts,
+    values: &[ValuesFile],
+    reach: &Reach,
+    why: &str,
+) -> Vec<Check> {
     let unreachable = Check::fail(
         Id::ClusterReachable,
         why,
@@ -68,6 +78,7 @@ pub fn without_cluster(file: &FileFacts, reach: &Reach, why: &str) -> Vec<Check>
     );
     std::iter::once(unreachable)
         .chain(file::checks(file, &recover(reach), false))
+        .chain(values_files::checks(values, reach))
         .collect()
 }
 

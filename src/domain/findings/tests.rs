@@ -4,7 +4,7 @@ use super::check::{Check, Id, Status};
 use super::{Case, findings, healthy, sees_nothing, some_of};
 use crate::domain::bundles::{BUNDLES, ROUTER};
 use crate::domain::facts::{
-    ClusterFacts, CopyRef, Denied, FileFacts, FilePath, FileState, Keeping, Place,
+    ClusterFacts, CopyRef, Denied, FileFacts, FilePath, FileState, Keeping, Place, ValuesFile,
 };
 use crate::domain::live::{LiveSecret, LiveValue, NamespaceState, OPAQUE, Observed};
 use crate::domain::names::Namespace;
@@ -67,6 +67,7 @@ fn list(resource: &str, at: &str) -> Denied {
 /// Everything that a case is made of.
 struct Facts {
     file: FileFacts,
+    values: Vec<ValuesFile>,
     cluster: ClusterFacts,
     reach: Reach,
     live: bool,
@@ -96,6 +97,10 @@ impl Facts {
                 },
                 keeping: Keeping::Away,
             },
+            values: vec![ValuesFile {
+                path: FilePath::default(),
+                text: Ok(SecretValue::from("")),
+            }],
             cluster: ClusterFacts {
                 server: String::new(),
                 version: None,
@@ -135,6 +140,7 @@ impl Facts {
     fn case(&self) -> Case<'_> {
         Case {
             file: &self.file,
+            values: &self.values,
             cluster: &self.cluster,
             reach: &self.reach,
             max_age: i64::MAX,
