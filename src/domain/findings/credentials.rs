@@ -162,10 +162,8 @@ fn named_value(place: &Place, name: Option<&Scalar>) -> Place {
 
 /// What a value is whose path ends so.
 fn named(path: &str) -> Option<What> {
-    let keys = bundles::credentials().map(|key| key.name);
-    let of_table = keys
-        .filter(|name| path.ends_with(&canonical(name)))
-        .max_by_key(|name| name.len());
+    let mut keys = bundles::credentials().map(|key| key.name);
+    let of_table = keys.find(|name| path.ends_with(&canonical(name)));
     let other = || OTHERS.iter().find(|(end, _)| path.ends_with(end));
     of_table
         .map(What::Key)
@@ -409,6 +407,8 @@ mod tests {
             (9, "POSTGRES_URL"),
         ];
         assert_eq!(found(text), expected);
+        // A line that is in the tree and in the rest is told once.
+        assert_eq!(found("llm: {\n  apiKey: x, b: [\n"), [(2, "LLM_API_KEY")]);
         assert_eq!(found("a: {{\nGITHUB_TOKEN: x\n"), [(2, "GITHUB_TOKEN")]);
         assert_eq!(found("A=1\nGITHUB_TOKEN=x\n"), [(2, "GITHUB_TOKEN")]);
     }
