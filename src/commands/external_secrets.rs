@@ -11,19 +11,27 @@ use crate::render::external_secrets::{Extract, yaml};
 
 /// Prints the objects. Contacts nothing, so they are of the newest version.
 pub fn run(global: &Global, options: &ExternalSecrets) -> Answer {
-    let store = store(&options.store);
-    let layout = layout(&options.layout);
-    let home = BUNDLES.map(|bundle| (&global.namespace, bundle));
-    let fleet = options.fleet_namespace.iter();
-    let fleet = fleet.filter(|name| **name != global.namespace);
-    let places = home.into_iter().chain(fleet.map(|name| (name, &ROUTER)));
+    let (layout, store) = (layout(&options.layout), store(&options.store));
+    manifests(&global.namespace, &options.fleet_namespace, &layout, &store)
+}
+
+/// The ExternalSecrets of home and fleet, for git.
+pub fn manifests(
+    home: &Namespace,
+    fleet: &[Namespace],
+    layout: &Layout,
+    store: &StoreRef,
+) -> Answer {
+    let fleet = fleet.iter().filter(|name| *name != home);
+    let places = BUNDLES.map(|bundle| (home, bundle)).into_iter();
+    let places = places.chain(fleet.map(|name| (name, &ROUTER)));
     let object = |(namespace, bundle): (&Namespace, &'static Bundle)| {
         let path = layout.path(bundle);
         let extract = Extract {
             version: VERSIONS[0],
             namespace,
             bundle,
-            store: &store,
+            store,
             path: &path,
         };
         extract.object()

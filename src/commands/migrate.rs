@@ -4,7 +4,7 @@
 //! operator sees it, by a short-lived ExternalSecret with another target; only then the operator
 //! is told to take over.
 
-use super::external_secrets::layout;
+use super::external_secrets::{layout, manifests};
 use super::path2::{direct, served};
 use super::reach::{Given, reach};
 use super::{Answer, Verdict, rollback};
@@ -62,6 +62,16 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
         kind: migrate.store_kind.into(),
         name: store.clone(),
     };
+    if ui.format == Format::Yaml {
+        if migrate.fleet.fleet_selector.is_some() {
+            return Err(
+                Failure::usage("-o yaml contacts nothing, so it selects no namespaces")
+                    .hint("name them with --fleet-namespace"),
+            );
+        }
+        let fleet = &migrate.fleet.fleet_namespace;
+        return Ok(manifests(&global.namespace, fleet, &layout, &store));
+    }
     let given = Given {
         fleet: Some(&migrate.fleet),
         ..Given::default()

@@ -104,6 +104,7 @@ pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
     let yaml = match &cli.command {
         None => !bootstrap.apply,
         Some(Command::Populate(populate)) => !populate.apply,
+        Some(Command::Migrate(migrate)) => !migrate.apply && !migrate.rollback,
         Some(command) => matches!(command, Command::Rbac(_) | Command::ExternalSecrets(_)),
     };
     if global.output == Format::Yaml && !yaml {
