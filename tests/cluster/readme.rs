@@ -61,18 +61,17 @@ fn is_of_the_tests(block: &str) -> bool {
     block.trim() == "cargo test"
 }
 
-#[test]
-fn the_life_of_the_secrets_is_as_the_readme_tells() {
+/// Runs the commands of a section in a fresh namespace, which has to be that of the README.
+fn run_story(heading: &str, namespace: &str, environment: &[(&str, &str)]) -> (Space, Ran) {
     let mut space = Space::without_namespace();
-    "brain".clone_into(&mut space.namespace);
-    let namespace = "/api/v1/namespaces/brain";
-    let (status, _) = SANDBOX.request("GET", namespace, "application/json", &Value::Null);
+    namespace.clone_into(&mut space.namespace);
+    let path = format!("/api/v1/namespaces/{namespace}");
+    let (status, _) = SANDBOX.request("GET", &path, "application/json", &Value::Null);
     assert_eq!(status, 404, "another test uses the namespace of the README");
 
-    let all = blocks(&readme(), "sh");
-    let story = all
-        .iter()
-        .filter(|block| !is_of_the_sandbox(block) && !is_of_the_tests(block));
+    let text = section(heading);
+    let blocks = blocks(&text, "sh");
+    let story = blocks.iter().filter(|block| !is_of_the_sandbox(block));
     let mut script = String::new();
     for (index, block) in story.enumerate() {
         script.push_str(&format!("echo '== block {index}' >&2\n{block}"));
@@ -90,18 +89,58 @@ fn the_life_of_the_secrets_is_as_the_readme_tells() {
         .env("PATH", path)
         .env("HOME", folder)
         .env("KUBECONFIG", &space.kubeconfig)
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .output();
     let ran = Ran::from(output.unwrap()).exits(0);
     assert!(ran.err.ends_with("== the end\n"), "{}", ran.err);
-
-    // Each line of the shown answer is in the real one.
-    let life = section("The life of the secrets");
-    let shown = blocks(&life, "text").concat();
+    // Each line of the shown answers is in the real ones.
+    let shown = self::blocks(&text, "text").concat();
     assert!(shown.contains("[ok]"), "{shown}");
     for line in shown.lines() {
         assert!(ran.out.contains(line), "{line}\nis not in\n{}", ran.out);
     }
+    (space, ran)
+}
+
+#[test]
+fn the_story_of_the_store_is_as_the_readme_tells() {
+    let bao = &SANDBOX.bao;
+    let operator = [("BAO_ADDR", bao.address.as_str()), ("BAO_TOKEN", &bao.root)];
+    let (space, ran) = run_story("With a secret store (Path 2)", "brain2", &operator);
+    for (secret, entry) in [
+        (ROUTER, "router"),
+        (EMBEDDINGS, "embeddings"),
+        (AGENTICORE, "agenticore"),
+    ] {
+        let entry = bao.fields(&format!("brain2/{entry}"));
+        assert_eq!(space.data(secret), entry, "{secret}");
+        let object = space.object(secret).unwrap();
+        let owner = &object["metadata"]["ownerReferences"][0]["kind"];
+        assert_eq!(owner, "ExternalSecret");
+    }
+    assert_eq!(space.data(ROUTER), space.filed());
+    assert_eq!(space.data(EMBEDDINGS).len(), 6);
+    assert_eq!(space.data(EMBEDDINGS)["LLM_API_KEY"], "sk-llm-example");
+    assert!(!ran.err.contains("may do more than read"), "{}", ran.err);
+}
+
+#[test]
+fn every_command_of_the_readme_is_run() {
+    let stories = ["The life of the secrets", "With a secret store (Path 2)"];
+    let told: Vec<_> = stories
+        .iter()
+        .flat_map(|heading| blocks(&section(heading), "sh"))
+        .collect();
+    for block in blocks(&readme(), "sh") {
+        let known = is_of_the_sandbox(&block) || is_of_the_tests(&block) || told.contains(&block);
+        assert!(known, "no test runs this:\n{block}");
+    }
+}
+
+#[test]
+fn the_life_of_the_secrets_is_as_the_readme_tells() {
+    let (space, _) = run_story("The life of the secrets", "brain", &[]);
     let tokens = space.filed();
     assert_eq!(tokens.len(), 2);
     assert_eq!(space.data(ROUTER), tokens);
