@@ -9,6 +9,7 @@
 mod architecture;
 mod completions;
 mod connection;
+mod external_secrets;
 mod fleet;
 mod folder;
 mod inputs;
