@@ -2,6 +2,7 @@
 
 mod failures;
 mod processes;
+mod store;
 mod verify;
 
 use self::processes::{instead, quoted, recording};
