@@ -458,6 +458,8 @@ pub enum RbacCommand {
     Diff,
     /// k8s-bootstrap tokens recover
     Recover,
+    /// k8s-bootstrap populate --from-cluster
+    Populate,
     /// k8s-bootstrap verify
     Verify,
 }

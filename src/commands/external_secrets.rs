@@ -6,13 +6,18 @@ use crate::domain::bundles::{BUNDLES, Bundle, ROUTER};
 use crate::domain::external_secrets::{StoreRef, VERSIONS};
 use crate::domain::names::Namespace;
 use crate::domain::store::Layout;
+use crate::error::Failure;
 use crate::render::document::Body;
 use crate::render::external_secrets::{Extract, yaml};
 
 /// Prints the objects. Contacts nothing, so they are of the newest version.
-pub fn run(global: &Global, options: &ExternalSecrets) -> Answer {
-    let (layout, store) = (layout(&options.layout), store(&options.store));
-    manifests(&global.namespace, &options.fleet_namespace, &layout, &store)
+///
+/// # Errors
+/// Two entries in one place (exit code 2).
+pub fn run(global: &Global, options: &ExternalSecrets) -> Result<Answer, Failure> {
+    let (layout, store) = (layout(&options.layout)?, store(&options.store));
+    let fleet = &options.fleet_namespace;
+    Ok(manifests(&global.namespace, fleet, &layout, &store))
 }
 
 /// The ExternalSecrets of home and fleet, for git.
@@ -54,8 +59,14 @@ pub fn store(options: &ReadStore) -> StoreRef {
 }
 
 /// The layout of the options.
-pub fn layout(options: &StoreLayout) -> Layout {
+///
+/// # Errors
+/// Two entries in one place (exit code 2).
+pub fn layout(options: &StoreLayout) -> Result<Layout, Failure> {
     let renamed = options.path.iter();
     let renamed = renamed.map(|(entry, path)| (*entry, path.clone()));
-    Layout::new(&options.prefix, renamed.collect())
+    Layout::new(&options.prefix, renamed.collect()).ok_or_else(|| {
+        Failure::usage("two bundles would be at one path of the store")
+            .hint("give each a path of its own with --path")
+    })
 }

@@ -163,15 +163,16 @@ impl<B: Backend> Filling<B> {
         self.write_entries(&plan, &tokens).await
     }
 
-    /// Writes in two waves: the arbiter, then the rest.
+    /// Writes in two waves: the arbiter and what holds no token, then the rest.
     async fn write_entries(
         &mut self,
         plan: &StorePlan,
         tokens: &PerToken<Token>,
     ) -> Result<Stored, Failure> {
-        let (arbiter, rest): (Vec<_>, Vec<_>) =
-            plan.written().partition(|entry| entry.bundle == &ROUTER);
-        if self.wave(&arbiter, tokens).await == Stored::Stale {
+        let (first, rest): (Vec<_>, Vec<_>) = plan
+            .written()
+            .partition(|entry| entry.bundle == &ROUTER || !entry.bundle.holds_tokens());
+        if self.wave(&first, tokens).await == Stored::Stale {
             return Ok(Stored::Stale);
         }
         let router = self.wish.layout.path(&ROUTER);

@@ -57,7 +57,7 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
     let layout = layout(&StoreLayout {
         prefix: prefix.clone(),
         path: migrate.path.clone(),
-    });
+    })?;
     let store = StoreRef {
         kind: migrate.store_kind.into(),
         name: store.clone(),

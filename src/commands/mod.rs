@@ -18,7 +18,7 @@ pub mod tokens;
 pub mod usage;
 pub mod verify;
 
-use crate::cli::{self, Changes, Cli, Command, Global, TokensCommand};
+use crate::cli::{self, Changes, Cli, Command, Global, StoreLayout, TokensCommand};
 use crate::domain::bundles::{self, InputRule};
 use crate::domain::facts::Keeping;
 use crate::domain::inputs::Inputs;
@@ -27,6 +27,7 @@ use crate::domain::names::Namespace;
 use crate::domain::plan::{FiledTokens, Plan, Wish};
 use crate::domain::reach::Reach;
 use crate::domain::resolve::Filed;
+use crate::domain::store::Layout;
 use crate::domain::tokens::PerToken;
 use crate::domain::tokens_file::TokensFile;
 use crate::error::Failure;
@@ -37,7 +38,7 @@ use crate::io::kubeconfig::Selection;
 use crate::io::observe::{Fleet, Found};
 use crate::render::document::Body;
 use crate::ui::{Format, Ui};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::path::Path;
@@ -145,7 +146,7 @@ pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
         Some(Command::Populate(populate)) => block_on(populate::run(global, populate, ui)),
         Some(Command::Migrate(migrate)) => block_on(migrate::run(global, migrate, ui)),
         Some(Command::Sync(sync)) => block_on(sync::run(global, sync, ui)),
-        Some(Command::ExternalSecrets(options)) => Ok(external_secrets::run(global, options)),
+        Some(Command::ExternalSecrets(options)) => external_secrets::run(global, options),
         Some(Command::Rbac(rbac)) => rbac::run(global, rbac),
         Some(Command::Completions { shell }) => Ok(manual::completions(*shell)),
         Some(Command::Man) => manual::man(),
@@ -204,6 +205,21 @@ fn inputs(
         );
     }
     Ok(inputs)
+}
+
+/// Where the bundles are in the store.
+///
+/// # Errors
+/// Two paths for one entry, or two entries in one place.
+fn layout(options: &StoreLayout) -> Result<Layout, Failure> {
+    let renamed: BTreeMap<_, _> = options.path.iter().cloned().collect();
+    if renamed.len() < options.path.len() {
+        return Err(Failure::usage("--path names an entry twice")
+            .hint("give each of router, embeddings and agenticore one path"));
+    }
+    Layout::new(&options.prefix, renamed).ok_or_else(|| {
+        Failure::usage("--path puts two entries in one place").hint("give each a path of its own")
+    })
 }
 
 /// The fleet that the options name or select.

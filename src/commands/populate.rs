@@ -8,7 +8,8 @@ use crate::cli::{Global, Populate};
 use crate::domain::bundles::BUNDLES;
 use crate::domain::plan::{Action, FiledTokens};
 use crate::domain::reach::Reach;
-use crate::domain::store::{Entries, Layout, StoreReach};
+use crate::domain::resolve::Decision;
+use crate::domain::store::{Entries, StoreReach};
 use crate::domain::store_plan::{LiveValues, StorePlan, StoreWish};
 use crate::error::Failure;
 use crate::io::store::Store;
@@ -24,6 +25,12 @@ use std::collections::BTreeMap;
 /// # Errors
 /// What keeps a run from its first write; later failures are in the answer.
 pub async fn run(global: &Global, populate: &Populate, ui: Ui) -> Result<Answer, Failure> {
+    if populate.show_values && (populate.apply || ui.format == Format::Text) {
+        return Err(
+            Failure::usage("--show-values goes with -o yaml or json, without --apply")
+                .hint("leave it out, or add -o yaml"),
+        );
+    }
     let reach = reach(global, Given::default());
     let wish = wish(global, populate, &reach, ui).await?;
     match (populate.apply, ui.format) {
@@ -40,6 +47,7 @@ async fn wish(
     reach: &Reach,
     ui: Ui,
 ) -> Result<StoreWish, Failure> {
+    let layout = super::layout(&populate.layout)?;
     // With the live Secrets as a source an --update may take its value from there.
     let live = match populate.from_cluster {
         true => Some(live(global, reach, ui).await?),
@@ -47,16 +55,10 @@ async fn wish(
     };
     let inputs = super::inputs(global, &populate.update, |key| {
         let mut secrets = live.iter().flat_map(LiveValues::values);
-        secrets.any(|keys| keys.contains_key(key))
+        secrets.any(|keys| keys.get(key).is_some_and(|value| !value.is_empty()))
     })?;
-    let renamed = populate.layout.path.iter();
     Ok(StoreWish {
-        layout: Layout::new(
-            &populate.layout.prefix,
-            renamed
-                .map(|(entry, path)| (*entry, path.clone()))
-                .collect(),
-        ),
+        layout,
         inputs,
         update: populate.update.iter().copied().collect(),
         with_api_keys: populate.with_api_keys,
@@ -66,7 +68,7 @@ async fn wish(
 
 /// Every key of the live Secrets.
 async fn live(global: &Global, reach: &Reach, ui: Ui) -> Result<LiveValues, Failure> {
-    let cluster = super::connect(global, ui, "diff", reach).await?;
+    let cluster = super::connect(global, ui, "populate", reach).await?;
     let found = cluster.secrets(&global.namespace, &BUNDLES).await?;
     let mut values = LiveValues::new();
     for (at, observed) in found {
@@ -107,6 +109,20 @@ fn documents(
             body: Body::Store(report.body()),
             verdict: Verdict::Failed(refusal(&plan, &StoreReach::default(), reach)),
         });
+    }
+    let tokens = plan.tokens.iter();
+    let unminted: Vec<_> = tokens
+        .filter(|(_, decision)| matches!(decision, Some(Decision::Minted(_))))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if populate.show_values && !unminted.is_empty() {
+        // Whoever encrypts the documents would take the placeholder for the token.
+        return Err(
+            Failure::no(format!("there is no {} to show yet", unminted.join(", "))).hint(format!(
+                "`{}` mints the tokens, and so does populate --apply",
+                reach.apply
+            )),
+        );
     }
     let documents = rendered::documents(&plan, populate.show_values);
     Ok(Answer {

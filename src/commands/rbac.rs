@@ -15,17 +15,21 @@ pub fn run(global: &Global, rbac: &Rbac) -> Result<Answer, Failure> {
         RbacCommand::Apply => Access::Apply,
         RbacCommand::Diff => Access::Diff,
         RbacCommand::Recover => Access::Recover,
+        RbacCommand::Populate => Access::Populate,
         RbacCommand::Verify => Access::Verify { live: rbac.live },
     };
     if rbac.command != RbacCommand::Verify && (rbac.live || !rbac.copy.is_empty()) {
         return Err(Failure::usage("--live and --copy go with rbac verify")
             .hint("leave them out, or ask for rbac verify"));
     }
-    if access == Access::Recover && rbac.fleet != Fleet::default() {
-        return Err(
-            Failure::usage("tokens recover reads the home namespace only")
-                .hint("leave the fleet options out"),
-        );
+    let home_only = match access {
+        Access::Recover => Some("tokens recover"),
+        Access::Populate => Some("populate"),
+        Access::Apply | Access::Diff | Access::Verify { .. } => None,
+    };
+    if let (Some(command), true) = (home_only, rbac.fleet != Fleet::default()) {
+        let message = format!("{command} reads the home namespace only");
+        return Err(Failure::usage(message).hint("leave the fleet options out"));
     }
     let account = rbac.service_account.as_ref();
     let fleet = super::fleet(&rbac.fleet);

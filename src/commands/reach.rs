@@ -43,6 +43,7 @@ pub fn reach(global: &Global, given: Given<'_>) -> Reach {
         home: global.namespace.to_string(),
         program,
         apply,
+        tokens_file: sourced(&global.tokens_file),
         fleet,
         kubectl,
         helm,
@@ -84,6 +85,14 @@ fn fleet_options(fleet: &Fleet) -> String {
         options.push_str(&format!(" --fleet-selector {}", quote(selector)));
     }
     options
+}
+
+/// A file as the word behind a shell's `.`, which looks for one without a slash on the PATH.
+fn sourced(file: &Path) -> String {
+    match file.components().count() {
+        1 => path(&Path::new(".").join(file)),
+        _ => path(file),
+    }
 }
 
 fn path(path: &Path) -> String {

@@ -27,6 +27,11 @@ pub mod refusal;
 pub mod resolve;
 pub mod store;
 pub mod store_plan;
+#[cfg(test)]
+mod store_plan_properties;
+#[cfg(test)]
+mod store_plan_tests;
+mod store_planner;
 pub mod store_refusal;
 pub mod tokens;
 pub mod tokens_file;

@@ -10,6 +10,8 @@ pub struct Reach {
     pub program: String,
     /// The main command with all that was given: `k8s-bootstrap -n brain --apply --with-api-keys`.
     pub apply: String,
+    /// The tokens file, as a shell can source it.
+    pub tokens_file: String,
     /// The fleet options, each with a space before it.
     pub fleet: String,
     /// kubectl: `kubectl --context c`.

@@ -1,8 +1,8 @@
 //! The secret store of Path 2: where the bundles are in it, and what is there.
 
-use super::bundles::Bundle;
+use super::bundles::{BUNDLES, Bundle};
 use super::value::SecretValue;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The default of `LOG_LEVEL` in the store, whose embeddings entry has six fields. It is the
 /// service's own.
@@ -17,12 +17,14 @@ pub struct Layout {
 
 impl Layout {
     /// Bundles below a prefix, except those that have a path of their own, by the name of their
-    /// entry.
-    pub fn new(prefix: &str, renamed: BTreeMap<&'static str, String>) -> Self {
-        Self {
+    /// entry. `None` where two would be in one place.
+    pub fn new(prefix: &str, renamed: BTreeMap<&'static str, String>) -> Option<Self> {
+        let layout = Self {
             prefix: prefix.to_owned(),
             renamed,
-        }
+        };
+        let paths = BTreeSet::from(BUNDLES.map(|bundle| layout.path(bundle)));
+        (paths.len() == BUNDLES.len()).then_some(layout)
     }
 
     /// The options that say so. Paths need no quotes.
@@ -115,6 +117,14 @@ impl StoreReach {
             .collect();
         format!(
             "{} kv patch -mount={}{keys} {path}",
+            self.program, self.mount
+        )
+    }
+
+    /// Prints one field of an entry, as it is.
+    pub fn get(&self, path: &str, key: &str) -> String {
+        format!(
+            "{} kv get -mount={} -field={key} {path}",
             self.program, self.mount
         )
     }

@@ -6,23 +6,23 @@ use super::store::StoreReach;
 use super::tokens::{OddToken, TokenName, fingerprint};
 use super::value::SecretValue;
 
-/// A place that holds a token, for words.
+/// A place that holds a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holder {
     /// The tokens file.
     File,
-    /// A live Secret, by its name.
-    Secret(&'static str),
-    /// An entry of the store, by its path.
-    Entry(String),
+    /// A live Secret, by its name, and the key in it.
+    Secret(&'static str, &'static str),
+    /// An entry of the store, by its path, and the field in it.
+    Entry(String, &'static str),
 }
 
 impl Holder {
     fn told(&self) -> String {
         match self {
             Self::File => "the tokens file".to_owned(),
-            Self::Secret(name) => format!("Secret {name}"),
-            Self::Entry(path) => format!("{path} in the store"),
+            Self::Secret(name, _) => format!("Secret {name}"),
+            Self::Entry(path, _) => format!("{path} in the store"),
         }
     }
 }
@@ -30,7 +30,7 @@ impl Holder {
 /// Something that a person has to decide.
 #[derive(Clone, Debug)]
 pub enum StoreRefusal {
-    /// Two places hold different tokens.
+    /// Two places hold different tokens. The first is never the store.
     Disagree {
         /// Which token.
         token: TokenName,
@@ -47,11 +47,13 @@ pub enum StoreRefusal {
         key: &'static str,
         /// Which token.
         token: TokenName,
+        /// Whether the tokens file has it.
+        filed: bool,
     },
     /// The list has several entries and nothing tells which one is ours.
     ManyOnList {
-        /// The entry.
-        path: String,
+        /// Where it is.
+        at: Holder,
         /// Which token.
         token: TokenName,
     },
@@ -64,16 +66,37 @@ pub enum StoreRefusal {
         /// What is odd about it.
         why: OddToken,
     },
-    /// A field holds something other than text.
+    /// A field that has to be a text is a number, an object, anything but text.
     NoText {
         /// The entry.
         path: String,
         /// The field.
-        key: String,
+        key: &'static str,
     },
 }
 
 impl StoreRefusal {
+    /// The entry that it is about, where it is about one.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::NotOnList { path, .. }
+            | Self::NoText { path, .. }
+            | Self::Disagree {
+                other: (Holder::Entry(path, _), _),
+                ..
+            }
+            | Self::ManyOnList {
+                at: Holder::Entry(path, _),
+                ..
+            }
+            | Self::OddToken {
+                at: Holder::Entry(path, _),
+                ..
+            } => Some(path),
+            Self::Disagree { .. } | Self::ManyOnList { .. } | Self::OddToken { .. } => None,
+        }
+    }
+
     /// What is the matter, in one sentence without a value.
     pub fn message(&self) -> String {
         match self {
@@ -84,12 +107,15 @@ impl StoreRefusal {
                 other.0.told(),
                 fingerprint(&other.1)
             ),
-            Self::NotOnList { path, key, token } => {
+            Self::NotOnList {
+                path, key, token, ..
+            } => {
                 format!("{token} is not on the list {key} of {path} in the store")
             }
-            Self::ManyOnList { path, token } => format!(
-                "{EMBEDDINGS_API_KEYS} of {path} in the store has several entries, and {token} is \
-                 nowhere else: which entry is it?"
+            Self::ManyOnList { at, token } => format!(
+                "{EMBEDDINGS_API_KEYS} of {} has several entries, and {token} is nowhere else: \
+                 which entry is it?",
+                at.told()
             ),
             Self::OddToken { at, token, why } => {
                 format!(
@@ -103,42 +129,66 @@ impl StoreRefusal {
 
     /// What to do about it: a command where there is one.
     pub fn hint(&self, store: &StoreReach, reach: &Reach) -> String {
+        // The value of a variable of the tokens file, as it goes through a pipe.
+        let filed =
+            |token: &TokenName| format!(". {} && printf %s \"${token}\"", reach.tokens_file);
         match self {
-            Self::Disagree { one, other, .. } => match (&one.0, &other.0) {
-                (_, Holder::Entry(path)) | (Holder::Entry(path), _) => format!(
-                    "put the right one, from stdin, where the wrong one is: `{}`",
-                    store.patch(path, self.key())
+            Self::Disagree { token, one, other } => match (&one.0, &other.0) {
+                (Holder::Secret(secret, from), Holder::Entry(path, key)) => format!(
+                    "put the cluster's there with `{} -n {} get secret {secret} \
+                     -o 'jsonpath={{.data.{from}}}' | base64 -d | {}`; or run this without \
+                     --from-cluster, which takes the store's, and then `{} --prefer file`",
+                    reach.kubectl,
+                    reach.home,
+                    store.patch(path, key),
+                    reach.apply
                 ),
-                _ => format!("`{} --prefer cluster` keeps the cluster's", reach.apply),
+                (_, Holder::Entry(path, key)) => format!(
+                    "put the file's there with `({}) | {}`; or take the store's: remove it from the \
+                     file with `sed -i.bak '/{token}=/d' {}` and run this again",
+                    filed(token),
+                    store.patch(path, key),
+                    reach.tokens_file
+                ),
+                _ => format!(
+                    "keep the cluster's with `{0} --prefer cluster`, or the file's with \
+                     `{0} --prefer file`; then run this again",
+                    reach.apply
+                ),
             },
-            Self::NotOnList { path, key, .. } => format!(
-                "add it to the list, all of which is read from stdin: `{}`",
+            Self::NotOnList {
+                path,
+                key,
+                token,
+                filed: true,
+            } => format!(
+                "add it with `({}; printf ,; {}) | {}`",
+                store.get(path, key),
+                filed(token),
+                store.patch(path, key)
+            ),
+            Self::NotOnList {
+                path, key, token, ..
+            } => format!(
+                "put the line {token}=\"...\" with the entry that is yours into the tokens file, or \
+                 write a list with the token, from stdin: `{}`",
                 store.patch(path, key)
             ),
             Self::ManyOnList { token, .. } => {
                 format!("put the line {token}=\"...\" with the right entry into the tokens file")
             }
             Self::OddToken {
-                at: Holder::Entry(path),
+                at: Holder::Entry(path, key),
                 ..
             }
-            | Self::NoText { path, .. } => format!(
+            | Self::NoText { path, key } => format!(
                 "put a good one there, from stdin: `{}`",
-                store.patch(path, self.key())
+                store.patch(path, key)
             ),
-            Self::OddToken { .. } => {
-                "put a good token into the tokens file and the Secret".to_owned()
-            }
-        }
-    }
-
-    fn key(&self) -> &str {
-        match self {
-            Self::Disagree { token, .. }
-            | Self::OddToken { token, .. }
-            | Self::ManyOnList { token, .. } => token.as_str(),
-            Self::NotOnList { key, .. } => key,
-            Self::NoText { key, .. } => key,
+            Self::OddToken { .. } => format!(
+                "put a good token into the tokens file and run `{} --prefer file`",
+                reach.apply
+            ),
         }
     }
 }

@@ -130,12 +130,12 @@ struct ErrorBody<'a> {
     hint: String,
 }
 
-/// Writes the values themselves: `tokens show` is made to show them.
-fn exposed<S: Serializer>(
-    tokens: &BTreeMap<&'static str, SecretValue>,
+/// Writes the values themselves: `tokens show` and `--show-values` are made to show them.
+pub fn exposed<K: Serialize, S: Serializer>(
+    values: &BTreeMap<K, SecretValue>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(tokens.iter().map(|(name, value)| (name, value.expose())))
+    serializer.collect_map(values.iter().map(|(name, value)| (name, value.expose())))
 }
 
 /// Renders the document.

@@ -17,6 +17,8 @@ pub enum Access {
     Diff,
     /// Reads the Secrets that hold tokens.
     Recover,
+    /// Reads the Secrets, to fill the store from them.
+    Populate,
     /// Reads the Secrets and who reads them.
     Verify {
         /// Whether it also asks the services.
@@ -30,6 +32,7 @@ impl Access {
             Self::Apply => "k8s-bootstrap-apply",
             Self::Diff => "k8s-bootstrap-diff",
             Self::Recover => "k8s-bootstrap-recover",
+            Self::Populate => "k8s-bootstrap-populate",
             Self::Verify { .. } => "k8s-bootstrap-verify",
         }
     }
@@ -45,10 +48,10 @@ impl Access {
         let read = if namespace.is_some() { "get" } else { "list" };
         let verbs: &[&str] = match self {
             Self::Apply => &[read, "patch"],
-            Self::Diff | Self::Recover | Self::Verify { .. } => &[read],
+            Self::Diff | Self::Recover | Self::Populate | Self::Verify { .. } => &[read],
         };
         let mut rules = vec![rule("", &["secrets"], verbs, Some(secrets))];
-        if self == Self::Recover {
+        if matches!(self, Self::Recover | Self::Populate) {
             return rules;
         }
         if self == Self::Apply {
@@ -199,6 +202,9 @@ pub fn yaml(access: Access, objects: &[Value]) -> String {
         Access::Verify { .. } => {
             "# Copies of the tokens are found wherever this identity may list Secrets, which gives it\n\
              # all of their values; without, name more of them: rbac verify --copy NS/NAME.\n"
+        }
+        Access::Populate => {
+            "# For populate --from-cluster; without it populate talks to the store alone.\n"
         }
         Access::Diff | Access::Recover => "",
     };

@@ -1,7 +1,8 @@
 //! What `populate` does, as text, JSON and documents.
 
-use super::document::{FileBody, action_word, source_word};
+use super::document::{FileBody, action_word, exposed, source_word};
 use super::report::FileChange;
+use super::text::grouped;
 use super::yaml::to_yaml;
 use crate::domain::plan::{Action, KeyAction, NewValue};
 use crate::domain::store::StoreReach;
@@ -58,11 +59,35 @@ impl EntryReport {
         self.failed.as_deref().or(self.plan.reason.as_deref())
     }
 
-    fn fields(&self, wanted: impl Fn(&FieldPlan) -> bool) -> Vec<String> {
-        let fields = self.plan.keys.iter().filter(|field| wanted(field));
-        fields
-            .map(|field| format!("{} ({})", field.key, source_word(field.source)))
-            .collect()
+    /// What happened to it, to which fields, and why.
+    fn sentence(&self) -> String {
+        let mut words = vec![self.action().to_owned()];
+        let of = |wanted: fn(&KeyAction) -> bool| {
+            let fields = self.plan.keys.iter();
+            fields.filter(move |field| wanted(&field.action))
+        };
+        let set = of(|action| matches!(action, KeyAction::Set(_)));
+        let set = grouped(set.map(|field| (field.key.as_str(), field.source)));
+        if self.failed.is_none() && self.plan.is_written() {
+            words.push(format!("set {set}"));
+        }
+        let named = |wanted| {
+            let names: Vec<_> = of(wanted).map(|field| field.key.as_str()).collect();
+            names.join(", ")
+        };
+        let adopted = named(|action| matches!(action, KeyAction::Adopted));
+        if self.failed.is_none() && !adopted.is_empty() {
+            words.push(format!("{adopted} adopted into the tokens file"));
+        }
+        let differing = named(|action| matches!(action, KeyAction::Differs));
+        if !differing.is_empty() {
+            words.push(format!(
+                "kept the stored {differing} although another value is given (--update changes an \
+                 input)"
+            ));
+        }
+        words.extend(self.reason().map(str::to_owned));
+        words.join("; ")
     }
 }
 
@@ -144,22 +169,9 @@ pub fn outcome(report: &StoreReport, reach: &StoreReach, palette: Palette) -> St
             (Action::Skip, _) => (Tone::Muted, "[skip]"),
             _ => (Tone::Good, "[ok]  "),
         };
-        let mut words = vec![entry.action().to_owned()];
-        let set = entry.fields(|field| matches!(field.action, KeyAction::Set(_)));
-        if entry.failed.is_none() && entry.plan.is_written() {
-            words.push(format!("set {}", set.join(", ")));
-        }
-        let differing = entry.fields(|field| matches!(field.action, KeyAction::Differs));
-        if !differing.is_empty() {
-            words.push(format!(
-                "kept what the store has although another value is given: {}",
-                differing.join(", ")
-            ));
-        }
-        words.extend(entry.reason().map(str::to_owned));
         let mark = palette.paint(tone, mark);
         let place = reach.shown(&entry.plan.path);
-        let _ = writeln!(text, "{mark} {place}: {}", words.join("; "));
+        let _ = writeln!(text, "{mark} {place}: {}", entry.sentence());
     }
     text
 }
@@ -207,7 +219,8 @@ pub fn difference(report: &StoreReport, reach: &StoreReach, palette: Palette) ->
 #[derive(Debug, Serialize)]
 pub struct EntryDocument {
     path: String,
-    data: BTreeMap<String, String>,
+    #[serde(serialize_with = "exposed")]
+    data: BTreeMap<String, SecretValue>,
 }
 
 /// The bundles with all of their fields; the values masked unless they are asked for.
@@ -217,9 +230,9 @@ pub fn documents(plan: &StorePlan, show_values: bool) -> Vec<EntryDocument> {
             return None;
         };
         let shown = match known(plan, value) {
-            None => TO_BE_MINTED.to_owned(),
-            Some(value) if show_values => value.expose().to_owned(),
-            Some(_) => MASKED.to_owned(),
+            None => SecretValue::from(TO_BE_MINTED),
+            Some(value) if show_values => value,
+            Some(_) => SecretValue::from(MASKED),
         };
         Some((field.key.clone(), shown))
     };

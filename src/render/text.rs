@@ -4,7 +4,7 @@ use super::document::source_word;
 use super::report::{FileChange, Report, SecretReport};
 use crate::domain::bundles::EMBEDDINGS;
 use crate::domain::names::Namespace;
-use crate::domain::plan::{Action, KeyAction, KeyPlan, SecretPlan};
+use crate::domain::plan::{Action, KeyAction, KeyPlan, SecretPlan, Source};
 use crate::domain::reach::Reach;
 use crate::ui::{Palette, Tone};
 use std::fmt::Write;
@@ -48,7 +48,11 @@ pub fn outcome(report: &Report, palette: Palette) -> String {
 fn sentence(secret: &SecretReport) -> String {
     let mut words = vec![secret.action().to_owned()];
     let done = secret.failed.is_none();
-    let set = grouped(&secret.plan, |action| matches!(action, KeyAction::Set(_)));
+    let keys = secret.plan.keys.iter();
+    let set = grouped(
+        keys.filter(|key| matches!(key.action, KeyAction::Set(_)))
+            .map(|key| (key.key, key.source)),
+    );
     if done && secret.plan.is_written() && !set.is_empty() {
         words.push(format!("set {set}"));
     }
@@ -70,19 +74,18 @@ fn sentence(secret: &SecretReport) -> String {
     words.join("; ")
 }
 
-/// The keys of a kind, by where their values come from: `A, B (minted), C (env)`.
-fn grouped(plan: &SecretPlan, wanted: impl Fn(&KeyAction) -> bool) -> String {
-    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for key in plan.keys.iter().filter(|key| wanted(&key.action)) {
-        let source = source_word(key.source);
+/// Keys by where their values come from: `A, B (minted), C (env)`.
+pub fn grouped<'a>(keys: impl Iterator<Item = (&'a str, Source)>) -> String {
+    let mut groups: Vec<(Source, Vec<&str>)> = Vec::new();
+    for (key, source) in keys {
         match groups.last_mut() {
-            Some((last, keys)) if *last == source => keys.push(key.key),
-            _ => groups.push((source, vec![key.key])),
+            Some((last, keys)) if *last == source => keys.push(key),
+            _ => groups.push((source, vec![key])),
         }
     }
     let groups: Vec<_> = groups
         .iter()
-        .map(|(source, keys)| format!("{} ({source})", keys.join(", ")))
+        .map(|(source, keys)| format!("{} ({})", keys.join(", "), source_word(*source)))
         .collect();
     groups.join(", ")
 }

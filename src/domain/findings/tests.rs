@@ -117,6 +117,7 @@ impl Facts {
                 home: "brain".to_owned(),
                 program: "k8s-bootstrap -n brain --context c".to_owned(),
                 apply: "k8s-bootstrap -n brain --context c --apply".to_owned(),
+                tokens_file: "local/.k8s-tokens".to_owned(),
                 fleet: " --fleet-selector 'team in (a,b)'".to_owned(),
                 kubectl: "kubectl --context c".to_owned(),
                 helm: " --kube-context c".to_owned(),

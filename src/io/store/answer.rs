@@ -4,6 +4,7 @@ use crate::domain::store::{Entry, Field};
 use crate::domain::value::SecretValue;
 use http::StatusCode;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -39,6 +40,9 @@ pub struct Mount {
 /// About a mount.
 #[derive(Deserialize)]
 pub struct MountData {
+    /// Where it is, with a slash behind.
+    #[serde(default)]
+    pub path: String,
     /// The kind of its engine.
     pub r#type: String,
     /// The engine's options; `version` is one of them.
@@ -60,7 +64,8 @@ pub struct Read {
 
 #[derive(Deserialize, Default)]
 struct ReadData {
-    data: Option<Map<String, Value>>,
+    // A number, say, is sent back as it came, digit by digit.
+    data: Option<BTreeMap<String, Box<RawValue>>>,
     #[serde(default)]
     metadata: Metadata,
 }
@@ -81,8 +86,11 @@ impl From<Read> for Entry {
     }
 }
 
-fn field((key, value): (String, Value)) -> (String, Field) {
-    let text = value.as_str().map(SecretValue::from);
-    let json = SecretValue::from(value.to_string());
-    (key, Field { json, text })
+fn field((key, value): (String, Box<RawValue>)) -> (String, Field) {
+    let text: Option<String> = serde_json::from_str(value.get()).ok();
+    let field = Field {
+        json: SecretValue::from(value.get()),
+        text: text.map(SecretValue::from),
+    };
+    (key, field)
 }

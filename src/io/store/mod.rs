@@ -19,13 +19,17 @@ use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use kube::Client;
 use kube::client::Body;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// The largest answer that is read, in bytes.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
+
+/// Where a token asks what it may do.
+const CAPABILITIES: &str = "sys/capabilities-self";
 
 /// An OpenBao or Vault server, and who we are there.
 pub struct Store {
@@ -50,6 +54,17 @@ pub enum Stored {
 /// Tells whether the environment names a store.
 pub fn is_named() -> bool {
     settings::setting("ADDR").is_some()
+}
+
+#[derive(Serialize)]
+struct Write<'a> {
+    options: Options,
+    data: BTreeMap<&'a str, &'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct Options {
+    cas: u64,
 }
 
 impl Store {
@@ -93,35 +108,38 @@ impl Store {
 
     /// Refuses an engine that is not KV version 2.
     async fn check_mount(&self) -> Result<(), Failure> {
-        let mount = &self.reach.mount;
-        let answer = self
-            .send(
-                Method::GET,
-                &format!("sys/internal/ui/mounts/{mount}"),
-                None,
-            )
-            .await?;
-        let program = self.reach.program;
-        let list = format!("{program} secrets list");
-        // Who has no right anywhere below the mount may not ask: reading will tell.
-        if answer.status == StatusCode::FORBIDDEN && !answer.says("preflight capability check") {
-            return Err(self.refused(&answer, "ask about the mount", mount));
-        }
+        let StoreReach { program, mount } = &self.reach;
+        let at = format!("sys/internal/ui/mounts/{mount}");
+        let what = format!("ask the secret store about the mount {mount}");
+        let answer = self.get(&at).await?;
+        // Who has no right anywhere below the mount may not ask, and reading will tell. Any other
+        // refusal is about the token itself: OpenBao answers so what it does not know.
         if answer.status == StatusCode::FORBIDDEN {
-            return Ok(());
+            return match answer.says("preflight capability check") {
+                true => Ok(()),
+                false => Err(self.unknown_token(&answer, &what)),
+            };
         }
-        let mounted: Mount = self.read_as(&answer, "ask about the mount", mount)?;
-        match (mounted.data.r#type.as_str(), mounted.data.options) {
-            ("kv" | "generic", Some(options)) if options.get("version").is_some_and(|v| v == "2") => {
-                Ok(())
-            }
+        let Mount { data: found } = self.read_as(&answer, &what, &at)?;
+        let another = format!("name another with --mount; {program} secrets list shows them");
+        // A path below a mount is answered with the mount.
+        if !found.path.is_empty() && found.path.trim_matches('/') != mount {
+            let path = found.path;
+            return Err(
+                Failure::unable(format!("{mount} is no mount of the secret store"))
+                    .cause(format!("it is a path below the mount {path}"))
+                    .hint(another),
+            );
+        }
+        let version = found.options.unwrap_or_default().remove("version");
+        match (found.r#type.as_str(), version.as_deref()) {
+            ("kv" | "generic", Some("2")) => Ok(()),
             ("kv" | "generic", _) => Err(Failure::unable(format!(
                 "{mount} is a KV engine of version 1, which has no check-and-set: two writers could \
                  overwrite each other unseen"
             ))
             .hint(format!("{program} kv enable-versioning {mount}"))),
-            _ => Err(Failure::unable(format!("{mount} is no KV engine"))
-                .hint(format!("name another with --mount; {list} shows them"))),
+            _ => Err(Failure::unable(format!("{mount} is no KV engine")).hint(another)),
         }
     }
 
@@ -137,7 +155,12 @@ impl Store {
             .iter()
             .map(|entry| self.data_path(&entry.path))
             .collect();
-        let may = self.capabilities(&paths).await?;
+        let Some(may) = self.capabilities(&paths).await? else {
+            self.ui.warn(&format!(
+                "the store's token may not ask what it may do (update on {CAPABILITIES})"
+            ));
+            return Ok(());
+        };
         let mut failure =
             Failure::unable("the store's token may not write there, and nothing has been written");
         for (entry, path) in written.iter().zip(&paths) {
@@ -176,35 +199,36 @@ impl Store {
         let Some(token) = settings::header(token) else {
             return Ok(None);
         };
+        let holder = Self {
+            client: self.client.clone(),
+            address: self.address.clone(),
+            token,
+            namespace: self.namespace.clone(),
+            timeout: self.timeout,
+            reach: self.reach.clone(),
+            ui: self.ui,
+        };
         let paths: Vec<_> = paths.iter().map(|path| self.data_path(path)).collect();
-        let body = json!({ "paths": paths });
-        let at = "sys/capabilities-self";
-        let answer = self.send_as(token, Method::POST, at, Some(&body)).await?;
-        if answer.status == StatusCode::FORBIDDEN {
-            return Ok(None);
-        }
-        let found: Capabilities = self.read_as(&answer, "ask what a token may do at", at)?;
-        let words = found
-            .data
-            .into_iter()
-            .filter(|(path, _)| paths.contains(path));
-        let words = words.filter_map(|(_, may)| serde_json::from_value::<Vec<String>>(may).ok());
-        Ok(Some(words.flatten().collect()))
+        let may = holder.capabilities(&paths).await?;
+        Ok(may.map(|may| may.into_values().flatten().collect()))
     }
 
     /// What the token may do with each of these paths, in the store's words: `create`, `update`,
-    /// `root`, `deny`.
+    /// `root`, `deny`. `None` where it may not ask.
     async fn capabilities(
         &self,
         paths: &[String],
-    ) -> Result<BTreeMap<String, Vec<String>>, Failure> {
-        let at = "sys/capabilities-self";
+    ) -> Result<Option<BTreeMap<String, Vec<String>>>, Failure> {
         let body = json!({ "paths": paths });
-        let answer = self.send(Method::POST, at, Some(&body)).await?;
-        let found: Capabilities = self.read_as(&answer, "ask what the token may do at", at)?;
+        let answer = self.post(CAPABILITIES, &body).await?;
+        if answer.status == StatusCode::FORBIDDEN {
+            return Ok(None);
+        }
+        let what = "ask the secret store what its token may do";
+        let found: Capabilities = self.read_as(&answer, what, CAPABILITIES)?;
         let words = |may: Value| serde_json::from_value(may).unwrap_or_default();
         let data = found.data.into_iter();
-        Ok(data.map(|(path, may)| (path, words(may))).collect())
+        Ok(Some(data.map(|(path, may)| (path, words(may))).collect()))
     }
 
     /// Reads an entry.
@@ -212,14 +236,16 @@ impl Store {
     /// # Errors
     /// One that may not be read, or is in no form that is known (exit code 3).
     pub async fn read(&self, path: &str) -> Result<Entry, Failure> {
-        let answer = self.send(Method::GET, &self.data_path(path), None).await?;
+        let at = self.data_path(path);
+        let answer = self.get(&at).await?;
         // An entry that is absent is an answer without an error; a mount that is absent has one.
         if answer.status == StatusCode::NOT_FOUND && !answer.says("") {
             // Its newest version may be deleted: the next one builds on that number.
             let deleted: Option<Read> = serde_json::from_slice(&answer.body).ok();
             return Ok(deleted.map(Entry::from).unwrap_or_default());
         }
-        let read: Read = self.read_as(&answer, "read", path)?;
+        let what = format!("read {path} in the secret store");
+        let read: Read = self.read_as(&answer, &what, &at)?;
         Ok(read.into())
     }
 
@@ -228,21 +254,26 @@ impl Store {
     /// # Errors
     /// Where the store refuses (exit code 3).
     pub async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Stored, Failure> {
-        let data: Map<String, Value> = fields
+        let what = format!("write {} in the secret store", entry.path);
+        let data: Result<BTreeMap<&str, &RawValue>, _> = fields
             .iter()
-            .map(|(key, field)| {
-                let value = serde_json::from_str(field.json.expose()).unwrap_or_default();
-                (key.clone(), value)
-            })
+            .map(|(key, field)| Ok((key.as_str(), serde_json::from_str(field.json.expose())?)))
             .collect();
-        let body = json!({ "options": { "cas": entry.base.version }, "data": data });
-        let answer = self
-            .send(Method::POST, &self.data_path(&entry.path), Some(&body))
-            .await?;
+        let data = data.map_err(|_: serde_json::Error| {
+            Failure::unable(format!("cannot {what}"))
+                .cause("one of its fields cannot be sent back as it is")
+                .hint("look for a field that is no text")
+        })?;
+        let cas = entry.base.version;
+        let options = Options { cas };
+        let at = self.data_path(&entry.path);
+        let answer = self.post(&at, &Write { options, data }).await?;
         match answer.status {
             status if status.is_success() => Ok(Stored::Done),
-            StatusCode::BAD_REQUEST if answer.says("check-and-set") => Ok(Stored::Stale),
-            _ => Err(self.refused(&answer, "write", &entry.path)),
+            StatusCode::BAD_REQUEST if answer.says("did not match the current version") => {
+                Ok(Stored::Stale)
+            }
+            _ => Err(self.refused(&answer, &what, &at)),
         }
     }
 
@@ -250,40 +281,34 @@ impl Store {
         format!("{}/data/{path}", self.reach.mount)
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<Answer, Failure> {
-        self.send_as(self.token.clone(), method, path, body).await
+    async fn get(&self, path: &str) -> Result<Answer, Failure> {
+        self.send(Method::GET, path, Vec::new()).await
     }
 
-    async fn send_as(
-        &self,
-        token: HeaderValue,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<Answer, Failure> {
+    async fn post(&self, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
+        let body = serde_json::to_vec(body).map_err(|_| {
+            Failure::unable("cannot put the request to the secret store into JSON")
+                .hint("look for a field that is no text")
+        })?;
+        self.send(Method::POST, path, body).await
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, Failure> {
         let line = format!("{method} {}/v1/{path}", self.address);
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/v1/{path}"))
             .header(header::ACCEPT, "application/json")
-            .header("X-Vault-Token", token)
+            .header("X-Vault-Token", self.token.clone())
             // What both programs send, so that an agent in between can tell them from a browser.
             .header("X-Vault-Request", "true");
         if let Some(namespace) = &self.namespace {
             request = request.header("X-Vault-Namespace", namespace.clone());
         }
-        let body = body.map(|body| body.to_string().into_bytes());
-        let request = request
-            .body(Body::from(body.unwrap_or_default()))
-            .map_err(|_| {
-                Failure::usage("the path in the secret store cannot stand in a URL")
-                    .hint("use letters, digits, '-', '_', '.' and '/'")
-            })?;
+        let request = request.body(Body::from(body)).map_err(|_| {
+            Failure::usage("the path in the secret store cannot stand in a URL")
+                .hint("use letters, digits, '-', '_', '.' and '/'")
+        })?;
         let started = Instant::now();
         let exchange = async {
             let response = self.client.send(request).await?;
@@ -313,11 +338,11 @@ impl Store {
     fn read_as<T: for<'a> Deserialize<'a>>(
         &self,
         answer: &Answer,
-        verb: &str,
+        what: &str,
         path: &str,
     ) -> Result<T, Failure> {
         if !answer.status.is_success() {
-            return Err(self.refused(answer, verb, path));
+            return Err(self.refused(answer, what, path));
         }
         // The parser's error could quote a value.
         serde_json::from_slice(&answer.body).map_err(|_| {
@@ -328,35 +353,53 @@ impl Store {
         })
     }
 
-    /// Puts an answer that is no success into words, without its text.
-    fn refused(&self, answer: &Answer, verb: &str, path: &str) -> Failure {
-        let StoreReach { program, mount } = &self.reach;
-        let told = answer.status.as_u16();
-        let cannot = Failure::unable(format!("cannot {verb} {path} in the secret store"));
-        match answer.status {
-            StatusCode::SERVICE_UNAVAILABLE if answer.says("sealed") => cannot
-                .cause(format!("{told}: the store is sealed"))
-                .hint(format!("{program} operator unseal")),
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => cannot
-                .cause(format!("{told}: the server is standby, or busy"))
-                .hint(format!("{program} status")),
-            StatusCode::FORBIDDEN if answer.says("invalid token") || answer.says("bad token") => {
-                cannot
-                    .cause(format!("{told}: the token is unknown, revoked or expired"))
-                    .hint(format!("{program} login"))
+    /// Puts an answer that is no success into words, without its text. `path` is what was asked.
+    fn refused(&self, answer: &Answer, what: &str, path: &str) -> Failure {
+        let StoreReach { program, .. } = &self.reach;
+        let (cause, hint) = match answer.status {
+            StatusCode::SERVICE_UNAVAILABLE if answer.says("sealed") => {
+                ("the store is sealed", format!("{program} operator unseal"))
             }
-            StatusCode::FORBIDDEN => cannot
-                .cause(format!(
-                    "{told}: its token may not {verb} that, or has expired"
-                ))
-                .hint(format!("{program} token capabilities {mount}/data/{path}")),
-            StatusCode::NOT_FOUND => cannot
-                .cause(format!("{told}: there is nothing at that path"))
-                .hint(format!("{program} secrets list")),
-            _ => cannot
-                .cause(told.to_string())
-                .hint(format!("{program} status")),
-        }
+            status if status.is_redirection() || answer.says("not active") => (
+                "the server is standby, and not the one that answers",
+                format!("set the address to the active one: {program} status names it"),
+            ),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => (
+                "the server is standby, or busy",
+                format!("{program} status"),
+            ),
+            StatusCode::BAD_REQUEST if answer.says("Upgrading from non-versioned") => (
+                "the engine is on its way from version 1 to 2",
+                "run this again in a moment".to_owned(),
+            ),
+            StatusCode::FORBIDDEN if answer.says("invalid token") || answer.says("bad token") => {
+                return self.unknown_token(answer, what);
+            }
+            StatusCode::FORBIDDEN => (
+                "the token may not do that, or has expired",
+                format!("{program} token capabilities {path}"),
+            ),
+            StatusCode::NOT_FOUND if answer.says("namespace not found") => (
+                "there is no such namespace in the store",
+                format!("set or unset BAO_NAMESPACE; {program} namespace list shows them"),
+            ),
+            StatusCode::NOT_FOUND => (
+                "nothing is mounted there",
+                format!("name another with --mount; {program} secrets list shows them"),
+            ),
+            _ => ("an unexpected answer", format!("{program} status")),
+        };
+        let told = answer.status.as_u16();
+        Failure::unable(format!("cannot {what}"))
+            .cause(format!("{told}: {cause}"))
+            .hint(hint)
+    }
+
+    fn unknown_token(&self, answer: &Answer, what: &str) -> Failure {
+        let told = answer.status.as_u16();
+        Failure::unable(format!("cannot {what}"))
+            .cause(format!("{told}: the token is unknown, revoked or expired"))
+            .hint(format!("log in again: {} login", self.reach.program))
     }
 }
 
