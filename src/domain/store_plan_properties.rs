@@ -5,7 +5,7 @@ use super::bundles::{AGENTICORE, BUNDLES, EMBEDDINGS, ROUTER, inputs as table_in
 use super::plan::{FiledTokens, KeyAction};
 use super::plan_tests::{A, B, MINTED, filed, token, wish};
 use super::reach::Reach;
-use super::resolve::Decision;
+use super::resolve::{Decision, Filed};
 use super::store::{Entries, Entry, Field, Layout, StoreReach};
 use super::store_plan::{LiveValues, StorePlan, StoreWish};
 use super::tokens::{PerToken, Token, TokenName};
@@ -274,8 +274,10 @@ proptest! {
         let plan = StorePlan::new(&wish, &file, &store);
         prop_assume!(plan.refusals.is_empty());
         let tokens = tokens(&plan);
-        let text = |name| Some(tokens.get(name).value().expose());
-        let file = filed(text(TokenName::KbRouterToken), text(TokenName::EmbeddingsApiKey));
+        let file = FiledTokens {
+            exists: true,
+            tokens: PerToken::from_fn(|name| Filed::Found(tokens.get(name).clone())),
+        };
         let again = StorePlan::new(&wish, &file, &carried_out(&plan, &store));
         let refusals: Vec<_> = again.refusals.iter().map(|refusal| refusal.message()).collect();
         prop_assert!(refusals.is_empty(), "{refusals:?}");

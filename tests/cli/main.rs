@@ -15,6 +15,7 @@ mod folder;
 mod inputs;
 mod kubeconfig;
 mod manual;
+mod populate;
 mod preview;
 mod redaction;
 mod script;

@@ -67,6 +67,7 @@ fn the_manual_page_names_every_command() {
         "show",
         "recover",
         "verify",
+        "populate",
         "rbac",
         "completions",
         "man",
@@ -86,6 +87,7 @@ fn the_manual_page_names_every_command() {
         "k8s-bootstrap-tokens-show",
         "k8s-bootstrap-tokens-recover",
         "k8s-bootstrap-verify",
+        "k8s-bootstrap-populate",
         "k8s-bootstrap-rbac",
         "k8s-bootstrap-completions",
         "k8s-bootstrap-man",
@@ -103,7 +105,7 @@ fn the_manual_page_names_every_command() {
             sections[5],
             &["live", "wait", "short", "copy", "max-age"][..],
         ),
-        (sections[6], &["live", "copy", "service-account"]),
+        (sections[7], &["live", "copy", "service-account"]),
     ] {
         for option in options.iter().chain(&["fleet-namespace", "fleet-selector"]) {
             assert!(

@@ -16,6 +16,8 @@ use k8s_bootstrap::domain::plan::{FiledTokens, KeyAction, NewValue, Plan, Secret
 use k8s_bootstrap::domain::reach::Reach;
 use k8s_bootstrap::domain::refusal::Refusal;
 use k8s_bootstrap::domain::resolve::{Decision, Filed};
+use k8s_bootstrap::domain::store::{Entry, Field, Layout, StoreReach};
+use k8s_bootstrap::domain::store_plan::{StorePlan, StoreWish};
 use k8s_bootstrap::domain::tokens::{PerToken, Token, TokenName, fingerprint};
 use k8s_bootstrap::domain::tokens_file::TokensFile;
 use k8s_bootstrap::domain::value::SecretValue;
@@ -23,6 +25,7 @@ use k8s_bootstrap::domain::values_file::Values;
 use k8s_bootstrap::error::Failure;
 use k8s_bootstrap::io::wire::SecretBody;
 use k8s_bootstrap::render::report::Report;
+use k8s_bootstrap::render::store::{self, StoreReport};
 use k8s_bootstrap::ui::{Color, Format, Ui};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -199,6 +202,42 @@ fn plans_and_what_becomes_of_them() {
         entries,
         token: TokenName::EmbeddingsApiKey,
     });
+}
+
+#[test]
+fn plans_for_the_store_and_documents() {
+    let stored = |text: &str| Field::of_text(&value(text));
+    let entry = Entry {
+        version: 1,
+        fields: Some(BTreeMap::from([
+            ("KB_ROUTER_TOKEN".to_owned(), stored(TOKENS[0].1)),
+            ("THEIRS".to_owned(), stored(SENTINEL)),
+        ])),
+    };
+    let live = BTreeMap::from([("KB_ROUTER_TOKEN".to_owned(), value("s3ntinel-of-another"))]);
+    for (live, refused) in [(None, false), (Some(live), true)] {
+        let wish = StoreWish {
+            layout: Layout::new("p", BTreeMap::new()).unwrap(),
+            inputs: wish().inputs,
+            update: BTreeSet::new(),
+            with_api_keys: true,
+            live: live.map(|live| BTreeMap::from([(ROUTER.secret, live)])),
+        };
+        assert_hidden(&wish);
+        let entries = BTreeMap::from([("p/router".to_owned(), entry.clone())]);
+        assert_hidden(&entries);
+        let plan = StorePlan::new(&wish, &filed(), &entries);
+        assert_hidden(&plan);
+        assert_eq!(!plan.refusals.is_empty(), refused);
+        for refusal in &plan.refusals {
+            let hint = refusal.hint(&StoreReach::default(), &Reach::default());
+            assert_text_hides(&format!("{} {hint} {refusal:?}", refusal.message()));
+        }
+        assert_hidden(&StoreReport::of_plan(&plan, None, String::new()));
+        let documents = store::documents(&plan, true);
+        assert_hidden(&documents);
+        assert!(store::yaml(&plan, &documents).contains(INPUTS[0].1));
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use serde_json::json;
 
 /// Every way to be wrong, with the message.
-const WRONG: [(&[&str], &str); 48] = [
+const WRONG: [(&[&str], &str); 60] = [
     (&["--bogus"], "unknown argument: --bogus"),
     (&["--POSTGRES_URL=s3ntinel"], STRAY),
     (
@@ -46,11 +46,11 @@ const WRONG: [(&[&str], &str); 48] = [
     ),
     (
         &["-o", "yaml", "--apply"],
-        "-o yaml goes with the preview and with rbac",
+        "-o yaml goes with the previews and with rbac",
     ),
     (
         &["-o", "yaml", "diff"],
-        "-o yaml goes with the preview and with rbac",
+        "-o yaml goes with the previews and with rbac",
     ),
     (&["--show-values"], "--show-values goes with -o yaml"),
     (
@@ -109,12 +109,53 @@ const WRONG: [(&[&str], &str); 48] = [
     ),
     (
         &["verify", "-o", "yaml"],
-        "-o yaml goes with the preview and with rbac",
+        "-o yaml goes with the previews and with rbac",
     ),
     (&["rbac", "diff", "--live"], ONLY_VERIFY),
+    (&["rbac", "populate", "--live"], ONLY_VERIFY),
+    (
+        &["rbac", "populate", "--fleet-namespace=a"],
+        "populate reads the home namespace only",
+    ),
+    (&["populate"], "--prefix is missing"),
+    (&["populate", "--prefix", "s3ntinel/"], BAD_PREFIX),
+    (&["populate", "--prefix=../s3ntinel"], BAD_PREFIX),
+    (
+        &["populate", "--prefix=p", "--mount=a b"],
+        "--mount is no path: words of letters, digits, '-', '_', '.' with '/' between",
+    ),
+    (
+        &["populate", "--prefix=p", "--path=s3ntinel"],
+        "--path is not ENTRY=PATH",
+    ),
+    (
+        &["populate", "--prefix=p", "--path=other=s3ntinel"],
+        "--path names no entry: router, embeddings, agenticore",
+    ),
+    (
+        &[
+            "populate",
+            "--prefix=p",
+            "--path=router=a",
+            "--path=router=b",
+        ],
+        "--path names an entry twice",
+    ),
+    (
+        &["populate", "--prefix=p", "--path=router=p/embeddings"],
+        "--path puts two entries in one place",
+    ),
+    (
+        &["populate", "--prefix=p", "--apply", "-o", "yaml"],
+        "-o yaml goes with the previews and with rbac",
+    ),
+    (&["populate", "--prefix=p", "--show-values"], SHOWS),
     (&["rbac", "--copy=brain/ops"], ONLY_VERIFY),
 ];
 const BEFORE: &str = "an option of the main command stands before another command";
+const BAD_PREFIX: &str =
+    "--prefix is no path: words of letters, digits, '-', '_', '.' with '/' between";
+const SHOWS: &str = "--show-values goes with -o yaml or json, without --apply";
 const BAD_AGE: &str = "--max-age is no age: 90d, 720h, 1d12h";
 const BAD_COPY: &str = "--copy is no Secret in a namespace: NAMESPACE/NAME";
 const ONLY_VERIFY: &str = "--live and --copy go with rbac verify";
@@ -214,7 +255,7 @@ fn the_remedies_are_commands_and_names() {
     exit code 2
     --- stdout
     --- stderr
-    error: -o yaml goes with the preview and with rbac
+    error: -o yaml goes with the previews and with rbac
       hint: leave it out, or use -o json
     ");
     assert_snapshot!(folder.run(&["--show-values", "--apply"]), @"
