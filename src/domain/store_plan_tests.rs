@@ -65,7 +65,7 @@ fn words(plan: &StorePlan) -> String {
             };
             text.push_str(&format!(" {}={action}/{:?}", field.key, field.source));
         }
-        for reason in &entry.reason {
+        if let Some(reason) = &entry.reason {
             text.push_str(&format!(" ({reason})"));
         }
         text.push('\n');

@@ -275,10 +275,10 @@ fn unreachable(config: &Config, error: &std::io::Error, kubectl: &str) -> Failur
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
-        Some(rustls::Error::InvalidCertificate(why)) => Failure::unable(format!(
+        Some(why @ rustls::Error::InvalidCertificate(_)) => Failure::unable(format!(
             "the certificate of {server} is not to be trusted"
         ))
-        .cause(format!("{why:?}"))
+        .cause(why.to_string())
         .hint(format!(
             "check certificate-authority and the server's name: {kubectl} config view --minify"
         )),

@@ -304,6 +304,6 @@ fn a_server_that_does_not_answer_is_named() {
     --- stderr
     error: cannot talk to the secret store http://127.0.0.1:1
       - Connection refused (os error 111)
-      hint: check the address and the CA: bao status
+      hint: check the address and, over TLS, BAO_CACERT: bao status
     ");
 }

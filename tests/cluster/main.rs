@@ -18,6 +18,7 @@ mod migrate;
 mod old_script;
 mod owners;
 mod path2;
+mod populate;
 mod races;
 mod readme;
 mod roles;

@@ -30,6 +30,9 @@ const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
 
 /// Where a token asks what it may do.
 const CAPABILITIES: &str = "sys/capabilities-self";
+/// What is wrong where no connection could be set up and nothing else is known.
+const UNUSABLE: &str =
+    "its client certificate or key (BAO_CLIENT_CERT, BAO_CLIENT_KEY) is unusable";
 
 /// An OpenBao or Vault server, and who we are there.
 pub struct Store {
@@ -79,7 +82,10 @@ impl Store {
         let address = connection::shown(&settings.uri);
         let client = connection::connect(settings.config(timeout)?, timeout, "kubectl")
             .await
-            .map_err(|failure| unreachable(&address, program, failure.causes))?;
+            .map_err(|failure| match failure.causes.as_slice() {
+                [] => unreachable(&address, program, vec![UNUSABLE.to_owned()]),
+                _ => unreachable(&address, program, failure.causes),
+            })?;
         let store = Self {
             client,
             address,
@@ -404,8 +410,8 @@ impl Store {
 }
 
 fn unreachable(address: &str, program: &str, causes: Vec<String>) -> Failure {
-    let mut failure = Failure::unable(format!("cannot talk to the secret store {address}"))
-        .hint(format!("check the address and the CA: {program} status"));
-    failure.causes = causes;
-    failure
+    let variable = program.to_uppercase();
+    let hint = format!("check the address and, over TLS, {variable}_CACERT: {program} status");
+    let failure = Failure::unable(format!("cannot talk to the secret store {address}"));
+    Failure { causes, ..failure }.hint(hint)
 }
