@@ -1,11 +1,13 @@
 //! No value shows: not on stdout or stderr, not on any argv, in no format, at no verbosity.
 
 mod failures;
+mod populate;
 mod processes;
 mod store;
 mod verify;
 
 use self::processes::{instead, quoted, recording};
+use crate::sandbox::SANDBOX;
 use crate::space::{AGENTICORE, EMBEDDINGS, ROUTER, Ran, Space};
 use crate::stub::{account_token, kubeconfig, plug_in, sandbox, with_kubeconfig};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -257,9 +259,10 @@ fn life(at: &Searched, preset: bool) {
 fn no_value_shows_in_the_help_or_what_is_made_of_it() {
     let at = Searched::new(&[]);
     at.space.write_file(&FILED);
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &[],
         &["verify"],
+        &["populate"],
         &["diff"],
         &["tokens"],
         &["tokens", "show"],
@@ -281,6 +284,7 @@ fn no_value_shows_in_the_help_or_what_is_made_of_it() {
     at.run(&["rbac"], 0);
     at.run(&["rbac", "diff", "-o", "yaml"], 0);
     at.run(&["rbac", "recover", "-o", "json", "-vv"], 0);
+    at.run(&["rbac", "populate", "-vv"], 0);
     at.run(&["rbac", "verify", "--live", "--copy=a/b", "-vv"], 0);
     at.run(&["-o", "yaml", "-vv"], 0);
     at.run(&["-o", "yaml", "--with-api-keys"], 0);
@@ -344,7 +348,7 @@ fn no_value_is_on_the_command_line_of_anything_that_is_executed() {
 
     let record = at.space.folder.path().join("record");
     let recording = recording(&at, &path, &record);
-    let commands: [(&[&str], &[&str]); 4] = [
+    let commands: [(&[&str], &[&str]); 5] = [
         (
             &["--apply", "--env-file", "brain.env"],
             &["cat", "git", "plug-in"],
@@ -352,10 +356,16 @@ fn no_value_is_on_the_command_line_of_anything_that_is_executed() {
         (&["--apply"], &["cat", "plug-in"]),
         (&["tokens", "recover", "--apply"], &["cat", "plug-in"]),
         (&["diff"], &["cat", "plug-in"]),
+        (
+            &["populate", "--prefix=of-argv", "--from-cluster", "--apply"],
+            &["cat", "plug-in"],
+        ),
     ];
+    at.hide(&SANDBOX.bao.root);
     for (arguments, expected) in commands {
         std::fs::write(&record, "").unwrap();
         let mut command = at.space.command(&INPUTS, arguments);
+        command.envs(at.space.operator(&SANDBOX.bao.root));
         let output = command.env("PATH", &recording).output();
         Ran::from(output.unwrap()).exits(0);
         at.hide_filed();
