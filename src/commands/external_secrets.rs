@@ -1,7 +1,7 @@
 //! `externalsecrets`: the ExternalSecrets of Path 2, for people who keep manifests in git.
 
 use super::{Answer, Verdict};
-use crate::cli::{ExternalSecrets, Global, ReadStore, StoreLayout};
+use crate::cli::{ExternalSecrets, Global, ReadStore};
 use crate::domain::bundles::{BUNDLES, Bundle, ROUTER};
 use crate::domain::external_secrets::{StoreRef, VERSIONS};
 use crate::domain::names::Namespace;
@@ -15,7 +15,7 @@ use crate::render::external_secrets::{Extract, yaml};
 /// # Errors
 /// Two entries in one place (exit code 2).
 pub fn run(global: &Global, options: &ExternalSecrets) -> Result<Answer, Failure> {
-    let (layout, store) = (layout(&options.layout)?, store(&options.store));
+    let (layout, store) = (super::layout(&options.layout)?, store(&options.store));
     let fleet = &options.fleet_namespace;
     Ok(manifests(&global.namespace, fleet, &layout, &store))
 }
@@ -56,17 +56,4 @@ pub fn store(options: &ReadStore) -> StoreRef {
         kind: options.store_kind.into(),
         name: options.store.clone(),
     }
-}
-
-/// The layout of the options.
-///
-/// # Errors
-/// Two entries in one place (exit code 2).
-pub fn layout(options: &StoreLayout) -> Result<Layout, Failure> {
-    let renamed = options.path.iter();
-    let renamed = renamed.map(|(entry, path)| (*entry, path.clone()));
-    Layout::new(&options.prefix, renamed.collect()).ok_or_else(|| {
-        Failure::usage("two bundles would be at one path of the store")
-            .hint("give each a path of its own with --path")
-    })
 }

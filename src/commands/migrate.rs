@@ -4,7 +4,7 @@
 //! operator sees it, by a short-lived ExternalSecret with another target; only then the operator
 //! is told to take over.
 
-use super::external_secrets::{layout, manifests};
+use super::external_secrets::manifests;
 use super::path2::{direct, served};
 use super::reach::{Given, reach};
 use super::{Answer, Verdict, rollback};
@@ -54,7 +54,7 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
     let (Some(prefix), Some(store)) = (&migrate.prefix, &migrate.store) else {
         return rollback::run(global, migrate, ui).await;
     };
-    let layout = layout(&StoreLayout {
+    let layout = super::layout(&StoreLayout {
         prefix: prefix.clone(),
         path: migrate.path.clone(),
     })?;
