@@ -441,6 +441,9 @@ pub struct Rbac {
     /// For verify --copy (repeatable)
     #[arg(long, value_name = "NS/NAME", value_parser = copy)]
     pub copy: Vec<CopyRef>,
+    /// For verify where a store is a ClusterSecretStore, which takes a ClusterRole
+    #[arg(long)]
+    pub cluster_store: bool,
     /// Also bind the Role to this service account
     #[arg(long, value_name = "NS:NAME", value_parser = service_account)]
     pub service_account: Option<ServiceAccount>,

@@ -10,7 +10,7 @@ use super::reach::{Given, reach};
 use super::{Answer, Verdict, rollback};
 use crate::cli::{Global, Migrate, StoreLayout};
 use crate::domain::bundles::{BUNDLES, Bundle};
-use crate::domain::external_secrets::{Provider, StoreKind, StoreRef, VERSIONS};
+use crate::domain::external_secrets::{SecretStore, StoreKind, StoreRef, VERSIONS};
 use crate::domain::migration::{
     Destination, MigrationPlan, MigrationRefusal, Move, Standing, compare, fields_after,
 };
@@ -128,16 +128,16 @@ impl<'a> Run<'a> {
             fleet: super::fleet(&migrate.fleet),
             direct: None,
         };
-        if let Some(provider) = run.check_store(&global.namespace).await? {
-            run.direct = direct(global, &provider, ui).await?;
-            run.judge_credential(&provider).await?;
+        if let Some(store) = run.check_store(&global.namespace).await? {
+            run.direct = direct(global, &store.provider, ui).await?;
+            run.judge_credential(&store).await?;
         }
         Ok(run)
     }
 
     /// Refuses a store that is not there or not ready, as a namespace sees it; `None` where it may
     /// not be read.
-    async fn check_store(&self, namespace: &Namespace) -> Result<Option<Provider>, Failure> {
+    async fn check_store(&self, namespace: &Namespace) -> Result<Option<SecretStore>, Failure> {
         let (at, version) = (&self.store, self.version);
         let kubectl = &self.reach.kubectl;
         let place = match at.kind {
@@ -159,7 +159,7 @@ impl<'a> Run<'a> {
             }
         };
         if store.is_ready() {
-            return Ok(Some(store.provider));
+            return Ok(Some(store));
         }
         let cause = self.cluster.store_cause(namespace, &store).await?;
         let why = cause.map_or("the operator does not say why", |cause| cause.told());
@@ -171,18 +171,9 @@ impl<'a> Run<'a> {
 
     /// Warns where the operator's credential may do more than read: whoever gets at it could change
     /// what every pod trusts.
-    async fn judge_credential(&self, provider: &Provider) -> Result<(), Failure> {
+    async fn judge_credential(&self, store: &SecretStore) -> Result<(), Failure> {
         let paths = BUNDLES.map(|bundle| self.layout.path(bundle));
-        let store = match (&self.direct, provider) {
-            (
-                Some(store),
-                Provider::Vault {
-                    token: Some(at), ..
-                },
-            ) => Some((store, at)),
-            _ => None,
-        };
-        let words = match store {
+        let words = match self.direct.as_ref().zip(store.credentials.as_ref()) {
             Some((store, at)) => {
                 let home = &self.global.namespace;
                 let token = self.cluster.token_of(home, at).await?;

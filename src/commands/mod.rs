@@ -1,6 +1,7 @@
 //! One file per command: gather, decide (in `domain`), then render or act.
 
 pub mod apply;
+mod contents;
 pub mod diff;
 pub mod external_secrets;
 mod filling;

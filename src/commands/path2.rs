@@ -62,7 +62,7 @@ pub async fn direct(
     match provider {
         Provider::Vault {
             mount: Some(mount), ..
-        } if store::is_named() => {
+        } if store::named().is_some() => {
             let store = Store::connect(mount, global.request_timeout.0, ui).await?;
             Ok(Some(store))
         }

@@ -16,11 +16,17 @@ pub fn run(global: &Global, rbac: &Rbac) -> Result<Answer, Failure> {
         RbacCommand::Diff => Access::Diff,
         RbacCommand::Recover => Access::Recover,
         RbacCommand::Populate => Access::Populate,
-        RbacCommand::Verify => Access::Verify { live: rbac.live },
+        RbacCommand::Verify => Access::Verify {
+            live: rbac.live,
+            cluster_store: rbac.cluster_store,
+        },
     };
-    if rbac.command != RbacCommand::Verify && (rbac.live || !rbac.copy.is_empty()) {
-        return Err(Failure::usage("--live and --copy go with rbac verify")
-            .hint("leave them out, or ask for rbac verify"));
+    let of_verify = rbac.live || rbac.cluster_store || !rbac.copy.is_empty();
+    if rbac.command != RbacCommand::Verify && of_verify {
+        return Err(
+            Failure::usage("--live, --copy and --cluster-store go with rbac verify")
+                .hint("leave them out, or ask for rbac verify"),
+        );
     }
     let home_only = match access {
         Access::Recover => Some("tokens recover"),

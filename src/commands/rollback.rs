@@ -156,7 +156,7 @@ fn returns<'a>(found: &'a Found, externals: &[&'a ExternalSecret]) -> Vec<Return
     });
     let made: BTreeMap<_, _> = made.collect();
     let left = found.secrets.iter().filter(|(at, observed)| {
-        let marked = observed.live.as_ref().is_some_and(|live| live.marked);
+        let marked = observed.live.as_ref().is_some_and(|live| live.marks.any());
         let targeted = found
             .externals
             .iter()

@@ -45,8 +45,9 @@ pub async fn run(global: &Global, verify: &Verify, ui: Ui) -> Result<Answer, Fai
                 verify,
                 reach: &reach,
                 cluster,
+                ui,
             };
-            session.watch(ui).await?
+            session.watch().await?
         }
         Err(failure) => Looked::nothing(&Files::read(global, verify), &reach, failure),
     };
@@ -109,11 +110,12 @@ struct Session<'a> {
     verify: &'a Verify,
     reach: &'a Reach,
     cluster: Cluster,
+    ui: Ui,
 }
 
 impl Session<'_> {
     /// Looks, with `--wait` again and again.
-    async fn watch(&self, ui: Ui) -> Result<Looked, Failure> {
+    async fn watch(&self) -> Result<Looked, Failure> {
         let begun = Instant::now();
         // Without --wait the time is over at once; --wait=0 has no end.
         let end = match self.verify.wait {
@@ -130,7 +132,7 @@ impl Session<'_> {
             }
             let waiting_for = looked.waits_for();
             if waiting_for != told {
-                ui.story(&format!("waiting for {waiting_for}"));
+                self.ui.story(&format!("waiting for {waiting_for}"));
                 told = waiting_for;
             }
             // A look that takes long is not repeated at once.
@@ -173,6 +175,9 @@ impl Session<'_> {
         let copies = self.verify.copy.iter().cloned().collect();
         let home = &self.global.namespace;
         let mut facts = self.cluster.inspect(home, &fleet, &copies).await?;
+        if let Some(path2) = &mut facts.path2 {
+            path2.contents = super::contents::look(path2, self.global, self.ui).await;
+        }
         if self.verify.live {
             facts.probes = probe(self.global, &facts, self.reach).await?;
         }

@@ -17,6 +17,38 @@ pub const FORCE_SYNC: &str = "force-sync";
 /// What the operator calls its own labels and annotations on a Secret.
 pub const MARKS: &str = "reconcile.external-secrets.io/";
 
+/// Which version of ExternalSecret is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// This one, the newest.
+    Version(&'static str),
+    /// None: the operator's CRDs are not installed.
+    Nothing,
+    /// We may not ask.
+    Forbidden,
+}
+
+/// What became of reading an object that may be absent or forbidden.
+#[derive(Clone, Debug)]
+pub enum Seen<T> {
+    /// It is there.
+    There(T),
+    /// It is not.
+    Absent,
+    /// It may not be read.
+    Forbidden,
+}
+
+impl<T> Seen<T> {
+    /// It, where it is there.
+    pub fn there(self) -> Option<T> {
+        match self {
+            Self::There(found) => Some(found),
+            Self::Absent | Self::Forbidden => None,
+        }
+    }
+}
+
 /// Whether a store serves a namespace or all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StoreKind {
@@ -197,21 +229,56 @@ pub enum Provider {
         version: String,
         /// The namespace within it.
         namespace: Option<String>,
-        /// The Secret with the operator's token, where it is a token that it logs in with.
-        token: Option<TokenRef>,
     },
     /// Another one, as the API calls it: `aws`, `gcpsm`, `azurekv`, `kubernetes`.
     Other(String),
 }
 
-/// The key of a Secret that holds a token.
+/// A place in a KV engine of version 2.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slot {
+    /// The engine's mount.
+    pub mount: String,
+    /// The path below it.
+    pub path: String,
+}
+
+impl Provider {
+    /// Where the operator looks for an entry; `None` where that is no KV engine of version 2.
+    ///
+    /// It takes the mount off a path that begins with it, and `data/` after that.
+    pub fn slot(&self, path: &str) -> Option<Slot> {
+        let Self::Vault { mount, version, .. } = self else {
+            return None;
+        };
+        if version != "v2" {
+            return None;
+        }
+        let (mount, rest) = match mount {
+            Some(mount) => match path.strip_prefix(mount).and_then(|it| it.strip_prefix('/')) {
+                Some(rest) => (mount.as_str(), rest.strip_prefix("data/").unwrap_or(rest)),
+                None => (mount.as_str(), path),
+            },
+            None => match path.split_once("/data/") {
+                Some(both) => both,
+                None => path.split_once('/')?,
+            },
+        };
+        Some(Slot {
+            mount: mount.to_owned(),
+            path: rest.to_owned(),
+        })
+    }
+}
+
+/// The Secret that the operator takes a store's token from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenRef {
-    /// Where the Secret is; `None` for the namespace of the store.
+pub struct Credentials {
+    /// Its namespace; `None` for that of the ExternalSecret.
     pub namespace: Option<String>,
-    /// What it is called.
-    pub name: String,
-    /// Its key.
+    /// Its name.
+    pub secret: String,
+    /// The key with the token.
     pub key: String,
 }
 
@@ -222,8 +289,16 @@ pub struct SecretStore {
     pub at: StoreRef,
     /// Its uid.
     pub uid: String,
+    /// When it was made, in seconds since 1970.
+    pub created: Option<i64>,
+    /// Who applies it, where that is not a person.
+    pub owner: Option<Owner>,
+    /// The class of operators that it is reserved for.
+    pub controller: Option<String>,
     /// What it is.
     pub provider: Provider,
+    /// Where its token is; `None` where it uses another way in.
+    pub credentials: Option<Credentials>,
     /// What the operator says of it; `None` before it has.
     pub condition: Option<Condition>,
     /// What the operator thinks it can do: `ReadOnly`, `WriteOnly`, `ReadWrite`.
@@ -244,8 +319,10 @@ pub enum Cause {
     PathMissing,
     /// The entry has no fields.
     PathEmpty,
-    /// The store refuses the operator's credentials: unknown, revoked, expired or without the right.
+    /// The store refuses the operator's credentials: unknown, revoked or expired.
     Refused,
+    /// The store knows the operator, and does not let it read there.
+    NotAllowed,
     /// The Secret with the operator's credentials, or its key, is not there.
     NoCredentials,
     /// The store is sealed.
@@ -275,7 +352,7 @@ impl Cause {
     pub fn of(message: &str) -> Option<Self> {
         let says = |text: &str| message.contains(text);
         // The first that fits: a message holds those of its causes.
-        let table: [(bool, Self); 15] = [
+        let table: [(bool, Self); 16] = [
             (
                 says("SecretStore \"") && says("is not ready"),
                 Self::StoreNotReady,
@@ -290,12 +367,20 @@ impl Cause {
                     || says("cannot find secret data for key: \"token\" in"),
                 Self::NoCredentials,
             ),
-            (says("target is owned by another"), Self::TargetTaken),
+            (
+                says("is owned by another ExternalSecret"),
+                Self::TargetTaken,
+            ),
             (says("not managed by external-secrets"), Self::NotManaged),
             (says("Vault is sealed") || says("is sealed"), Self::Sealed),
             (says("x509: "), Self::Untrusted),
+            // A policy that lacks the path is an error in a list of one, a token that is none is not.
             (
-                says("Code: 403") || says("AccessDenied") || says("permission denied"),
+                says("1 error occurred:") && says("permission denied") || says("AccessDenied"),
+                Self::NotAllowed,
+            ),
+            (
+                says("Code: 403") || says("permission denied"),
                 Self::Refused,
             ),
             (
@@ -336,8 +421,11 @@ impl Cause {
             Self::PathMissing => "there is no such entry in the store",
             Self::PathEmpty => "the entry in the store has no fields",
             Self::Refused => {
-                "the store refuses the operator's credentials: unknown, revoked, expired, or \
-                 without the right to read there"
+                "the store refuses the operator's credentials: unknown, revoked or expired"
+            }
+            Self::NotAllowed => {
+                "the store knows the operator and does not let it read there: the path is wrong, or \
+                 its policy lacks it"
             }
             Self::NoCredentials => "the Secret with the operator's credentials is not there",
             Self::Sealed => "the store is sealed",
@@ -401,6 +489,14 @@ mod tests {
                 "Error making API request. Code: 403. Errors: * permission denied",
                 Cause::Refused,
             ),
+            (
+                "Code: 403. Errors:\n\n* 1 error occurred:\n\t* permission denied\n\n",
+                Cause::NotAllowed,
+            ),
+            (
+                "Code: 403. Errors:\n\n* 2 errors occurred:\n\t* permission denied\n\t* invalid token",
+                Cause::Refused,
+            ),
             ("Code: 503. Errors: * Vault is sealed", Cause::Sealed),
             (
                 "Get \"http://127.0.0.1:1/v1\": dial tcp 127.0.0.1:1: connect: connection refused",
@@ -423,6 +519,10 @@ mod tests {
                 Cause::TargetTaken,
             ),
             (
+                "unable to mutate secret t: secret is owned by another ExternalSecret: ok",
+                Cause::TargetTaken,
+            ),
+            (
                 "secret retained due to DeletionPolicy=Retain",
                 Cause::PathEmpty,
             ),
@@ -430,6 +530,34 @@ mod tests {
             assert_eq!(Cause::of(message), Some(cause), "{message}");
         }
         assert_eq!(Cause::of("could not get secret data from provider"), None);
+    }
+
+    #[test]
+    fn an_entry_is_looked_for_where_the_operator_looks() {
+        let at = |mount: Option<&str>, version: &str, path: &str| {
+            let provider = Provider::Vault {
+                server: String::new(),
+                mount: mount.map(str::to_owned),
+                version: version.to_owned(),
+                namespace: None,
+            };
+            provider.slot(path).map(|slot| (slot.mount, slot.path))
+        };
+        let slot = |mount: &str, path: &str| Some((mount.to_owned(), path.to_owned()));
+        let secret = Some("secret");
+        assert_eq!(at(secret, "v2", "p/router"), slot("secret", "p/router"));
+        assert_eq!(
+            at(secret, "v2", "secret/p/router"),
+            slot("secret", "p/router")
+        );
+        assert_eq!(at(secret, "v2", "secret/data/p/r"), slot("secret", "p/r"));
+        assert_eq!(at(secret, "v2", "data/p/r"), slot("secret", "data/p/r"));
+        assert_eq!(at(secret, "v2", "secrets/r"), slot("secret", "secrets/r"));
+        assert_eq!(at(None, "v2", "kv/p/r"), slot("kv", "p/r"));
+        assert_eq!(at(None, "v2", "team/kv/data/p/r"), slot("team/kv", "p/r"));
+        assert_eq!(at(None, "v2", "alone"), None);
+        assert_eq!(at(secret, "v1", "p/router"), None);
+        assert_eq!(Provider::Other("aws".to_owned()).slot("p/router"), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::live::{LiveSecret, NamespaceState, Observed};
 use super::names::Namespace;
+use super::path2::Path2;
 use super::tokens::{PerToken, Token};
 use super::value::SecretValue;
 use super::workloads::{Kind, Pod, Workload};
@@ -226,6 +227,8 @@ pub struct ClusterFacts {
     pub denied: BTreeSet<Denied>,
     /// How the services answered; none without `--live`.
     pub probes: Vec<Probe>,
+    /// Path 2; `None` where nothing points to it.
+    pub path2: Option<Path2>,
 }
 
 impl ClusterFacts {

@@ -57,10 +57,28 @@ pub struct LiveSecret {
     pub minted: BTreeMap<String, i64>,
     /// Whether `kubectl apply` has left an annotation that holds the values in the clear.
     pub exposed: bool,
-    /// Whether External Secrets Operator has left a mark on it.
-    pub marked: bool,
+    /// What External Secrets Operator has left on it.
+    pub marks: OperatorMarks,
     /// `metadata.managedFields`, as far as it speaks of data and annotations.
     pub managed: Vec<ManagedFields>,
+}
+
+/// What External Secrets Operator leaves on a Secret that it makes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OperatorMarks {
+    /// The ExternalSecret that the owner reference names: its name and its uid.
+    pub owner: Option<(String, String)>,
+    /// Its labels, which stay where the owner reference is gone.
+    pub labels: Vec<String>,
+    /// Its annotations, likewise.
+    pub annotations: Vec<String>,
+}
+
+impl OperatorMarks {
+    /// Tells whether there are any.
+    pub fn any(&self) -> bool {
+        *self != Self::default()
+    }
 }
 
 /// A value of `data`.

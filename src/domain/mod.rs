@@ -14,6 +14,9 @@ pub mod manifest;
 pub mod migration;
 pub mod names;
 pub mod ownership;
+pub mod path2;
+#[cfg(test)]
+mod path2_tests;
 pub mod plan;
 #[cfg(test)]
 mod plan_properties;

@@ -20,6 +20,13 @@ impl Namespace {
     }
 }
 
+impl Default for Namespace {
+    /// `default`, where also the events of objects without a namespace are.
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
 impl FromStr for Namespace {
     type Err = BadName;
 

@@ -105,6 +105,7 @@ impl Cluster {
             absent: BTreeSet::new(),
             denied: states.denied,
             probes: Vec::new(),
+            path2: None,
         };
         for (name, state) in states.found {
             // Of a namespace that was only selected and goes away there is nothing to say.
@@ -165,6 +166,10 @@ impl Cluster {
         let denied = [secrets.denied, others.denied, pods.denied, claims.denied];
         facts.denied.extend(denied.into_iter().flatten());
         facts.denied.extend(copied.denied);
+        if let Some((path2, denied)) = self.path2(&facts, claims.items).await {
+            facts.path2 = Some(path2);
+            facts.denied.extend(denied);
+        }
         Ok(facts)
     }
 

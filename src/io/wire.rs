@@ -3,7 +3,7 @@
 
 use crate::domain::external_secrets::MARKS;
 use crate::domain::live::{
-    LiveSecret, LiveValue, ManagedFields, NamespaceState, OWN_ANNOTATIONS, Observed,
+    LiveSecret, LiveValue, ManagedFields, NamespaceState, OWN_ANNOTATIONS, Observed, OperatorMarks,
 };
 use crate::domain::manifest::MINTED_AT;
 use crate::domain::manifest::Manifest;
@@ -166,10 +166,8 @@ impl From<SecretBody> for Observed {
     fn from(body: SecretBody) -> Self {
         let metadata = body.metadata;
         let owner = owner_of(&metadata);
+        let marks = marks(&metadata);
         let annotations = metadata.annotations.unwrap_or_default();
-        let labels = metadata.labels.unwrap_or_default();
-        let mut names = labels.keys().chain(annotations.keys());
-        let marked = names.any(|name| name.starts_with(MARKS));
         let data = body.data.unwrap_or_default();
         let live = LiveSecret {
             resource_version: metadata.resource_version.unwrap_or_default(),
@@ -182,8 +180,8 @@ impl From<SecretBody> for Observed {
             created: metadata.creation_timestamp.as_ref().map(seconds),
             changed: changed(metadata.managed_fields.as_deref().unwrap_or_default()),
             minted: minted(&annotations),
-            exposed: annotations.contains_key(LAST_APPLIED),
-            marked,
+            exposed: annotations.get(LAST_APPLIED).is_some_and(|it| exposes(it)),
+            marks,
             annotations: annotations
                 .into_iter()
                 .filter(|(name, _)| name.starts_with(OWN_ANNOTATIONS))
@@ -217,6 +215,35 @@ pub(super) fn owner_of(metadata: &ObjectMeta) -> Option<Owner> {
         annotations: metadata.annotations.as_ref().unwrap_or(&none),
         owner_references: &owners,
     })
+}
+
+/// What External Secrets Operator has left on it.
+fn marks(metadata: &ObjectMeta) -> OperatorMarks {
+    let mut owners = metadata.owner_references.iter().flatten();
+    let owner = owners.find(|owner| owner.kind == "ExternalSecret");
+    let of = |map: &Option<BTreeMap<String, String>>| {
+        let names = map.iter().flat_map(BTreeMap::keys);
+        names
+            .filter(|name| name.starts_with(MARKS))
+            .cloned()
+            .collect()
+    };
+    OperatorMarks {
+        owner: owner.map(|owner| (owner.name.clone(), owner.uid.clone())),
+        labels: of(&metadata.labels),
+        annotations: of(&metadata.annotations),
+    }
+}
+
+/// Tells whether what `kubectl apply` was given held the values. External Secrets Operator copies
+/// the annotation of an ExternalSecret, which holds none.
+fn exposes(last_applied: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Applied {
+        kind: String,
+    }
+    let applied: Result<Applied, _> = serde_json::from_str(last_applied);
+    !applied.is_ok_and(|applied| applied.kind == "ExternalSecret")
 }
 
 /// When the data last changed: the newest entry that owns a key of it.

@@ -48,7 +48,10 @@ fn place(check: &Check) -> String {
         Some(("Namespace", _)) | None => return String::new(),
         Some(_) => object,
     };
-    format!("{namespace}/{name}: ")
+    match namespace.is_empty() {
+        true => format!("{name}: "),
+        false => format!("{namespace}/{name}: "),
+    }
 }
 
 fn mark(status: Status, palette: Palette) -> String {

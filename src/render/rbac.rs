@@ -8,6 +8,9 @@ use crate::domain::workloads::{self, BRAIN_API, Kind, first_pod};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
+/// The group of External Secrets Operator.
+const ESO: &str = "external-secrets.io";
+
 /// What a command does in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -23,6 +26,8 @@ pub enum Access {
     Verify {
         /// Whether it also asks the services.
         live: bool,
+        /// Whether it also looks at stores of the whole cluster.
+        cluster_store: bool,
     },
 }
 
@@ -60,8 +65,12 @@ impl Access {
         let name = namespace.map(|name| [name.as_str()]);
         let name = name.as_ref().map(|name| &name[..]);
         rules.push(rule("", &["namespaces"], &[read], name));
-        let mut lists = vec![("external-secrets.io", vec!["externalsecrets"])];
-        if let Self::Verify { live } = self {
+        let mut lists = vec![(ESO, vec!["externalsecrets"])];
+        let mut more = Vec::new();
+        if let Self::Verify { live, .. } = self {
+            // On Path 2 it looks at the stores, and at the events of what is not well.
+            more.push(rule("", &["events"], &["list"], None));
+            more.push(rule(ESO, &["secretstores"], &["get"], None));
             let groups = Kind::ALL.chunk_by(|one, next| one.group() == next.group());
             lists.extend(groups.map(|kinds| {
                 let resources = kinds.iter().map(|kind| kind.resource()).collect();
@@ -70,6 +79,7 @@ impl Access {
             // It lists them everywhere at once.
             if grant.selected && namespace.is_some() {
                 lists.clear();
+                more.clear();
             }
             if live && namespace == Some(grant.home) {
                 let pods = [BRAIN_API, workloads::EMBEDDINGS].map(first_pod);
@@ -80,7 +90,18 @@ impl Access {
         }
         let list = |(group, resources): (_, Vec<_>)| rule(group, &resources, &["list"], None);
         rules.extend(lists.into_iter().map(list));
+        rules.extend(more);
         rules
+    }
+
+    fn reads_cluster_stores(self) -> bool {
+        matches!(
+            self,
+            Self::Verify {
+                cluster_store: true,
+                ..
+            }
+        )
     }
 
     fn secrets(self) -> Vec<&'static str> {
@@ -139,14 +160,33 @@ pub fn objects(access: Access, grant: &Grant<'_>) -> Vec<Value> {
         let rules = access.rules(Some(place), &secrets, grant);
         objects.extend(pair(access, Some(place), &rules, grant));
     }
-    let others: BTreeSet<_> = grant.copies.iter().map(|copy| &copy.namespace).collect();
+    let default = Namespace::default();
+    let cluster_store = access.reads_cluster_stores();
+    let mut others: BTreeSet<_> = grant.copies.iter().map(|copy| &copy.namespace).collect();
+    if cluster_store && !grant.selected {
+        // The events of what has no namespace are there.
+        others.insert(&default);
+    }
     for place in others.into_iter().filter(|place| !places.contains(place)) {
-        let rules = [rule("", &["secrets"], &["get"], Some(&copies_in(place)))];
+        let copies = copies_in(place);
+        let mut rules = Vec::new();
+        if !copies.is_empty() {
+            rules.push(rule("", &["secrets"], &["get"], Some(&copies)));
+        }
+        if cluster_store && !grant.selected && *place == default {
+            rules.push(rule("", &["events"], &["list"], None));
+        }
         objects.extend(pair(access, Some(place), &rules, grant));
     }
-    if grant.selected {
-        let rules = access.rules(None, &router, grant);
-        objects.extend(pair(access, None, &rules, grant));
+    let mut everywhere = match grant.selected {
+        true => access.rules(None, &router, grant),
+        false => Vec::new(),
+    };
+    if cluster_store {
+        everywhere.push(rule(ESO, &["clustersecretstores"], &["get"], None));
+    }
+    if !everywhere.is_empty() {
+        objects.extend(pair(access, None, &everywhere, grant));
     }
     objects
 }

@@ -284,6 +284,8 @@ fn the_role_of_verify_grants_what_the_options_need() {
         "list statefulsets,deployments,daemonsets",
         "list cronjobs",
         "list pods",
+        "list events",
+        "get secretstores",
     ];
     let of = |place: &str, first: &[&str], lists: &[&str]| {
         let rights = first.iter().chain(lists);
@@ -329,4 +331,21 @@ fn the_role_of_verify_grants_what_the_options_need() {
         rights(&["--live", "--fleet-selector=team"]),
         expected.concat()
     );
+
+    // What a Role cannot give.
+    let stores = ["*: get clustersecretstores".to_owned()];
+    let events = ["default: list events".to_owned()];
+    let expected = [&of("brain", &home, &lists)[..], &events, &stores].concat();
+    assert_eq!(rights(&["--cluster-store"]), expected);
+    let copy = ["default: get secrets ops".to_owned()];
+    let expected = [&of("brain", &home, &lists)[..], &copy, &events, &stores].concat();
+    let options = ["--cluster-store", "--copy=default/ops"];
+    assert_eq!(rights(&options), expected);
+    let expected = [
+        &of("brain", &home, &[])[..],
+        &of("*", &everywhere, &lists),
+        &stores,
+    ];
+    let options = ["--cluster-store", "--fleet-selector=team"];
+    assert_eq!(rights(&options), expected.concat());
 }

@@ -57,6 +57,28 @@ pub enum Id {
     WorkloadReloader,
     /// Who owns the Secret.
     OwnerSecret,
+    /// The operator's ExternalSecrets are served.
+    EsoServed,
+    /// Somebody works on them.
+    EsoOperator,
+    /// Their stores are ready.
+    EsoStore,
+    /// One of them makes the Secret.
+    EsoPresent,
+    /// It is synced, and if not, why.
+    EsoSynced,
+    /// What it brings is complete.
+    EsoFields,
+    /// It and the Secret are in the same hands.
+    EsoTarget,
+    /// Its policies hold no trap.
+    EsoPolicy,
+    /// The entry is in the store.
+    StorePath,
+    /// The entry is complete.
+    StoreFields,
+    /// The Secret has what the entry has.
+    StoreEqual,
     /// How old the tokens are.
     AgeToken,
     /// The embeddings service checks its callers.
@@ -69,7 +91,7 @@ pub enum Id {
 
 impl Id {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 41] = [
         Self::ClusterReachable,
         Self::ClusterVersion,
         Self::ClusterNamespace,
@@ -96,6 +118,17 @@ impl Id {
         Self::WorkloadWaiting,
         Self::WorkloadReloader,
         Self::OwnerSecret,
+        Self::EsoServed,
+        Self::EsoOperator,
+        Self::EsoStore,
+        Self::EsoPresent,
+        Self::EsoSynced,
+        Self::EsoFields,
+        Self::EsoTarget,
+        Self::EsoPolicy,
+        Self::StorePath,
+        Self::StoreFields,
+        Self::StoreEqual,
         Self::AgeToken,
         Self::EmbeddingsDoor,
         Self::LiveBrainApi,
@@ -131,11 +164,27 @@ impl Id {
             Self::WorkloadWaiting => "workload.waiting",
             Self::WorkloadReloader => "workload.reloader",
             Self::OwnerSecret => "owner.secret",
+            Self::EsoServed => "eso.served",
+            Self::EsoOperator => "eso.operator",
+            Self::EsoStore => "eso.store",
+            Self::EsoPresent => "eso.present",
+            Self::EsoSynced => "eso.synced",
+            Self::EsoFields => "eso.fields",
+            Self::EsoTarget => "eso.target",
+            Self::EsoPolicy => "eso.policy",
+            Self::StorePath => "store.path",
+            Self::StoreFields => "store.fields",
+            Self::StoreEqual => "store.equal",
             Self::AgeToken => "age.token",
             Self::EmbeddingsDoor => "embeddings.door",
             Self::LiveBrainApi => "live.brain-api",
             Self::LiveEmbeddings => "live.embeddings",
         }
+    }
+
+    /// Tells whether it is said on Path 2 only.
+    pub fn is_of_path2(self) -> bool {
+        matches!(self.group(), "eso" | "store")
     }
 
     /// What stands before the dot.

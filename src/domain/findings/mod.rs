@@ -7,6 +7,7 @@ pub mod check;
 mod cluster;
 mod credentials;
 mod doors;
+mod eso;
 mod file;
 mod fleet;
 mod mend;
@@ -22,6 +23,7 @@ mod workloads;
 mod tests;
 
 use super::bundles::Bundle;
+use super::external_secrets::StoreKind;
 use super::facts::{ClusterFacts, CopyRef, Denied, FileFacts, ValuesFile};
 use super::live::NamespaceState;
 use super::names::Namespace;
@@ -60,6 +62,7 @@ pub fn findings(case: &Case<'_>) -> Vec<Check> {
     checks.extend(workloads::wired(case));
     checks.extend(pods::checks(case));
     checks.extend(doors::checks(case));
+    checks.extend(eso::checks(case));
     checks.sort_by_key(|check| check.id);
     checks
 }
@@ -178,8 +181,14 @@ impl<'a> Case<'a> {
     pub fn role_hint(&self) -> String {
         let live = if self.live { " --live" } else { "" };
         let copies = self.copies.iter().map(|copy| format!(" --copy {copy}"));
+        let stores = self.cluster.path2.iter().flat_map(|it| it.stores.keys());
+        let mut kinds = stores.map(|store| store.at.kind);
+        let cluster_store = match kinds.any(|kind| kind == StoreKind::ClusterSecretStore) {
+            true => " --cluster-store",
+            false => "",
+        };
         format!(
-            "{} rbac verify{live}{}{} --service-account \"$NAMESPACE:$NAME\" | {} apply -f -",
+            "{} rbac verify{live}{cluster_store}{}{} --service-account \"$NAMESPACE:$NAME\" | {} apply -f -",
             self.reach.program,
             copies.collect::<String>(),
             self.reach.fleet,
@@ -274,6 +283,12 @@ impl<'a> Case<'a> {
 fn is_name(word: &str) -> bool {
     let part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     word.starts_with(|c: char| c.is_ascii_alphanumeric()) && word.chars().all(part)
+}
+
+/// A word of a shell command; no name needs quotes, a path may.
+fn quoted(word: &str) -> String {
+    // What cannot be quoted, a NUL, is in no object.
+    shlex::try_quote(word).map_or_else(|_| "''".to_owned(), Into::into)
 }
 
 /// A few of many, for a sentence.

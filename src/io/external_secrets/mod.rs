@@ -4,13 +4,16 @@ pub mod follow;
 mod proof;
 pub mod release;
 pub mod temporary;
+mod tended;
 mod wire;
 
 use super::cluster::{Cluster, get, write};
 use super::wire::ListBody;
 use crate::domain::external_secrets::{
-    Cause, Event, ExternalSecret, FORCE_SYNC, SecretStore, StoreKind, StoreRef, TokenRef, VERSIONS,
+    Cause, Credentials, Event, ExternalSecret, FORCE_SYNC, SecretStore, StoreKind, StoreRef,
+    VERSIONS,
 };
+pub use crate::domain::external_secrets::{Seen, Served};
 use crate::domain::names::Namespace;
 use crate::domain::ownership::FIELD_MANAGER;
 use crate::domain::value::SecretValue;
@@ -22,38 +25,6 @@ use wire::{EventBody, ExternalSecretBody, ResourcesBody, StoreBody};
 
 /// The group of ExternalSecrets and their stores.
 const GROUP: &str = "/apis/external-secrets.io";
-
-/// Which version of ExternalSecret is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Served {
-    /// This one, the newest.
-    Version(&'static str),
-    /// None: the operator's CRDs are not installed.
-    Nothing,
-    /// We may not ask.
-    Forbidden,
-}
-
-/// What became of reading an object that may be absent or forbidden.
-#[derive(Clone, Debug)]
-pub enum Seen<T> {
-    /// It is there.
-    There(T),
-    /// It is not.
-    Absent,
-    /// It may not be read.
-    Forbidden,
-}
-
-impl<T> Seen<T> {
-    /// It, where it is there.
-    pub fn there(self) -> Option<T> {
-        match self {
-            Self::There(found) => Some(found),
-            Self::Absent | Self::Forbidden => None,
-        }
-    }
-}
 
 impl Cluster {
     /// Which version of ExternalSecret is served.
@@ -96,13 +67,13 @@ impl Cluster {
     pub async fn token_of(
         &self,
         namespace: &Namespace,
-        at: &TokenRef,
+        at: &Credentials,
     ) -> Result<Option<SecretValue>, Failure> {
         let place = at.namespace.as_deref().map(str::parse);
         let Ok(place) = place.unwrap_or_else(|| Ok(namespace.clone())) else {
             return Ok(None);
         };
-        let found = self.peek(&place, &at.name).await?;
+        let found = self.peek(&place, &at.secret).await?;
         let live = found.and_then(|found| found.live);
         Ok(live.and_then(|live| live.text(&at.key).cloned()))
     }

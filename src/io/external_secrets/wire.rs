@@ -2,8 +2,8 @@
 //! they become plain facts.
 
 use crate::domain::external_secrets::{
-    Condition, Event, ExternalSecret, FORCE_SYNC, Provider, SecretStore, Source, StoreKind,
-    StoreRef, TokenRef,
+    Condition, Credentials, Event, ExternalSecret, FORCE_SYNC, Provider, SecretStore, Source,
+    StoreKind, StoreRef,
 };
 use crate::io::wire::{owner_of, seconds};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -245,6 +245,7 @@ pub struct StoreBody {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct StoreSpec {
+    controller: String,
     provider: BTreeMap<String, Value>,
 }
 
@@ -261,44 +262,55 @@ struct VaultBody {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct AuthBody {
-    token_secret_ref: Option<TokenRefBody>,
+    token_secret_ref: Option<KeyRefBody>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct TokenRefBody {
-    namespace: Option<String>,
+struct KeyRefBody {
     name: String,
-    key: String,
+    namespace: Option<String>,
+    key: Option<String>,
+}
+
+impl KeyRefBody {
+    fn read(self) -> Credentials {
+        Credentials {
+            namespace: self.namespace,
+            secret: self.name,
+            key: self.key.unwrap_or_else(|| "token".to_owned()),
+        }
+    }
 }
 
 impl StoreBody {
     /// As a fact; `None` for one without a name.
     pub fn read(self, kind: StoreKind) -> Option<SecretStore> {
+        let owner = owner_of(&self.metadata);
         let name = self.metadata.name?;
         let provider = self.spec.provider.into_iter().next();
-        let provider = match provider {
+        let (provider, credentials) = match provider {
             Some((word, body)) if word == "vault" => {
                 let vault: VaultBody = serde_json::from_value(body).unwrap_or_default();
-                Provider::Vault {
+                let provider = Provider::Vault {
                     server: vault.server,
                     mount: vault.path.filter(|mount| !mount.is_empty()),
                     version: vault.version.unwrap_or_else(|| "v2".to_owned()),
                     namespace: vault.namespace,
-                    token: vault.auth.token_secret_ref.map(|at| TokenRef {
-                        namespace: at.namespace,
-                        name: at.name,
-                        key: at.key,
-                    }),
-                }
+                };
+                (provider, vault.auth.token_secret_ref.map(KeyRefBody::read))
             }
-            Some((word, _)) => Provider::Other(word),
-            None => Provider::Other("none".to_owned()),
+            Some((word, _)) => (Provider::Other(word), None),
+            None => (Provider::Other("none".to_owned()), None),
         };
         Some(SecretStore {
             at: StoreRef { kind, name },
             uid: self.metadata.uid.unwrap_or_default(),
+            created: self.metadata.creation_timestamp.as_ref().map(seconds),
+            owner,
+            controller: Some(self.spec.controller).filter(|class| !class.is_empty()),
             provider,
+            credentials,
             condition: self.status.condition(),
             capabilities: self.status.capabilities,
         })

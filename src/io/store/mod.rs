@@ -54,9 +54,22 @@ pub enum Stored {
     Stale,
 }
 
-/// Tells whether the environment names a store.
-pub fn is_named() -> bool {
-    settings::setting("ADDR").is_some()
+/// Where the environment leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The program that reads that variable: `bao` or `vault`.
+    pub program: &'static str,
+    /// The namespace within the store.
+    pub namespace: Option<String>,
+}
+
+/// Where the environment leads; `None` where no variable names an address.
+pub fn named() -> Option<Named> {
+    let (program, _) = settings::setting("ADDR")?;
+    Some(Named {
+        program,
+        namespace: settings::setting("NAMESPACE").map(|(_, name)| name),
+    })
 }
 
 #[derive(Serialize)]
