@@ -6,7 +6,11 @@ use crate::space::{Data, Space};
 use kube::Config;
 use kube::client::{Body, Client};
 use serde_json::{Value, json};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// The group of ExternalSecrets and their stores, in the version that is served.
 pub const GROUP: &str = "/apis/external-secrets.io/v1";
@@ -108,9 +112,125 @@ impl Bao {
         made["auth"]["client_token"].as_str().unwrap().to_owned()
     }
 
+    /// A token for reading below a prefix that ends after so many seconds.
+    pub fn short_token(&self, prefix: &str, seconds: u32) -> String {
+        // It makes the policy.
+        self.token(prefix, &["read"]);
+        let ttl = format!("{seconds}s");
+        let policy = format!("{}-read", prefix.replace('/', "-"));
+        let body = json!({ "policies": [policy], "ttl": ttl, "explicit_max_ttl": ttl });
+        let made = self.expect("POST", "auth/token/create", &body);
+        made["auth"]["client_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Writes an entry without a field.
+    pub fn put_empty(&self, path: &str) {
+        let body = json!({ "data": {} });
+        self.expect("POST", &format!("secret/data/{path}"), &body);
+    }
+
+    /// Removes an entry with all of its versions.
+    pub fn forget(&self, path: &str) {
+        self.expect("DELETE", &format!("secret/metadata/{path}"), &Value::Null);
+    }
+
     /// Ends a token.
     pub fn revoke(&self, token: &str) {
         self.expect("POST", "auth/token/revoke", &json!({ "token": token }));
+    }
+}
+
+/// An OpenBao server of a test's own, which can be stopped and sealed. It keeps nothing over a stop
+/// but its address and its root token, and ends with this.
+pub struct OwnBao {
+    /// How it is reached.
+    pub bao: Bao,
+    port: u16,
+    folder: TempDir,
+    server: Option<Child>,
+}
+
+impl OwnBao {
+    /// Starts one.
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let folder = tempfile::tempdir().unwrap();
+        // Clustering would take two more ports.
+        let config = "disable_clustering = true\n";
+        std::fs::write(folder.path().join("bao.hcl"), config).unwrap();
+        let bao = Bao {
+            address: format!("http://127.0.0.1:{port}"),
+            tls_address: String::new(),
+            ca: PathBuf::new(),
+            root: format!("root-of-{port}"),
+        };
+        let mut own = Self {
+            bao,
+            port,
+            folder,
+            server: None,
+        };
+        own.run();
+        own
+    }
+
+    /// Starts it again, after [`OwnBao::stop`].
+    pub fn run(&mut self) {
+        let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
+        let line = format!(
+            "bao server -dev -dev-no-store-token -dev-listen-address=127.0.0.1:{} -config=bao.hcl & \
+             cat >/dev/null; kill $!; wait",
+            self.port
+        );
+        let server = Command::new("sh")
+            .args(["-c", &line])
+            .current_dir(self.folder.path())
+            .env("PATH", &SANDBOX.path)
+            .env("BAO_DEV_ROOT_TOKEN_ID", &self.bao.root)
+            .stdin(Stdio::piped())
+            .stdout(log)
+            .stderr(Stdio::null())
+            .spawn();
+        self.server = Some(server.unwrap());
+        wait("the store runs", || {
+            self.log().contains("Root Token")
+                && TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+        });
+        wait("its engine is there", || {
+            let mount = "sys/internal/ui/mounts/secret";
+            let (status, answer) = self.bao.request(&self.bao.root, "GET", mount, &Value::Null);
+            status == 200 && answer["data"]["options"]["version"] == "2"
+        });
+    }
+
+    /// Stops it.
+    pub fn stop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            drop(server.stdin.take());
+            server.wait().unwrap();
+        }
+    }
+
+    /// Seals it; gives the key that unseals it.
+    pub fn seal(&self) -> String {
+        self.bao.expect("PUT", "sys/seal", &Value::Null);
+        let log = self.log();
+        let key = log
+            .lines()
+            .find_map(|line| line.strip_prefix("Unseal Key: "));
+        key.expect("a key").trim().to_owned()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+}
+
+impl Drop for OwnBao {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

@@ -1,6 +1,7 @@
 //! No value shows: not on stdout or stderr, not on any argv, in no format, at no verbosity.
 
 mod failures;
+mod path2;
 mod populate;
 mod processes;
 mod store;

@@ -6,6 +6,7 @@ mod checks;
 mod cluster;
 mod copies;
 mod door;
+mod eso;
 mod file;
 mod fleet;
 mod fresh;

@@ -176,13 +176,19 @@ impl Eso<'_> {
         }
     }
 
-    /// Lets every class of operators work on a store.
+    /// Lets every class of operators work on a store, and on what reads it.
     pub(super) fn unreserve(&self, at: &StoreAt) -> String {
         let store = self.path2.stores.get(at).and_then(|seen| seen.there());
-        match store {
-            Some(store) => self.patch_store(at, store, "{\"controller\":null}"),
-            None => self.describe_store(at),
-        }
+        let Some(store) = store else {
+            return self.describe_store(at);
+        };
+        let mut steps = vec![
+            self.patch_store(at, store, "{\"controller\":null}"),
+            self.again(at),
+        ];
+        steps.extend(self.users(at).map(|tended| self.resync(tended)));
+        steps.dedup();
+        steps.join(" && ")
     }
 
     /// Has the operator look at a store again, which it does by itself every few minutes only.
@@ -433,10 +439,10 @@ impl Eso<'_> {
     fn patch_kv(&self, store: &SecretStore, slot: &Slot, field: &str, variable: &str) -> String {
         let patch = self.store_cli(store, "kv patch");
         format!(
-            "printf %s \"${variable}\" | {patch} -mount={} {} {}",
+            "printf %s \"${variable}\" | {patch} -mount={} {} {}=-",
             quoted(&slot.mount),
             quoted(&slot.path),
-            quoted(&format!("{field}=-"))
+            quoted(field)
         )
     }
 
