@@ -6,6 +6,8 @@
 pub mod assignments;
 pub mod bundles;
 pub mod external_secrets;
+#[cfg(test)]
+mod external_secrets_tests;
 pub mod facts;
 pub mod findings;
 pub mod inputs;

@@ -8,9 +8,11 @@ use super::path2::{
     Contents, Path2, StoreAt, StoreSeen, Tended, Trouble, age_if_stale, is_left_alone,
 };
 
-const NOW: i64 = 1_000_000;
+/// The time.
+pub const NOW: i64 = 1_000_000;
 
-fn condition(ready: bool, reason: &str, message: &str) -> Option<Condition> {
+/// A condition.
+pub fn condition(ready: bool, reason: &str, message: &str) -> Option<Condition> {
     Some(Condition {
         ready,
         reason: reason.to_owned(),
@@ -18,7 +20,8 @@ fn condition(ready: bool, reason: &str, message: &str) -> Option<Condition> {
     })
 }
 
-fn external() -> ExternalSecret {
+/// An ExternalSecret of the router Secret in `brain` that is well at [`NOW`].
+pub fn external() -> ExternalSecret {
     ExternalSecret {
         namespace: "brain".parse().unwrap(),
         name: "brain-api".to_owned(),
@@ -47,7 +50,8 @@ fn external() -> ExternalSecret {
     }
 }
 
-fn store(condition: Option<Condition>) -> SecretStore {
+/// The ClusterSecretStore that it names.
+pub fn store(condition: Option<Condition>) -> SecretStore {
     SecretStore {
         at: external().store.unwrap(),
         uid: "2".to_owned(),
@@ -155,7 +159,8 @@ fn an_object_that_nobody_has_looked_at_for_long_is_left_alone() {
     }
 }
 
-fn failing() -> ExternalSecret {
+/// One that is not ready.
+pub fn failing() -> ExternalSecret {
     ExternalSecret {
         condition: condition(false, "SecretSyncedError", "could not get secret data"),
         ..external()

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const TOKEN: &str = "a-router-token-that-is-long-enough";
 const KEY: &str = "an-embeddings-key-that-is-long-enough";
 
-fn namespace(name: &str) -> Namespace {
+pub(super) fn namespace(name: &str) -> Namespace {
     name.parse().unwrap()
 }
 
@@ -39,11 +39,11 @@ fn secret(data: &[(&str, &str)]) -> Observed {
     }
 }
 
-fn router() -> Observed {
+pub(super) fn router() -> Observed {
     secret(&[("KB_ROUTER_TOKEN", TOKEN), ("EMBEDDINGS_API_KEY", KEY)])
 }
 
-fn place(secrets: &[(&'static str, Observed)]) -> Place {
+pub(super) fn place(secrets: &[(&'static str, Observed)]) -> Place {
     Place {
         state: NamespaceState::Active,
         secrets: secrets.iter().cloned().collect(),
@@ -55,7 +55,7 @@ fn get_secret(name: &str, at: &str) -> Denied {
     Denied::secret(&namespace(at), name)
 }
 
-fn list(resource: &str, at: &str) -> Denied {
+pub(super) fn list(resource: &str, at: &str) -> Denied {
     Denied {
         verb: "list",
         resource: resource.to_owned(),
@@ -65,10 +65,10 @@ fn list(resource: &str, at: &str) -> Denied {
 }
 
 /// Everything that a case is made of.
-struct Facts {
+pub(super) struct Facts {
     file: FileFacts,
     values: Vec<ValuesFile>,
-    cluster: ClusterFacts,
+    pub(super) cluster: ClusterFacts,
     reach: Reach,
     live: bool,
     copies: Vec<CopyRef>,
@@ -76,7 +76,7 @@ struct Facts {
 
 impl Facts {
     /// A home with all three Secrets, which `brain` is.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let embeddings = secret(&[
             ("POSTGRES_URL", "postgres://h/d"),
             ("LLM_API_KEY", ""),
@@ -128,7 +128,7 @@ impl Facts {
         }
     }
 
-    fn home(&mut self) -> &mut Place {
+    pub(super) fn home(&mut self) -> &mut Place {
         let home = self.cluster.home.clone();
         self.cluster.places.get_mut(&home).unwrap()
     }
@@ -139,7 +139,7 @@ impl Facts {
         self.cluster.denied.insert(get_secret(name, "brain"));
     }
 
-    fn case(&self) -> Case<'_> {
+    pub(super) fn case(&self) -> Case<'_> {
         Case {
             file: &self.file,
             values: &self.values,

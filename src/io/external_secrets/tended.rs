@@ -1,7 +1,6 @@
 //! What `verify` reads of Path 2: the ExternalSecrets that matter, their stores, and the events of
 //! what is not well. What may not be read is a fact.
 
-use super::super::cluster::{Cluster, WIDTH};
 use crate::domain::bundles::{BUNDLES, Bundle, ROUTER};
 use crate::domain::external_secrets::{ExternalSecret, SecretStore, Seen, Served, VERSIONS};
 use crate::domain::facts::{ClusterFacts, Denied};
@@ -9,6 +8,7 @@ use crate::domain::live::OperatorMarks;
 use crate::domain::names::Namespace;
 use crate::domain::path2::{Contents, Path2, StoreAt, StoreSeen, Tended};
 use crate::error::Failure;
+use crate::io::cluster::{Cluster, WIDTH};
 use futures_util::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 
