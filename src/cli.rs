@@ -256,6 +256,24 @@ pub struct Populate {
     /// The mount of the KV engine, version 2
     #[arg(long, value_name = "MOUNT", default_value = "secret", value_parser = store_path)]
     pub mount: String,
+    /// Write through External Secrets Operator into any store that it can write to; a store for
+    /// writing, not the one that the pods' Secrets are read through
+    #[arg(
+        long,
+        value_name = "STORE",
+        conflicts_with = "mount",
+        value_parser = object_name
+    )]
+    pub via_eso: Option<String>,
+    /// With --via-eso: whether the store serves one namespace or all
+    #[arg(
+        long,
+        value_enum,
+        value_name = "KIND",
+        default_value = "ClusterSecretStore",
+        requires = "via_eso"
+    )]
+    pub store_kind: StoreScope,
     /// Take the values from the live Secrets, every key of them
     #[arg(long)]
     pub from_cluster: bool,

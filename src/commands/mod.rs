@@ -18,6 +18,7 @@ pub mod sync;
 pub mod tokens;
 pub mod usage;
 pub mod verify;
+mod via_eso;
 
 use crate::cli::{self, Changes, Cli, Command, Global, StoreLayout, TokensCommand};
 use crate::domain::bundles::{self, InputRule};

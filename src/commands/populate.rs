@@ -1,9 +1,9 @@
 //! `populate`: fills the secret store, adding only.
 
-use super::filling::{Backend as _, Filling, refusal};
+use super::filling::{Backend, Filling, refusal};
 use super::keeping::Keeper;
 use super::reach::{Given, reach};
-use super::{Answer, Verdict};
+use super::{Answer, Verdict, via_eso};
 use crate::cli::{Global, Populate};
 use crate::domain::bundles::BUNDLES;
 use crate::domain::plan::{Action, FiledTokens};
@@ -34,6 +34,13 @@ pub async fn run(global: &Global, populate: &Populate, ui: Ui) -> Result<Answer,
     let reach = reach(global, Given::default());
     let wish = wish(global, populate, &reach, ui).await?;
     match (populate.apply, ui.format) {
+        (true, _) if populate.via_eso.is_some() => {
+            via_eso::apply(global, populate, wish, &reach, ui).await
+        }
+        (false, Format::Text) if populate.via_eso.is_some() => {
+            let plan = StorePlan::new(&wish, &filed(global)?, &Entries::new());
+            Ok(via_eso::preview(global, &plan, &reach, ui))
+        }
         (true, _) => apply(global, populate, wish, &reach, ui).await,
         (false, Format::Text) => preview(global, populate, &wish, &reach, ui).await,
         (false, _) => documents(global, populate, &wish, &reach, ui),
@@ -186,6 +193,19 @@ async fn apply(
     ));
     let mut filling = Filling::new(wish, store, keeper, reach.clone());
     let outcome = filling.run().await;
+    answer(global, &filling, outcome, ui)
+}
+
+/// What a run has done.
+///
+/// # Errors
+/// What kept it from making a plan.
+pub(super) fn answer<B: Backend>(
+    global: &Global,
+    filling: &Filling<B>,
+    outcome: Result<(), Failure>,
+    ui: Ui,
+) -> Result<Answer, Failure> {
     let Some(report) = filling.report(global.tokens_file.display().to_string()) else {
         return outcome.map(|()| unreachable!("a plan was made"));
     };

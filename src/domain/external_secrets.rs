@@ -343,6 +343,10 @@ pub enum Cause {
     TargetTaken,
     /// The entry is there and was not written by the operator, which therefore leaves it.
     NotManaged,
+    /// The operator does not know, for that kind of store, how to create only what is missing.
+    NoCreateOnly,
+    /// The store knows no such names.
+    BadName,
 }
 
 impl Cause {
@@ -352,7 +356,13 @@ impl Cause {
     pub fn of(message: &str) -> Option<Self> {
         let says = |text: &str| message.contains(text);
         // The first that fits: a message holds those of its causes.
-        let table: [(bool, Self); 16] = [
+        let table: [(bool, Self); 18] = [
+            (
+                says("could not verify if secret exists in store")
+                    && (says("not implemented") || says("not supported")),
+                Self::NoCreateOnly,
+            ),
+            (says("may not contain '/'"), Self::BadName),
             (
                 says("SecretStore \"") && says("is not ready"),
                 Self::StoreNotReady,
@@ -437,6 +447,11 @@ impl Cause {
             Self::FieldMissing => "the entry in the store has no such field",
             Self::TargetTaken => "another ExternalSecret owns the Secret",
             Self::NotManaged => "the entry is there already, and the operator did not write it",
+            Self::NoCreateOnly => {
+                "this version of the operator cannot create only what is missing in a store of that \
+                 kind (IfNotExists)"
+            }
+            Self::BadName => "names in a store of that kind have no slash",
         }
     }
 
@@ -452,6 +467,12 @@ impl Cause {
                 format!("see which credentials it has, and mend them: {describe}")
             }
             Self::StoreForbidden => format!("see its conditions: {describe}"),
+            Self::NoCreateOnly => {
+                "update the operator, or write the entries with the store's own program: populate -o \
+                 yaml --show-values prints them"
+                    .to_owned()
+            }
+            Self::BadName => "name each entry: --path router=NAME".to_owned(),
             Self::Sealed => "unseal it, then run this again".to_owned(),
             Self::Unreachable | Self::Untrusted => {
                 format!("see its address and CA, and whether the store runs: {describe}")

@@ -94,19 +94,22 @@ impl Field {
 pub type Entries = BTreeMap<String, Entry>;
 
 /// How a person writes to the store: OpenBao's program or Vault's, with the options that lead
-/// there.
+/// there. The default is a store that only the operator reaches, whose program nobody knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreReach {
-    /// `bao` or `vault`.
+    /// `bao` or `vault`; empty where it is not known.
     pub program: &'static str,
-    /// The mount of the KV engine.
+    /// The mount of the KV engine; empty where there is none.
     pub mount: String,
 }
 
 impl StoreReach {
     /// An entry, for words: its path with the mount.
     pub fn shown(&self, path: &str) -> String {
-        format!("{}/{path}", self.mount)
+        match self.mount.as_str() {
+            "" => path.to_owned(),
+            mount => format!("{mount}/{path}"),
+        }
     }
 
     /// Takes fields out of an entry.
@@ -135,6 +138,14 @@ impl StoreReach {
             "{} kv patch -mount={} {path} {key}=-",
             self.program, self.mount
         )
+    }
+
+    /// How to set one field of an entry, after a colon.
+    pub fn set(&self, path: &str, key: &str) -> String {
+        match self.program {
+            "" => format!("{key} of {path}, with the store's own program"),
+            _ => format!("`{}`", self.patch(path, key)),
+        }
     }
 }
 

@@ -132,6 +132,9 @@ impl StoreRefusal {
         // The value of a variable of the tokens file, as it goes through a pipe.
         let filed =
             |token: &TokenName| format!(". {} && printf %s \"${token}\"", reach.tokens_file);
+        if let ("", Some((path, key))) = (store.program, self.entry()) {
+            return format!("put the right one there: {}", store.set(path, key));
+        }
         match self {
             Self::Disagree { token, one, other } => match (&one.0, &other.0) {
                 (Holder::Secret(secret, from), Holder::Entry(path, key)) => format!(
@@ -189,6 +192,23 @@ impl StoreRefusal {
                 "put a good token into the tokens file and run `{} --prefer file`",
                 reach.apply
             ),
+        }
+    }
+
+    /// The field of the store that it is about.
+    fn entry(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Disagree { other, .. } => match &other.0 {
+                Holder::Entry(path, key) => Some((path, key)),
+                _ => None,
+            },
+            Self::OddToken {
+                at: Holder::Entry(path, key),
+                ..
+            }
+            | Self::NoText { path, key } => Some((path, key)),
+            Self::NotOnList { path, key, .. } => Some((path, key)),
+            Self::OddToken { .. } | Self::ManyOnList { .. } => None,
         }
     }
 }

@@ -210,7 +210,7 @@ impl Cluster {
     }
 
     /// How a person gets there.
-    pub(super) fn reach(&self) -> &Reach {
+    pub fn reach(&self) -> &Reach {
         &self.reach
     }
 

@@ -167,6 +167,7 @@ fn values_are_exposed_in_few_places() {
         "domain/tokens_file.rs",
         "domain/value.rs",
         "domain/values_file.rs",
+        "io/external_secrets/push.rs",
         "io/forward.rs",
         "io/kubeconfig.rs",
         "io/store/mod.rs",

@@ -2,6 +2,7 @@
 
 pub mod follow;
 mod proof;
+pub mod push;
 pub mod release;
 pub mod temporary;
 mod tended;
@@ -10,7 +11,7 @@ mod wire;
 use super::cluster::{Cluster, get, write};
 use super::wire::ListBody;
 use crate::domain::external_secrets::{
-    Cause, Credentials, Event, ExternalSecret, FORCE_SYNC, SecretStore, StoreKind, StoreRef,
+    Cause, Condition, Credentials, Event, ExternalSecret, FORCE_SYNC, SecretStore, StoreKind, StoreRef,
     VERSIONS,
 };
 pub use crate::domain::external_secrets::{Seen, Served};
@@ -25,6 +26,14 @@ use wire::{EventBody, ExternalSecretBody, ResourcesBody, StoreBody};
 
 /// The group of ExternalSecrets and their stores.
 const GROUP: &str = "/apis/external-secrets.io";
+
+/// An object that the operator has judged.
+struct Judged<'a> {
+    namespace: &'a Namespace,
+    uid: &'a str,
+    condition: Option<&'a Condition>,
+    store: Option<&'a StoreRef>,
+}
 
 impl Cluster {
     /// Which version of ExternalSecret is served.
@@ -181,28 +190,66 @@ impl Cluster {
         version: &str,
         external: &ExternalSecret,
     ) -> Result<Option<Cause>, Failure> {
-        let own = self
-            .warnings(Some(&external.namespace), &external.uid)
-            .await?;
-        let condition = external.condition.iter();
-        let cause = Cause::of_events(&own.unwrap_or_default()).or_else(|| {
-            condition
-                .filter_map(|found| Cause::of(&found.message))
-                .next()
-        });
-        match (cause, &external.store) {
+        let judged = Judged {
+            namespace: &external.namespace,
+            uid: &external.uid,
+            condition: external.condition.as_ref(),
+            store: external.store.as_ref(),
+        };
+        self.why(version, judged).await
+    }
+
+    /// Why what the operator has judged does not work: its events, its condition, those of its store.
+    async fn why(&self, version: &str, judged: Judged<'_>) -> Result<Option<Cause>, Failure> {
+        let Judged {
+            namespace,
+            uid,
+            condition,
+            store,
+        } = judged;
+        let own = self.warnings(Some(namespace), uid).await?;
+        let cause = Cause::of_events(&own.unwrap_or_default())
+            .or_else(|| condition.and_then(|found| Cause::of(&found.message)));
+        match (cause, store) {
             (Some(Cause::StoreNotReady), Some(store)) => {
-                let seen = self
-                    .secret_store(version, &external.namespace, store)
-                    .await?;
+                let seen = self.secret_store(version, namespace, store).await?;
                 let Seen::There(store) = seen else {
                     return Ok(Some(Cause::StoreNotReady));
                 };
-                let why = self.store_cause(&external.namespace, &store).await?;
+                let why = self.store_cause(namespace, &store).await?;
                 Ok(Some(why.unwrap_or(Cause::StoreNotReady)))
             }
             (cause, _) => Ok(cause),
         }
+    }
+
+    /// Adds to a failure why a store cannot be used, and what to do about it.
+    pub fn explain(
+        &self,
+        failure: Failure,
+        cause: Option<Cause>,
+        namespace: &Namespace,
+        store: &StoreRef,
+    ) -> Failure {
+        let reach = self.reach();
+        match cause {
+            Some(cause) => failure
+                .cause(cause.told())
+                .hint(cause.remedy(store, namespace, reach)),
+            None => failure
+                .cause("the operator does not say why")
+                .hint(store.describe(namespace, reach)),
+        }
+    }
+
+    /// Adds to a failure that the operator does not do its work.
+    fn unheard(&self, failure: Failure) -> Failure {
+        let kubectl = &self.reach().kubectl;
+        failure
+            .cause("the operator has not looked at it in time: does it run?")
+            .hint(format!(
+                "{kubectl} get pods -A -l app.kubernetes.io/name=external-secrets"
+            ))
     }
 
     /// Why a store is not ready, as far as its events tell.

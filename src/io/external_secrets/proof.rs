@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// How long the operator may fail before that is taken as its last word.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it is waited for, where requests may take any time.
 pub(super) const LONGEST: Duration = Duration::from_secs(30);
 /// The pause between two looks.
@@ -130,23 +130,18 @@ impl Proof<'_> {
                 }
                 Some(_) => {
                     let since = *failing_since.get_or_insert_with(Instant::now);
-                    let cause = self.cause(&now).await?;
-                    match cause {
+                    match self.cause(&now).await? {
                         // The store has answered: it will not change its mind.
                         Some(Cause::PathMissing) => return Ok(Some(entry(None))),
                         cause if since.elapsed() >= PATIENCE || self.is_over() => {
-                            return Err(self.failure(cause));
+                            let (namespace, store) = (&self.external.namespace, self.store);
+                            let cannot = self.cannot();
+                            return Err(self.cluster.explain(cannot, cause, namespace, store));
                         }
                         _ => {}
                     }
                 }
-                None if self.is_over() => {
-                    let waited = "the operator has not looked at it in time: does it run?";
-                    let kubectl = &self.cluster.reach().kubectl;
-                    return Err(self.cannot().cause(waited).hint(format!(
-                        "{kubectl} get pods -A -l app.kubernetes.io/name=external-secrets"
-                    )));
-                }
+                None if self.is_over() => return Err(self.cluster.unheard(self.cannot())),
                 None => {}
             }
             sleep(PAUSE).await;
@@ -158,10 +153,7 @@ impl Proof<'_> {
         if answer.is_absent() {
             return Ok(None);
         }
-        let what = self.external.to_string();
-        let attempt = self
-            .cluster
-            .attempt("get", what, Some(&self.external.namespace));
+        let attempt = self.cluster.attempt_on("get", &self.external);
         let found = answer.read::<ExternalSecretBody>(&attempt)?.read();
         Ok(found.filter(|found| found.uid == uid))
     }
@@ -179,10 +171,7 @@ impl Proof<'_> {
         if answer.is_absent() {
             return Ok(None);
         }
-        let what = self.secret.to_string();
-        let attempt = self
-            .cluster
-            .attempt("get", what, Some(&self.secret.namespace));
+        let attempt = self.cluster.attempt_on("get", &self.secret);
         let body: SecretBody = answer.read(&attempt)?;
         if !body.is_of(uid) {
             return Ok(None);
@@ -194,20 +183,6 @@ impl Proof<'_> {
 
     fn cannot(&self) -> Failure {
         Failure::unable(format!("cannot read {} through {}", self.path, self.store))
-    }
-
-    fn failure(&self, cause: Option<Cause>) -> Failure {
-        let (namespace, reach) = (&self.external.namespace, self.cluster.reach());
-        match cause {
-            Some(cause) => self
-                .cannot()
-                .cause(cause.told())
-                .hint(cause.remedy(self.store, namespace, reach)),
-            None => self
-                .cannot()
-                .cause("the operator does not say why")
-                .hint(self.store.describe(namespace, reach)),
-        }
     }
 
     fn is_over(&self) -> bool {

@@ -1,15 +1,18 @@
 //! Objects that a run makes for a moment: they are written down before they are made, and removed
 //! however the run ends.
 //!
-//! Their names are the same in every run, so that the next one finds what a killed one left. Two
-//! runs at once take each other's objects for such leftovers; whoever misses its own makes it anew.
+//! Their names are the same in every run, so that the next one finds what a killed one left, and so
+//! that the operator works off those of two runs at once one after the other. A run waits for
+//! another's objects to go, for a moment; whoever misses its own makes it anew.
 
 use super::{GROUP, path};
 use crate::domain::names::Namespace;
 use crate::domain::ownership::FIELD_MANAGER;
 use crate::error::Failure;
+use crate::io::answer::Attempt;
 use crate::io::cluster::{Cluster, get, write};
 use crate::io::signals::interrupted;
+use crate::io::wire::seconds;
 use http::{Method, StatusCode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
@@ -28,6 +31,9 @@ pub const LABEL: &str = "k8s-bootstrap/temporary";
 pub const PUSH_VERSION: &str = "v1alpha1";
 /// How long the operator gets to let an object go, which it holds by a finalizer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The age from which on an object was left by a killed run, in seconds. Two runs at once keep theirs
+/// for less.
+const LEFT_BEHIND: i64 = 3;
 /// How long removing everything may take.
 const LONGEST_REMOVAL: Duration = Duration::from_secs(60);
 /// The pause between two looks.
@@ -161,7 +167,14 @@ struct AnyBody {
     metadata: ObjectMeta,
 }
 
-impl AnyBody {
+/// An object that was found.
+struct Found {
+    metadata: ObjectMeta,
+    /// The server's time, in seconds since 1970.
+    now: Option<i64>,
+}
+
+impl Found {
     fn is_temporary(&self) -> bool {
         let mut labels = self.metadata.labels.iter();
         labels.any(|labels| labels.contains_key(LABEL))
@@ -169,6 +182,13 @@ impl AnyBody {
 
     fn uid(&self) -> &str {
         self.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// Tells whether nobody is at work with it. What is no temporary object is left to the caller.
+    fn is_left_behind(&self) -> bool {
+        let created = self.metadata.creation_timestamp.as_ref().map(seconds);
+        let age = created.zip(self.now).map(|(created, now)| now - created);
+        !self.is_temporary() || age.is_none_or(|age| age >= LEFT_BEHIND)
     }
 }
 
@@ -185,6 +205,8 @@ impl Cluster {
     ) -> Result<T, Failure> {
         let mut work = pin!(work);
         let ended = tokio::select! {
+            // The signals come first: before anything is made they have to be waited for.
+            biased;
             signalled = interrupted() => {
                 // A request that is under way may be carried out although nobody waits for it.
                 tokio::select! {
@@ -262,14 +284,15 @@ impl Cluster {
             temporaries.forget(at);
             return Ok(None);
         }
-        let attempt = self.attempt("create", at.to_string(), Some(&at.namespace));
+        let attempt = self.attempt_on("create", at);
         if !answer.status.is_success() {
             temporaries.forget(at);
             return Err(answer.refused(&attempt));
         }
         let body: AnyBody = answer.read(&attempt)?;
-        temporaries.identify(at, body.uid());
-        Ok(Some(body.uid().to_owned()))
+        let uid = body.metadata.uid.unwrap_or_default();
+        temporaries.identify(at, &uid);
+        Ok(Some(uid))
     }
 
     /// Removes one of our own objects; one that another run has put in its place stays.
@@ -281,40 +304,34 @@ impl Cluster {
         let Some(uid) = temporaries.made.borrow().get(at).cloned() else {
             return Ok(());
         };
-        self.remove_if(at, uid.as_deref()).await?;
+        if let Some(found) = self.any(at).await?
+            && uid.is_none_or(|uid| uid == found.uid())
+        {
+            self.delete(at, &found).await?;
+        }
         temporaries.forget(at);
         Ok(())
     }
 
-    /// Removes what a killed run left under this name.
+    /// Removes what a killed run left under this name. What is young may be another run's that is at
+    /// work: that is waited for.
     ///
     /// # Errors
     /// An object of that name that is meant to stay, or that cannot be removed (exit code 3).
     pub async fn remove_leftover(&self, at: &Temporary) -> Result<(), Failure> {
-        self.remove_if(at, None).await
+        while let Some(found) = self.any(at).await? {
+            if found.is_left_behind() {
+                return self.delete(at, &found).await;
+            }
+            sleep(PAUSE).await;
+        }
+        Ok(())
     }
 
-    /// Removes an object that is temporary and has this uid, if one is given, and waits until it is
-    /// gone.
-    async fn remove_if(&self, at: &Temporary, uid: Option<&str>) -> Result<(), Failure> {
-        let Some(found) = self.any(at).await? else {
-            return Ok(());
-        };
-        if uid.is_some_and(|uid| uid != found.uid()) {
-            return Ok(());
-        }
+    /// Deletes a temporary object, unless another has taken its place, and waits until it is gone.
+    async fn delete(&self, at: &Temporary, found: &Found) -> Result<(), Failure> {
         if !found.is_temporary() {
-            return Err(
-                Failure::unable(format!("{at} is in the way: it is no temporary object")).hint(
-                    format!(
-                        "rename it: {} -n {} get {} {} -o yaml",
-                        self.reach().kubectl,
-                        at.namespace,
-                        at.place().rsplit('/').next().unwrap_or_default(),
-                        at.name
-                    ),
-                ),
-            );
+            return Err(self.in_the_way(at));
         }
         let precondition = json!({ "preconditions": { "uid": found.uid() } });
         let request = write(Method::DELETE, at.path(), "application/json", &precondition);
@@ -323,12 +340,19 @@ impl Cluster {
             // By now it is somebody else's.
             StatusCode::CONFLICT => return Ok(()),
             status if status.is_success() || answer.is_absent() => {}
-            _ => {
-                let attempt = self.attempt("delete", at.to_string(), Some(&at.namespace));
-                return Err(answer.refused(&attempt));
-            }
+            _ => return Err(answer.refused(&self.attempt_on("delete", at))),
         }
         self.wait_until_gone(at, found.uid()).await
+    }
+
+    fn in_the_way(&self, at: &Temporary) -> Failure {
+        let (place, name) = (at.place(), &at.name);
+        let resource = place.rsplit('/').next().unwrap_or_default();
+        let kubectl = &self.reach().kubectl;
+        Failure::unable(format!("{at} is in the way: it is no temporary object")).hint(format!(
+            "see what it is: {kubectl} -n {} get {resource} {name}",
+            at.namespace
+        ))
     }
 
     /// The operator holds an ExternalSecret by a finalizer, and lets it go at once. Where it does not
@@ -351,20 +375,31 @@ impl Cluster {
         let answer = self.send(request).await?;
         match answer.status {
             status if status.is_success() || answer.is_absent() => Ok(()),
-            _ => {
-                let attempt = self.attempt("patch", at.to_string(), Some(&at.namespace));
-                Err(answer.refused(&attempt))
-            }
+            _ => Err(answer.refused(&self.attempt_on("patch", at))),
         }
     }
 
-    async fn any(&self, at: &Temporary) -> Result<Option<AnyBody>, Failure> {
+    /// Tells whether an object is still there.
+    pub(super) async fn is_there(&self, at: &Temporary, uid: &str) -> Result<bool, Failure> {
+        let found = self.any(at).await?;
+        Ok(found.is_some_and(|found| found.uid() == uid))
+    }
+
+    async fn any(&self, at: &Temporary) -> Result<Option<Found>, Failure> {
         let answer = self.send(get(at.path())).await?;
         if answer.is_absent() {
             return Ok(None);
         }
-        let attempt = self.attempt("get", at.to_string(), Some(&at.namespace));
-        answer.read(&attempt).map(Some)
+        let body: AnyBody = answer.read(&self.attempt_on("get", at))?;
+        Ok(Some(Found {
+            metadata: body.metadata,
+            now: answer.date,
+        }))
+    }
+
+    /// For the words where something is tried on a temporary object and fails.
+    pub(super) fn attempt_on<'a>(&'a self, verb: &'static str, at: &'a Temporary) -> Attempt<'a> {
+        self.attempt(verb, at.to_string(), Some(&at.namespace))
     }
 }
 

@@ -14,6 +14,26 @@ use std::collections::BTreeMap;
 /// The operator's own default of `refreshInterval`, in seconds.
 const DEFAULT_INTERVAL: i64 = 3600;
 
+/// A PushSecret.
+#[derive(Deserialize)]
+pub struct PushSecretBody {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: Status,
+}
+
+impl PushSecretBody {
+    /// Its uid.
+    pub fn uid(&self) -> &str {
+        self.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// What the operator says of it; `None` before it has.
+    pub fn condition(&self) -> Option<Condition> {
+        self.status.condition()
+    }
+}
+
 /// The resources of a group's version.
 #[derive(Deserialize)]
 pub struct ResourcesBody {

@@ -1,0 +1,334 @@
+//! `populate --via-eso`: fills a store that only External Secrets Operator reaches. The operator
+//! creates what is missing and changes nothing, so this does not either.
+
+use super::filling::{Backend, Filling, refusal};
+use super::keeping::Keeper;
+use super::path2::served;
+use super::{Answer, Verdict, populate};
+use crate::cli::{Global, Populate};
+use crate::domain::bundles::{BUNDLES, Bundle};
+use crate::domain::external_secrets::{SecretStore, StoreRef};
+use crate::domain::names::Namespace;
+use crate::domain::plan::{Action, KeyAction};
+use crate::domain::reach::Reach;
+use crate::domain::store::{Entries, Entry, Fields, Layout, StoreReach};
+use crate::domain::store_plan::{EntryPlan, StorePlan, StoreWish};
+use crate::error::Failure;
+use crate::io::cluster::Cluster;
+use crate::io::external_secrets::Seen;
+use crate::io::external_secrets::push::{Pushed, Target};
+use crate::io::external_secrets::temporary::{Kind, Temporaries, Temporary};
+use crate::io::store::Stored;
+use crate::render::document::Body;
+use crate::render::store::{self as rendered, StoreReport};
+use crate::ui::Ui;
+use futures_util::future::try_join_all;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How long a store gets to become ready.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The pause between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How often what was written is read at most: some stores show it a little later.
+const READS: usize = 5;
+/// The pause between two of those.
+const READ_PAUSE: Duration = Duration::from_secs(1);
+
+/// A store behind the operator.
+struct ViaEso<'a> {
+    cluster: &'a Cluster,
+    temporaries: &'a Temporaries,
+    /// The version of ExternalSecret that is served.
+    version: &'static str,
+    namespace: &'a Namespace,
+    store: StoreRef,
+    address: String,
+    reach: StoreReach,
+}
+
+/// What `--apply` would do, as far as that can be known without making any object.
+pub fn preview(global: &Global, plan: &StorePlan, reach: &Reach, ui: Ui) -> Answer {
+    let path = global.tokens_file.display().to_string();
+    let report = StoreReport::of_plan(plan, None, path);
+    let store = StoreReach::default();
+    let refused = !plan.refusals.is_empty();
+    let next = "What the store holds is not known before --apply: what is there then is adopted and \
+                never changed. This was a preview: nothing has been written. Run it again with --apply.";
+    Answer {
+        text: rendered::difference(&report, &store, ui.palette()),
+        next: (!refused).then(|| next.to_owned()),
+        body: Body::Store(report.body()),
+        verdict: match refused {
+            true => Verdict::Failed(refusal(plan, &store, reach)),
+            false => Verdict::Yes,
+        },
+    }
+}
+
+/// Fills the store of `--via-eso`.
+///
+/// # Errors
+/// What keeps it from its first write; later failures are in the answer.
+pub async fn apply(
+    global: &Global,
+    options: &Populate,
+    wish: StoreWish,
+    reach: &Reach,
+    ui: Ui,
+) -> Result<Answer, Failure> {
+    let keeper = Keeper::open(&global.tokens_file, ui)?;
+    let cluster = super::connect(global, ui, "populate --via-eso", reach).await?;
+    let temporaries = Temporaries::new();
+    let store = StoreRef {
+        kind: options.store_kind.into(),
+        name: options.via_eso.clone().unwrap_or_default(),
+    };
+    let backend = ViaEso {
+        cluster: &cluster,
+        temporaries: &temporaries,
+        version: served(&cluster, reach).await?,
+        namespace: &global.namespace,
+        address: store.to_string(),
+        store,
+        reach: StoreReach::default(),
+    };
+    backend.ready().await?;
+    let context = cluster.context.as_deref();
+    ui.story(&format!(
+        "filling {} through External Secrets Operator on {}{}, by ExternalSecrets, PushSecrets and \
+         Secrets that live for a moment in namespace {}",
+        backend.store,
+        cluster.server,
+        context
+            .map(|name| format!(" (context {name})"))
+            .unwrap_or_default(),
+        global.namespace
+    ));
+    let mut filling = Filling::new(wish, backend, keeper, reach.clone());
+    let outcome = cluster.with_temporaries(&temporaries, async {
+        filling.backend.remove_leftovers().await?;
+        filling.run().await
+    });
+    let outcome = outcome.await;
+    populate::answer(global, &filling, outcome, ui)
+}
+
+impl ViaEso<'_> {
+    /// Refuses a store that the operator cannot use, before anything is made.
+    async fn ready(&self) -> Result<(), Failure> {
+        let reach = self.cluster_reach();
+        if !self.cluster.serves_push_secrets().await? {
+            return Err(Failure::unable(
+                "the operator is installed without PushSecret, by which it writes into stores",
+            )
+            .hint(format!(
+                "{} get crd pushsecrets.external-secrets.io",
+                reach.kubectl
+            )));
+        }
+        let Some(store) = self.look().await? else {
+            return Ok(());
+        };
+        let store = self.settled(store).await?;
+        let cannot = Failure::unable(format!("{} cannot be used", self.store));
+        if !store.is_ready() {
+            let cause = self.cluster.store_cause(self.namespace, &store).await?;
+            return Err(self
+                .cluster
+                .explain(cannot, cause, self.namespace, &self.store));
+        }
+        match store.capabilities.as_deref() {
+            Some("ReadOnly") => Err(cannot
+                .cause("the operator can only read stores of that kind")
+                .hint(
+                    "write the entries with the store's own program: populate -o yaml --show-values \
+                     prints them",
+                )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The store's object; `None` where it may not be read: the operator will tell.
+    async fn look(&self) -> Result<Option<SecretStore>, Failure> {
+        let seen = self
+            .cluster
+            .secret_store(self.version, self.namespace, &self.store)
+            .await?;
+        match seen {
+            Seen::There(store) => Ok(Some(store)),
+            Seen::Forbidden => Ok(None),
+            Seen::Absent => Err(Failure::unable(format!("there is no {}", self.store)).hint(
+                format!(
+                    "name another: {} -n {} get clustersecretstores,secretstores",
+                    self.cluster_reach().kubectl,
+                    self.namespace
+                ),
+            )),
+        }
+    }
+
+    /// The store when the operator has judged it, anew where it was not ready: by itself it looks
+    /// again every five minutes only.
+    async fn settled(&self, mut store: SecretStore) -> Result<SecretStore, Failure> {
+        let end = Instant::now() + PATIENCE;
+        let judged = store.condition.is_some();
+        if judged && !store.is_ready() {
+            self.cluster
+                .refresh_store(self.version, self.namespace, &self.store)
+                .await?;
+        }
+        while !store.is_ready() && Instant::now() < end {
+            sleep(PAUSE).await;
+            store = self.look().await?.unwrap_or(store);
+        }
+        Ok(store)
+    }
+
+    /// Removes what a killed run has left.
+    async fn remove_leftovers(&self) -> Result<(), Failure> {
+        let names = BUNDLES.map(|bundle| [name("proof", bundle), name("push", bundle)]);
+        let removals = names.iter().flatten().map(|name| async move {
+            // In this order: what makes a Secret goes before it.
+            let kinds = [
+                Kind::ExternalSecret(self.version),
+                Kind::PushSecret,
+                Kind::Secret,
+            ];
+            for kind in kinds {
+                let (namespace, name) = (self.namespace.clone(), name.clone());
+                let at = Temporary {
+                    kind,
+                    namespace,
+                    name,
+                };
+                self.cluster.remove_leftover(&at).await?;
+            }
+            Ok(())
+        });
+        try_join_all(removals).await.map(drop)
+    }
+
+    async fn read(&self, bundle: &Bundle, path: &str) -> Result<Entry, Failure> {
+        self.cluster
+            .read_through(
+                self.temporaries,
+                self.version,
+                self.namespace,
+                &self.store,
+                path,
+                &name("proof", bundle),
+            )
+            .await
+    }
+
+    /// Reads back what was written, and proves that the store holds it.
+    async fn proved(&self, entry: &EntryPlan, fields: &Fields) -> Result<Stored, Failure> {
+        for read in 0..READS {
+            if read > 0 {
+                sleep(READ_PAUSE).await;
+            }
+            let found = self.read(entry.bundle, &entry.path).await?;
+            match found.fields {
+                None => {}
+                Some(found) if &found == fields => return Ok(Stored::Done),
+                // Somebody else was faster, and the operator has left it as it is.
+                Some(_) => return Ok(Stored::Stale),
+            }
+        }
+        Err(Failure::unable(format!(
+            "the operator has written {} and does not find it there",
+            entry.path
+        ))
+        .hint(self.store.describe(self.namespace, self.cluster_reach())))
+    }
+
+    /// The refusal of an entry that would have to be changed.
+    fn unchangeable(&self, entry: &EntryPlan) -> (String, String) {
+        let keys = entry.keys.iter();
+        let keys: Vec<_> = keys
+            .filter(|field| matches!(field.action, KeyAction::Set(_)))
+            .map(|field| field.key.as_str())
+            .collect();
+        let cause = format!(
+            "{} is there, and would need {}",
+            entry.path,
+            keys.join(", ")
+        );
+        let hint = format!(
+            "the operator creates entries and does not change them: set the fields with the store's \
+             own program, or, where the store is OpenBao or Vault, run populate without --via-eso, \
+             as somebody who may write {}",
+            entry.path
+        );
+        (cause, hint)
+    }
+
+    fn cluster_reach(&self) -> &Reach {
+        self.cluster.reach()
+    }
+}
+
+impl Backend for ViaEso<'_> {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn reach(&self) -> &StoreReach {
+        &self.reach
+    }
+
+    async fn entries(&self, layout: &Layout) -> Result<Entries, Failure> {
+        let reads = BUNDLES.map(|bundle| async move {
+            let path = layout.path(bundle);
+            let entry = self.read(bundle, &path).await?;
+            Ok((path, entry))
+        });
+        Ok(try_join_all(reads).await?.into_iter().collect())
+    }
+
+    async fn check(&self, plan: &StorePlan) -> Result<(), Failure> {
+        let changed = plan.entries.iter();
+        let mut changed = changed
+            .filter(|entry| entry.action == Action::Configure)
+            .peekable();
+        if changed.peek().is_none() {
+            return Ok(());
+        }
+        let mut failure = Failure::no(
+            "refused, and nothing has been written: through the operator no entry can be changed",
+        );
+        for entry in changed {
+            let (cause, hint) = self.unchangeable(entry);
+            failure = failure.cause(cause).hint(hint);
+        }
+        Err(failure)
+    }
+
+    async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Stored, Failure> {
+        if entry.base.fields.is_some() {
+            let (cause, hint) = self.unchangeable(entry);
+            return Err(Failure::unable(cause).hint(hint));
+        }
+        let target = Target {
+            version: self.version,
+            namespace: self.namespace,
+            store: &self.store,
+            path: &entry.path,
+        };
+        let name = name("push", entry.bundle);
+        let pushed = self
+            .cluster
+            .push_through(self.temporaries, target, &name, fields)
+            .await?;
+        match pushed {
+            Pushed::Done => self.proved(entry, fields).await,
+            Pushed::Disturbed => Ok(Stored::Stale),
+        }
+    }
+}
+
+/// What the temporary objects for a bundle's entry are called.
+fn name(what: &str, bundle: &Bundle) -> String {
+    format!("k8s-bootstrap-{what}-{}", bundle.entry)
+}
