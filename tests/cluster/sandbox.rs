@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// A running control plane with controllers, a scheduler, and kwok for a node: pods run, without
-/// containers; External Secrets Operator, and an OpenBao server. It ends when this process does: its holder reads stdin to the end.
+/// containers; External Secrets Operator, an OpenBao server and AWS Secrets Manager. It ends when this process does: its holder reads stdin to the end.
 pub struct Sandbox {
     /// An administrator's kubeconfig.
     pub kubeconfig: PathBuf,
@@ -23,6 +23,8 @@ pub struct Sandbox {
     pub path: PathBuf,
     /// The OpenBao server.
     pub bao: Bao,
+    /// The URL of what plays AWS Secrets Manager.
+    pub aws: String,
     audit: Mutex<Audit>,
     _holder: Child,
 }
@@ -46,13 +48,14 @@ impl Sandbox {
     fn start() -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/local/sandbox.sh");
         let mut holder = Command::new(script)
-            .args(["run", "--with", "controllers,helm,eso,openbao"])
+            .args(["run", "--with", "controllers,helm,eso,openbao,aws"])
             .args(services::forwards())
             .args([
                 "sh",
                 "-c",
                 "for word in \"$KUBECONFIG\" \"$SANDBOX_DIR\" \"$PATH\" \"$BAO_ADDR\" \\
-                 \"$SANDBOX_BAO_TLS_ADDR\" \"$SANDBOX_BAO_CACERT\" \"$BAO_TOKEN\"; do
+                 \"$SANDBOX_BAO_TLS_ADDR\" \"$SANDBOX_BAO_CACERT\" \"$BAO_TOKEN\" \
+                 \"$AWS_SECRETSMANAGER_ENDPOINT\"; do
                    echo \"$word\"; done; cat",
             ])
             .stdin(Stdio::piped())
@@ -83,6 +86,7 @@ impl Sandbox {
             folder,
             path,
             bao,
+            aws: line(),
             audit: Mutex::new(audit),
             _holder: holder,
         }
