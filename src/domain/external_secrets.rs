@@ -455,6 +455,14 @@ impl Cause {
         }
     }
 
+    /// Tells whether trying again would be of no use.
+    pub fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::NoCreateOnly | Self::BadName | Self::NotManaged | Self::StoreForbidden
+        )
+    }
+
     /// What to do about it, where a store is used from a namespace.
     pub fn remedy(&self, store: &StoreRef, namespace: &Namespace, reach: &Reach) -> String {
         let describe = store.describe(namespace, reach);

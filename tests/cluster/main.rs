@@ -31,4 +31,5 @@ mod stub;
 mod sync;
 mod tokens;
 mod verify;
+mod via_eso;
 mod workloads;

@@ -1,10 +1,8 @@
 //! What the tests of Path 2 need: entries of the OpenBao server, and stores through which External
 //! Secrets Operator reads them.
 
-use crate::sandbox::{Bao, SANDBOX};
+use crate::sandbox::{Bao, SANDBOX, exchange};
 use crate::space::{Data, Space};
-use kube::Config;
-use kube::client::{Body, Client};
 use serde_json::{Value, json};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -28,31 +26,11 @@ pub fn wait(what: &str, mut done: impl FnMut() -> bool) {
 impl Bao {
     /// Sends a request; gives the status and the body.
     pub fn request(&self, token: &str, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        let body = match body {
-            Value::Null => Vec::new(),
-            body => body.to_string().into_bytes(),
-        };
         let request = http::Request::builder()
             .method(method)
             .uri(format!("/v1/{path}"))
-            .header("X-Vault-Token", token)
-            .body(Body::from(body))
-            .unwrap();
-        let exchange = async {
-            let client = Client::try_from(Config::new(self.address.parse().unwrap())).unwrap();
-            let response = client.send(request).await.unwrap();
-            let status = response.status().as_u16();
-            let bytes = response.into_body().collect_bytes().await.unwrap();
-            (
-                status,
-                serde_json::from_slice(&bytes).unwrap_or(Value::Null),
-            )
-        };
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-            .block_on(exchange)
+            .header("X-Vault-Token", token);
+        exchange(&self.address, request, body)
     }
 
     /// As [`Bao::request`] with the root token, and panics unless it succeeds.
@@ -301,13 +279,18 @@ impl Space {
     /// An ExternalSecret that makes `target` from an entry of the ClusterSecretStore, and the
     /// reason of its condition once there is one.
     pub fn extract(&self, name: &str, target: &str, entry: &str) -> String {
+        self.extract_from(&self.namespace, name, target, entry)
+    }
+
+    /// The same from another ClusterSecretStore.
+    pub fn extract_from(&self, store: &str, name: &str, target: &str, entry: &str) -> String {
         let object = json!({
             "apiVersion": "external-secrets.io/v1",
             "kind": "ExternalSecret",
             "metadata": { "name": name },
             "spec": {
                 "refreshInterval": "30s",
-                "secretStoreRef": { "kind": "ClusterSecretStore", "name": self.namespace },
+                "secretStoreRef": { "kind": "ClusterSecretStore", "name": store },
                 "target": {
                     "name": target, "creationPolicy": "Owner", "deletionPolicy": "Retain",
                     "template": { "metadata": {} },

@@ -168,6 +168,30 @@ impl Sandbox {
     }
 }
 
+/// Sends a request to another server than the API server; gives the status and the body.
+pub fn exchange(address: &str, request: http::request::Builder, body: &Value) -> (u16, Value) {
+    let body = match body {
+        Value::Null => Vec::new(),
+        body => body.to_string().into_bytes(),
+    };
+    let request = request.body(Body::from(body)).unwrap();
+    let exchange = async {
+        let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
+        let response = client.send(request).await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = response.into_body().collect_bytes().await.unwrap();
+        (
+            status,
+            serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        )
+    };
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(exchange)
+}
+
 /// What has been read of the audit log. It grows long, and each test asks for a small part of it.
 struct Audit {
     log: File,

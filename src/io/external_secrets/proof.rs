@@ -133,7 +133,11 @@ impl Proof<'_> {
                     match self.cause(&now).await? {
                         // The store has answered: it will not change its mind.
                         Some(Cause::PathMissing) => return Ok(Some(entry(None))),
-                        cause if since.elapsed() >= PATIENCE || self.is_over() => {
+                        cause
+                            if since.elapsed() >= PATIENCE
+                                || self.is_over()
+                                || cause.as_ref().is_some_and(Cause::is_final) =>
+                        {
                             let (namespace, store) = (&self.external.namespace, self.store);
                             let cannot = self.cannot();
                             return Err(self.cluster.explain(cannot, cause, namespace, store));

@@ -159,12 +159,13 @@ impl Push<'_> {
             let over = Instant::now() >= deadline;
             match now.condition() {
                 Some(condition) if condition.ready => return Ok(Pushed::Done),
-                Some(_) => {
+                Some(condition) => {
                     if !self.cluster.is_there(&self.secret, secret).await? {
                         return Ok(Pushed::Disturbed);
                     }
                     let since: Instant = *failing_since.get_or_insert_with(Instant::now);
-                    if over || since.elapsed() >= PATIENCE {
+                    let last = Cause::of(&condition.message).is_some_and(|cause| cause.is_final());
+                    if last || over || since.elapsed() >= PATIENCE {
                         let cause = self.cause(&now).await?;
                         let namespace = &self.push.namespace;
                         let cannot = self.cannot();
