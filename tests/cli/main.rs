@@ -25,3 +25,4 @@ mod tokens_file;
 mod usage;
 mod values;
 mod verify;
+mod via_eso;

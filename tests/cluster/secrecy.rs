@@ -6,6 +6,7 @@ mod populate;
 mod processes;
 mod store;
 mod verify;
+mod via_eso;
 
 use self::processes::{instead, quoted, recording};
 use crate::sandbox::SANDBOX;

@@ -17,7 +17,7 @@ const ENTRIES: [&str; 3] = ["router", "embeddings", "agenticore"];
 
 impl Bao {
     /// A token with the rights that the operator needs to write below a prefix.
-    fn writer(&self, prefix: &str) -> String {
+    pub fn writer(&self, prefix: &str) -> String {
         let data = "capabilities = [\"create\", \"read\", \"update\"]";
         let policy = format!(
             "path \"secret/data/{prefix}/*\" {{ {data} }}\npath \"secret/metadata/{prefix}/*\" {{ {data} }}"
