@@ -444,12 +444,16 @@ start_controllers() {
 
 start_eso() {
   local admin names crds=/apis/apiextensions.k8s.io/v1/customresourcedefinitions
+  local admission=/apis/admissionregistration.k8s.io/v1
   part eso
   "$pki" create "$dir" "$crds" "$bin.crds"/*.yaml || return 1
   names=("$bin.crds"/*.yaml)
   names=("${names[@]##*/}")
   names=("${names[@]%.yaml}")
   wait_for ready "${names[@]/#/$crds/}" || return 1
+  # What its webhook would refuse, which does not run here.
+  "$pki" create "$dir" "$admission/validatingadmissionpolicies" "$here/sandbox/eso/policy.json" || return 1
+  "$pki" create "$dir" "$admission/validatingadmissionpolicybindings" "$here/sandbox/eso/binding.json" || return 1
   admin=$("$pki" user "$dir" external-secrets system:masters) || return 1
   # No port: neither metrics, whose certificates' folder is only named for ours() to see, nor health.
   serve eso KUBECONFIG="$admin" AWS_SECRETSMANAGER_ENDPOINT="${aws:-${AWS_SECRETSMANAGER_ENDPOINT-}}" \

@@ -4,16 +4,19 @@
 use crate::cli::Global;
 use crate::domain::bundles::{BUNDLES, ROUTER};
 use crate::domain::external_secrets::{ExternalSecret, Provider};
-use crate::domain::live::LiveSecret;
+use crate::domain::live::{LiveSecret, NamespaceState};
+use crate::domain::migration::{Texts, compare};
 use crate::domain::names::Namespace;
 use crate::domain::reach::Reach;
 use crate::domain::store::Entry;
 use crate::error::Failure;
-use crate::io::cluster::Cluster;
+use crate::io::cluster::{Cluster, WIDTH};
 use crate::io::external_secrets::Served;
 use crate::io::store::{self, Store};
 use crate::ui::Ui;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// The version of ExternalSecret that is served.
 ///
@@ -47,6 +50,55 @@ pub fn is_of_the_table(
     match external.namespace == *home {
         true => BUNDLES.iter().any(|bundle| bundle.secret == target),
         false => target == ROUTER.secret && fleet.contains(&external.namespace),
+    }
+}
+
+/// How long the operator has for an ExternalSecret.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// Refuses a home namespace that is not there.
+///
+/// # Errors
+/// One that is absent or going away (exit code 3).
+pub fn check_home(name: &Namespace, state: NamespaceState) -> Result<(), Failure> {
+    match state {
+        NamespaceState::Active | NamespaceState::Forbidden => Ok(()),
+        NamespaceState::Absent => Err(Failure::unable(format!("namespace {name} does not exist"))
+            .hint("name the one that has the Secrets with -n")),
+        NamespaceState::Terminating => Err(Failure::unable(format!(
+            "namespace {name} is being deleted"
+        ))
+        .hint("wait until it is gone")),
+    }
+}
+
+/// The ExternalSecrets of these namespaces, as they are at this moment.
+///
+/// # Errors
+/// Where those of one may not be listed (exit code 3).
+pub async fn externals(
+    cluster: &Cluster,
+    version: &str,
+    places: impl Iterator<Item = &Namespace>,
+) -> Result<Vec<ExternalSecret>, Failure> {
+    let reads = places.map(|place| cluster.all_external_secrets(version, place));
+    let found: Vec<_> = stream::iter(reads).buffered(WIDTH).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// A failure where a Secret is not what it is to be.
+///
+/// # Errors
+/// The keys of which it has other values, or which it has or lacks (exit code 3).
+pub fn check_values(live: &LiveSecret, wanted: &Texts) -> Result<(), Failure> {
+    let (differing, lost, gained) = compare(live, wanted);
+    let odd = [differing, lost, gained].concat();
+    match odd.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::unable(format!(
+            "it has other values than before: {}",
+            odd.join(", ").replace(char::is_control, "?")
+        ))),
     }
 }
 

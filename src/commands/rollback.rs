@@ -1,11 +1,11 @@
 //! `migrate --rollback`: from the secret store back to plain Secrets, with the store up or down.
 //!
-//! An ExternalSecret that is simply deleted takes its Secret along. So it is first made to read
-//! nothing and to own nothing, which the operator works off without the store; then the owner
-//! reference is taken off the Secret, the ExternalSecret is deleted, and what the operator left on
-//! the Secret is taken off. Each step can be the last of a run: the next run goes on from there.
+//! An ExternalSecret that is simply deleted takes its Secret along. So it is first made to own
+//! nothing, and the operator has to work that off, or be unable to write for want of the store; then
+//! the owner reference is taken off the Secret, the ExternalSecret is deleted, and what the operator
+//! left on the Secret is taken off. Each step can be the last of a run: the next goes on from there.
 
-use super::path2::{is_of_the_table, served};
+use super::path2::{LIMIT, check_home, check_values, externals, is_of_the_table, served};
 use super::reach::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Global, Migrate};
@@ -13,11 +13,11 @@ use crate::domain::bundles::BUNDLES;
 use crate::domain::external_secrets::ExternalSecret;
 use crate::domain::live::LiveSecret;
 use crate::domain::manifest::Manifest;
-use crate::domain::migration::compare;
 use crate::domain::names::SecretRef;
 use crate::error::Failure;
 use crate::io::cluster::{Cluster, WIDTH};
 use crate::io::external_secrets::release::Release;
+use crate::io::external_secrets::temporary::Temporaries;
 use crate::io::observe::Found;
 use crate::render::document::Body;
 use crate::render::migration::{self as rendered, Ended, Passage};
@@ -25,11 +25,8 @@ use crate::ui::Ui;
 use futures_util::stream::{self, StreamExt};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long the operator has for an ExternalSecret.
-const LIMIT: Duration = Duration::from_secs(60);
 /// What happened to a Secret, and what would; `{}` is the ExternalSecret.
 const DONE: (&str, &str) = (
     "is plain again, without ExternalSecret {}; no value has changed",
@@ -49,48 +46,46 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
     let cluster = super::connect(global, ui, "migrate", &reach).await?;
     let version = served(&cluster, &reach).await?;
     let fleet = super::fleet(&migrate.fleet);
-    let found = cluster.observe(&global.namespace, &BUNDLES, &fleet).await?;
+    let home = &global.namespace;
+    let found = cluster.observe(home, &BUNDLES, &fleet).await?;
     for warning in &found.warnings {
         ui.warn(warning);
     }
+    check_home(home, found.home)?;
     let usable = super::usable_fleet(&found, &fleet, &reach, ui)?;
-    let externals = found.externals.iter();
-    let externals: Vec<_> = externals
-        .filter(|external| external.makes_secret())
-        .filter(|external| is_of_the_table(external, &global.namespace, &usable))
+    // What is not seen would be made again from the store: so they are listed here, and now.
+    let places = std::iter::once(home).chain(&usable);
+    let all = externals(&cluster, version, places).await?;
+    let ours: Vec<_> = all
+        .iter()
+        .filter(|external| is_of_the_table(external, home, &usable))
         .collect();
-    let returns = returns(&found, &externals);
-    if let (true, Some(failure)) = (migrate.apply, refusal(&externals)) {
-        return Err(failure);
-    }
-    let passages = match migrate.apply {
-        false => returns
-            .iter()
-            .map(|back| back.passage(Ended::Planned))
-            .collect(),
-        true => {
+    let refused = refusal(&ours, &reach.kubectl);
+    let returns = returns(&found, &ours);
+    let mut passages = Vec::new();
+    let ended = match (migrate.apply, refused) {
+        (_, Some(failure)) => Err(failure),
+        (false, None) => {
+            passages.extend(returns.iter().map(|back| back.passage(Ended::Planned)));
+            Ok(())
+        }
+        (true, None) => {
             ui.story(&format!(
-                "taking {} Secrets of {} on {} back from External Secrets Operator",
+                "taking {} Secrets of {home} on {} back from External Secrets Operator",
                 returns.len(),
-                global.namespace,
                 cluster.server
             ));
-            let work = returns.iter().map(|back| async {
-                let ended = match back.go(&cluster, version).await {
-                    Ok(()) => Ended::Done,
-                    Err(failure) => Ended::Failed(failure.told()),
-                };
-                back.passage(ended)
-            });
-            stream::iter(work).buffered(WIDTH).collect::<Vec<_>>().await
+            let work = go_all(&cluster, version, &returns, &mut passages);
+            cluster.with_temporaries(&Temporaries::new(), work).await
         }
     };
     let failed = passages
         .iter()
         .filter(|passage| matches!(passage.ended, Ended::Failed(_)));
-    let failure = match failed.count() {
-        0 => refusal(&externals),
-        count => Some(
+    let failure = match (failed.count(), ended) {
+        (_, Err(failure)) => Some(failure),
+        (0, Ok(())) => None,
+        (count, Ok(())) => Some(
             Failure::unable(format!(
                 "{count} of {} Secrets did not go back",
                 passages.len()
@@ -98,8 +93,8 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
             .hint("run it again: it goes on from where it is"),
         ),
     };
-    let next = match (migrate.apply, passages.is_empty(), failure.is_some()) {
-        (_, true, _) => {
+    let next = match (migrate.apply, returns.is_empty(), failure.is_some()) {
+        (_, true, false) => {
             Some("No ExternalSecret makes one of the Secrets: nothing to do.".to_owned())
         }
         (false, false, false) => Some(
@@ -122,16 +117,61 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
     })
 }
 
-/// Refuses ExternalSecrets that somebody else would apply again.
-fn refusal(externals: &[&ExternalSecret]) -> Option<Failure> {
-    let owned = externals
-        .iter()
-        .filter_map(|external| Some((external, external.owner.as_ref()?)));
-    let mut failure = Failure::no("refused, and nothing has been written: others apply these");
-    for (external, owner) in owned {
-        failure = failure
-            .cause(format!("{external} belongs to {owner}"))
-            .hint(format!("take it out there: {}", owner.instead()));
+/// Takes all of them back; each is told as it ends, so that an interruption leaves a true account.
+async fn go_all(
+    cluster: &Cluster,
+    version: &str,
+    returns: &[Return<'_>],
+    passages: &mut Vec<Passage>,
+) -> Result<(), Failure> {
+    let work = returns.iter().map(|back| async move {
+        let ended = match back.go(cluster, version).await {
+            Ok(()) => Ended::Done,
+            Err(failure) => Ended::Failed(failure.told()),
+        };
+        back.passage(ended)
+    });
+    let mut work = stream::iter(work).buffer_unordered(WIDTH);
+    while let Some(passage) = work.next().await {
+        passages.push(passage);
+    }
+    passages.sort_by(|one, other| {
+        (&one.namespace, &one.secret).cmp(&(&other.namespace, &other.secret))
+    });
+    Ok(())
+}
+
+/// Refuses ExternalSecrets that somebody else would apply again, and several for one Secret.
+fn refusal(externals: &[&ExternalSecret], kubectl: &str) -> Option<Failure> {
+    let mut failure = Failure::no("refused, and nothing has been written: a person has to decide");
+    for (index, external) in externals.iter().enumerate() {
+        if let Some(owner) = &external.owner {
+            failure = failure
+                .cause(format!("{external} belongs to {owner}"))
+                .hint(format!("take it out there: {}", owner.instead()));
+        }
+        let same = |other: &&&ExternalSecret| {
+            other.namespace == external.namespace && other.target == external.target
+        };
+        if let Some(other) = externals[..index].iter().find(same) {
+            let (namespace, name) = (&external.namespace, &external.name);
+            failure = failure
+                .cause(format!(
+                    "{other} and {external} have one target, {}",
+                    external.target
+                ))
+                .hint(format!(
+                    "keep one: {kubectl} -n {namespace} delete externalsecret {name} \
+                     --cascade=orphan"
+                ));
+        } else if !external.makes_secret() {
+            failure = failure
+                .cause(format!("{external} adds keys to {}", external.target))
+                .hint(format!(
+                    "take it away first: {kubectl} -n {} delete externalsecret {}",
+                    external.namespace, external.name
+                ));
+        }
     }
     (!failure.causes.is_empty()).then_some(failure)
 }
@@ -185,9 +225,8 @@ impl Return<'_> {
     async fn go(&self, cluster: &Cluster, version: &str) -> Result<(), Failure> {
         let deadline = Instant::now().checked_add(LIMIT);
         if let Some(external) = self.external.filter(|external| !external.deleting) {
-            self.freeze(cluster, version, external, deadline).await?;
+            self.disown(cluster, version, external).await?;
         }
-        // From here on the operator writes nothing, so these are the values to keep.
         let before = self.read(cluster).await?;
         if let Some(external) = self.external {
             let (namespace, name) = (&external.namespace, &external.name);
@@ -215,27 +254,48 @@ impl Return<'_> {
         Ok(found.into_values().next().and_then(|found| found.live))
     }
 
-    /// Makes the ExternalSecret read nothing and own nothing.
-    async fn freeze(
+    /// Makes the ExternalSecret own nothing. Where the store answers the operator works that off; where
+    /// it does not, the operator writes nothing either.
+    async fn disown(
         &self,
         cluster: &Cluster,
         version: &str,
         external: &ExternalSecret,
-        deadline: Option<Instant>,
     ) -> Result<(), Failure> {
         let (namespace, name) = (&external.namespace, &external.name);
+        // One that is made once would never be worked off.
         let nothing = json!({ "spec": {
-            "data": null,
-            "dataFrom": null,
+            "refreshPolicy": "Periodic",
+            "refreshInterval": "1h",
             "target": { "creationPolicy": "Orphan", "deletionPolicy": "Retain" },
         } });
         cluster
             .change_external_secret(version, namespace, name, &nothing)
             .await?;
-        cluster
+        let deadline = Instant::now().checked_add(LIMIT);
+        match cluster
             .settled(version, namespace, name, "", deadline)
-            .await?;
-        Ok(())
+            .await
+        {
+            Ok(_) => Ok(()),
+            // It was tried for a while and cannot read the store. By now no refresh is under way that
+            // began before the change, and each later one knows of it.
+            Err(_) if self.is_judged(cluster, version, external).await? => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Tells whether the operator has said that the ExternalSecret does not work.
+    async fn is_judged(
+        &self,
+        cluster: &Cluster,
+        version: &str,
+        external: &ExternalSecret,
+    ) -> Result<bool, Failure> {
+        let (namespace, name) = (&external.namespace, &external.name);
+        let now = cluster.external_secret(version, namespace, name).await?;
+        let condition = now.and_then(|now| now.condition);
+        Ok(condition.is_some_and(|condition| !condition.ready))
     }
 
     /// Creates the Secret as it was.
@@ -259,14 +319,6 @@ impl Return<'_> {
         let live = live.ok_or_else(|| Failure::unable("the Secret is gone"))?;
         let texts = before.data.iter();
         let texts = texts.filter_map(|(key, value)| Some((key.clone(), value.text.clone()?)));
-        let (differing, lost, gained) = compare(&live, &texts.collect());
-        let odd = [differing, lost, gained].concat();
-        match odd.is_empty() {
-            true => Ok(()),
-            false => Err(Failure::unable(format!(
-                "it has other values than before: {}",
-                odd.join(", ")
-            ))),
-        }
+        check_values(&live, &texts.collect())
     }
 }

@@ -127,6 +127,23 @@ pub enum MigrationRefusal {
         /// The ExternalSecret.
         by: String,
     },
+    /// Several ExternalSecrets make it.
+    Crowded {
+        /// The Secret.
+        at: SecretRef,
+        /// The ExternalSecrets.
+        by: Vec<String>,
+    },
+    /// The name that the ExternalSecret is to have belongs to one that makes another Secret, which
+    /// the operator would delete.
+    NameTaken {
+        /// The Secret.
+        at: SecretRef,
+        /// The ExternalSecret.
+        by: String,
+        /// What that one makes.
+        target: String,
+    },
 }
 
 impl MigrationRefusal {
@@ -150,6 +167,13 @@ impl MigrationRefusal {
                 format!("{at} is immutable, so External Secrets Operator could not keep it")
             }
             Self::Added { at, by } => format!("ExternalSecret {by} adds keys to {at}"),
+            Self::Crowded { at, by } => {
+                format!("several ExternalSecrets make {at}: {}", by.join(", "))
+            }
+            Self::NameTaken { at, by, target } => format!(
+                "ExternalSecret {by} of {}, whose name is needed for {at}, makes {target}",
+                at.namespace
+            ),
         }
     }
 
@@ -173,6 +197,15 @@ impl MigrationRefusal {
             (Self::OnlyInStore { path, .. }, None) => {
                 format!("take it out of {path} with the store's own program")
             }
+            (Self::Crowded { at, by }, _) => format!(
+                "keep one: {kubectl} -n {} delete externalsecret {} --cascade=orphan",
+                at.namespace,
+                by[by.len() - 1]
+            ),
+            (Self::NameTaken { at, by, .. }, _) => format!(
+                "give that one another name: {kubectl} -n {} get externalsecret {by} -o yaml",
+                at.namespace
+            ),
             (Self::Added { at, by }, _) => format!(
                 "move those keys into the entry, then: {kubectl} -n {} delete externalsecret {by}",
                 at.namespace
@@ -369,16 +402,30 @@ impl MigrationPlan {
         let path = to.layout.path(bundle);
         let none = Observed::default();
         let observed = found.get(&at).unwrap_or(&none);
-        let mut makers = externals
+        let here = externals
             .iter()
-            .filter(|external| external.namespace == at.namespace && external.target == at.name);
-        let standing = match (&observed.live, &observed.owner, makers.next()) {
+            .filter(|external| external.namespace == at.namespace);
+        let targets = here.clone().filter(|external| external.target == at.name);
+        let targets: Vec<_> = targets.collect();
+        let mut others = here.filter(|external| external.target != at.name);
+        let taken = others.find(|external| external.name == bundle.external_secret);
+        let standing = match (&observed.live, &observed.owner, targets.as_slice(), taken) {
             (None, ..) => Standing::Left("it does not exist".to_owned()),
-            (Some(_), _, Some(external)) => self.beside(&at, external, bundle, to.store, &path),
-            (Some(_), Some(owner), None) => {
+            (.., [_, _, ..], _) => {
+                let by = targets.iter().map(|external| external.name.clone());
+                let (at, by) = (at.clone(), by.collect());
+                self.refuse(MigrationRefusal::Crowded { at, by })
+            }
+            (.., [external], _) => self.beside(&at, external, bundle, to.store, &path),
+            (_, Some(owner), [], _) => {
                 Standing::Left(format!("it belongs to {owner}: {}", owner.instead()))
             }
-            (Some(live), None, None) => self.form(&at, live),
+            (_, None, [], Some(other)) => {
+                let (at, by) = (at.clone(), other.name.clone());
+                let target = other.target.clone();
+                self.refuse(MigrationRefusal::NameTaken { at, by, target })
+            }
+            (Some(live), None, [], None) => self.form(&at, live),
         };
         Move {
             at,
@@ -402,14 +449,14 @@ impl MigrationPlan {
         let name = external.name.clone();
         if !external.makes_secret() {
             let at = at.clone();
-            self.refusals.push(MigrationRefusal::Added { at, by: name });
-            return Standing::Refused;
+            return self.refuse(MigrationRefusal::Added { at, by: name });
         }
         let ours = name == bundle.external_secret && external.owner.is_none();
-        match (external.entry(), &external.store) {
-            (Some(entry), Some(from)) if entry == path && from == store => Standing::Moved,
+        let same = external.entry() == Some(path) && external.store.as_ref() == Some(store);
+        match external.creation_policy.as_str() {
+            "Owner" if same => Standing::Moved,
             // A way back that was begun and not ended.
-            _ if ours && external.sources.is_empty() => Standing::Plain,
+            "Orphan" if same && ours => Standing::Plain,
             _ => Standing::Left(format!(
                 "ExternalSecret {name} makes it from another place: change that one"
             )),
@@ -429,6 +476,10 @@ impl MigrationPlan {
         } else {
             return Standing::Plain;
         };
+        self.refuse(refusal)
+    }
+
+    fn refuse(&mut self, refusal: MigrationRefusal) -> Standing {
         self.refusals.push(refusal);
         Standing::Refused
     }

@@ -18,7 +18,7 @@ fn with_account() -> Space {
 }
 
 /// Makes the program use the administrator's cluster with this token.
-fn log_in(space: &mut Space, token: &str) {
+pub fn log_in(space: &mut Space, token: &str) {
     let admin = space.kubectl(&["config", "view", "--raw", "--minify", "-o", "json"]);
     let admin: Value = serde_json::from_str(&admin).unwrap();
     let kubeconfig = json!({

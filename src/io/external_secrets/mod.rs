@@ -11,8 +11,8 @@ mod wire;
 use super::cluster::{Cluster, get, write};
 use super::wire::ListBody;
 use crate::domain::external_secrets::{
-    Cause, Condition, Credentials, Event, ExternalSecret, FORCE_SYNC, SecretStore, StoreKind, StoreRef,
-    VERSIONS,
+    Cause, Condition, Credentials, Event, ExternalSecret, FORCE_SYNC, SecretStore, StoreKind,
+    StoreRef, VERSIONS,
 };
 pub use crate::domain::external_secrets::{Seen, Served};
 use crate::domain::names::Namespace;
@@ -69,16 +69,19 @@ impl Cluster {
     }
 
     /// The token in a Secret that a store refers to, as a namespace sees it; `None` where it is not
-    /// there, or may not be read.
+    /// there, or may not be read. A SecretStore reaches no Secret of another namespace.
     ///
     /// # Errors
     /// A server that does not answer (exit code 3).
     pub async fn token_of(
         &self,
         namespace: &Namespace,
+        kind: StoreKind,
         at: &Credentials,
     ) -> Result<Option<SecretValue>, Failure> {
-        let place = at.namespace.as_deref().map(str::parse);
+        let named = at.namespace.as_deref();
+        let named = named.filter(|_| kind == StoreKind::ClusterSecretStore);
+        let place = named.map(str::parse);
         let Ok(place) = place.unwrap_or_else(|| Ok(namespace.clone())) else {
             return Ok(None);
         };
@@ -307,30 +310,53 @@ impl Cluster {
         }
     }
 
-    /// Applies an ExternalSecret that is ours, or to be.
+    /// Makes an ExternalSecret that is not there; one that is there is left as it is.
     ///
     /// # Errors
-    /// Where the server refuses (exit code 3).
-    pub async fn apply_external_secret(
+    /// Where the server refuses, or somebody has just made one of that name (exit code 3).
+    pub async fn create_external_secret(
         &self,
         version: &str,
         namespace: &Namespace,
         name: &str,
         object: &Value,
     ) -> Result<(), Failure> {
+        let place = path(version, namespace, "");
         let uri = format!(
-            "{}?fieldManager={FIELD_MANAGER}&force=true",
-            path(version, namespace, name)
+            "{}?fieldManager={FIELD_MANAGER}",
+            place.trim_end_matches('/')
         );
-        let request = write(Method::PATCH, uri, "application/apply-patch+yaml", object);
+        let request = write(Method::POST, uri, "application/json", object);
         let answer = self.send(request).await?;
         match answer.status {
             status if status.is_success() => Ok(()),
+            StatusCode::CONFLICT => Err(Failure::unable(format!(
+                "somebody has just made ExternalSecret {namespace}/{name}: run this again"
+            ))),
             _ => {
                 let what = format!("ExternalSecret {namespace}/{name}");
-                Err(answer.refused(&self.attempt("patch", what, Some(namespace))))
+                Err(answer.refused(&self.attempt("create", what, Some(namespace))))
             }
         }
+    }
+
+    /// The ExternalSecrets of a namespace, as they are at this moment.
+    ///
+    /// # Errors
+    /// Where they may not be listed (exit code 3).
+    pub async fn all_external_secrets(
+        &self,
+        version: &str,
+        namespace: &Namespace,
+    ) -> Result<Vec<ExternalSecret>, Failure> {
+        let place = path(version, namespace, "");
+        let answer = self
+            .send(get(place.trim_end_matches('/').to_owned()))
+            .await?;
+        let attempt = self.attempt("list", "ExternalSecrets".to_owned(), Some(namespace));
+        let list: ListBody<ExternalSecretBody> = answer.read(&attempt)?;
+        let read = list.items.into_iter().filter_map(ExternalSecretBody::read);
+        Ok(read.collect())
     }
 
     /// Deletes an ExternalSecret and leaves what it made; one that is gone is as good. Waits until

@@ -120,6 +120,12 @@ impl Store {
         &self.address
     }
 
+    /// Tells whether that is its URL too.
+    pub fn is_at(&self, address: &str) -> bool {
+        let address = address.parse::<http::Uri>().ok();
+        address.is_some_and(|uri| connection::shown(&uri) == self.address)
+    }
+
     /// How a person gets there.
     pub fn reach(&self) -> &StoreReach {
         &self.reach

@@ -2,6 +2,8 @@
 
 use super::{ALL, Mover};
 use crate::owners::external_secret;
+use crate::path2::wait;
+use crate::roles::log_in;
 use crate::sandbox::SANDBOX;
 use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Space};
 use serde_json::{Value, json};
@@ -127,7 +129,7 @@ fn what_a_person_made_goes_back_too_with_the_labels_that_were_copied() {
         },
     });
     SANDBOX.expect("POST", path.rsplit_once('/').unwrap().0, &object);
-    crate::path2::wait("the label is copied", || {
+    wait("the label is copied", || {
         let object = mover.space.object(AGENTICORE).unwrap();
         object["metadata"]["labels"]["team"] == "a"
     });
@@ -166,4 +168,59 @@ fn marks_that_were_left_behind_are_taken_off() {
     let left = left(&mover.space, ROUTER);
     assert!(!left.contains("external-secrets.io"), "{left}");
     assert_eq!(mover.values(), before);
+}
+
+#[test]
+fn one_that_is_made_once_goes_back_too() {
+    let mover = Mover::new();
+    mover.migrate(&["--apply"]).exits(0);
+    let before = mover.values();
+    for (index, (_, external, _)) in ALL.into_iter().enumerate() {
+        let once = match index {
+            0 => json!({ "spec": { "refreshInterval": "0s" } }),
+            _ => json!({ "spec": { "refreshPolicy": "CreatedOnce" } }),
+        };
+        SANDBOX.expect("PATCH", &mover.space.external_secret_path(external), &once);
+    }
+    mover.run(&BACK).exits(0);
+    assert_eq!(mover.values(), before);
+    assert_eq!(mover.externals(), [""; 0]);
+}
+
+#[test]
+fn one_that_only_adds_is_not_taken_for_the_maker() {
+    let mover = Mover::new();
+    let target = json!({ "name": ROUTER, "creationPolicy": "Merge" });
+    external_secret(&mover.space, "adder", &json!({ "target": target }));
+    mover
+        .run(&BACK)
+        .exits(1)
+        .says(&["adder adds keys to", "delete externalsecret adder"]);
+    assert_eq!(mover.externals(), ["adder"]);
+}
+
+#[test]
+fn who_may_not_list_external_secrets_cannot_go_back() {
+    let mover = Mover::new();
+    mover.migrate(&["--apply"]).exits(0);
+    let before = mover.values();
+    let space = &mover.space;
+    space.kubectl(&["create", "serviceaccount", "tester"]);
+    let account = format!("--serviceaccount={}:tester", space.namespace);
+    let verbs = "--verb=get,update";
+    space.kubectl(&["create", "role", "tester", verbs, "--resource=secrets"]);
+    space.kubectl(&["create", "rolebinding", "tester", "--role=tester", &account]);
+    let token = space.kubectl(&["create", "token", "tester"]);
+    let mut restricted = space.other_operator();
+    log_in(&mut restricted, token.trim());
+    wait("the role is in force", || {
+        restricted
+            .run(&["diff"])
+            .err
+            .contains("ExternalSecrets may not be listed")
+    });
+    let ran = restricted.run(&BACK).exits(3);
+    ran.says(&["cannot list ExternalSecrets", "403"]);
+    assert_eq!(mover.values(), before);
+    assert!(mover.owner(ROUTER).is_some());
 }

@@ -2,8 +2,9 @@
 
 use super::{ALL, Mover};
 use crate::owners::external_secret;
+use crate::path2::OwnBao;
 use crate::sandbox::SANDBOX;
-use crate::space::{AGENTICORE, EMBEDDINGS, ROUTER, Ran, Space};
+use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
 use serde_json::{Value, json};
 
 /// Nothing was written: neither in the cluster nor in the store.
@@ -191,30 +192,109 @@ fn keys_that_another_external_secret_adds_are_not_lost() {
 #[test]
 fn a_store_that_is_another_for_the_operator_takes_nothing_over() {
     let mover = Mover::new();
-    // The store object leads into a namespace of the server, the person's own settings do not.
-    let other = mover.space.namespace.clone();
-    let bao = &SANDBOX.bao;
-    bao.expect("POST", &format!("sys/namespaces/{other}"), &json!({}));
-    let mount = json!({ "type": "kv", "options": { "version": "2" } });
-    bao.expect("POST", &format!("{other}/sys/mounts/secret"), &mount);
+    let mine = OwnBao::start();
     let before = mover.values();
     for (.., entry) in ALL {
-        let body = json!({ "data": { "KB_ROUTER_TOKEN": "another" } });
-        let path = format!("{other}/secret/data/{}", mover.entry(entry));
-        bao.expect("POST", &path, &body);
+        let fields = [("KB_ROUTER_TOKEN", "another")];
+        SANDBOX.bao.put(&mover.entry(entry), &fields);
     }
-    mover
-        .space
-        .set_keys("store-token", &[("token", &bao.root)], "kubectl");
-    let elsewhere = json!({ "spec": { "provider": { "vault": { "namespace": other } } } });
-    let store = mover.space.store_path("ClusterSecretStore");
-    SANDBOX.expect("PATCH", &store, &elsewhere);
-    let ran = mover.migrate(&["--apply"]).exits(1);
+    // The person's settings lead to another server than the store object.
+    let environment = [
+        ("BAO_ADDR", mine.bao.address.as_str()),
+        ("BAO_TOKEN", &mine.bao.root),
+    ];
+    let arguments = [&["migrate"], &mover.options()[..], &["--apply"]].concat();
+    let ran = mover.space.run_with(&environment, &arguments).exits(3);
     ran.says(&[
+        "the operator reaches ClusterSecretStore",
+        &mine.bao.address,
         "the operator reads something else",
         "nothing has been taken over",
     ]);
     assert_eq!(mover.values(), before);
+    assert_eq!(mover.externals(), [""; 0]);
+    // The operator's token went to nobody else.
+    let stranger = mover.space.data("store-token")["token"].clone();
+    let (status, _) = mine
+        .bao
+        .request(&stranger, "GET", "auth/token/lookup-self", &Value::Null);
+    assert_eq!(status, 403);
+}
+
+#[test]
+fn an_external_secret_of_that_name_that_makes_another_secret_is_not_replaced() {
+    let mover = Mover::new();
+    let entry = mover.entry("mine");
+    SANDBOX.bao.put(&entry, &[("K", "v")]);
+    let name = ALL[0].1;
+    assert_eq!(
+        mover.space.extract(name, "my-secrets", &entry),
+        "SecretSynced"
+    );
+    let ran = mover.migrate(&["--apply"]).exits(1);
+    ran.says(&[
+        "whose name is needed for",
+        "makes my-secrets",
+        "get externalsecret",
+    ]);
+    assert_eq!(mover.space.data("my-secrets")["K"], "v");
+    assert_eq!(mover.externals(), [name]);
+}
+
+#[test]
+fn several_external_secrets_for_one_secret_are_for_a_person_to_sort_out() {
+    let mover = Mover::new();
+    let target = json!({ "target": { "name": ROUTER } });
+    for name in ["one", "other"] {
+        external_secret(&mover.space, name, &target);
+    }
+    for arguments in [
+        &[&["migrate"], &mover.options()[..], &["--apply"]].concat()[..],
+        &["migrate", "--rollback", "--apply"],
+    ] {
+        let before = mover.values();
+        mover
+            .run(arguments)
+            .exits(1)
+            .says(&["one", "other", "keep one: kubectl"]);
+        assert_eq!(mover.values(), before);
+        assert_eq!(mover.externals(), ["one", "other"]);
+    }
+}
+
+#[test]
+fn a_namespace_that_is_not_there_is_no_empty_one() {
+    let mover = Mover::new();
+    let nowhere = Space::without_namespace();
+    let own = mover.space.operator(&mover.token);
+    let own = own.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let to = [&["migrate"], &mover.options()[..]].concat();
+    for arguments in [&to[..], &["migrate", "--rollback"]] {
+        let ran = nowhere.run_with(&own, arguments).exits(3);
+        ran.says(&[&nowhere.namespace, "does not exist"]);
+    }
+}
+
+#[test]
+fn a_fleet_that_may_not_use_the_store_is_found_out_before_the_store_is_filled() {
+    let mover = Mover::new();
+    let fleet = Space::new();
+    let both = ["--fleet-namespace", &fleet.namespace];
+    mover
+        .space
+        .run_with(&INPUTS, &[&["--apply"], &both[..]].concat())
+        .exits(0);
+    let home = json!({ "spec": { "conditions": [{ "namespaces": [mover.space.namespace] }] } });
+    SANDBOX.expect(
+        "PATCH",
+        &mover.space.store_path("ClusterSecretStore"),
+        &home,
+    );
+    let ran = mover.migrate(&[&["--apply"], &both[..]].concat()).exits(3);
+    ran.says(&["the store may not be used from that namespace"]);
+    for (.., entry) in ALL {
+        assert_eq!(SANDBOX.bao.entry(&mover.entry(entry)), None);
+    }
     assert_eq!(mover.externals(), [""; 0]);
 }
 

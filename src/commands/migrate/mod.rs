@@ -1,0 +1,367 @@
+//! `migrate`: from plain Secrets to the secret store, without a change of any value.
+//!
+//! The store gets what it lacks; each entry is proven equal to its Secret, by us and, as the
+//! operator sees it, by a short-lived ExternalSecret with another target; only then the operator
+//! is told to take over.
+
+mod act;
+
+use super::external_secrets::manifests;
+use super::path2::{check_home, direct, externals, served};
+use super::reach::{Given, reach};
+use super::{Answer, Verdict, rollback};
+use crate::cli::{Global, Migrate, StoreLayout};
+use crate::domain::bundles::BUNDLES;
+use crate::domain::external_secrets::{
+    ExternalSecret, Provider, SecretStore, StoreKind, StoreRef, VERSIONS,
+};
+use crate::domain::migration::{Destination, MigrationPlan, MigrationRefusal};
+use crate::domain::names::Namespace;
+use crate::domain::reach::Reach;
+use crate::domain::resolve::Filed;
+use crate::domain::store::{Entries, Layout, StoreReach};
+use crate::domain::tokens::TokenName;
+use crate::error::Failure;
+use crate::io::cluster::Cluster;
+use crate::io::external_secrets::Seen;
+use crate::io::observe::{Fleet, Found};
+use crate::io::store::Store;
+use crate::io::tokens_file;
+use crate::render::document::Body;
+use crate::render::migration::{self as rendered, Gift, Passage};
+use crate::ui::{Format, Ui};
+use futures_util::future::try_join_all;
+use std::collections::BTreeSet;
+
+/// What happened to a Secret, and what would; `{}` is the ExternalSecret.
+const DONE: (&str, &str) = (
+    "follows the store now, by ExternalSecret {}; no value has changed",
+    "would follow the store, by ExternalSecret {}",
+);
+
+/// Moves the Secrets, or shows what would be done, or goes back.
+///
+/// # Errors
+/// What keeps a run from its first write; later failures are in the answer.
+pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, Failure> {
+    let (Some(prefix), Some(store)) = (&migrate.prefix, &migrate.store) else {
+        return rollback::run(global, migrate, ui).await;
+    };
+    let layout = super::layout(&StoreLayout {
+        prefix: prefix.clone(),
+        path: migrate.path.clone(),
+    })?;
+    let store = StoreRef {
+        kind: migrate.store_kind.into(),
+        name: store.clone(),
+    };
+    if ui.format == Format::Yaml {
+        if migrate.fleet.fleet_selector.is_some() {
+            return Err(
+                Failure::usage("-o yaml contacts nothing, so it selects no namespaces")
+                    .hint("name them with --fleet-namespace"),
+            );
+        }
+        let fleet = &migrate.fleet.fleet_namespace;
+        return Ok(manifests(&global.namespace, fleet, &layout, &store));
+    }
+    let given = Given {
+        fleet: Some(&migrate.fleet),
+        ..Given::default()
+    };
+    let reach = reach(global, given);
+    let run = Run::new(global, migrate, (layout, store), reach, ui).await?;
+    match migrate.apply {
+        true => run.apply().await,
+        false => run.preview().await,
+    }
+}
+
+/// A run: where from, where to, and by which way.
+struct Run<'a> {
+    global: &'a Global,
+    ui: Ui,
+    reach: Reach,
+    cluster: Cluster,
+    version: &'static str,
+    layout: Layout,
+    store: StoreRef,
+    fleet: Fleet,
+    /// A way of our own to the store.
+    direct: Option<Store>,
+}
+
+/// Everything that was read, and what is to be done about it.
+struct Picture {
+    found: Found,
+    externals: Vec<ExternalSecret>,
+    plan: MigrationPlan,
+}
+
+impl<'a> Run<'a> {
+    async fn new(
+        global: &'a Global,
+        migrate: &Migrate,
+        (layout, store): (Layout, StoreRef),
+        reach: Reach,
+        ui: Ui,
+    ) -> Result<Self, Failure> {
+        let cluster = super::connect(global, ui, "migrate", &reach).await?;
+        let version = served(&cluster, &reach).await?;
+        let mut run = Self {
+            global,
+            ui,
+            reach,
+            cluster,
+            version,
+            layout,
+            store,
+            fleet: super::fleet(&migrate.fleet),
+            direct: None,
+        };
+        if let Some(store) = run.check_store(&global.namespace).await? {
+            run.direct = direct(global, &store.provider, ui).await?;
+            run.say_which_store(&store);
+            run.judge_credential(&store).await?;
+        }
+        Ok(run)
+    }
+
+    /// Refuses a store that is not there or not ready, as a namespace sees it; `None` where it may
+    /// not be read.
+    async fn check_store(&self, namespace: &Namespace) -> Result<Option<SecretStore>, Failure> {
+        let (at, version) = (&self.store, self.version);
+        let kubectl = &self.reach.kubectl;
+        let place = match at.kind {
+            StoreKind::ClusterSecretStore => String::new(),
+            StoreKind::SecretStore => format!(" -n {namespace}"),
+        };
+        let seen = self.cluster.secret_store(version, namespace, at).await?;
+        let store = match seen {
+            Seen::There(store) => store,
+            Seen::Forbidden => {
+                let words = "may not be read, so whether it is ready shows when it is used";
+                self.ui.warn(&format!("{at} {words}"));
+                return Ok(None);
+            }
+            Seen::Absent => {
+                let all = at.kind.resource();
+                return Err(Failure::unable(format!("there is no {at}"))
+                    .hint(format!("see which there are: {kubectl}{place} get {all}")));
+            }
+        };
+        if store.is_ready() {
+            return Ok(Some(store));
+        }
+        let cause = self.cluster.store_cause(namespace, &store).await?;
+        let why = cause.map_or("the operator does not say why", |cause| cause.told());
+        let (kind, name) = (at.kind.as_str(), &at.name);
+        Err(Failure::unable(format!("{at} is not ready"))
+            .cause(why)
+            .hint(format!("{kubectl}{place} describe {kind} {name}")))
+    }
+
+    /// Says which store is read and written, before it is.
+    fn say_which_store(&self, store: &SecretStore) {
+        let (Some(direct), Provider::Vault { server, .. }) = (&self.direct, &store.provider) else {
+            return;
+        };
+        let place = format!("{}, mount {}", direct.address(), direct.reach().mount);
+        self.ui.story(&format!("the secret store is {place}"));
+        if !direct.is_at(server) {
+            self.ui.warn(&format!(
+                "the operator reaches {} at another address, {}: what is written there has to be \
+                 what it reads",
+                self.store,
+                server.replace(char::is_control, "?")
+            ));
+        }
+    }
+
+    /// Warns where the operator's credential may do more than read: whoever gets at it could change
+    /// what every pod trusts.
+    async fn judge_credential(&self, store: &SecretStore) -> Result<(), Failure> {
+        let paths = BUNDLES.map(|bundle| self.layout.path(bundle));
+        let words = match (&self.direct, &store.provider, &store.credentials) {
+            // The operator's token goes nowhere but to the operator's own store.
+            (Some(direct), Provider::Vault { server, .. }, Some(at)) if direct.is_at(server) => {
+                let (home, kind) = (&self.global.namespace, store.at.kind);
+                match self.cluster.token_of(home, kind, at).await? {
+                    Some(token) => direct.capabilities_of(&token, &paths).await?,
+                    None => None,
+                }
+            }
+            _ => None,
+        };
+        let Some(words) = words else {
+            let reported = store.capabilities.as_deref().unwrap_or("nothing");
+            self.ui.story(&format!(
+                "see that the credential of {} can only read: this run cannot tell (the operator \
+                 reports {})",
+                self.store,
+                reported.replace(char::is_control, "?")
+            ));
+            return Ok(());
+        };
+        let more: BTreeSet<_> = words
+            .into_iter()
+            .filter(|word| !matches!(word.as_str(), "read" | "list" | "deny"))
+            .collect();
+        if !more.is_empty() {
+            let more: Vec<_> = more.into_iter().collect();
+            self.ui.warn(&format!(
+                "the credential of {} may do more than read: {}; give it a policy that only reads",
+                self.store,
+                more.join(", ")
+            ));
+        }
+        Ok(())
+    }
+
+    /// Reads everything and plans. `entries` is what the store holds, where that is known already.
+    async fn look(&self, entries: Option<&Entries>) -> Result<Picture, Failure> {
+        let home = &self.global.namespace;
+        let found = self.cluster.observe(home, &BUNDLES, &self.fleet).await?;
+        check_home(home, found.home)?;
+        let fleet = super::usable_fleet(&found, &self.fleet, &self.reach, self.ui)?;
+        if self.store.kind == StoreKind::SecretStore {
+            for place in &fleet {
+                self.check_store(place).await?;
+            }
+        }
+        let places = std::iter::once(home).chain(&fleet);
+        let externals = externals(&self.cluster, self.version, places).await?;
+        let read = match (&self.direct, entries) {
+            (Some(store), _) => Some(self.entries(store).await?),
+            (None, entries) => entries.cloned(),
+        };
+        let to = Destination {
+            home,
+            fleet: &fleet,
+            layout: &self.layout,
+            store: &self.store,
+        };
+        let plan = MigrationPlan::new(&to, &found.secrets, &externals, read.as_ref());
+        Ok(Picture {
+            found,
+            externals,
+            plan,
+        })
+    }
+
+    async fn entries(&self, store: &Store) -> Result<Entries, Failure> {
+        let paths = BUNDLES.map(|bundle| self.layout.path(bundle));
+        let read = try_join_all(paths.iter().map(|path| store.read(path))).await?;
+        Ok(paths.into_iter().zip(read).collect())
+    }
+
+    async fn preview(&self) -> Result<Answer, Failure> {
+        let picture = self.look(None).await?;
+        for warning in &picture.found.warnings {
+            self.ui.warn(warning);
+        }
+        let plan = &picture.plan;
+        let refused = self.refusal(plan).or(self.check_file(&picture).err());
+        let gifts = rendered::gifts(plan);
+        let passages: Vec<_> = plan.moves.iter().map(rendered::planned).collect();
+        let next = (refused.is_none() && plan.changes_anything()).then(|| {
+            "This was a preview: nothing has been written. Run it again with --apply.".to_owned()
+        });
+        self.answer(&gifts, &passages, refused, true, next).await
+    }
+
+    /// The failure of a plan that a person has to decide on.
+    fn refusal(&self, plan: &MigrationPlan) -> Option<Failure> {
+        let store = self.direct.as_ref().map(Store::reach);
+        refusal(&plan.refusals, store, &self.reach)
+    }
+
+    /// Refuses where the tokens file and the Secret hold different tokens.
+    fn check_file(&self, picture: &Picture) -> Result<(), Failure> {
+        let loaded = tokens_file::read(&self.global.tokens_file)?;
+        let filed = super::filed(loaded.as_ref().map(|loaded| &loaded.file));
+        let router = picture.plan.moves.first();
+        let live = router.and_then(|moved| picture.found.secrets.get(&moved.at)?.live.as_ref());
+        let differing: Vec<_> = TokenName::ALL
+            .into_iter()
+            .filter(|name| {
+                let live = live.and_then(|live| live.text(name.as_str()));
+                match (filed.tokens.get(*name), live) {
+                    (Filed::Found(token), Some(live)) => !token.is(live),
+                    _ => false,
+                }
+            })
+            .map(TokenName::as_str)
+            .collect();
+        if differing.is_empty() {
+            return Ok(());
+        }
+        Err(
+            Failure::no("refused, and nothing has been written: a person has to decide")
+                .cause(format!(
+                    "the tokens file and the Secret differ in {}",
+                    differing.join(", ")
+                ))
+                .hint(format!("{} --prefer cluster", self.reach.apply)),
+        )
+    }
+
+    async fn answer(
+        &self,
+        gifts: &[Gift],
+        passages: &[Passage],
+        failure: Option<Failure>,
+        preview: bool,
+        next: Option<String>,
+    ) -> Result<Answer, Failure> {
+        // What cannot be asked is as good as not served: the ExternalSecrets that were made do.
+        let emits = self.cluster.serves(VERSIONS[1]).await.unwrap_or_default();
+        let values = rendered::values(&self.layout, &self.store, emits == Some(true));
+        let mount = self
+            .direct
+            .as_ref()
+            .map_or("", |store| &store.reach().mount);
+        let mut text = rendered::gifts_text(gifts, mount, preview);
+        text += &rendered::passages_text(passages, DONE, self.ui.palette());
+        if failure.is_none() {
+            text += &values;
+        }
+        let body = rendered::body(
+            &self.cluster.server,
+            Some(&self.store),
+            gifts,
+            passages,
+            "moved",
+            failure.is_none().then_some(values),
+        );
+        let text = if self.ui.format == Format::Text {
+            text
+        } else {
+            String::new()
+        };
+        Ok(Answer {
+            text,
+            next,
+            body: Body::Migration(body),
+            verdict: failure.map_or(Verdict::Yes, Verdict::Failed),
+        })
+    }
+}
+
+/// One failure for everything that a person has to decide.
+pub fn refusal(
+    refusals: &[MigrationRefusal],
+    store: Option<&StoreReach>,
+    reach: &Reach,
+) -> Option<Failure> {
+    if refusals.is_empty() {
+        return None;
+    }
+    let mut failure = Failure::no("refused, and nothing has been written: a person has to decide");
+    for refusal in refusals {
+        failure = failure
+            .cause(refusal.message())
+            .hint(refusal.hint(store, &reach.kubectl));
+    }
+    Some(failure)
+}
