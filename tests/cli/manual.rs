@@ -88,6 +88,9 @@ fn the_manual_page_names_every_command() {
         "k8s-bootstrap-tokens-recover",
         "k8s-bootstrap-verify",
         "k8s-bootstrap-populate",
+        "k8s-bootstrap-migrate",
+        "k8s-bootstrap-sync",
+        "k8s-bootstrap-externalsecrets",
         "k8s-bootstrap-rbac",
         "k8s-bootstrap-completions",
         "k8s-bootstrap-man",
@@ -105,7 +108,8 @@ fn the_manual_page_names_every_command() {
             sections[5],
             &["live", "wait", "short", "copy", "max-age"][..],
         ),
-        (sections[7], &["live", "copy", "service-account"]),
+        (sections[7], &["rollback", "prefix", "store"]),
+        (sections[10], &["live", "copy", "service-account"]),
     ] {
         for option in options.iter().chain(&["fleet-namespace", "fleet-selector"]) {
             assert!(

@@ -50,8 +50,8 @@ fn the_help() {
           --env-file <FILE>
               Inputs as KEY=value lines, which beat the environment; - is stdin
 
-          --from-cluster
-              Take the values from the live Secrets, every key of them
+          --via-eso <STORE>
+              Write through External Secrets Operator into any store that it can write to; a store for writing, not the one that the pods' Secrets are read through
 
       -o, --output <FORMAT>
               What the answer looks like (yaml: the previews and rbac only)
@@ -63,17 +63,23 @@ fn the_help() {
               
               [default: text]
 
-          --update <KEY>
-              Inputs that may change a value that is there
+          --store-kind <KIND>
+              With --via-eso: whether the store serves one namespace or all
+
+              Possible values:
+              - ClusterSecretStore: It serves all namespaces
+              - SecretStore:        It serves its own namespace
+              
+              [default: ClusterSecretStore]
+
+          --from-cluster
+              Take the values from the live Secrets, every key of them
 
       -q, --quiet
               Answers, warnings and errors only
 
-          --with-api-keys
-              Also write API_KEYS, which the embeddings service reads
-
-          --show-values
-              With -o yaml or json: show the values
+          --update <KEY>
+              Inputs that may change a value that is there
 
       -v, --verbose...
               Shows each request; twice, the connection too. Never a value
@@ -88,10 +94,16 @@ fn the_help() {
               
               [default: auto]
 
+          --with-api-keys
+              Also write API_KEYS, which the embeddings service reads
+
           --request-timeout <TIME>
               How long a request may take, tries included: 30, 30s, 2m; 0 is no limit
               
               [default: 30s]
+
+          --show-values
+              With -o yaml or json: show the values
 
       -h, --help
               Print help (see a summary with '-h')

@@ -46,11 +46,11 @@ const WRONG: [(&[&str], &str); 61] = [
     ),
     (
         &["-o", "yaml", "--apply"],
-        "-o yaml goes with the previews and with rbac",
+        "-o yaml goes with the previews, with rbac and with externalsecrets",
     ),
     (
         &["-o", "yaml", "diff"],
-        "-o yaml goes with the previews and with rbac",
+        "-o yaml goes with the previews, with rbac and with externalsecrets",
     ),
     (&["--show-values"], "--show-values goes with -o yaml"),
     (
@@ -109,7 +109,7 @@ const WRONG: [(&[&str], &str); 61] = [
     ),
     (
         &["verify", "-o", "yaml"],
-        "-o yaml goes with the previews and with rbac",
+        "-o yaml goes with the previews, with rbac and with externalsecrets",
     ),
     (&["rbac", "diff", "--live"], ONLY_VERIFY),
     (&["rbac", "populate", "--live"], ONLY_VERIFY),
@@ -147,7 +147,7 @@ const WRONG: [(&[&str], &str); 61] = [
     ),
     (
         &["populate", "--prefix=p", "--apply", "-o", "yaml"],
-        "-o yaml goes with the previews and with rbac",
+        "-o yaml goes with the previews, with rbac and with externalsecrets",
     ),
     (&["populate", "--prefix=p", "--show-values"], SHOWS),
     (&["rbac", "--copy=brain/ops"], ONLY_VERIFY),
@@ -256,7 +256,7 @@ fn the_remedies_are_commands_and_names() {
     exit code 2
     --- stdout
     --- stderr
-    error: -o yaml goes with the previews and with rbac
+    error: -o yaml goes with the previews, with rbac and with externalsecrets
       hint: leave it out, or use -o json
     ");
     assert_snapshot!(folder.run(&["--show-values", "--apply"]), @"
