@@ -123,15 +123,58 @@ pub async fn direct(
 }
 
 /// The keys of which a Secret and an entry have different values.
-pub fn differing(live: Option<&LiveSecret>, entry: &Entry) -> Vec<String> {
-    let keys = live.iter().flat_map(|live| live.data.keys());
-    let fields = entry.fields.iter().flat_map(BTreeMap::keys);
-    let all: BTreeSet<_> = keys.chain(fields).collect();
-    all.into_iter()
+pub fn differing(live: &LiveSecret, entry: &Entry) -> Vec<String> {
+    let fields = entry.fields.iter().flatten();
+    let fields: BTreeMap<_, _> = fields
+        .map(|(key, field)| (key_of_field(key), field.text.as_ref()))
+        .collect();
+    let keys: BTreeSet<_> = live.data.keys().chain(fields.keys()).collect();
+    keys.into_iter()
         .filter(|key| {
-            let live = live.and_then(|live| live.text(key));
-            live.is_none() || live != entry.text(key)
+            let value = live.text(key);
+            value.is_none() || Some(&value) != fields.get(*key)
         })
         .cloned()
         .collect()
+}
+
+/// What the operator calls a field in a Secret, whose keys cannot have every name.
+fn key_of_field(name: &str) -> String {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let chars = name.chars();
+    chars.map(|c| if good(c) { c } else { '_' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::live::LiveValue;
+    use crate::domain::store::Field;
+    use crate::domain::value::SecretValue;
+
+    #[test]
+    fn a_secret_differs_from_an_entry_in_these_keys() {
+        let text = |text: &str| SecretValue::from(text);
+        let live = LiveSecret {
+            data: [("same", "1"), ("other", "1"), ("od__d", "1"), ("lost", "1")]
+                .map(|(key, value)| (key.to_owned(), LiveValue::encode(&text(value))))
+                .into(),
+            ..LiveSecret::default()
+        };
+        let fields = [
+            ("same", "1"),
+            ("other", "2"),
+            ("od~/d", "1"),
+            ("gained", "1"),
+        ];
+        let entry = Entry {
+            version: 1,
+            fields: Some(
+                fields
+                    .map(|(key, value)| (key.to_owned(), Field::of_text(&text(value))))
+                    .into(),
+            ),
+        };
+        assert_eq!(differing(&live, &entry), ["gained", "lost", "other"]);
+    }
 }

@@ -1,22 +1,24 @@
 //! `sync`: has External Secrets Operator refresh now, and waits until the Secrets follow.
 
-use super::path2::{differing, direct, is_of_the_table, served};
+use super::path2::{check_home, differing, is_of_the_table, served};
 use super::reach::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Global, Sync};
 use crate::domain::bundles::BUNDLES;
-use crate::domain::external_secrets::{Cause, ExternalSecret, SecretStore, StoreRef};
+use crate::domain::external_secrets::{
+    Cause, ExternalSecret, Provider, SecretStore, Slot, StoreKind, StoreRef,
+};
 use crate::domain::live::{LiveSecret, Observations};
 use crate::domain::names::{Namespace, SecretRef};
 use crate::error::Failure;
 use crate::io::cluster::{Cluster, WIDTH};
-use crate::io::external_secrets::Seen;
 use crate::io::external_secrets::follow::{PATIENCE, PAUSE, is_empty};
-use crate::io::store::Store;
+use crate::io::external_secrets::temporary::Temporaries;
+use crate::io::store::{self, Store};
 use crate::render::document::Body;
 use crate::render::sync::{Refresh, RefreshBody, text};
 use crate::ui::Ui;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::{Instant, sleep};
 
@@ -59,24 +61,26 @@ pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure
         if externals.len() == 1 { "" } else { "s" },
         cluster.server
     ));
+    check_home(&global.namespace, found.home)?;
+    let stores = stores(global, &cluster, version, &externals, ui).await?;
+    let limit = sync.timeout.0;
     let run = Run {
         cluster: &cluster,
         version,
-        deadline: sync
-            .timeout
-            .0
-            .and_then(|limit| Instant::now().checked_add(limit)),
-        stores: stores(global, &cluster, version, &externals, ui).await?,
+        deadline: limit.and_then(|limit| Instant::now().checked_add(limit)),
+        stores,
         before: &found.secrets,
     };
-    let refreshes = externals.iter().map(|external| run.refresh(external));
-    let mut refreshes: Vec<_> = stream::iter(refreshes).buffered(WIDTH).collect().await;
+    let mut refreshes = Vec::new();
+    let work = run.refresh_all(&externals, &mut refreshes);
+    let ended = cluster.with_temporaries(&Temporaries::new(), work).await;
     refreshes
         .sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
     let failed = refreshes.iter().filter(|refresh| refresh.outcome.is_err());
-    let verdict = match failed.count() {
-        0 => Verdict::Yes,
-        count => Verdict::Failed(
+    let verdict = match (ended, failed.count()) {
+        (Err(failure), _) => Verdict::Failed(failure),
+        (Ok(()), 0) => Verdict::Yes,
+        (Ok(()), count) => Verdict::Failed(
             Failure::unable(format!(
                 "{count} of {} Secrets do not follow",
                 refreshes.len()
@@ -94,8 +98,24 @@ pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure
     })
 }
 
-/// What is known of the stores that these ExternalSecrets read, and a way there of our own.
-type Stores = BTreeMap<(Namespace, StoreRef), (SecretStore, Option<Store>)>;
+/// The stores that ExternalSecrets read: those of a namespace with it.
+type StoreKey = (Option<Namespace>, StoreRef);
+
+/// What is known of the stores, and ways of our own to those that the environment leads to too, by
+/// the mount.
+struct Stores {
+    seen: BTreeMap<StoreKey, SecretStore>,
+    direct: BTreeMap<String, Store>,
+}
+
+fn key_of(external: &ExternalSecret) -> Option<StoreKey> {
+    let at = external.store.clone()?;
+    let namespace = match at.kind {
+        StoreKind::ClusterSecretStore => None,
+        StoreKind::SecretStore => Some(external.namespace.clone()),
+    };
+    Some((namespace, at))
+}
 
 /// Has the operator look again at each store that it calls not ready, and connects to those that
 /// can be read directly.
@@ -106,30 +126,62 @@ async fn stores(
     externals: &[&ExternalSecret],
     ui: Ui,
 ) -> Result<Stores, Failure> {
-    let mut found = Stores::new();
-    for external in externals {
-        let Some(at) = &external.store else { continue };
-        let key = (external.namespace.clone(), at.clone());
-        if found.contains_key(&key) {
-            continue;
-        }
-        let seen = cluster
-            .secret_store(version, &external.namespace, at)
-            .await?;
-        let Seen::There(mut store) = seen else {
-            continue;
+    let keys: BTreeSet<_> = externals.iter().filter_map(|one| key_of(one)).collect();
+    let looks = keys.into_iter().map(|key| async move {
+        let namespace = key.0.clone().unwrap_or_else(|| global.namespace.clone());
+        let seen = cluster.secret_store(version, &namespace, &key.1).await?;
+        let Some(store) = seen.there() else {
+            return Ok(None);
         };
-        if !store.is_ready()
-            && cluster
-                .refresh_store(version, &external.namespace, at)
-                .await?
-        {
-            store = look_again(cluster, version, &external.namespace, store).await?;
+        let nudged =
+            !store.is_ready() && cluster.refresh_store(version, &namespace, &key.1).await?;
+        let store = match nudged {
+            true => look_again(cluster, version, &namespace, store).await?,
+            false => store,
+        };
+        Ok::<_, Failure>(Some((key, store)))
+    });
+    let seen: Vec<_> = stream::iter(looks).buffered(WIDTH).try_collect().await?;
+    let seen: BTreeMap<_, _> = seen.into_iter().flatten().collect();
+    let slots = externals.iter().filter_map(|external| {
+        let store = seen.get(&key_of(external)?)?;
+        slot_of(external, store)
+    });
+    let mounts: BTreeSet<_> = slots.map(|slot| slot.mount).collect();
+    let mut direct = BTreeMap::new();
+    for mount in mounts.into_iter().filter(|_| store::named().is_some()) {
+        match Store::connect(&mount, global.request_timeout.0, ui).await {
+            Ok(store) => drop(direct.insert(mount, store)),
+            Err(failure) => ui.warn(&format!(
+                "the Secrets are not compared with the store: {}",
+                failure.told()
+            )),
         }
-        let direct = direct(global, &store.provider, ui).await?;
-        found.insert(key, (store, direct));
     }
-    Ok(found)
+    Ok(Stores { seen, direct })
+}
+
+/// The only place in a store that an ExternalSecret copies as it is.
+fn slot_of(external: &ExternalSecret, store: &SecretStore) -> Option<Slot> {
+    let plain = external.makes_secret() && !external.templated;
+    store.provider.slot(external.entry().filter(|_| plain)?)
+}
+
+impl Stores {
+    /// The entry of an ExternalSecret, and the store of the environment where that is the same one.
+    fn entry_of(&self, external: &ExternalSecret) -> Option<(&Store, Slot)> {
+        let store = self.seen.get(&key_of(external)?)?;
+        let slot = slot_of(external, store)?;
+        let direct = self.direct.get(&slot.mount)?;
+        let Provider::Vault {
+            server, namespace, ..
+        } = &store.provider
+        else {
+            return None;
+        };
+        let same = direct.is_at(server) && store::named()?.namespace == *namespace;
+        same.then_some((direct, slot))
+    }
 }
 
 /// Waits a little until the operator calls a store ready.
@@ -159,6 +211,20 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Refreshes all of them; each is told as it ends, so that an interruption leaves a true account.
+    async fn refresh_all(
+        &self,
+        externals: &[&ExternalSecret],
+        refreshes: &mut Vec<Refresh>,
+    ) -> Result<(), Failure> {
+        let work = externals.iter().map(|external| self.refresh(external));
+        let mut work = stream::iter(work).buffer_unordered(WIDTH);
+        while let Some(refresh) = work.next().await {
+            refreshes.push(refresh);
+        }
+        Ok(())
+    }
+
     async fn refresh(&self, external: &ExternalSecret) -> Refresh {
         let outcome = self.follow(external).await;
         Refresh {
@@ -188,18 +254,16 @@ impl Run<'_> {
         if is_empty(&now) {
             return Err(Failure::unable(Cause::PathEmpty.told()));
         }
+        let reason = now.condition.map(|condition| condition.reason);
+        if reason.as_deref() != Some("SecretSynced") {
+            return Err(Failure::unable("the operator made no Secret of it"));
+        }
         self.wait_for_secret(external).await
     }
 
     /// Waits until the Secret carries what the store holds, where the store can be read.
     async fn wait_for_secret(&self, external: &ExternalSecret) -> Result<Vec<String>, Failure> {
-        let store = external.store.as_ref();
-        let store = store.and_then(|at| {
-            self.stores
-                .get(&(external.namespace.clone(), at.clone()))?
-                .1
-                .as_ref()
-        });
+        let entry = self.stores.entry_of(external);
         let bundle = BUNDLES
             .iter()
             .find(|bundle| bundle.secret == external.target);
@@ -209,12 +273,12 @@ impl Run<'_> {
         loop {
             let found = self.cluster.secrets(&external.namespace, &[bundle]).await?;
             let live = found.into_values().next().and_then(|found| found.live);
-            let differing = match (store, external.entry()) {
-                (Some(store), Some(path)) => {
-                    let entry = store.read(path).await?;
-                    differing(live.as_ref(), &entry)
-                }
-                _ => Vec::new(),
+            let Some(live) = live else {
+                return Err(Failure::unable("the Secret is not there"));
+            };
+            let differing = match &entry {
+                Some((store, slot)) => differing(&live, &store.read(&slot.path).await?),
+                None => Vec::new(),
             };
             if differing.is_empty() {
                 let at = SecretRef {
@@ -222,12 +286,12 @@ impl Run<'_> {
                     name: bundle.secret,
                 };
                 let before = self.before.get(&at).and_then(|found| found.live.as_ref());
-                return Ok(changed(before, live.as_ref()));
+                return Ok(changed(before, Some(&live)));
             }
             if self.is_over() {
                 return Err(Failure::unable(format!(
                     "the Secret does not carry what the store holds: {}",
-                    differing.join(", ")
+                    differing.join(", ").replace(char::is_control, "?")
                 )));
             }
             sleep(PAUSE).await;

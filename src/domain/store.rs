@@ -119,24 +119,32 @@ impl StoreReach {
             .map(|key| format!(" -remove-data={}", quoted(key)))
             .collect();
         format!(
-            "{} kv patch -mount={}{keys} {path}",
-            self.program, self.mount
+            "{} kv patch -mount={}{keys} {}",
+            self.program,
+            quoted(&self.mount),
+            quoted(path)
         )
     }
 
     /// Prints one field of an entry, as it is.
     pub fn get(&self, path: &str, key: &str) -> String {
         format!(
-            "{} kv get -mount={} -field={key} {path}",
-            self.program, self.mount
+            "{} kv get -mount={} -field={} {}",
+            self.program,
+            quoted(&self.mount),
+            quoted(key),
+            quoted(path)
         )
     }
 
     /// Sets one field of an entry to what stands on stdin: no value is on the command line.
     pub fn patch(&self, path: &str, key: &str) -> String {
         format!(
-            "{} kv patch -mount={} {path} {key}=-",
-            self.program, self.mount
+            "{} kv patch -mount={} {} {}=-",
+            self.program,
+            quoted(&self.mount),
+            quoted(path),
+            quoted(key)
         )
     }
 
@@ -149,8 +157,8 @@ impl StoreReach {
     }
 }
 
-/// A field's name for a shell: in a store it can be anything.
-fn quoted(key: &str) -> String {
-    let key = key.replace(char::is_control, "?");
-    shlex::try_quote(&key).map_or_else(|_| "?".to_owned(), |key| key.into_owned())
+/// A word for a shell: a mount that the cluster names, or a field of the store, can be anything.
+pub fn quoted(word: &str) -> String {
+    let word = word.replace(char::is_control, "?");
+    shlex::try_quote(&word).map_or_else(|_| "?".to_owned(), |word| word.into_owned())
 }

@@ -10,7 +10,7 @@ mod settings;
 use self::answer::{Answer, Capabilities, Mount, Read};
 use self::settings::Settings;
 use super::connection;
-use crate::domain::store::{Entry, Fields, StoreReach};
+use crate::domain::store::{Entry, Fields, StoreReach, quoted};
 use crate::domain::store_plan::EntryPlan;
 use crate::domain::value::SecretValue;
 use crate::error::Failure;
@@ -90,6 +90,14 @@ impl Store {
     /// No token, settings that cannot be used, a server that cannot be reached or trusted, an engine
     /// that is not KV version 2 (exit code 3).
     pub async fn connect(mount: &str, timeout: Option<Duration>, ui: Ui) -> Result<Self, Failure> {
+        // It can come from an object of the cluster.
+        let good = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        if mount.is_empty() || !mount.chars().all(good) || mount.contains("..") {
+            return Err(
+                Failure::unable("the name of the mount in the secret store is no path")
+                    .hint("use letters, digits, '-', '_', '.' and '/'"),
+            );
+        }
         let settings = Settings::read()?;
         let program = settings.program;
         let address = connection::shown(&settings.uri);
@@ -163,7 +171,7 @@ impl Store {
                 "{mount} is a KV engine of version 1, which has no check-and-set: two writers could \
                  overwrite each other unseen"
             ))
-            .hint(format!("{program} kv enable-versioning {mount}"))),
+            .hint(format!("{program} kv enable-versioning {}", quoted(mount)))),
             _ => Err(Failure::unable(format!("{mount} is no KV engine")).hint(another)),
         }
     }
@@ -402,7 +410,7 @@ impl Store {
             }
             StatusCode::FORBIDDEN => (
                 "the token may not do that, or has expired",
-                format!("{program} token capabilities {path}"),
+                format!("{program} token capabilities {}", quoted(path)),
             ),
             StatusCode::NOT_FOUND if answer.says("namespace not found") => (
                 "there is no such namespace in the store",

@@ -140,11 +140,11 @@ fn what_keeps_a_person_from_the_store_is_a_skip_with_its_reason() {
         ),
         (
             vec![("BAO_ADDR", address), ("BAO_TOKEN", &revoked)],
-            "or has expired",
+            "revoked or expired",
         ),
         (
             vec![("BAO_ADDR", address), ("BAO_TOKEN", &token)],
-            "403: its token may not",
+            "403: the token may not",
         ),
         (
             vec![
