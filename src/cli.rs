@@ -456,6 +456,9 @@ pub struct Rbac {
     /// For verify --live, which forwards ports
     #[arg(long)]
     pub live: bool,
+    /// For populate --via-eso, which makes temporary objects
+    #[arg(long)]
+    pub via_eso: bool,
     /// For verify --copy (repeatable)
     #[arg(long, value_name = "NS/NAME", value_parser = copy)]
     pub copy: Vec<CopyRef>,

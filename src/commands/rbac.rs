@@ -15,7 +15,9 @@ pub fn run(global: &Global, rbac: &Rbac) -> Result<Answer, Failure> {
         RbacCommand::Apply => Access::Apply,
         RbacCommand::Diff => Access::Diff,
         RbacCommand::Recover => Access::Recover,
-        RbacCommand::Populate => Access::Populate,
+        RbacCommand::Populate => Access::Populate {
+            via_eso: rbac.via_eso,
+        },
         RbacCommand::Verify => Access::Verify {
             live: rbac.live,
             cluster_store: rbac.cluster_store,
@@ -28,9 +30,13 @@ pub fn run(global: &Global, rbac: &Rbac) -> Result<Answer, Failure> {
                 .hint("leave them out, or ask for rbac verify"),
         );
     }
+    if rbac.command != RbacCommand::Populate && rbac.via_eso {
+        return Err(Failure::usage("--via-eso goes with rbac populate")
+            .hint("leave it out, or ask for rbac populate"));
+    }
     let home_only = match access {
         Access::Recover => Some("tokens recover"),
-        Access::Populate => Some("populate"),
+        Access::Populate { .. } => Some("populate"),
         Access::Apply | Access::Diff | Access::Verify { .. } => None,
     };
     if let (Some(command), true) = (home_only, rbac.fleet != Fleet::default()) {

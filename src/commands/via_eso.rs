@@ -7,7 +7,7 @@ use super::path2::served;
 use super::{Answer, Verdict, populate};
 use crate::cli::{Global, Populate};
 use crate::domain::bundles::{BUNDLES, Bundle};
-use crate::domain::external_secrets::{SecretStore, StoreRef};
+use crate::domain::external_secrets::{SecretStore, StoreRef, temporary_name};
 use crate::domain::names::Namespace;
 use crate::domain::plan::{Action, KeyAction};
 use crate::domain::reach::Reach;
@@ -187,7 +187,12 @@ impl ViaEso<'_> {
 
     /// Removes what a killed run has left.
     async fn remove_leftovers(&self) -> Result<(), Failure> {
-        let names = BUNDLES.map(|bundle| [name("proof", bundle), name("push", bundle)]);
+        let names = BUNDLES.map(|bundle| {
+            [
+                temporary_name("proof", bundle),
+                temporary_name("push", bundle),
+            ]
+        });
         let removals = names.iter().flatten().map(|name| async move {
             // In this order: what makes a Secret goes before it.
             let kinds = [
@@ -217,7 +222,7 @@ impl ViaEso<'_> {
                 self.namespace,
                 &self.store,
                 path,
-                &name("proof", bundle),
+                &temporary_name("proof", bundle),
             )
             .await
     }
@@ -316,7 +321,7 @@ impl Backend for ViaEso<'_> {
             store: &self.store,
             path: &entry.path,
         };
-        let name = name("push", entry.bundle);
+        let name = temporary_name("push", entry.bundle);
         let pushed = self
             .cluster
             .push_through(self.temporaries, target, &name, fields)
@@ -326,9 +331,4 @@ impl Backend for ViaEso<'_> {
             Pushed::Disturbed => Ok(Stored::Stale),
         }
     }
-}
-
-/// What the temporary objects for a bundle's entry are called.
-fn name(what: &str, bundle: &Bundle) -> String {
-    format!("k8s-bootstrap-{what}-{}", bundle.entry)
 }

@@ -5,6 +5,7 @@
 //! its store. Both are only ever sorted into a [`Cause`], never shown: a provider's message is not
 //! ours to vouch for.
 
+use super::bundles::Bundle;
 use super::names::Namespace;
 use super::ownership::Owner;
 use super::reach::Reach;
@@ -47,6 +48,12 @@ impl<T> Seen<T> {
             Self::Absent | Self::Forbidden => None,
         }
     }
+}
+
+/// What the temporary objects for a bundle's entry are called, those that prove (`proof`) or write
+/// (`push`) it.
+pub fn temporary_name(what: &str, bundle: &Bundle) -> String {
+    format!("k8s-bootstrap-{what}-{}", bundle.entry)
 }
 
 /// Whether a store serves a namespace or all of them.

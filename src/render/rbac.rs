@@ -2,6 +2,7 @@
 
 use super::yaml::to_yaml;
 use crate::domain::bundles::{BUNDLES, EMBEDDINGS, ROUTER};
+use crate::domain::external_secrets::temporary_name;
 use crate::domain::facts::{CopyRef, KNOWN_COPIES};
 use crate::domain::names::Namespace;
 use crate::domain::workloads::{self, BRAIN_API, Kind, first_pod};
@@ -21,7 +22,10 @@ pub enum Access {
     /// Reads the Secrets that hold tokens.
     Recover,
     /// Reads the Secrets, to fill the store from them.
-    Populate,
+    Populate {
+        /// Whether it fills a store through the operator.
+        via_eso: bool,
+    },
     /// Reads the Secrets and who reads them.
     Verify {
         /// Whether it also asks the services.
@@ -37,7 +41,7 @@ impl Access {
             Self::Apply => "k8s-bootstrap-apply",
             Self::Diff => "k8s-bootstrap-diff",
             Self::Recover => "k8s-bootstrap-recover",
-            Self::Populate => "k8s-bootstrap-populate",
+            Self::Populate { .. } => "k8s-bootstrap-populate",
             Self::Verify { .. } => "k8s-bootstrap-verify",
         }
     }
@@ -53,11 +57,16 @@ impl Access {
         let read = if namespace.is_some() { "get" } else { "list" };
         let verbs: &[&str] = match self {
             Self::Apply => &[read, "patch"],
-            Self::Diff | Self::Recover | Self::Populate | Self::Verify { .. } => &[read],
+            Self::Diff | Self::Recover | Self::Populate { .. } | Self::Verify { .. } => &[read],
         };
         let mut rules = vec![rule("", &["secrets"], verbs, Some(secrets))];
-        if matches!(self, Self::Recover | Self::Populate) {
-            return rules;
+        match self {
+            Self::Recover | Self::Populate { via_eso: false } => return rules,
+            Self::Populate { via_eso: true } => {
+                rules.extend(via_eso());
+                return rules;
+            }
+            _ => {}
         }
         if self == Self::Apply {
             rules.push(rule("", &["secrets"], &["create"], None));
@@ -110,6 +119,28 @@ impl Access {
             _ => BUNDLES.iter().map(|bundle| bundle.secret).collect(),
         }
     }
+}
+
+/// What `populate --via-eso` does with its temporary objects, and how it learns of causes.
+fn via_eso() -> Vec<Value> {
+    let group = "external-secrets.io";
+    let names = |what| BUNDLES.map(|bundle| temporary_name(what, bundle));
+    let (proofs, pushes) = (names("proof"), names("push"));
+    let (proofs, pushes) = (
+        proofs.each_ref().map(String::as_str),
+        pushes.each_ref().map(String::as_str),
+    );
+    let own = ["get", "delete", "patch"];
+    let resources = ["externalsecrets", "pushsecrets"];
+    let both = [&proofs[..], &pushes].concat();
+    vec![
+        rule("", &["secrets"], &["get", "delete", "patch"], Some(&both)),
+        rule("", &["secrets"], &["create"], None),
+        rule(group, &resources, &own, Some(&both)),
+        rule(group, &resources, &["create"], None),
+        rule(group, &["secretstores"], &["get"], None),
+        rule("", &["events"], &["list"], None),
+    ]
 }
 
 fn rule(group: &str, resources: &[&str], verbs: &[&str], names: Option<&[&str]>) -> Value {
@@ -243,8 +274,14 @@ pub fn yaml(access: Access, objects: &[Value]) -> String {
             "# Copies of the tokens are found wherever this identity may list Secrets, which gives it\n\
              # all of their values; without, name more of them: rbac verify --copy NS/NAME.\n"
         }
-        Access::Populate => {
+        Access::Populate { via_eso: false } => {
             "# For populate --from-cluster; without it populate talks to the store alone.\n"
+        }
+        Access::Populate { via_eso: true } => {
+            "# The first rule is for --from-cluster only. Kubernetes cannot restrict `create` by name:\n\
+             # who has this Role can read, by an ExternalSecret, whatever the operator may read for this\n\
+             # namespace. A ClusterRole that may get clustersecretstores, and a Role that may list events\n\
+             # in namespace default, tell sooner and better why a ClusterSecretStore does not work.\n"
         }
         Access::Diff | Access::Recover => "",
     };

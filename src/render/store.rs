@@ -60,7 +60,7 @@ impl EntryReport {
     }
 
     /// What happened to it, to which fields, and why.
-    fn sentence(&self) -> String {
+    fn sentence(&self, reach: &StoreReach) -> String {
         let mut words = vec![self.action().to_owned()];
         let of = |wanted: fn(&KeyAction) -> bool| {
             let fields = self.plan.keys.iter();
@@ -81,9 +81,13 @@ impl EntryReport {
         }
         let differing = named(|action| matches!(action, KeyAction::Differs));
         if !differing.is_empty() {
+            // Through the operator nothing can be changed.
+            let remedy = match reach.program {
+                "" => "",
+                _ => " (--update changes an input)",
+            };
             words.push(format!(
-                "kept the stored {differing} although another value is given (--update changes an \
-                 input)"
+                "kept the stored {differing} although another value is given{remedy}"
             ));
         }
         words.extend(self.reason().map(str::to_owned));
@@ -171,7 +175,7 @@ pub fn outcome(report: &StoreReport, reach: &StoreReach, palette: Palette) -> St
         };
         let mark = palette.paint(tone, mark);
         let place = reach.shown(&entry.plan.path);
-        let _ = writeln!(text, "{mark} {place}: {}", entry.sentence());
+        let _ = writeln!(text, "{mark} {place}: {}", entry.sentence(reach));
     }
     text
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 const ACCOUNT: &str = "tester";
 
 /// A namespace, and a service account in it that the program runs as. It has no right yet.
-fn with_account() -> Space {
+pub fn with_account() -> Space {
     let mut space = Space::new();
     space.kubectl(&["create", "serviceaccount", ACCOUNT]);
     let token = space.kubectl(&["create", "token", ACCOUNT]);
@@ -40,7 +40,9 @@ pub fn log_in(space: &mut Space, token: &str) {
 /// What `rbac` prints for a command, bound to the account.
 fn printed(space: &Space, command: &str, format: &str) -> String {
     let account = format!("{}:{ACCOUNT}", space.namespace);
-    let arguments = ["rbac", command, "--service-account", &account, "-o", format];
+    let command: Vec<_> = command.split(' ').collect();
+    let more = ["--service-account", &account, "-o", format];
+    let arguments = [&["rbac"], &command[..], &more].concat();
     space.run(&arguments).exits(0).out
 }
 
@@ -68,7 +70,7 @@ fn bind(space: &Space, manifests: &str, rules: &Value) {
 }
 
 /// Binds exactly what `rbac` prints.
-fn bind_printed(space: &Space, command: &str) {
+pub fn bind_printed(space: &Space, command: &str) {
     let document: Value = serde_json::from_str(&printed(space, command, "json")).unwrap();
     let rules = &document["objects"][0]["rules"];
     bind(space, &printed(space, command, "text"), rules);
@@ -88,7 +90,7 @@ fn rules(space: &Space) -> Vec<Value> {
 }
 
 /// Asks the server whether the account has a right.
-fn may(space: &Space, verb: &str, group: &str, resource: &str, name: &str) -> bool {
+pub fn may(space: &Space, verb: &str, group: &str, resource: &str, name: &str) -> bool {
     let review = json!({
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",

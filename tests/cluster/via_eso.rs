@@ -7,7 +7,7 @@ mod interrupted;
 mod kubernetes;
 mod roles;
 
-use crate::path2::{GROUP, wait};
+use crate::path2::GROUP;
 use crate::sandbox::{Bao, SANDBOX};
 use crate::space::{Data, INPUTS, Ran, Space};
 use serde_json::{Value, json};
@@ -117,12 +117,4 @@ fn of(fields: &[(&str, &str)]) -> Data {
     fields
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
         .collect()
-}
-
-/// Waits until a store is not ready.
-fn wait_until_not_ready(path: &str) {
-    wait("the store is not ready", || {
-        let store = SANDBOX.expect("GET", path, &Value::Null);
-        store["status"]["conditions"][0]["status"] == "False"
-    });
 }

@@ -95,7 +95,8 @@ fn what_the_store_holds_is_adopted() {
     // Another value is given, and the store keeps its own.
     let others = [("POSTGRES_URL", "postgres://another"), INPUTS[1]];
     let ran = other.run_with(&others, &other.filling(&[])).exits(0);
-    ran.says(&["kept what the store has although another value is given: POSTGRES_URL"]);
+    let ran = ran.says(&["kept the stored POSTGRES_URL although another value is given"]);
+    assert!(!ran.out.contains("--update"), "{}", ran.out);
     assert_eq!(space.stored(), stored);
 }
 

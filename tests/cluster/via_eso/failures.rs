@@ -1,7 +1,7 @@
 //! What keeps the operator from its work is said by its cause, and nothing is left behind.
 
-use super::{of, wait_until_not_ready};
-use crate::path2::GROUP;
+use super::of;
+use crate::path2::{GROUP, wait};
 use crate::sandbox::SANDBOX;
 use crate::space::{INPUTS, Space};
 use serde_json::{Value, json};
@@ -44,7 +44,21 @@ fn a_store_that_is_not_ready_is_refused_before_anything_is_made() {
 fn a_store_whose_credentials_were_mended_is_looked_at_again() {
     let space = Space::new();
     space.cluster_store("no-token-of-that-store");
-    wait_until_not_ready(&space.store_path("ClusterSecretStore"));
+    // The operator tries again ever more seldom: by now it would not for longer than is waited.
+    let path = space.store_path("ClusterSecretStore");
+    let uid = &SANDBOX.expect("GET", &path, &Value::Null)["metadata"]["uid"];
+    let uid = uid.as_str().unwrap();
+    let events = format!(
+        "/api/v1/namespaces/default/events?fieldSelector=involvedObject.uid%3D{uid},type%3DWarning"
+    );
+    wait("the operator has failed often", || {
+        let found = SANDBOX.expect("GET", &events, &Value::Null);
+        let counts = found["items"].as_array().unwrap().iter();
+        counts
+            .filter_map(|event| event["count"].as_u64())
+            .sum::<u64>()
+            >= 11
+    });
     let token = SANDBOX.bao.writer(&space.namespace);
     space.set_keys("store-token", &[("token", &token)], "kubectl");
     space.fill(&[]).exits(0);
@@ -57,7 +71,7 @@ fn credentials_that_may_only_read_are_told() {
     let entry = space.entry("router");
     let texts = [
         &format!("cannot write {entry} through ClusterSecretStore"),
-        "without the right to do that there",
+        "does not let it do that there",
         "router was not",
     ];
     fails(&space, &[], &texts);
