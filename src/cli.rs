@@ -256,8 +256,7 @@ pub struct Populate {
     /// The mount of the KV engine, version 2
     #[arg(long, value_name = "MOUNT", default_value = "secret", value_parser = store_path)]
     pub mount: String,
-    /// Write through External Secrets Operator into any store that it can write to; a store for
-    /// writing, not the one that the pods' Secrets are read through
+    /// Fill any store, through External Secrets Operator; one for writing, not that of the pods
     #[arg(
         long,
         value_name = "STORE",

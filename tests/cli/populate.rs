@@ -51,7 +51,7 @@ fn the_help() {
               Inputs as KEY=value lines, which beat the environment; - is stdin
 
           --via-eso <STORE>
-              Write through External Secrets Operator into any store that it can write to; a store for writing, not the one that the pods' Secrets are read through
+              Fill any store, through External Secrets Operator; one for writing, not that of the pods
 
       -o, --output <FORMAT>
               What the answer looks like (yaml: the previews and rbac only)

@@ -57,7 +57,7 @@ fn a_store_whose_credentials_were_mended_is_looked_at_again() {
         counts
             .filter_map(|event| event["count"].as_u64())
             .sum::<u64>()
-            >= 11
+            >= 5
     });
     let token = SANDBOX.bao.writer(&space.namespace);
     space.set_keys("store-token", &[("token", &token)], "kubectl");
