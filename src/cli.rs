@@ -67,7 +67,7 @@ pub struct Global {
     /// Inputs as KEY=value lines, which beat the environment; - is stdin
     #[arg(long, global = true, value_name = "FILE", value_parser = path)]
     pub env_file: Option<PathBuf>,
-    /// What the answer looks like (yaml: the previews and rbac only)
+    /// What the answer looks like (yaml: previews, rbac and externalsecrets)
     #[arg(
         short,
         long,

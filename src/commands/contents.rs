@@ -26,9 +26,24 @@ pub async fn look(path2: &Path2, global: &Global, ui: Ui) -> Contents {
         entries: BTreeMap::new(),
     };
     let mut mounts = BTreeMap::<String, BTreeSet<Slot>>::new();
+    let stores = path2.externals.iter();
+    let stores = stores.filter_map(|external| path2.store_of(&external.object));
+    let servers: BTreeSet<_> = stores.filter_map(server_of).collect();
+    let several = servers.len() > 1;
     for external in &path2.externals {
         let store = path2.store_of(&external.object);
         let elsewhere = store.and_then(|store| namespace_of(store)) != named.namespace.as_deref();
+        // Of several servers only the one that the environment names can be looked into.
+        let another = store.and_then(server_of).filter(|_| several);
+        if another.is_some_and(|server| !store::is_at(server)) {
+            for slot in path2.slots_of(&external.object) {
+                contents
+                    .entries
+                    .entry(slot)
+                    .or_insert_with(|| Err(other_server(&named)));
+            }
+            continue;
+        }
         for slot in path2.slots_of(&external.object) {
             match elsewhere {
                 true => drop(contents.entries.insert(slot, Err(other_namespace(&named)))),
@@ -61,6 +76,22 @@ async fn read(
         (slot, entry.map_err(|failure| unread(&failure)))
     });
     stream::iter(reads).buffer_unordered(WIDTH).collect().await
+}
+
+/// The server that a store's object names.
+fn server_of(store: &StoreSeen) -> Option<&str> {
+    match &store.there()?.provider {
+        Provider::Vault { server, .. } => Some(server),
+        Provider::Other(_) => None,
+    }
+}
+
+fn other_server(named: &store::Named) -> Unread {
+    let variable = format!("{}_ADDR", named.program.to_uppercase());
+    Unread {
+        why: format!("the store's object names another server than {variable}"),
+        hint: format!("export {variable}=\"$ADDRESS\""),
+    }
 }
 
 /// The namespace within the store that its object names.

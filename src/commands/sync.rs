@@ -179,7 +179,7 @@ impl Stores {
         else {
             return None;
         };
-        let same = direct.is_at(server) && store::named()?.namespace == *namespace;
+        let same = store::is_at(server) && store::named()?.namespace == *namespace;
         same.then_some((direct, slot))
     }
 }

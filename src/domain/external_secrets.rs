@@ -418,7 +418,7 @@ impl Cause {
                 Self::PathEmpty,
             ),
             (
-                says("Secret does not exist") || says("not found") || says("ResourceNotFound"),
+                says("Secret does not exist") || says("ResourceNotFound"),
                 Self::PathMissing,
             ),
         ];

@@ -458,7 +458,7 @@ impl MigrationPlan {
             // A way back that was begun and not ended.
             "Orphan" if same && ours => Standing::Plain,
             _ => Standing::Left(format!(
-                "ExternalSecret {name} makes it from another place: change that one"
+                "ExternalSecret {name} makes it, and not from {path} of {store}: change that one"
             )),
         }
     }

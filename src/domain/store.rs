@@ -112,6 +112,15 @@ impl StoreReach {
         }
     }
 
+    /// Brings a deleted version of an entry back, or lets go of it for good.
+    pub fn undelete(&self, path: &str, version: u64) -> String {
+        let (program, mount, path) = (self.program, quoted(&self.mount), quoted(path));
+        format!(
+            "bring it back with `{program} kv undelete -mount={mount} -versions={version} {path}`, or \
+             let go of it with `{program} kv metadata delete -mount={mount} {path}`"
+        )
+    }
+
     /// Takes fields out of an entry.
     pub fn remove(&self, path: &str, keys: &[String]) -> String {
         let keys: String = keys

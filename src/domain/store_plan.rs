@@ -187,8 +187,22 @@ fn resolve(
                 })
         }
         (Filed::MintedNow(token), None) => Ok(Decision::Minted(Some(token.clone()))),
-        (Filed::Absent, None) => Ok(Decision::Minted(None)),
+        (Filed::Absent, None) => match deleted(wish, entries) {
+            Some(deleted) => Err(deleted),
+            None => Ok(Decision::Minted(None)),
+        },
     }
+}
+
+/// The router entry, where its newest version is deleted: the tokens in it can be had back.
+fn deleted(wish: &StoreWish, entries: &Entries) -> Option<StoreRefusal> {
+    let path = wish.layout.path(&ROUTER);
+    let entry = entries.get(&path)?;
+    let deleted = entry.fields.is_none() && entry.version > 0;
+    deleted.then_some(StoreRefusal::Deleted {
+        path,
+        version: entry.version,
+    })
 }
 
 /// What the live Secret and the entry of a bundle have under a key, where that is not empty.

@@ -10,6 +10,7 @@ use super::store_plan::{EntryPlan, FieldPlan, StoreWish};
 use super::store_refusal::StoreRefusal;
 use super::tokens::{PerToken, TokenName};
 use super::value::SecretValue;
+use std::collections::BTreeMap;
 
 /// What decisions are made of, and where refusals go.
 pub(super) struct Planner<'a> {
@@ -35,7 +36,9 @@ impl Planner<'_> {
             [] => None,
             names => Some(format!("{} is not set", names.join(", "))),
         };
-        let skipped = reason.is_some() && base.fields.is_none();
+        // An entry without a field brings nothing; with some of them it would empty the Secret.
+        let empty = base.fields.as_ref().is_none_or(BTreeMap::is_empty);
+        let skipped = reason.is_some() && empty;
         let keys = match skipped {
             true => Vec::new(),
             false => self.fields(bundle, &path, &base),

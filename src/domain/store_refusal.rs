@@ -73,6 +73,13 @@ pub enum StoreRefusal {
         /// The field.
         key: &'static str,
     },
+    /// The newest version of the entry with the tokens is deleted, and nobody else has them.
+    Deleted {
+        /// The entry.
+        path: String,
+        /// That version.
+        version: u64,
+    },
 }
 
 impl StoreRefusal {
@@ -81,6 +88,7 @@ impl StoreRefusal {
         match self {
             Self::NotOnList { path, .. }
             | Self::NoText { path, .. }
+            | Self::Deleted { path, .. }
             | Self::Disagree {
                 other: (Holder::Entry(path, _), _),
                 ..
@@ -124,22 +132,29 @@ impl StoreRefusal {
                 )
             }
             Self::NoText { path, key } => format!("{key} of {path} in the store is no text"),
+            Self::Deleted { path, version } => format!(
+                "version {version} of {path} in the store is deleted, and the tokens in it are \
+                 nowhere else"
+            ),
         }
     }
 
     /// What to do about it: a command where there is one.
     pub fn hint(&self, store: &StoreReach, reach: &Reach) -> String {
-        // The value of a variable of the tokens file, as it goes through a pipe.
-        let filed =
-            |token: &TokenName| format!(". {} && printf %s \"${token}\"", reach.tokens_file);
+        // A value in a variable: what fails on the left of a pipe would be written as nothing.
+        let filed = |token: &TokenName| {
+            let file = &reach.tokens_file;
+            format!("V=\"$(. {file} && printf %s \"${token}\")\" && : \"${{V:?}}\"")
+        };
         if let ("", Some((path, key))) = (store.program, self.entry()) {
             return format!("put the right one there: {}", store.set(path, key));
         }
         match self {
             Self::Disagree { token, one, other } => match (&one.0, &other.0) {
                 (Holder::Secret(secret, from), Holder::Entry(path, key)) => format!(
-                    "put the cluster's there with `{} -n {} get secret {secret} \
-                     -o 'jsonpath={{.data.{from}}}' | base64 -d | {}`; or run this without \
+                    "put the cluster's there with `V=\"$({} -n {} get secret {secret} \
+                     -o 'jsonpath={{.data.{from}}}' | base64 -d)\" && : \"${{V:?}}\" && printf %s \
+                     \"$V\" | {}`; or run this without \
                      --from-cluster, which takes the store's, and then `{} --prefer file`",
                     reach.kubectl,
                     reach.home,
@@ -147,7 +162,7 @@ impl StoreRefusal {
                     reach.apply
                 ),
                 (_, Holder::Entry(path, key)) => format!(
-                    "put the file's there with `({}) | {}`; or take the store's: remove it from the \
+                    "put the file's there with `{} && printf %s \"$V\" | {}`; or take the store's: remove it from the \
                      file with `sed -i.bak '/{token}=/d' {}` and run this again",
                     filed(token),
                     store.patch(path, key),
@@ -165,7 +180,7 @@ impl StoreRefusal {
                 token,
                 filed: true,
             } => format!(
-                "add it with `({}; printf ,; {}) | {}`",
+                "add it with `L=\"$({})\" && : \"${{L:?}}\" && {} && printf %s \"$L,$V\" | {}`",
                 store.get(path, key),
                 filed(token),
                 store.patch(path, key)
@@ -177,6 +192,7 @@ impl StoreRefusal {
                  write a list with the token, from stdin: `{}`",
                 store.patch(path, key)
             ),
+            Self::Deleted { path, version } => store.undelete(path, *version),
             Self::ManyOnList { token, .. } => {
                 format!("put the line {token}=\"...\" with the right entry into the tokens file")
             }
@@ -208,7 +224,7 @@ impl StoreRefusal {
             }
             | Self::NoText { path, key } => Some((path, key)),
             Self::NotOnList { path, key, .. } => Some((path, key)),
-            Self::OddToken { .. } | Self::ManyOnList { .. } => None,
+            Self::OddToken { .. } | Self::ManyOnList { .. } | Self::Deleted { .. } => None,
         }
     }
 }

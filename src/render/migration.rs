@@ -211,8 +211,8 @@ pub fn passages_text(passages: &[Passage], done: (&str, &str), palette: Palette)
     for passage in passages {
         let (tone, mark) = passage.ended.mark();
         let what = match &passage.ended {
-            Ended::Planned => done.1.replace("{}", &passage.external_secret),
-            Ended::Done => done.0.replace("{}", &passage.external_secret),
+            Ended::Planned => said(done.1, passage),
+            Ended::Done => said(done.0, passage),
             Ended::Unchanged => "unchanged".to_owned(),
             Ended::Left(why) => format!("left alone: {why}"),
             Ended::Refused(why) | Ended::Failed(why) => why.clone(),
@@ -226,6 +226,15 @@ pub fn passages_text(passages: &[Passage], done: (&str, &str), palette: Palette)
         let _ = writeln!(text, "{mark} {namespace}/{secret}: {what}{note}");
     }
     text
+}
+
+/// What is said of a Secret; one whose ExternalSecret is gone already has none to name.
+fn said(template: &str, passage: &Passage) -> String {
+    let external = match passage.external_secret.as_str() {
+        "" => "that is gone already",
+        name => name,
+    };
+    template.replace("{}", external)
 }
 
 /// The values for the charts from now on, as YAML with comments. `emits` is whether the server

@@ -54,7 +54,7 @@ fn the_help() {
               Fill any store, through External Secrets Operator; one for writing, not that of the pods
 
       -o, --output <FORMAT>
-              What the answer looks like (yaml: the previews and rbac only)
+              What the answer looks like (yaml: previews, rbac and externalsecrets)
 
               Possible values:
               - text: For people

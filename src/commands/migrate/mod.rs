@@ -25,7 +25,7 @@ use crate::error::Failure;
 use crate::io::cluster::Cluster;
 use crate::io::external_secrets::Seen;
 use crate::io::observe::{Fleet, Found};
-use crate::io::store::Store;
+use crate::io::store::{self, Store};
 use crate::io::tokens_file;
 use crate::render::document::Body;
 use crate::render::migration::{self as rendered, Gift, Passage};
@@ -168,7 +168,7 @@ impl<'a> Run<'a> {
         };
         let place = format!("{}, mount {}", direct.address(), direct.reach().mount);
         self.ui.story(&format!("the secret store is {place}"));
-        if !direct.is_at(server) {
+        if !store::is_at(server) {
             self.ui.warn(&format!(
                 "the operator reaches {} at another address, {}: what is written there has to be \
                  what it reads",
@@ -184,7 +184,7 @@ impl<'a> Run<'a> {
         let paths = BUNDLES.map(|bundle| self.layout.path(bundle));
         let words = match (&self.direct, &store.provider, &store.credentials) {
             // The operator's token goes nowhere but to the operator's own store.
-            (Some(direct), Provider::Vault { server, .. }, Some(at)) if direct.is_at(server) => {
+            (Some(direct), Provider::Vault { server, .. }, Some(at)) if store::is_at(server) => {
                 let (home, kind) = (&self.global.namespace, store.at.kind);
                 match self.cluster.token_of(home, kind, at).await? {
                     Some(token) => direct.capabilities_of(&token, &paths).await?,

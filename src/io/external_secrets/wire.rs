@@ -105,10 +105,29 @@ struct DataBody {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct RemoteRef {
     key: String,
     property: Option<String>,
+    version: Option<String>,
+    decoding_strategy: Option<String>,
+    conversion_strategy: Option<String>,
+    metadata_policy: Option<String>,
+}
+
+impl RemoteRef {
+    /// Tells whether what is there is taken as it is, in its newest version.
+    fn is_plain(&self) -> bool {
+        let usual = |option: &Option<String>, usual: &str| {
+            option
+                .as_deref()
+                .is_none_or(|word| word.is_empty() || word == usual)
+        };
+        usual(&self.version, "")
+            && usual(&self.decoding_strategy, "None")
+            && usual(&self.conversion_strategy, "Default")
+            && usual(&self.metadata_policy, "None")
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -164,9 +183,10 @@ impl StoreRefBody {
 
 impl DataBody {
     fn source(self) -> Source {
-        match self.source_ref {
-            Some(_) => Source::Other,
-            None => Source::Field {
+        let plain = self.source_ref.is_none() && self.remote_ref.is_plain();
+        match plain {
+            false => Source::Other,
+            true => Source::Field {
                 key: self.secret_key,
                 path: self.remote_ref.key,
                 property: self.remote_ref.property,
@@ -177,15 +197,11 @@ impl DataBody {
 
 impl DataFromBody {
     fn source(self) -> Source {
-        match (self.extract, self.rewrite, self.source_ref) {
-            (
-                Some(RemoteRef {
-                    key,
-                    property: None,
-                }),
-                None,
-                None,
-            ) => Source::Entry { path: key },
+        let plain = self.rewrite.is_none() && self.source_ref.is_none();
+        match self.extract.filter(|_| plain) {
+            Some(extract) if extract.is_plain() && extract.property.is_none() => {
+                Source::Entry { path: extract.key }
+            }
             _ => Source::Other,
         }
     }

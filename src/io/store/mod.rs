@@ -83,6 +83,15 @@ struct Options {
     cas: u64,
 }
 
+/// Tells whether the environment leads to this address.
+pub fn is_at(address: &str) -> bool {
+    let shown = |text: &str| {
+        let uri: Option<http::Uri> = text.parse().ok();
+        uri.map(|uri| connection::shown(&uri))
+    };
+    settings::setting("ADDR").and_then(|(_, named)| shown(&named)) == shown(address)
+}
+
 impl Store {
     /// Connects to the server of the environment.
     ///
@@ -126,12 +135,6 @@ impl Store {
     /// The server's URL.
     pub fn address(&self) -> &str {
         &self.address
-    }
-
-    /// Tells whether that is its URL too.
-    pub fn is_at(&self, address: &str) -> bool {
-        let address = address.parse::<http::Uri>().ok();
-        address.is_some_and(|uri| connection::shown(&uri) == self.address)
     }
 
     /// How a person gets there.

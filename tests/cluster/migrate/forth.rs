@@ -130,7 +130,7 @@ fn what_is_absent_or_somebody_elses_is_left_alone() {
         "[skip]",
         "it does not exist",
         "it belongs to Helm release: change the values",
-        "ExternalSecret theirs makes it from another place",
+        "ExternalSecret theirs makes it, and not from",
     ]);
     assert_eq!(mover.values(), before);
     assert_eq!(mover.externals(), ["theirs"]);

@@ -391,7 +391,12 @@ impl Eso<'_> {
             false => {
                 let names = super::fields_of(target.bundle).map(|key| key.name);
                 let names: Vec<_> = names.collect();
-                format!("jq -n 'env | {{{}}}'", names.join(", "))
+                // A variable that is not set would become an empty value.
+                let set: String = names
+                    .iter()
+                    .map(|name| format!(": \"${{{name}?}}\" && "))
+                    .collect();
+                format!("{set}jq -n 'env | {{{}}}'", names.join(", "))
             }
         }
     }
@@ -467,7 +472,9 @@ impl Eso<'_> {
             key.is_some_and(|key| key.origin == Origin::Input(InputRule::Required))
         };
         let required: Vec<_> = missing.iter().filter(is_required).copied().collect();
-        let added = self.populate(target.bundle, &slot, &required, false);
+        // With the live Secret as a source nothing is minted that is there.
+        let from_cluster = target.live.is_some_and(|live| !live.data.is_empty());
+        let added = self.populate(target.bundle, &slot, &required, from_cluster);
         let added = added.unwrap_or_else(|| {
             let patches = missing
                 .iter()
