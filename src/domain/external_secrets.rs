@@ -328,7 +328,7 @@ pub enum Cause {
     PathEmpty,
     /// The store refuses the operator's credentials: unknown, revoked or expired.
     Refused,
-    /// The store knows the operator, and does not let it read there.
+    /// The store knows the operator, and does not let it do that there.
     NotAllowed,
     /// The Secret with the operator's credentials, or its key, is not there.
     NoCredentials,
@@ -441,7 +441,7 @@ impl Cause {
                 "the store refuses the operator's credentials: unknown, revoked or expired"
             }
             Self::NotAllowed => {
-                "the store knows the operator and does not let it read there: the path is wrong, or \
+                "the store knows the operator and does not let it do that there: the path is wrong, or \
                  its policy lacks it"
             }
             Self::NoCredentials => "the Secret with the operator's credentials is not there",
@@ -478,7 +478,7 @@ impl Cause {
                 "name another: {} -n {namespace} get clustersecretstores,secretstores",
                 reach.kubectl
             ),
-            Self::Refused | Self::NoCredentials => {
+            Self::Refused | Self::NotAllowed | Self::NoCredentials => {
                 format!("see which credentials it has, and mend them: {describe}")
             }
             Self::StoreForbidden => format!("see its conditions: {describe}"),
