@@ -2,7 +2,7 @@
 //! `store_plan_properties`.
 
 use super::bundles::{EMBEDDINGS, ROUTER};
-use super::plan::{FiledTokens, KeyAction};
+use super::plan::{Action, FiledTokens, KeyAction};
 use super::plan_tests::{A, B, filed, wish};
 use super::reach::Reach;
 use super::store::{Entries, Entry, Field, Layout, StoreReach};
@@ -181,9 +181,9 @@ fn places_that_disagree_are_named_with_the_command_that_mends_it() {
     p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=kept/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
     refused: KB_ROUTER_TOKEN differs: Secret agentibrain-router-secrets has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92
-      put the cluster's there with `kubectl -n home get secret agentibrain-router-secrets -o 'jsonpath={.data.KB_ROUTER_TOKEN}' | base64 -d | bao kv patch -mount=secret p/router KB_ROUTER_TOKEN=-`; or run this without --from-cluster, which takes the store's, and then `k8s-bootstrap -n home --apply --prefer file`
+      put the cluster's there with `V="$(kubectl -n home get secret agentibrain-router-secrets -o 'jsonpath={.data.KB_ROUTER_TOKEN}' | base64 -d)" && : "${V:?}" && printf %s "$V" | bao kv patch -mount=secret p/router KB_ROUTER_TOKEN=-`; or run this without --from-cluster, which takes the store's, and then `k8s-bootstrap -n home --apply --prefer file`
     refused: EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store
-      add it with `(bao kv get -mount=secret -field=API_KEYS p/embeddings; printf ,; . local/.k8s-tokens && printf %s "$EMBEDDINGS_API_KEY") | bao kv patch -mount=secret p/embeddings API_KEYS=-`
+      add it with `L="$(bao kv get -mount=secret -field=API_KEYS p/embeddings)" && : "${L:?}" && V="$(. local/.k8s-tokens && printf %s "$EMBEDDINGS_API_KEY")" && : "${V:?}" && printf %s "$L,$V" | bao kv patch -mount=secret p/embeddings API_KEYS=-`
     "#);
     wish.live = None;
     let by_file = StorePlan::new(&wish, &filed(Some(B), Some(A)), &stored);
@@ -193,9 +193,9 @@ fn places_that_disagree_are_named_with_the_command_that_mends_it() {
     p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=kept/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
     refused: KB_ROUTER_TOKEN differs: the tokens file has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92
-      put the file's there with `(. local/.k8s-tokens && printf %s "$KB_ROUTER_TOKEN") | bao kv patch -mount=secret p/router KB_ROUTER_TOKEN=-`; or take the store's: remove it from the file with `sed -i.bak '/KB_ROUTER_TOKEN=/d' local/.k8s-tokens` and run this again
+      put the file's there with `V="$(. local/.k8s-tokens && printf %s "$KB_ROUTER_TOKEN")" && : "${V:?}" && printf %s "$V" | bao kv patch -mount=secret p/router KB_ROUTER_TOKEN=-`; or take the store's: remove it from the file with `sed -i.bak '/KB_ROUTER_TOKEN=/d' local/.k8s-tokens` and run this again
     refused: EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store
-      add it with `(bao kv get -mount=secret -field=API_KEYS p/embeddings; printf ,; . local/.k8s-tokens && printf %s "$EMBEDDINGS_API_KEY") | bao kv patch -mount=secret p/embeddings API_KEYS=-`
+      add it with `L="$(bao kv get -mount=secret -field=API_KEYS p/embeddings)" && : "${L:?}" && V="$(. local/.k8s-tokens && printf %s "$EMBEDDINGS_API_KEY")" && : "${V:?}" && printf %s "$L,$V" | bao kv patch -mount=secret p/embeddings API_KEYS=-`
     "#);
     wish.live = Some(live(&[(ROUTER.secret, &[("KB_ROUTER_TOKEN", A)])]));
     let by_both = StorePlan::new(&wish, &filed(Some(B), Some(A)), &Entries::new());
@@ -277,4 +277,49 @@ fn an_entry_has_a_path_of_its_own_and_no_two_share_one() {
     assert_eq!(renamed.path(&EMBEDDINGS), "team/x");
     assert_eq!(renamed.path(&ROUTER), "p/router");
     assert_eq!(layout("p/router"), None);
+}
+
+/// The operator keeps a Secret whose entry has no fields; with some of them it would empty it.
+#[test]
+fn an_entry_without_fields_is_not_half_filled() {
+    let stored = entries(&[("p/embeddings", entry(3, &[]))]);
+    let plan = StorePlan::new(&store_wish(&[]), &filed(Some(A), Some(B)), &stored);
+    let embeddings = plan
+        .entries
+        .iter()
+        .find(|entry| entry.path == "p/embeddings");
+    let embeddings = embeddings.unwrap();
+    assert_eq!(embeddings.action, Action::Skip);
+    assert_eq!(
+        embeddings.reason.as_deref(),
+        Some("POSTGRES_URL is not set")
+    );
+}
+
+#[test]
+fn tokens_in_a_deleted_version_are_not_minted_anew() {
+    let deleted = Entry {
+        version: 4,
+        fields: None,
+    };
+    let stored = entries(&[("p/router", deleted)]);
+    let plan = StorePlan::new(&store_wish(&[]), &filed(None, None), &stored);
+    let refusal = plan.refusals.first().unwrap();
+    let message = refusal.message();
+    assert!(
+        message.contains("version 4 of p/router in the store is deleted"),
+        "{message}"
+    );
+    let store = StoreReach {
+        program: "bao",
+        mount: "secret".to_owned(),
+    };
+    let hint = refusal.hint(&store, &Reach::default());
+    assert!(
+        hint.contains("bao kv undelete -mount=secret -versions=4 p/router"),
+        "{hint}"
+    );
+    // Who has them needs no old version.
+    let plan = StorePlan::new(&store_wish(&[]), &filed(Some(A), Some(B)), &stored);
+    assert!(plan.refusals.is_empty());
 }

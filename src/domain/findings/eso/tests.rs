@@ -123,7 +123,9 @@ fn a_path_that_populate_does_not_take_is_written_by_the_stores_own_program() {
     assert!(told.contains(put), "{told}");
     facts.home().secrets.get_mut(ROUTER.secret).unwrap().live = None;
     let told = hint(&facts, Id::EsoSynced);
-    let variables = "jq -n 'env | {KB_ROUTER_TOKEN, EMBEDDINGS_API_KEY}' | bao kv put ";
+    // A variable that is not set would become an empty value.
+    let variables = ": \"${KB_ROUTER_TOKEN?}\" && : \"${EMBEDDINGS_API_KEY?}\" && jq -n 'env | \
+                     {KB_ROUTER_TOKEN, EMBEDDINGS_API_KEY}' | bao kv put ";
     assert!(told.starts_with(variables), "{told}");
 }
 
