@@ -14,6 +14,7 @@ pub mod inputs;
 pub mod live;
 pub mod manifest;
 pub mod migration;
+pub mod migration_refusal;
 pub mod names;
 pub mod ownership;
 pub mod path2;

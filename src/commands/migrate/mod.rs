@@ -15,7 +15,8 @@ use crate::domain::bundles::BUNDLES;
 use crate::domain::external_secrets::{
     ExternalSecret, Provider, SecretStore, StoreKind, StoreRef, VERSIONS,
 };
-use crate::domain::migration::{Destination, MigrationPlan, MigrationRefusal};
+use crate::domain::migration::{Destination, MigrationPlan};
+use crate::domain::migration_refusal::MigrationRefusal;
 use crate::domain::names::Namespace;
 use crate::domain::reach::Reach;
 use crate::domain::resolve::Filed;
