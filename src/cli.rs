@@ -461,7 +461,7 @@ pub struct Rbac {
     /// For verify --copy (repeatable)
     #[arg(long, value_name = "NS/NAME", value_parser = copy)]
     pub copy: Vec<CopyRef>,
-    /// For verify where a store is a ClusterSecretStore, which takes a ClusterRole
+    /// For verify, sync and migrate where a store is a ClusterSecretStore: takes a ClusterRole
     #[arg(long)]
     pub cluster_store: bool,
     /// Also bind the Role to this service account
@@ -485,6 +485,10 @@ pub enum RbacCommand {
     Populate,
     /// k8s-bootstrap verify
     Verify,
+    /// k8s-bootstrap sync
+    Sync,
+    /// k8s-bootstrap migrate --apply, there and back
+    Migrate,
 }
 
 /// A service account.

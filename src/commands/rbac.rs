@@ -18,17 +18,17 @@ pub fn run(global: &Global, rbac: &Rbac) -> Result<Answer, Failure> {
         RbacCommand::Populate => Access::Populate {
             via_eso: rbac.via_eso,
         },
-        RbacCommand::Verify => Access::Verify {
-            live: rbac.live,
-            cluster_store: rbac.cluster_store,
-        },
+        RbacCommand::Verify => Access::Verify { live: rbac.live },
+        RbacCommand::Sync => Access::Sync,
+        RbacCommand::Migrate => Access::Migrate,
     };
-    let of_verify = rbac.live || rbac.cluster_store || !rbac.copy.is_empty();
-    if rbac.command != RbacCommand::Verify && of_verify {
-        return Err(
-            Failure::usage("--live, --copy and --cluster-store go with rbac verify")
-                .hint("leave them out, or ask for rbac verify"),
-        );
+    if rbac.command != RbacCommand::Verify && (rbac.live || !rbac.copy.is_empty()) {
+        return Err(Failure::usage("--live and --copy go with rbac verify")
+            .hint("leave them out, or ask for rbac verify"));
+    }
+    if rbac.cluster_store && !access.reads_stores() {
+        let message = "--cluster-store goes with rbac verify, sync and migrate";
+        return Err(Failure::usage(message).hint("leave it out, or ask for one of these"));
     }
     if rbac.command != RbacCommand::Populate && rbac.via_eso {
         return Err(Failure::usage("--via-eso goes with rbac populate")
@@ -37,7 +37,7 @@ pub fn run(global: &Global, rbac: &Rbac) -> Result<Answer, Failure> {
     let home_only = match access {
         Access::Recover => Some("tokens recover"),
         Access::Populate { .. } => Some("populate"),
-        Access::Apply | Access::Diff | Access::Verify { .. } => None,
+        _ => None,
     };
     if let (Some(command), true) = (home_only, rbac.fleet != Fleet::default()) {
         let message = format!("{command} reads the home namespace only");
@@ -50,6 +50,7 @@ pub fn run(global: &Global, rbac: &Rbac) -> Result<Answer, Failure> {
         named: &fleet.named,
         selected: fleet.selector.is_some(),
         copies: &rbac.copy,
+        cluster_store: rbac.cluster_store,
         account: account.map(|account| (&account.namespace, account.name.as_str())),
     };
     let objects = rbac::objects(access, &grant);

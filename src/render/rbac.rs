@@ -1,7 +1,7 @@
 //! The smallest Role for a command.
 
 use super::yaml::to_yaml;
-use crate::domain::bundles::{BUNDLES, EMBEDDINGS, ROUTER};
+use crate::domain::bundles::{BUNDLES, Bundle, EMBEDDINGS, ROUTER};
 use crate::domain::external_secrets::temporary_name;
 use crate::domain::facts::{CopyRef, KNOWN_COPIES};
 use crate::domain::names::Namespace;
@@ -23,17 +23,80 @@ pub enum Access {
     Recover,
     /// Reads the Secrets, to fill the store from them.
     Populate {
-        /// Whether it fills a store through the operator.
+        /// Whether it writes through the operator.
         via_eso: bool,
     },
     /// Reads the Secrets and who reads them.
     Verify {
         /// Whether it also asks the services.
         live: bool,
-        /// Whether it also looks at stores of the whole cluster.
-        cluster_store: bool,
     },
+    /// Has the operator refresh the Secrets.
+    Sync,
+    /// Hands the Secrets over to the operator, and takes them back.
+    Migrate,
 }
+
+/// Which objects a right is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// All of them: their names are not known, or Kubernetes does not look at them.
+    All,
+    /// The Secrets that the command is about.
+    Secrets,
+    /// The ExternalSecrets that make them, as the charts call them.
+    ExternalSecrets,
+    /// What `migrate` makes for a moment.
+    Proofs,
+    /// What `populate` makes for a moment.
+    Pushes,
+    /// The namespace itself; in all namespaces, each.
+    Namespace,
+    /// The first pods of the services, which are at home.
+    Pods,
+}
+
+/// A row of the table: a right in a namespace.
+struct Right {
+    group: &'static str,
+    resources: Vec<&'static str>,
+    whose: Whose,
+    verbs: &'static [&'static str],
+    /// The verbs in all namespaces, where the fleet is selected by labels.
+    everywhere: &'static [&'static str],
+}
+
+impl Right {
+    fn new(
+        (group, resource): (&'static str, &'static str),
+        whose: Whose,
+        verbs: &'static [&'static str],
+    ) -> Self {
+        Self {
+            group,
+            resources: vec![resource],
+            whose,
+            verbs,
+            everywhere: verbs,
+        }
+    }
+
+    fn everywhere(self, verbs: &'static [&'static str]) -> Self {
+        Self {
+            everywhere: verbs,
+            ..self
+        }
+    }
+}
+
+const SECRETS: (&str, &str) = ("", "secrets");
+const NAMESPACES: (&str, &str) = ("", "namespaces");
+const EVENTS: (&str, &str) = ("", "events");
+const PODS: (&str, &str) = ("", "pods");
+const PORTS: (&str, &str) = ("", "pods/portforward");
+const EXTERNAL_SECRETS: (&str, &str) = (ESO, "externalsecrets");
+const STORES: (&str, &str) = (ESO, "secretstores");
+const CLUSTER_STORES: (&str, &str) = (ESO, "clustersecretstores");
 
 impl Access {
     fn name(self) -> &'static str {
@@ -43,107 +106,172 @@ impl Access {
             Self::Recover => "k8s-bootstrap-recover",
             Self::Populate { .. } => "k8s-bootstrap-populate",
             Self::Verify { .. } => "k8s-bootstrap-verify",
+            Self::Sync => "k8s-bootstrap-sync",
+            Self::Migrate => "k8s-bootstrap-migrate",
         }
     }
 
-    /// What the command does with these Secrets in a namespace or, where the fleet is selected by
-    /// labels, across all of them: there it lists what it gets elsewhere.
-    fn rules(
-        self,
-        namespace: Option<&Namespace>,
-        secrets: &[&str],
-        grant: &Grant<'_>,
-    ) -> Vec<Value> {
-        let read = if namespace.is_some() { "get" } else { "list" };
-        let verbs: &[&str] = match self {
-            Self::Apply => &[read, "patch"],
-            Self::Diff | Self::Recover | Self::Populate { .. } | Self::Verify { .. } => &[read],
+    /// THE TABLE: what the command does in a namespace. Where the fleet is selected by labels it
+    /// lists across all of them what it gets elsewhere.
+    fn rights(self) -> Vec<Right> {
+        use Whose::{All, ExternalSecrets, Namespace, Pods, Proofs, Pushes, Secrets};
+        let right = Right::new;
+        let namespace = || right(NAMESPACES, Namespace, &["get"]).everywhere(&["list"]);
+        let read = || right(SECRETS, Secrets, &["get"]).everywhere(&["list"]);
+        match self {
+            Self::Apply => vec![
+                right(SECRETS, Secrets, &["get", "patch"]).everywhere(&["list", "patch"]),
+                right(SECRETS, All, &["create"]),
+                namespace(),
+                right(EXTERNAL_SECRETS, All, &["list"]),
+            ],
+            Self::Diff => vec![read(), namespace(), right(EXTERNAL_SECRETS, All, &["list"])],
+            Self::Recover | Self::Populate { via_eso: false } => vec![read()],
+            Self::Populate { via_eso: true } => vec![
+                read(),
+                right(SECRETS, Pushes, &["get", "delete", "patch"]),
+                right(SECRETS, All, &["create"]),
+                Right {
+                    resources: vec!["externalsecrets", "pushsecrets"],
+                    ..right((ESO, ""), Pushes, &["get", "delete", "patch"])
+                },
+                Right {
+                    resources: vec!["externalsecrets", "pushsecrets"],
+                    ..right((ESO, ""), All, &["create"])
+                },
+                right(STORES, All, &["get"]),
+                right(EVENTS, All, &["list"]),
+            ],
+            Self::Verify { live } => {
+                let mut rights = vec![read(), namespace()];
+                if live {
+                    rights.push(right(PORTS, Pods, &["get", "create"]).everywhere(&[]));
+                }
+                rights.push(right(EXTERNAL_SECRETS, All, &["list"]));
+                let groups = Kind::ALL.chunk_by(|one, next| one.group() == next.group());
+                rights.extend(groups.map(|kinds| Right {
+                    resources: kinds.iter().map(|kind| kind.resource()).collect(),
+                    ..right((kinds[0].group(), ""), All, &["list"])
+                }));
+                // On Path 2 it looks at the stores, and at the events of what is not well.
+                rights.push(right(EVENTS, All, &["list"]));
+                rights.push(right(STORES, All, &["get"]));
+                rights
+            }
+            Self::Sync => vec![
+                right(SECRETS, Secrets, &["get"]).everywhere(&["list", "get"]),
+                namespace(),
+                right(EXTERNAL_SECRETS, All, &["list", "get"]),
+                right(EXTERNAL_SECRETS, ExternalSecrets, &["patch"]),
+                right(EVENTS, All, &["list"]),
+                right(STORES, All, &["get", "patch"]),
+            ],
+            Self::Migrate => vec![
+                right(SECRETS, Secrets, &["get", "update"]).everywhere(&["list", "get", "update"]),
+                right(SECRETS, Proofs, &["get", "delete"]),
+                // A Secret that is lost on the way back is made again.
+                right(SECRETS, All, &["create"]),
+                namespace(),
+                right(EXTERNAL_SECRETS, All, &["list", "get", "create"]),
+                right(EXTERNAL_SECRETS, ExternalSecrets, &["patch", "delete"]),
+                right(EXTERNAL_SECRETS, Proofs, &["patch", "delete"]),
+                right(EVENTS, All, &["list"]),
+                right(PODS, All, &["list"]),
+                right(STORES, All, &["get"]),
+            ],
+        }
+    }
+
+    /// What it does with a store of the whole cluster; nothing where it looks at none.
+    fn of_cluster_stores(self) -> &'static [&'static str] {
+        match self {
+            Self::Apply | Self::Diff | Self::Recover | Self::Populate { .. } => &[],
+            Self::Verify { .. } | Self::Migrate => &["get"],
+            Self::Sync => &["get", "patch"],
+        }
+    }
+
+    /// Tells whether it looks at stores.
+    pub fn reads_stores(self) -> bool {
+        !self.of_cluster_stores().is_empty()
+    }
+
+    /// What it is about at home.
+    fn bundles(self) -> Vec<&'static Bundle> {
+        match self {
+            Self::Recover => vec![&ROUTER, &EMBEDDINGS],
+            _ => BUNDLES.to_vec(),
+        }
+    }
+
+    /// The rules in a namespace or, where the fleet is selected by labels, across all of them.
+    fn rules(self, namespace: Option<&Namespace>, grant: &Grant<'_>) -> Vec<Value> {
+        let rule = |right: Right| {
+            let verbs = match namespace {
+                Some(_) => right.verbs,
+                None => right.everywhere,
+            };
+            let names = self.names(right.whose, namespace, grant);
+            // A right on everything in all namespaces is not needed in one of them again.
+            let again = grant.selected && namespace.is_some() && names.is_none();
+            // An empty list of names would mean all of them.
+            let none = verbs.is_empty() || names.as_ref().is_some_and(Vec::is_empty);
+            (!again && !none).then(|| rule(right.group, &right.resources, verbs, names.as_deref()))
         };
-        let mut rules = vec![rule("", &["secrets"], verbs, Some(secrets))];
-        match self {
-            Self::Recover | Self::Populate { via_eso: false } => return rules,
-            Self::Populate { via_eso: true } => {
-                rules.extend(via_eso());
-                return rules;
+        self.rights().into_iter().filter_map(rule).collect()
+    }
+
+    /// The names of the objects; `None` is all of them.
+    fn names(
+        self,
+        whose: Whose,
+        namespace: Option<&Namespace>,
+        grant: &Grant<'_>,
+    ) -> Option<Vec<String>> {
+        let home = namespace == Some(grant.home);
+        let bundles = match home {
+            true => self.bundles(),
+            false => vec![&ROUTER],
+        };
+        let owned = |name: &str| name.to_owned();
+        match (whose, namespace) {
+            (Whose::All, _) | (Whose::Namespace, None) => None,
+            (Whose::Namespace, Some(namespace)) => Some(vec![namespace.to_string()]),
+            (Whose::Secrets, _) => {
+                let mut names: Vec<_> = bundles.iter().map(|it| owned(it.secret)).collect();
+                if let (Self::Verify { .. }, Some(_)) = (self, namespace) {
+                    names.extend(KNOWN_COPIES.map(owned));
+                }
+                names.extend(
+                    namespace
+                        .into_iter()
+                        .flat_map(|place| grant.copies_in(place)),
+                );
+                Some(names)
             }
-            _ => {}
-        }
-        if self == Self::Apply {
-            rules.push(rule("", &["secrets"], &["create"], None));
-        }
-        let name = namespace.map(|name| [name.as_str()]);
-        let name = name.as_ref().map(|name| &name[..]);
-        rules.push(rule("", &["namespaces"], &[read], name));
-        let mut lists = vec![(ESO, vec!["externalsecrets"])];
-        let mut more = Vec::new();
-        if let Self::Verify { live, .. } = self {
-            // On Path 2 it looks at the stores, and at the events of what is not well.
-            more.push(rule("", &["events"], &["list"], None));
-            more.push(rule(ESO, &["secretstores"], &["get"], None));
-            let groups = Kind::ALL.chunk_by(|one, next| one.group() == next.group());
-            lists.extend(groups.map(|kinds| {
-                let resources = kinds.iter().map(|kind| kind.resource()).collect();
-                (kinds[0].group(), resources)
-            }));
-            // It lists them everywhere at once.
-            if grant.selected && namespace.is_some() {
-                lists.clear();
-                more.clear();
+            (Whose::ExternalSecrets, _) => {
+                Some(bundles.iter().map(|it| owned(it.external_secret)).collect())
             }
-            if live && namespace == Some(grant.home) {
+            (Whose::Proofs, _) => Some(
+                bundles
+                    .iter()
+                    .map(|it| temporary_name("proof", it))
+                    .collect(),
+            ),
+            (Whose::Pushes, _) => {
+                let kinds = ["proof", "push"].into_iter();
+                let of = |kind| bundles.iter().map(move |it| temporary_name(kind, it));
+                Some(kinds.flat_map(of).collect())
+            }
+            (Whose::Pods, _) => {
                 let pods = [BRAIN_API, workloads::EMBEDDINGS].map(first_pod);
-                let pods = pods.each_ref().map(String::as_str);
-                let verbs = ["get", "create"];
-                rules.push(rule("", &["pods/portforward"], &verbs, Some(&pods)));
+                Some(pods.into_iter().filter(|_| home).collect())
             }
-        }
-        let list = |(group, resources): (_, Vec<_>)| rule(group, &resources, &["list"], None);
-        rules.extend(lists.into_iter().map(list));
-        rules.extend(more);
-        rules
-    }
-
-    fn reads_cluster_stores(self) -> bool {
-        matches!(
-            self,
-            Self::Verify {
-                cluster_store: true,
-                ..
-            }
-        )
-    }
-
-    fn secrets(self) -> Vec<&'static str> {
-        match self {
-            Self::Recover => vec![ROUTER.secret, EMBEDDINGS.secret],
-            _ => BUNDLES.iter().map(|bundle| bundle.secret).collect(),
         }
     }
 }
 
-/// What `populate --via-eso` does with its temporary objects, and how it learns of causes.
-fn via_eso() -> Vec<Value> {
-    let group = "external-secrets.io";
-    let names = |what| BUNDLES.map(|bundle| temporary_name(what, bundle));
-    let (proofs, pushes) = (names("proof"), names("push"));
-    let (proofs, pushes) = (
-        proofs.each_ref().map(String::as_str),
-        pushes.each_ref().map(String::as_str),
-    );
-    let own = ["get", "delete", "patch"];
-    let resources = ["externalsecrets", "pushsecrets"];
-    let both = [&proofs[..], &pushes].concat();
-    vec![
-        rule("", &["secrets"], &["get", "delete", "patch"], Some(&both)),
-        rule("", &["secrets"], &["create"], None),
-        rule(group, &resources, &own, Some(&both)),
-        rule(group, &resources, &["create"], None),
-        rule(group, &["secretstores"], &["get"], None),
-        rule("", &["events"], &["list"], None),
-    ]
-}
-
-fn rule(group: &str, resources: &[&str], verbs: &[&str], names: Option<&[&str]>) -> Value {
+fn rule(group: &str, resources: &[&str], verbs: &[&str], names: Option<&[String]>) -> Value {
     let mut rule = json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });
     if let Some(names) = names {
         rule["resourceNames"] = json!(names);
@@ -162,59 +290,54 @@ pub struct Grant<'a> {
     pub selected: bool,
     /// Other Secrets that are read.
     pub copies: &'a [CopyRef],
+    /// Whether a store is one of the whole cluster.
+    pub cluster_store: bool,
     /// The service account that gets the rights: its namespace and name.
     pub account: Option<(&'a Namespace, &'a str)>,
+}
+
+impl Grant<'_> {
+    fn copies_in(&self, place: &Namespace) -> Vec<String> {
+        let here = self.copies.iter().filter(|copy| copy.namespace == *place);
+        here.map(|copy| copy.name.clone()).collect()
+    }
 }
 
 /// The Roles and, for a service account, their bindings: home, then each named fleet namespace,
 /// then those of other copies; with a selector a ClusterRole too.
 pub fn objects(access: Access, grant: &Grant<'_>) -> Vec<Value> {
-    let router = [ROUTER.secret];
     let fleet = grant.named.iter().filter(|name| *name != grant.home);
     let places: Vec<&Namespace> = std::iter::once(grant.home).chain(fleet).collect();
-    let copies_in = |place: &Namespace| {
-        let here = grant.copies.iter().filter(|copy| copy.namespace == *place);
-        here.map(|copy| copy.name.as_str()).collect::<Vec<_>>()
-    };
     let mut objects = Vec::new();
     for place in &places {
-        let home = *place == grant.home;
-        let mut secrets = if home {
-            access.secrets()
-        } else {
-            router.to_vec()
-        };
-        if let Access::Verify { .. } = access {
-            secrets.extend(KNOWN_COPIES);
-        }
-        secrets.extend(copies_in(place));
-        let rules = access.rules(Some(place), &secrets, grant);
+        let rules = access.rules(Some(place), grant);
         objects.extend(pair(access, Some(place), &rules, grant));
     }
     let default = Namespace::default();
-    let cluster_store = access.reads_cluster_stores();
     let mut others: BTreeSet<_> = grant.copies.iter().map(|copy| &copy.namespace).collect();
-    if cluster_store && !grant.selected {
+    let events = grant.cluster_store && !grant.selected;
+    if events {
         // The events of what has no namespace are there.
         others.insert(&default);
     }
     for place in others.into_iter().filter(|place| !places.contains(place)) {
-        let copies = copies_in(place);
+        let copies = grant.copies_in(place);
         let mut rules = Vec::new();
         if !copies.is_empty() {
             rules.push(rule("", &["secrets"], &["get"], Some(&copies)));
         }
-        if cluster_store && !grant.selected && *place == default {
+        if events && *place == default {
             rules.push(rule("", &["events"], &["list"], None));
         }
         objects.extend(pair(access, Some(place), &rules, grant));
     }
     let mut everywhere = match grant.selected {
-        true => access.rules(None, &router, grant),
+        true => access.rules(None, grant),
         false => Vec::new(),
     };
-    if cluster_store {
-        everywhere.push(rule(ESO, &["clustersecretstores"], &["get"], None));
+    if grant.cluster_store {
+        let ((group, stores), verbs) = (CLUSTER_STORES, access.of_cluster_stores());
+        everywhere.push(rule(group, &[stores], verbs, None));
     }
     if !everywhere.is_empty() {
         objects.extend(pair(access, None, &everywhere, grant));
@@ -283,8 +406,19 @@ pub fn yaml(access: Access, objects: &[Value]) -> String {
              # namespace. A ClusterRole that may get clustersecretstores, and a Role that may list events\n\
              # in namespace default, tell sooner and better why a ClusterSecretStore does not work.\n"
         }
-        Access::Diff | Access::Recover => "",
+        Access::Migrate => {
+            "# Kubernetes cannot restrict `create` by name, so this Role may create any Secret and any\n\
+             # ExternalSecret here; through the latter it reads what the stores here may read.\n"
+        }
+        Access::Diff | Access::Recover | Access::Sync => "",
+    };
+    let named = match access {
+        Access::Sync | Access::Migrate => {
+            "# An ExternalSecret that is called otherwise than the charts call it has to be added to the\n\
+             # resourceNames.\n"
+        }
+        _ => "",
     };
     let documents: Vec<_> = objects.iter().map(to_yaml).collect();
-    format!("{comment}{}", documents.join("---\n"))
+    format!("{comment}{named}{}", documents.join("---\n"))
 }

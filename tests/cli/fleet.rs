@@ -389,14 +389,22 @@ fn a_named_namespace_gets_a_role_for_the_router_secret() {
 
 #[test]
 fn a_selector_takes_a_cluster_role() {
+    // What it may do with all objects everywhere it need not be granted at home again.
+    let home = |command: &str, verbs: &[&str]| {
+        let rules = [
+            rule("", "secrets", verbs, ALL),
+            rule("", "namespaces", &["get"], &["brain"]),
+        ];
+        role(command, Some("brain"), &rules)
+    };
     let selector = "--fleet-selector=team=x";
     assert_eq!(
         objects(&[selector]),
-        [apply_in("brain", ALL), everywhere("apply")]
+        [home("apply", &["get", "patch"]), everywhere("apply")]
     );
     assert_eq!(
         objects(&["diff", selector]),
-        [diff_in("brain", ALL), everywhere("diff")]
+        [home("diff", &["get"]), everywhere("diff")]
     );
 }
 

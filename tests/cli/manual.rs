@@ -283,6 +283,24 @@ fn the_roles_of_what_only_reads() {
     "#);
 }
 
+/// The comments above the objects say what a Role cannot.
+#[test]
+fn what_the_roles_of_path_2_cannot_say_is_a_comment() {
+    let folder = Folder::new();
+    for (command, first) in [
+        (
+            "migrate",
+            "# Kubernetes cannot restrict `create` by name, so ",
+        ),
+        ("sync", "# An ExternalSecret that is called otherwise than "),
+    ] {
+        let run = folder.run(&["rbac", command, "-n", "brain"]).check();
+        assert!(run.code == 0 && run.out.starts_with(first), "{run}");
+        assert!(run.out.contains("has to be added"), "{run}");
+        assert!(!run.out.contains("ClusterRole"), "{run}");
+    }
+}
+
 #[test]
 fn roles_as_json() {
     let folder = Folder::new();

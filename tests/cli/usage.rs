@@ -151,7 +151,10 @@ const WRONG: [(&[&str], &str); 61] = [
     ),
     (&["populate", "--prefix=p", "--show-values"], SHOWS),
     (&["rbac", "--copy=brain/ops"], ONLY_VERIFY),
-    (&["rbac", "--cluster-store"], ONLY_VERIFY),
+    (
+        &["rbac", "--cluster-store"],
+        "--cluster-store goes with rbac verify, sync and migrate",
+    ),
 ];
 const BEFORE: &str = "an option of the main command stands before another command";
 const BAD_PREFIX: &str =
@@ -159,7 +162,7 @@ const BAD_PREFIX: &str =
 const SHOWS: &str = "--show-values goes with -o yaml or json, without --apply";
 const BAD_AGE: &str = "--max-age is no age: 90d, 720h, 1d12h";
 const BAD_COPY: &str = "--copy is no Secret in a namespace: NAMESPACE/NAME";
-const ONLY_VERIFY: &str = "--live, --copy and --cluster-store go with rbac verify";
+const ONLY_VERIFY: &str = "--live and --copy go with rbac verify";
 const STRAY: &str =
     "there is an argument where none belongs (it may be a secret, so it is not repeated here)";
 const BAD_NAMESPACE: &str = "--namespace is no namespace name: 1 to 63 lower-case letters, digits \

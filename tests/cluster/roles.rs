@@ -1,6 +1,8 @@
 //! What a service account may do with just the Roles that `rbac` prints, and what is said where a
 //! right is missing.
 
+mod path2;
+
 use crate::sandbox::SANDBOX;
 use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
 use serde_json::{Value, json};
@@ -91,13 +93,19 @@ fn rules(space: &Space) -> Vec<Value> {
 
 /// Asks the server whether the account has a right.
 pub fn may(space: &Space, verb: &str, group: &str, resource: &str, name: &str) -> bool {
+    let user = format!("{}:{ACCOUNT}", space.namespace);
+    may_in(&space.namespace, &user, [verb, group, resource, name])
+}
+
+/// Asks it for an account, by namespace and name; without a namespace, in all of them.
+fn may_in(namespace: &str, account: &str, [verb, group, resource, name]: [&str; 4]) -> bool {
     let review = json!({
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
         "spec": {
-            "user": format!("system:serviceaccount:{}:{ACCOUNT}", space.namespace),
+            "user": format!("system:serviceaccount:{account}"),
             "resourceAttributes": {
-                "namespace": space.namespace, "verb": verb, "group": group, "resource": resource,
+                "namespace": namespace, "verb": verb, "group": group, "resource": resource,
                 "name": name,
             },
         },

@@ -4,6 +4,7 @@ use super::{Picture, Run};
 use crate::commands::Answer;
 use crate::commands::path2::{LIMIT, check_values};
 use crate::domain::bundles::{BUNDLES, Bundle};
+use crate::domain::external_secrets::temporary_name;
 use crate::domain::live::Observations;
 use crate::domain::migration::{MigrationPlan, Move, Standing, fields_after};
 use crate::domain::names::Namespace;
@@ -164,7 +165,7 @@ impl Run<'_> {
         bundle: &Bundle,
         path: &str,
     ) -> Result<Entry, Failure> {
-        let name = format!("k8s-bootstrap-proof-{}", bundle.entry);
+        let name = temporary_name("proof", bundle);
         self.cluster
             .read_through(
                 temporaries,
