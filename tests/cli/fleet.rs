@@ -342,6 +342,20 @@ fn diff_in(namespace: &str, secrets: &[&str]) -> Value {
     )
 }
 
+/// What it needs in a namespace beside a ClusterRole: what that grants for all objects is not
+/// granted again.
+fn beside(command: &str, namespace: &str, secrets: &[&str]) -> Value {
+    let verbs: &[&str] = match command {
+        "apply" => &["get", "patch"],
+        _ => &["get"],
+    };
+    let rules = [
+        rule("", "secrets", verbs, secrets),
+        rule("", "namespaces", &["get"], &[namespace]),
+    ];
+    role(command, Some(namespace), &rules)
+}
+
 /// What a command needs where nobody knows the namespaces yet.
 fn everywhere(command: &str) -> Value {
     let namespaces = rule("", "namespaces", &["list"], &[]);
@@ -389,22 +403,14 @@ fn a_named_namespace_gets_a_role_for_the_router_secret() {
 
 #[test]
 fn a_selector_takes_a_cluster_role() {
-    // What it may do with all objects everywhere it need not be granted at home again.
-    let home = |command: &str, verbs: &[&str]| {
-        let rules = [
-            rule("", "secrets", verbs, ALL),
-            rule("", "namespaces", &["get"], &["brain"]),
-        ];
-        role(command, Some("brain"), &rules)
-    };
     let selector = "--fleet-selector=team=x";
     assert_eq!(
         objects(&[selector]),
-        [home("apply", &["get", "patch"]), everywhere("apply")]
+        [beside("apply", "brain", ALL), everywhere("apply")]
     );
     assert_eq!(
         objects(&["diff", selector]),
-        [home("diff", &["get"]), everywhere("diff")]
+        [beside("diff", "brain", ALL), everywhere("diff")]
     );
 }
 
@@ -419,9 +425,9 @@ fn each_role_is_bound_to_the_service_account() {
     assert_eq!(
         objects(&options),
         [
-            apply_in("brain", ALL),
+            beside("apply", "brain", ALL),
             binding("apply", home),
-            apply_in("one", ROUTER),
+            beside("apply", "one", ROUTER),
             binding("apply", one),
             everywhere("apply"),
             binding("apply", None),
@@ -430,9 +436,9 @@ fn each_role_is_bound_to_the_service_account() {
     assert_eq!(
         objects(&[&["diff"], &options as &[&str]].concat()),
         [
-            diff_in("brain", ALL),
+            beside("diff", "brain", ALL),
             binding("diff", home),
-            diff_in("one", ROUTER),
+            beside("diff", "one", ROUTER),
             binding("diff", one),
             everywhere("diff"),
             binding("diff", None),
