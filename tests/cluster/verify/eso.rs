@@ -15,7 +15,6 @@ use crate::path2::{GROUP, wait};
 use crate::sandbox::SANDBOX;
 use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
 use serde_json::{Value, json};
-use std::sync::LazyLock;
 
 /// The ExternalSecrets of the charts: name, target, entry.
 const EXTERNALS: [(&str, &str, &str); 3] = [
@@ -161,23 +160,6 @@ fn until_with(
     }
 }
 
-/// A hint as it can be run here: with `sync` as what it does, where the program has none.
-fn runnable(space: &Space, hint: &str) -> String {
-    static SYNC: LazyLock<bool> = LazyLock::new(|| {
-        let help = Space::without_namespace().run(&["sync", "--help"]);
-        help.code == 0
-    });
-    let namespace = &space.namespace;
-    let annotate = format!(
-        "kubectl -n {namespace} annotate --overwrite externalsecret --all \
-         force-sync=\"$(date +%s)\""
-    );
-    match *SYNC {
-        true => hint.to_owned(),
-        false => hint.replace(&format!("k8s-bootstrap -n {namespace} sync"), &annotate),
-    }
-}
-
 /// Follows the hint of a check with these variables beside those of an operator of the store, after
 /// which that check passes.
 #[track_caller]
@@ -190,8 +172,8 @@ fn mended(space: &Space, check: &Value, environment: &[(&str, &str)]) {
 /// As [`mended`], with these variables alone.
 #[track_caller]
 fn mended_in(space: &Space, check: &Value, environment: &[(&str, &str)]) {
-    let hint = runnable(space, check["hint"].as_str().unwrap());
-    follow(space, &hint, environment).exits(0);
+    let hint = check["hint"].as_str().unwrap();
+    follow(space, hint, environment).exits(0);
     let text = |field: &str| check[field].as_str().unwrap();
     // The hint leads to the same place as the run that gave it.
     let store: Vec<_> = match text("id").starts_with("store.") {

@@ -140,7 +140,7 @@ fn what_keeps_a_person_from_the_store_is_a_skip_with_its_reason() {
         ),
         (
             vec![("BAO_ADDR", address), ("BAO_TOKEN", &revoked)],
-            "revoked or expired",
+            "403: the token is unknown, revoked or expired",
         ),
         (
             vec![("BAO_ADDR", address), ("BAO_TOKEN", &token)],

@@ -183,3 +183,30 @@ fn a_plain_installation_that_was_taken_over_is_well() {
     );
     from_cluster.exits(0);
 }
+
+/// The operator copies what `kubectl apply` leaves on an ExternalSecret.
+#[test]
+fn the_annotation_of_an_external_secret_is_not_taken_for_values() {
+    let space = super::filled();
+    space.cluster_store(&SANDBOX.bao.token(&space.namespace, &["read"]));
+    let object = json!({
+        "apiVersion": "external-secrets.io/v1",
+        "kind": "ExternalSecret",
+        "metadata": { "name": EXTERNALS[1].0, "namespace": space.namespace },
+        "spec": {
+            "refreshInterval": "30s",
+            "secretStoreRef": { "kind": "ClusterSecretStore", "name": space.namespace },
+            "target": { "name": EMBEDDINGS },
+            "dataFrom": [{ "extract": { "key": super::entry(&space) } }],
+        },
+    });
+    let file = space.folder.path().join("external-secret.json");
+    std::fs::write(file, object.to_string()).unwrap();
+    follow(&space, "kubectl apply -f external-secret.json", &[]).exits(0);
+    wait("the Secret is there", || space.object(EMBEDDINGS).is_some());
+    let metadata = space.object(EMBEDDINGS).unwrap()["metadata"].clone();
+    let applied = "kubectl.kubernetes.io/last-applied-configuration";
+    assert!(metadata["annotations"][applied].is_string(), "{metadata}");
+    let exposed = checks_of(&look(&space), "secret.exposed", &secret(EMBEDDINGS));
+    assert_eq!(exposed[0]["status"], "pass", "{exposed:?}");
+}
