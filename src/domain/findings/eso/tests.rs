@@ -279,6 +279,29 @@ fn a_right_that_is_missing_is_told_once_and_its_hint_brings_it() {
     );
 }
 
+/// By itself the operator looks at a store again after minutes only.
+#[test]
+fn what_mends_a_store_has_the_operator_look_again() {
+    let again = "kubectl --context c annotate --overwrite clustersecretstore bao \
+                 force-sync=\"$(date +%s)\" && kubectl --context c wait --for=condition=Ready \
+                 --timeout=1m clustersecretstore bao";
+    for (message, first) in [
+        (
+            "Vault is sealed",
+            "bao operator unseal -address=https://bao.example:8200 -namespace=team",
+        ),
+        (
+            "connection refused",
+            "bao status -address=https://bao.example:8200",
+        ),
+    ] {
+        let facts = facts(failing(), message, ready(vault()));
+        assert_eq!(hint(&facts, Id::EsoStore), format!("{first} && {again}"));
+        let synced = format!("{first} && {again} && {SYNC}");
+        assert_eq!(hint(&facts, Id::EsoSynced), synced);
+    }
+}
+
 /// Each cause of a store and of an ExternalSecret has a remedy, whatever is known.
 #[test]
 fn no_failure_is_without_a_hint() {
