@@ -32,6 +32,11 @@ pub fn trials() -> usize {
     std::env::var("K8S_BOOTSTRAP_TRIALS").map_or(5, |text| text.parse().expect("a number"))
 }
 
+/// The same for trials that take seconds each, on a real operator: twenty at most.
+pub fn few_trials() -> usize {
+    trials().min(20)
+}
+
 /// A namespace and a folder.
 pub struct Space {
     /// The namespace's name, unique in the sandbox.

@@ -2,7 +2,7 @@
 
 use super::{ALL, Mover};
 use crate::sandbox::SANDBOX;
-use crate::space::{Ran, trials};
+use crate::space::{Ran, few_trials};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::process::{Child, Stdio};
@@ -55,13 +55,13 @@ fn a_migration_that_is_killed_is_carried_on() {
         &first,
         &words.iter().map(String::as_str).collect::<Vec<_>>(),
     );
-    for trial in 0..trials() {
+    for trial in 0..few_trials() {
         let mover = Mover::new();
         let before = mover.values();
         let words = forth(&mover);
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         let mut child = start(&mover, &words);
-        std::thread::sleep(moment(limit, trial, trials()));
+        std::thread::sleep(moment(limit, trial, few_trials()));
         child.kill().unwrap();
         child.wait().unwrap();
         for (secret, data) in mover.values() {
@@ -87,12 +87,12 @@ fn a_way_back_that_is_killed_is_carried_on() {
     let first = Mover::new();
     first.migrate(&["--apply"]).exits(0);
     let limit = whole(&first, &back);
-    for trial in 0..trials() {
+    for trial in 0..few_trials() {
         let mover = Mover::new();
         mover.migrate(&["--apply"]).exits(0);
         let before = mover.values();
         let mut child = start(&mover, &back);
-        std::thread::sleep(moment(limit, trial, trials()));
+        std::thread::sleep(moment(limit, trial, few_trials()));
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(mover.values(), before, "after a kill");
@@ -117,13 +117,13 @@ fn a_migration_that_is_interrupted_leaves_nothing_for_a_moment_behind() {
         &first,
         &words.iter().map(String::as_str).collect::<Vec<_>>(),
     );
-    for trial in 0..trials() {
+    for trial in 0..few_trials() {
         let mover = Mover::new();
         let before = mover.values();
         let words = forth(&mover);
         let words: Vec<_> = words.iter().map(String::as_str).collect();
         let child = start(&mover, &words);
-        std::thread::sleep(moment(limit, trial, trials()));
+        std::thread::sleep(moment(limit, trial, few_trials()));
         let id = Pid::from_raw(child.id().cast_signed()).unwrap();
         // It may have ended by itself.
         let _ = kill_process(id, Signal::TERM);

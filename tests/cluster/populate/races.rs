@@ -1,7 +1,7 @@
 //! Runs that meet each other in an empty store, and runs that are killed.
 
 use super::Operator;
-use crate::space::{INPUTS, trials};
+use crate::space::{INPUTS, few_trials};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -43,7 +43,7 @@ fn signal(child: &Child, signal: Signal) {
 
 #[test]
 fn operators_who_meet_in_an_empty_store_end_with_the_same_tokens() {
-    for _ in 0..trials() {
+    for _ in 0..few_trials() {
         let at = Operator::new();
         let operators: Vec<_> = (0..4).map(|_| at.another()).collect();
         let runs: Vec<_> = operators.iter().map(start).collect();
@@ -62,7 +62,7 @@ fn operators_who_meet_in_an_empty_store_end_with_the_same_tokens() {
 
 #[test]
 fn a_run_that_sleeps_while_another_fills_the_store_ends_with_the_same_tokens() {
-    let (length, trials) = (length_of_a_first_run(), trials());
+    let (length, trials) = (length_of_a_first_run(), few_trials());
     for index in 0..trials {
         let at = Operator::new();
         let sleeper = at.another();
@@ -79,7 +79,7 @@ fn a_run_that_sleeps_while_another_fills_the_store_ends_with_the_same_tokens() {
 
 #[test]
 fn a_killed_run_is_carried_on_by_the_next() {
-    let (length, trials) = (length_of_a_first_run(), trials());
+    let (length, trials) = (length_of_a_first_run(), few_trials());
     for index in 0..trials {
         let at = Operator::new();
         // What was there before stays, too.

@@ -2,7 +2,7 @@
 
 use super::{ENTRIES, agenticore, embeddings, of};
 use crate::sandbox::{SANDBOX, exchange};
-use crate::space::{Data, ROUTER, Space, trials};
+use crate::space::{Data, ROUTER, Space, few_trials};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use std::thread;
@@ -108,7 +108,7 @@ fn what_is_there_is_adopted_and_never_changed() {
 
 #[test]
 fn of_two_runs_at_once_one_wins_and_the_other_adopts() {
-    for _ in 0..trials() {
+    for _ in 0..few_trials() {
         let space = Space::new();
         store(&space);
         let other = space.other_operator();

@@ -2,7 +2,7 @@
 
 use super::{ENTRIES, agenticore, embeddings, of};
 use crate::sandbox::SANDBOX;
-use crate::space::{EMBEDDINGS, INPUTS, ROUTER, Space, trials};
+use crate::space::{EMBEDDINGS, INPUTS, ROUTER, Space, few_trials};
 use serde_json::{Value, json};
 use std::thread;
 
@@ -173,7 +173,7 @@ fn what_was_deleted_in_the_store_is_written_again() {
 
 #[test]
 fn of_two_runs_at_once_one_wins_and_the_other_adopts() {
-    for _ in 0..trials() {
+    for _ in 0..few_trials() {
         let space = Space::new();
         space.writing_store();
         let other = space.other_operator();
@@ -217,7 +217,7 @@ impl Space {
 #[test]
 fn an_entry_that_somebody_else_wrote_first_is_left_as_it_is() {
     // All three at once, by another hand than the program's, while it runs.
-    for _ in 0..trials() {
+    for _ in 0..few_trials() {
         let space = Space::new();
         space.writing_store();
         let token = "another-hands-token-that-is-long-enough";

@@ -1,7 +1,7 @@
 //! A run that is interrupted leaves nothing behind; after one that is killed the next does not.
 
 use super::{agenticore, embeddings};
-use crate::space::{INPUTS, Ran, Space, trials};
+use crate::space::{INPUTS, Ran, Space, few_trials};
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::{Child, Stdio};
 use std::sync::LazyLock;
@@ -62,7 +62,7 @@ fn carries_on(space: &Space) {
 
 #[test]
 fn an_interrupted_run_leaves_nothing_behind() {
-    let trials = trials();
+    let trials = few_trials();
     for index in 0..trials {
         for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
             let space = Space::new();
@@ -82,7 +82,7 @@ fn an_interrupted_run_leaves_nothing_behind() {
 
 #[test]
 fn what_a_killed_run_left_goes_with_the_next() {
-    let trials = trials();
+    let trials = few_trials();
     let mut left = 0;
     for index in 0..trials {
         let space = Space::new();
