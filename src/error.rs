@@ -72,6 +72,21 @@ impl Failure {
         Self::new(Kind::Unable, message)
     }
 
+    /// A person has to decide first (exit code 1).
+    pub fn undecided() -> Self {
+        Self::no("refused, and nothing has been written: a person has to decide")
+    }
+
+    /// The same where something has been written already (exit code 3).
+    #[must_use]
+    pub fn too_late(self) -> Self {
+        Self {
+            kind: Kind::Unable,
+            message: "others wrote while this ran, and now a person has to decide".to_owned(),
+            ..self
+        }
+    }
+
     /// Adds the texts of an error and of its sources. Only for errors that cannot quote a value.
     #[must_use]
     pub fn because(mut self, error: impl Into<anyhow::Error>) -> Self {

@@ -16,7 +16,7 @@ use crate::domain::plan::{Action, Plan, SecretPlan, Wish};
 use crate::domain::reach::Reach;
 use crate::domain::tokens::{PerToken, Token};
 use crate::domain::tokens_file::AppliedTo;
-use crate::error::{Failure, Kind};
+use crate::error::Failure;
 use crate::io::cluster::{Cluster, WIDTH, Written};
 use crate::io::environment;
 use crate::io::observe::{Fleet, Found};
@@ -109,9 +109,7 @@ impl Run<'_> {
         if !plan.refusals.is_empty() {
             let mut failure = super::refusal(&plan, &self.reach);
             if !first {
-                failure.kind = Kind::Unable;
-                failure.message =
-                    "others wrote while this ran, and now a person has to decide".into();
+                failure = failure.too_late();
             }
             return Err(failure);
         }

@@ -2,7 +2,7 @@
 //! way is a fact.
 
 use crate::cli::Global;
-use crate::domain::external_secrets::{Provider, Slot};
+use crate::domain::external_secrets::Slot;
 use crate::domain::path2::{Contents, Path2, StoreSeen, Unread};
 use crate::domain::store::Entry;
 use crate::error::Failure;
@@ -80,10 +80,7 @@ async fn read(
 
 /// The server that a store's object names.
 fn server_of(store: &StoreSeen) -> Option<&str> {
-    match &store.there()?.provider {
-        Provider::Vault { server, .. } => Some(server),
-        Provider::Other(_) => None,
-    }
+    Some(store.there()?.provider.place()?.0)
 }
 
 fn other_server(named: &store::Named) -> Unread {
@@ -96,10 +93,7 @@ fn other_server(named: &store::Named) -> Unread {
 
 /// The namespace within the store that its object names.
 fn namespace_of(store: &StoreSeen) -> Option<&str> {
-    match &store.there()?.provider {
-        Provider::Vault { namespace, .. } => namespace.as_deref(),
-        Provider::Other(_) => None,
-    }
+    store.there()?.provider.place()?.1
 }
 
 fn other_namespace(named: &store::Named) -> Unread {

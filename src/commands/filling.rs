@@ -10,7 +10,7 @@ use crate::domain::reach::Reach;
 use crate::domain::store::{Entries, Fields, Layout, StoreReach};
 use crate::domain::store_plan::{EntryPlan, StorePlan, StoreWish};
 use crate::domain::tokens::{PerToken, Token};
-use crate::error::{Failure, Kind};
+use crate::error::Failure;
 use crate::io::store::{Store, Stored};
 use crate::render::store::StoreReport;
 use futures_util::future::{join_all, try_join_all};
@@ -144,9 +144,7 @@ impl<B: Backend> Filling<B> {
         if !plan.refusals.is_empty() {
             let mut failure = refusal(&plan, self.backend.reach(), &self.reach);
             if self.started {
-                failure.kind = Kind::Unable;
-                failure.message =
-                    "others wrote while this ran, and now a person has to decide".into();
+                failure = failure.too_late();
             }
             return Err(failure);
         }
@@ -234,7 +232,7 @@ impl<B: Backend> Filling<B> {
 
 /// The failure of a plan that a person has to decide on.
 pub fn refusal(plan: &StorePlan, store: &StoreReach, reach: &Reach) -> Failure {
-    let mut failure = Failure::no("refused, and nothing has been written: a person has to decide");
+    let mut failure = Failure::undecided();
     for refusal in &plan.refusals {
         failure = failure
             .cause(refusal.message())

@@ -313,7 +313,7 @@ async fn connect(
 
 /// The failure of a plan that a person has to decide on.
 fn refusal(plan: &Plan, reach: &Reach) -> Failure {
-    let mut failure = Failure::no("refused, and nothing has been written: a person has to decide");
+    let mut failure = Failure::undecided();
     for refusal in &plan.refusals {
         failure = failure.cause(refusal.message()).hint(refusal.hint(reach));
     }

@@ -1,21 +1,22 @@
-//! What the commands of Path 2 share: what is served, which ExternalSecrets count, a way of our own
-//! to the store.
+//! What the commands of Path 2 share: what is served, which ExternalSecrets count, the store and what
+//! the operator reads there.
 
-use crate::cli::Global;
-use crate::domain::bundles::{BUNDLES, ROUTER};
-use crate::domain::external_secrets::{ExternalSecret, Provider};
+use crate::domain::bundles::{BUNDLES, Bundle, ROUTER};
+use crate::domain::external_secrets::{
+    Cause, ExternalSecret, SecretStore, StoreRef, temporary_name,
+};
 use crate::domain::live::{LiveSecret, NamespaceState};
 use crate::domain::migration::{Texts, compare};
 use crate::domain::names::Namespace;
 use crate::domain::reach::Reach;
-use crate::domain::store::Entry;
+use crate::domain::store::{Entries, Entry, Layout};
 use crate::error::Failure;
 use crate::io::cluster::{Cluster, WIDTH};
-use crate::io::external_secrets::Served;
-use crate::io::store::{self, Store};
-use crate::ui::Ui;
+use crate::io::external_secrets::temporary::Temporaries;
+use crate::io::external_secrets::{Seen, Served};
+use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The version of ExternalSecret that is served.
@@ -102,79 +103,92 @@ pub fn check_values(live: &LiveSecret, wanted: &Texts) -> Result<(), Failure> {
     }
 }
 
-/// A way of our own to a store that is OpenBao or Vault, where the environment names one.
+/// A store as a namespace sees it; `None` where it may not be read: the operator will tell.
 ///
 /// # Errors
-/// One that is named and cannot be used (exit code 3).
-pub async fn direct(
-    global: &Global,
-    provider: &Provider,
-    ui: Ui,
-) -> Result<Option<Store>, Failure> {
-    match provider {
-        Provider::Vault {
-            mount: Some(mount), ..
-        } if store::named().is_some() => {
-            let store = Store::connect(mount, global.request_timeout.0, ui).await?;
-            Ok(Some(store))
-        }
-        _ => Ok(None),
+/// One that is not there (exit code 3).
+pub async fn find_store(
+    cluster: &Cluster,
+    version: &str,
+    namespace: &Namespace,
+    at: &StoreRef,
+) -> Result<Option<SecretStore>, Failure> {
+    match cluster.secret_store(version, namespace, at).await? {
+        Seen::There(store) => Ok(Some(store)),
+        Seen::Forbidden => Ok(None),
+        Seen::Absent => Err(Failure::unable(format!("there is no {at}"))
+            .hint(Cause::StoreAbsent.remedy(at, namespace, cluster.reach()))),
     }
 }
 
-/// The keys of which a Secret and an entry have different values.
-pub fn differing(live: &LiveSecret, entry: &Entry) -> Vec<String> {
-    let fields = entry.fields.iter().flatten();
-    let fields: BTreeMap<_, _> = fields
-        .map(|(key, field)| (key_of_field(key), field.text.as_ref()))
-        .collect();
-    let keys: BTreeSet<_> = live.data.keys().chain(fields.keys()).collect();
-    keys.into_iter()
-        .filter(|key| {
-            let value = live.text(key);
-            value.is_none() || Some(&value) != fields.get(*key)
-        })
-        .cloned()
-        .collect()
+/// Refuses a store that the operator cannot use.
+///
+/// # Errors
+/// One that is not ready, with the cause (exit code 3).
+pub async fn check_ready(
+    cluster: &Cluster,
+    namespace: &Namespace,
+    store: &SecretStore,
+) -> Result<(), Failure> {
+    if store.is_ready() {
+        return Ok(());
+    }
+    let cannot = Failure::unable(format!("{} cannot be used", store.at));
+    let cause = cluster.store_cause(namespace, store).await?;
+    Err(cluster.explain(cannot, cause, namespace, &store.at))
 }
 
-/// What the operator calls a field in a Secret, whose keys cannot have every name.
-fn key_of_field(name: &str) -> String {
-    let good = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-    let chars = name.chars();
-    chars.map(|c| if good(c) { c } else { '_' }).collect()
+/// A store as the operator sees it, read through ExternalSecrets that live for a moment.
+#[derive(Clone, Copy)]
+pub struct Through<'a> {
+    /// Where they are made.
+    pub cluster: &'a Cluster,
+    /// They, until they are removed.
+    pub temporaries: &'a Temporaries,
+    /// The version of ExternalSecret that is served.
+    pub version: &'static str,
+    /// The store.
+    pub store: &'a StoreRef,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::live::LiveValue;
-    use crate::domain::store::Field;
-    use crate::domain::value::SecretValue;
+impl Through<'_> {
+    /// What is at the path of a bundle, as a namespace sees it.
+    ///
+    /// # Errors
+    /// Whatever keeps the operator from reading there (exit code 3).
+    pub async fn read(
+        &self,
+        namespace: &Namespace,
+        bundle: &Bundle,
+        path: &str,
+    ) -> Result<Entry, Failure> {
+        let name = temporary_name("proof", bundle);
+        self.cluster
+            .read_through(
+                self.temporaries,
+                self.version,
+                namespace,
+                self.store,
+                path,
+                &name,
+            )
+            .await
+    }
 
-    #[test]
-    fn a_secret_differs_from_an_entry_in_these_keys() {
-        let text = |text: &str| SecretValue::from(text);
-        let live = LiveSecret {
-            data: [("same", "1"), ("other", "1"), ("od__d", "1"), ("lost", "1")]
-                .map(|(key, value)| (key.to_owned(), LiveValue::encode(&text(value))))
-                .into(),
-            ..LiveSecret::default()
-        };
-        let fields = [
-            ("same", "1"),
-            ("other", "2"),
-            ("od~/d", "1"),
-            ("gained", "1"),
-        ];
-        let entry = Entry {
-            version: 1,
-            fields: Some(
-                fields
-                    .map(|(key, value)| (key.to_owned(), Field::of_text(&text(value))))
-                    .into(),
-            ),
-        };
-        assert_eq!(differing(&live, &entry), ["gained", "lost", "other"]);
+    /// Every entry of a layout.
+    ///
+    /// # Errors
+    /// As those of [`Through::read`].
+    pub async fn entries(
+        &self,
+        namespace: &Namespace,
+        layout: &Layout,
+    ) -> Result<Entries, Failure> {
+        let reads = BUNDLES.map(|bundle| async move {
+            let path = layout.path(bundle);
+            let entry = self.read(namespace, bundle, &path).await?;
+            Ok::<_, Failure>((path, entry))
+        });
+        Ok(try_join_all(reads).await?.into_iter().collect())
     }
 }

@@ -61,7 +61,7 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
         .filter(|external| is_of_the_table(external, home, &usable))
         .collect();
     let refused = refusal(&ours, &reach.kubectl);
-    let returns = returns(&found, &ours);
+    let returns = returns(&found, &all, &ours);
     let mut passages = Vec::new();
     let ended = match (migrate.apply, refused) {
         (_, Some(failure)) => Err(failure),
@@ -143,7 +143,7 @@ async fn go_all(
 
 /// Refuses ExternalSecrets that somebody else would apply again, and several for one Secret.
 fn refusal(externals: &[&ExternalSecret], kubectl: &str) -> Option<Failure> {
-    let mut failure = Failure::no("refused, and nothing has been written: a person has to decide");
+    let mut failure = Failure::undecided();
     for (index, external) in externals.iter().enumerate() {
         if let Some(owner) = &external.owner {
             failure = failure
@@ -185,8 +185,12 @@ struct Return<'a> {
 
 /// What goes back: Secrets that an ExternalSecret makes, and those on which the operator left its
 /// marks though it does not make them any longer.
-fn returns<'a>(found: &'a Found, externals: &[&'a ExternalSecret]) -> Vec<Return<'a>> {
-    let made = externals.iter().filter_map(|external| {
+fn returns<'a>(
+    found: &'a Found,
+    all: &[ExternalSecret],
+    ours: &[&'a ExternalSecret],
+) -> Vec<Return<'a>> {
+    let made = ours.iter().filter_map(|external| {
         let mut names = BUNDLES.iter().map(|bundle| bundle.secret);
         let at = SecretRef {
             namespace: external.namespace.clone(),
@@ -197,10 +201,9 @@ fn returns<'a>(found: &'a Found, externals: &[&'a ExternalSecret]) -> Vec<Return
     let made: BTreeMap<_, _> = made.collect();
     let left = found.secrets.iter().filter(|(at, observed)| {
         let marked = observed.live.as_ref().is_some_and(|live| live.marks.any());
-        let targeted = found
-            .externals
-            .iter()
-            .any(|external| external.namespace == at.namespace && external.target == at.name);
+        let mut all = all.iter();
+        let targeted =
+            all.any(|external| external.namespace == at.namespace && external.target == at.name);
         marked && !targeted
     });
     let left = left.map(|(at, _)| (at.clone(), None));

@@ -1,18 +1,19 @@
 //! `sync`: has External Secrets Operator refresh now, and waits until the Secrets follow.
 
-use super::path2::{check_home, differing, is_of_the_table, served};
+use super::path2::{check_home, is_of_the_table, served};
 use super::reach::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Global, Sync};
 use crate::domain::bundles::BUNDLES;
 use crate::domain::external_secrets::{
-    Cause, ExternalSecret, Provider, SecretStore, Slot, StoreKind, StoreRef,
+    Cause, ExternalSecret, SecretStore, Slot, StoreKind, StoreRef,
 };
 use crate::domain::live::{LiveSecret, Observations};
 use crate::domain::names::{Namespace, SecretRef};
+use crate::domain::store::Entry;
 use crate::error::Failure;
 use crate::io::cluster::{Cluster, WIDTH};
-use crate::io::external_secrets::follow::{PATIENCE, PAUSE, is_empty};
+use crate::io::external_secrets::follow::{PAUSE, is_empty};
 use crate::io::external_secrets::temporary::Temporaries;
 use crate::io::store::{self, Store};
 use crate::render::document::Body;
@@ -39,6 +40,7 @@ pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure
     for warning in &found.warnings {
         ui.warn(warning);
     }
+    check_home(&global.namespace, found.home)?;
     let usable = super::usable_fleet(&found, &fleet, &reach, ui)?;
     let externals: Vec<_> = found
         .externals
@@ -61,7 +63,6 @@ pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure
         if externals.len() == 1 { "" } else { "s" },
         cluster.server
     ));
-    check_home(&global.namespace, found.home)?;
     let stores = stores(global, &cluster, version, &externals, ui).await?;
     let limit = sync.timeout.0;
     let run = Run {
@@ -133,12 +134,7 @@ async fn stores(
         let Some(store) = seen.there() else {
             return Ok(None);
         };
-        let nudged =
-            !store.is_ready() && cluster.refresh_store(version, &namespace, &key.1).await?;
-        let store = match nudged {
-            true => look_again(cluster, version, &namespace, store).await?,
-            false => store,
-        };
+        let store = cluster.judged(version, &namespace, store).await?;
         Ok::<_, Failure>(Some((key, store)))
     });
     let seen: Vec<_> = stream::iter(looks).buffered(WIDTH).try_collect().await?;
@@ -173,31 +169,10 @@ impl Stores {
         let store = self.seen.get(&key_of(external)?)?;
         let slot = slot_of(external, store)?;
         let direct = self.direct.get(&slot.mount)?;
-        let Provider::Vault {
-            server, namespace, ..
-        } = &store.provider
-        else {
-            return None;
-        };
-        let same = store::is_at(server) && store::named()?.namespace == *namespace;
+        let (server, namespace) = store.provider.place()?;
+        let same = store::is_at(server) && store::named()?.namespace.as_deref() == namespace;
         same.then_some((direct, slot))
     }
-}
-
-/// Waits a little until the operator calls a store ready.
-async fn look_again(
-    cluster: &Cluster,
-    version: &str,
-    namespace: &Namespace,
-    mut store: SecretStore,
-) -> Result<SecretStore, Failure> {
-    let end = Instant::now() + PATIENCE;
-    while !store.is_ready() && Instant::now() < end {
-        sleep(PAUSE).await;
-        let seen = cluster.secret_store(version, namespace, &store.at).await?;
-        store = seen.there().unwrap_or(store);
-    }
-    Ok(store)
 }
 
 /// A run of `sync`.
@@ -231,10 +206,7 @@ impl Run<'_> {
             namespace: external.namespace.clone(),
             name: external.name.clone(),
             secret: external.target.clone(),
-            outcome: outcome.map_err(|failure| {
-                let words = std::iter::once(failure.message).chain(failure.causes);
-                words.collect::<Vec<_>>().join(": ")
-            }),
+            outcome: outcome.map_err(|failure| failure.told()),
         }
     }
 
@@ -286,7 +258,7 @@ impl Run<'_> {
                     name: bundle.secret,
                 };
                 let before = self.before.get(&at).and_then(|found| found.live.as_ref());
-                return Ok(changed(before, Some(&live)));
+                return Ok(changed(before, &live));
             }
             if self.is_over() {
                 return Err(Failure::unable(format!(
@@ -304,14 +276,71 @@ impl Run<'_> {
 }
 
 /// The keys that changed.
-fn changed(before: Option<&LiveSecret>, now: Option<&LiveSecret>) -> Vec<String> {
-    let of = |secret: Option<&LiveSecret>, key: &str| {
-        secret.and_then(|secret| secret.data.get(key).cloned())
-    };
-    let both = [before, now].into_iter().flatten();
-    let keys: BTreeSet<_> = both.flat_map(|secret| secret.data.keys()).collect();
+fn changed(before: Option<&LiveSecret>, now: &LiveSecret) -> Vec<String> {
+    let keys: BTreeSet<_> = before
+        .into_iter()
+        .chain([now])
+        .flat_map(|secret| secret.data.keys())
+        .collect();
     keys.into_iter()
-        .filter(|key| of(before, key) != of(now, key))
+        .filter(|key| before.and_then(|before| before.data.get(*key)) != now.data.get(*key))
         .cloned()
         .collect()
+}
+
+/// The keys of which a Secret and an entry have different values.
+fn differing(live: &LiveSecret, entry: &Entry) -> Vec<String> {
+    let fields = entry.fields.iter().flatten();
+    let fields: BTreeMap<_, _> = fields
+        .map(|(key, field)| (key_of_field(key), field.text.as_ref()))
+        .collect();
+    let keys: BTreeSet<_> = live.data.keys().chain(fields.keys()).collect();
+    keys.into_iter()
+        .filter(|key| {
+            let value = live.text(key);
+            value.is_none() || Some(&value) != fields.get(*key)
+        })
+        .cloned()
+        .collect()
+}
+
+/// What the operator calls a field in a Secret, whose keys cannot have every name.
+fn key_of_field(name: &str) -> String {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let chars = name.chars();
+    chars.map(|c| if good(c) { c } else { '_' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::live::LiveValue;
+    use crate::domain::store::Field;
+    use crate::domain::value::SecretValue;
+
+    #[test]
+    fn a_secret_differs_from_an_entry_in_these_keys() {
+        let text = |text: &str| SecretValue::from(text);
+        let live = LiveSecret {
+            data: [("same", "1"), ("other", "1"), ("od__d", "1"), ("lost", "1")]
+                .map(|(key, value)| (key.to_owned(), LiveValue::encode(&text(value))))
+                .into(),
+            ..LiveSecret::default()
+        };
+        let fields = [
+            ("same", "1"),
+            ("other", "2"),
+            ("od~/d", "1"),
+            ("gained", "1"),
+        ];
+        let entry = Entry {
+            version: 1,
+            fields: Some(
+                fields
+                    .map(|(key, value)| (key.to_owned(), Field::of_text(&text(value))))
+                    .into(),
+            ),
+        };
+        assert_eq!(differing(&live, &entry), ["gained", "lost", "other"]);
+    }
 }

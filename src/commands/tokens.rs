@@ -75,7 +75,7 @@ pub async fn recover(global: &Global, apply: bool, ui: Ui) -> Result<Answer, Fai
     let filed = super::filed(loaded.as_ref().map(|loaded| &loaded.file));
     let decisions = PerToken::try_from_fn(|name| {
         resolve::resolve(name, filed.tokens.get(name), home, &found, None).map_err(|why| {
-            Failure::no("refused, and nothing has been written: a person has to decide")
+            Failure::undecided()
                 .cause(why.message())
                 .hint(why.hint(&reach))
         })

@@ -3,19 +3,18 @@
 
 use super::filling::{Backend, Filling, refusal};
 use super::keeping::Keeper;
-use super::path2::served;
+use super::path2::{Through, check_ready, find_store, served};
 use super::{Answer, Verdict, populate};
 use crate::cli::{Global, Populate};
-use crate::domain::bundles::{BUNDLES, Bundle};
-use crate::domain::external_secrets::{SecretStore, StoreRef, temporary_name};
+use crate::domain::bundles::BUNDLES;
+use crate::domain::external_secrets::{StoreRef, temporary_name};
 use crate::domain::names::Namespace;
 use crate::domain::plan::{Action, KeyAction};
 use crate::domain::reach::Reach;
-use crate::domain::store::{Entries, Entry, Fields, Layout, StoreReach};
+use crate::domain::store::{Entries, Fields, Layout, StoreReach};
 use crate::domain::store_plan::{EntryPlan, StorePlan, StoreWish};
 use crate::error::Failure;
 use crate::io::cluster::Cluster;
-use crate::io::external_secrets::Seen;
 use crate::io::external_secrets::push::{Pushed, Target};
 use crate::io::external_secrets::temporary::{Kind, Temporaries, Temporary};
 use crate::io::store::Stored;
@@ -24,12 +23,8 @@ use crate::render::store::{self as rendered, StoreReport};
 use crate::ui::Ui;
 use futures_util::future::try_join_all;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
-/// How long a store gets to become ready.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The pause between two looks.
-const PAUSE: Duration = Duration::from_millis(100);
 /// How often what was written is read at most: some stores show it a little later.
 const READS: usize = 5;
 /// The pause between two of those.
@@ -127,19 +122,15 @@ impl ViaEso<'_> {
                 reach.kubectl
             )));
         }
-        let Some(store) = self.look().await? else {
+        let (cluster, namespace, at) = (self.cluster, self.namespace, &self.store);
+        let found = find_store(cluster, self.version, namespace, at).await?;
+        let Some(store) = found else {
             return Ok(());
         };
-        let store = self.settled(store).await?;
-        let cannot = Failure::unable(format!("{} cannot be used", self.store));
-        if !store.is_ready() {
-            let cause = self.cluster.store_cause(self.namespace, &store).await?;
-            return Err(self
-                .cluster
-                .explain(cannot, cause, self.namespace, &self.store));
-        }
+        let store = cluster.judged(self.version, namespace, store).await?;
+        check_ready(cluster, namespace, &store).await?;
         match store.capabilities.as_deref() {
-            Some("ReadOnly") => Err(cannot
+            Some("ReadOnly") => Err(Failure::unable(format!("{at} cannot be used"))
                 .cause("the operator can only read stores of that kind")
                 .hint(
                     "write the entries with the store's own program: populate -o yaml --show-values \
@@ -147,42 +138,6 @@ impl ViaEso<'_> {
                 )),
             _ => Ok(()),
         }
-    }
-
-    /// The store's object; `None` where it may not be read: the operator will tell.
-    async fn look(&self) -> Result<Option<SecretStore>, Failure> {
-        let seen = self
-            .cluster
-            .secret_store(self.version, self.namespace, &self.store)
-            .await?;
-        match seen {
-            Seen::There(store) => Ok(Some(store)),
-            Seen::Forbidden => Ok(None),
-            Seen::Absent => Err(Failure::unable(format!("there is no {}", self.store)).hint(
-                format!(
-                    "name another: {} -n {} get clustersecretstores,secretstores",
-                    self.cluster_reach().kubectl,
-                    self.namespace
-                ),
-            )),
-        }
-    }
-
-    /// The store when the operator has judged it, anew where it was not ready: by itself it looks
-    /// again every five minutes only.
-    async fn settled(&self, mut store: SecretStore) -> Result<SecretStore, Failure> {
-        let end = Instant::now() + PATIENCE;
-        let judged = store.condition.is_some();
-        if judged && !store.is_ready() {
-            self.cluster
-                .refresh_store(self.version, self.namespace, &self.store)
-                .await?;
-        }
-        while !store.is_ready() && Instant::now() < end {
-            sleep(PAUSE).await;
-            store = self.look().await?.unwrap_or(store);
-        }
-        Ok(store)
     }
 
     /// Removes what a killed run has left.
@@ -214,17 +169,14 @@ impl ViaEso<'_> {
         try_join_all(removals).await.map(drop)
     }
 
-    async fn read(&self, bundle: &Bundle, path: &str) -> Result<Entry, Failure> {
-        self.cluster
-            .read_through(
-                self.temporaries,
-                self.version,
-                self.namespace,
-                &self.store,
-                path,
-                &temporary_name("proof", bundle),
-            )
-            .await
+    /// The store as the operator sees it.
+    fn through(&self) -> Through<'_> {
+        Through {
+            cluster: self.cluster,
+            temporaries: self.temporaries,
+            version: self.version,
+            store: &self.store,
+        }
     }
 
     /// Reads back what was written, and proves that the store holds it.
@@ -233,7 +185,10 @@ impl ViaEso<'_> {
             if read > 0 {
                 sleep(READ_PAUSE).await;
             }
-            let found = self.read(entry.bundle, &entry.path).await?;
+            let through = self.through();
+            let found = through
+                .read(self.namespace, entry.bundle, &entry.path)
+                .await?;
             match found.fields {
                 None => {}
                 Some(found) if &found == fields => return Ok(Stored::Done),
@@ -284,12 +239,7 @@ impl Backend for ViaEso<'_> {
     }
 
     async fn entries(&self, layout: &Layout) -> Result<Entries, Failure> {
-        let reads = BUNDLES.map(|bundle| async move {
-            let path = layout.path(bundle);
-            let entry = self.read(bundle, &path).await?;
-            Ok((path, entry))
-        });
-        Ok(try_join_all(reads).await?.into_iter().collect())
+        self.through().entries(self.namespace, layout).await
     }
 
     async fn check(&self, plan: &StorePlan) -> Result<(), Failure> {

@@ -251,6 +251,16 @@ pub struct Slot {
 }
 
 impl Provider {
+    /// The server of OpenBao or Vault, and the namespace within it.
+    pub fn place(&self) -> Option<(&str, Option<&str>)> {
+        match self {
+            Self::Vault {
+                server, namespace, ..
+            } => Some((server, namespace.as_deref())),
+            Self::Other(_) => None,
+        }
+    }
+
     /// Where the operator looks for an entry; `None` where that is no KV engine of version 2.
     ///
     /// It takes the mount off a path that begins with it, and `data/` after that.

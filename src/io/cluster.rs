@@ -261,7 +261,7 @@ impl Cluster {
                     let asked = answer.retry_after.unwrap_or(pause).min(LONGEST_ASKED_PAUSE);
                     answer.is_transient().then_some(asked)
                 }
-                // A write is create-only or has a precondition, so sending it again is safe.
+                // A write is create-only, has a precondition or says the same twice: sending it again is safe.
                 Err(trouble) => trouble.passing.then_some(pause),
             };
             let again = wait.filter(|wait| {

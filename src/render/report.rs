@@ -51,16 +51,7 @@ pub struct SecretReport {
 impl SecretReport {
     /// What happened, in one word of the documented ones.
     pub fn action(&self) -> &'static str {
-        if self.failed.is_some() {
-            return "failed";
-        }
-        match self.plan.action {
-            Action::Create => "created",
-            Action::Configure => "configured",
-            Action::Keep => "unchanged",
-            Action::Skip => "skipped",
-            Action::Refuse => "refused",
-        }
+        outcome_word(self.plan.action, self.failed.is_some())
     }
 
     /// Why it was not done, or what remains to be said.
@@ -87,5 +78,17 @@ impl Report {
             file: plan.file.into(),
             secrets,
         }
+    }
+}
+
+/// What became of a Secret or an entry, in one word of the documented ones.
+pub fn outcome_word(action: Action, failed: bool) -> &'static str {
+    match action {
+        _ if failed => "failed",
+        Action::Create => "created",
+        Action::Configure => "configured",
+        Action::Keep => "unchanged",
+        Action::Skip => "skipped",
+        Action::Refuse => "refused",
     }
 }

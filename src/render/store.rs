@@ -1,7 +1,7 @@
 //! What `populate` does, as text, JSON and documents.
 
 use super::document::{FileBody, action_word, exposed, source_word};
-use super::report::FileChange;
+use super::report::{FileChange, outcome_word};
 use super::text::grouped;
 use super::yaml::to_yaml;
 use crate::domain::plan::{Action, KeyAction, NewValue};
@@ -43,16 +43,7 @@ pub struct EntryReport {
 
 impl EntryReport {
     fn action(&self) -> &'static str {
-        if self.failed.is_some() {
-            return "failed";
-        }
-        match self.plan.action {
-            Action::Create => "created",
-            Action::Configure => "configured",
-            Action::Keep => "unchanged",
-            Action::Skip => "skipped",
-            Action::Refuse => "refused",
-        }
+        outcome_word(self.plan.action, self.failed.is_some())
     }
 
     fn reason(&self) -> Option<&str> {

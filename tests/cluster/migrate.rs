@@ -7,7 +7,7 @@ mod refused;
 mod story;
 
 use crate::sandbox::SANDBOX;
-use crate::space::{AGENTICORE, Data, EMBEDDINGS, ROUTER, Ran, Space};
+use crate::space::{AGENTICORE, Data, EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -36,6 +36,14 @@ impl Mover {
             .bao
             .token(prefix, &["create", "read", "update", "patch"]);
         Self { space, token }
+    }
+
+    /// The same, with a namespace of agent pods.
+    pub fn with_fleet() -> (Self, Space) {
+        let (mover, fleet) = (Self::new(), Space::new());
+        let both = ["--apply", "--fleet-namespace", &fleet.namespace];
+        mover.space.run_with(&INPUTS, &both).exits(0);
+        (mover, fleet)
     }
 
     /// The options that lead to the store.

@@ -146,3 +146,11 @@ impl Operator {
         Ran::from(shell.output().unwrap()).exits(0)
     }
 }
+
+/// Keys and values.
+fn data(pairs: &[(&str, &str)]) -> Data {
+    pairs
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect()
+}

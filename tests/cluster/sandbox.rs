@@ -117,23 +117,9 @@ impl Sandbox {
             let config = Config::from_custom_kubeconfig(kubeconfig, &options)
                 .await
                 .unwrap();
-            let response = Client::try_from(config)
-                .unwrap()
-                .send(request)
-                .await
-                .unwrap();
-            let status = response.status().as_u16();
-            let bytes = response.into_body().collect_bytes().await.unwrap();
-            (
-                status,
-                serde_json::from_slice(&bytes).unwrap_or(Value::Null),
-            )
+            answer_to(Client::try_from(config).unwrap(), request).await
         };
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-            .block_on(exchange)
+        block_on(exchange)
     }
 
     /// As [`Sandbox::request`], and panics unless it succeeds.
@@ -177,19 +163,26 @@ pub fn exchange(address: &str, request: http::request::Builder, body: &Value) ->
     let request = request.body(Body::from(body)).unwrap();
     let exchange = async {
         let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
-        let response = client.send(request).await.unwrap();
-        let status = response.status().as_u16();
-        let bytes = response.into_body().collect_bytes().await.unwrap();
-        (
-            status,
-            serde_json::from_slice(&bytes).unwrap_or(Value::Null),
-        )
+        answer_to(client, request).await
     };
+    block_on(exchange)
+}
+
+/// The status and the body of an answer.
+async fn answer_to(client: Client, request: http::Request<Body>) -> (u16, Value) {
+    let response = client.send(request).await.unwrap();
+    let status = response.status().as_u16();
+    let bytes = response.into_body().collect_bytes().await.unwrap();
+    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    (status, body)
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap()
-        .block_on(exchange)
+        .block_on(work)
 }
 
 /// What has been read of the audit log. It grows long, and each test asks for a small part of it.

@@ -2,20 +2,16 @@
 
 use super::{Picture, Run};
 use crate::commands::Answer;
-use crate::commands::path2::{LIMIT, check_values};
-use crate::domain::bundles::{BUNDLES, Bundle};
-use crate::domain::external_secrets::temporary_name;
+use crate::commands::path2::{LIMIT, Through, check_values};
 use crate::domain::live::Observations;
 use crate::domain::migration::{MigrationPlan, Move, Standing, fields_after};
 use crate::domain::names::Namespace;
-use crate::domain::store::{Entries, Entry};
 use crate::error::{Failure, Kind};
 use crate::io::cluster::WIDTH;
 use crate::io::external_secrets::temporary::Temporaries;
 use crate::io::store::{Store, Stored};
 use crate::render::external_secrets::Extract;
 use crate::render::migration::{self as rendered, Ended, Gift, Passage};
-use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,7 +59,11 @@ impl Run<'_> {
         for round in 0..ROUNDS {
             let seen = match &self.direct {
                 Some(_) => None,
-                None => Some(self.entries_through(temporaries).await?),
+                None => {
+                    let through = self.through(temporaries);
+                    let home = &self.global.namespace;
+                    Some(through.entries(home, &self.layout).await?)
+                }
             };
             let picture = self.look(seen.as_ref()).await?;
             if round == 0 {
@@ -100,9 +100,7 @@ impl Run<'_> {
         let plan = &picture.plan;
         if let Some(mut failure) = self.refusal(plan) {
             if !first {
-                failure.kind = Kind::Unable;
-                failure.message =
-                    "others wrote while this ran, and now a person has to decide".into();
+                failure = failure.too_late();
             }
             return Err(failure);
         }
@@ -147,35 +145,14 @@ impl Run<'_> {
         Ok(state)
     }
 
-    /// What the store holds, as the operator sees it from home.
-    async fn entries_through(&self, temporaries: &Temporaries) -> Result<Entries, Failure> {
-        let reads = BUNDLES.map(|bundle| async move {
-            let path = self.layout.path(bundle);
-            let home = &self.global.namespace;
-            let entry = self.through(temporaries, home, bundle, &path).await?;
-            Ok::<_, Failure>((path, entry))
-        });
-        Ok(try_join_all(reads).await?.into_iter().collect())
-    }
-
-    async fn through(
-        &self,
-        temporaries: &Temporaries,
-        namespace: &Namespace,
-        bundle: &Bundle,
-        path: &str,
-    ) -> Result<Entry, Failure> {
-        let name = temporary_name("proof", bundle);
-        self.cluster
-            .read_through(
-                temporaries,
-                self.version,
-                namespace,
-                &self.store,
-                path,
-                &name,
-            )
-            .await
+    /// The store as the operator sees it.
+    fn through<'b>(&'b self, temporaries: &'b Temporaries) -> Through<'b> {
+        Through {
+            cluster: &self.cluster,
+            temporaries,
+            version: self.version,
+            store: &self.store,
+        }
     }
 
     /// Proves that the operator would make each Secret what it is to be.
@@ -184,7 +161,8 @@ impl Run<'_> {
             plan.moving().map(|moved| async move {
                 let namespace = &moved.at.namespace;
                 let entry = self
-                    .through(temporaries, namespace, moved.bundle, &moved.path)
+                    .through(temporaries)
+                    .read(namespace, moved.bundle, &moved.path)
                     .await?;
                 let wanted = moved.after.iter().flatten();
                 let same = wanted
@@ -217,7 +195,8 @@ impl Run<'_> {
     ) -> Result<(), Failure> {
         let tries = plan.moving().map(|moved| async move {
             let namespace = &moved.at.namespace;
-            self.through(temporaries, namespace, moved.bundle, &moved.path)
+            self.through(temporaries)
+                .read(namespace, moved.bundle, &moved.path)
                 .await
         });
         let tried: Vec<_> = stream::iter(tries).buffered(WIDTH).try_collect().await?;

@@ -7,7 +7,8 @@
 mod act;
 
 use super::external_secrets::manifests;
-use super::path2::{check_home, direct, externals, served};
+use super::filling::Backend;
+use super::path2::{check_home, check_ready, externals, find_store, served};
 use super::reach::{Given, reach};
 use super::{Answer, Verdict, rollback};
 use crate::cli::{Global, Migrate, StoreLayout};
@@ -16,22 +17,19 @@ use crate::domain::external_secrets::{
     ExternalSecret, Provider, SecretStore, StoreKind, StoreRef, VERSIONS,
 };
 use crate::domain::migration::{Destination, MigrationPlan};
-use crate::domain::migration_refusal::MigrationRefusal;
 use crate::domain::names::Namespace;
 use crate::domain::reach::Reach;
 use crate::domain::resolve::Filed;
-use crate::domain::store::{Entries, Layout, StoreReach};
+use crate::domain::store::{Entries, Layout};
 use crate::domain::tokens::TokenName;
 use crate::error::Failure;
 use crate::io::cluster::Cluster;
-use crate::io::external_secrets::Seen;
 use crate::io::observe::{Fleet, Found};
 use crate::io::store::{self, Store};
 use crate::io::tokens_file;
 use crate::render::document::Body;
 use crate::render::migration::{self as rendered, Gift, Passage};
 use crate::ui::{Format, Ui};
-use futures_util::future::try_join_all;
 use std::collections::BTreeSet;
 
 /// What happened to a Secret, and what would; `{}` is the ExternalSecret.
@@ -121,7 +119,7 @@ impl<'a> Run<'a> {
             direct: None,
         };
         if let Some(store) = run.check_store(&global.namespace).await? {
-            run.direct = direct(global, &store.provider, ui).await?;
+            run.direct = run.direct(&store).await?;
             run.say_which_store(&store);
             run.judge_credential(&store).await?;
         }
@@ -131,35 +129,27 @@ impl<'a> Run<'a> {
     /// Refuses a store that is not there or not ready, as a namespace sees it; `None` where it may
     /// not be read.
     async fn check_store(&self, namespace: &Namespace) -> Result<Option<SecretStore>, Failure> {
-        let (at, version) = (&self.store, self.version);
-        let kubectl = &self.reach.kubectl;
-        let place = match at.kind {
-            StoreKind::ClusterSecretStore => String::new(),
-            StoreKind::SecretStore => format!(" -n {namespace}"),
+        let (cluster, at) = (&self.cluster, &self.store);
+        let Some(store) = find_store(cluster, self.version, namespace, at).await? else {
+            let words = "may not be read, so whether it is ready shows when it is used";
+            self.ui.warn(&format!("{at} {words}"));
+            return Ok(None);
         };
-        let seen = self.cluster.secret_store(version, namespace, at).await?;
-        let store = match seen {
-            Seen::There(store) => store,
-            Seen::Forbidden => {
-                let words = "may not be read, so whether it is ready shows when it is used";
-                self.ui.warn(&format!("{at} {words}"));
-                return Ok(None);
+        check_ready(cluster, namespace, &store).await?;
+        Ok(Some(store))
+    }
+
+    /// A way of our own to a store that is OpenBao or Vault, where the environment names one.
+    async fn direct(&self, store: &SecretStore) -> Result<Option<Store>, Failure> {
+        match &store.provider {
+            Provider::Vault {
+                mount: Some(mount), ..
+            } if store::named().is_some() => {
+                let timeout = self.global.request_timeout.0;
+                Store::connect(mount, timeout, self.ui).await.map(Some)
             }
-            Seen::Absent => {
-                let all = at.kind.resource();
-                return Err(Failure::unable(format!("there is no {at}"))
-                    .hint(format!("see which there are: {kubectl}{place} get {all}")));
-            }
-        };
-        if store.is_ready() {
-            return Ok(Some(store));
+            _ => Ok(None),
         }
-        let cause = self.cluster.store_cause(namespace, &store).await?;
-        let why = cause.map_or("the operator does not say why", |cause| cause.told());
-        let (kind, name) = (at.kind.as_str(), &at.name);
-        Err(Failure::unable(format!("{at} is not ready"))
-            .cause(why)
-            .hint(format!("{kubectl}{place} describe {kind} {name}")))
     }
 
     /// Says which store is read and written, before it is.
@@ -233,7 +223,7 @@ impl<'a> Run<'a> {
         let places = std::iter::once(home).chain(&fleet);
         let externals = externals(&self.cluster, self.version, places).await?;
         let read = match (&self.direct, entries) {
-            (Some(store), _) => Some(self.entries(store).await?),
+            (Some(store), _) => Some(store.entries(&self.layout).await?),
             (None, entries) => entries.cloned(),
         };
         let to = Destination {
@@ -248,12 +238,6 @@ impl<'a> Run<'a> {
             externals,
             plan,
         })
-    }
-
-    async fn entries(&self, store: &Store) -> Result<Entries, Failure> {
-        let paths = BUNDLES.map(|bundle| self.layout.path(bundle));
-        let read = try_join_all(paths.iter().map(|path| store.read(path))).await?;
-        Ok(paths.into_iter().zip(read).collect())
     }
 
     async fn preview(&self) -> Result<Answer, Failure> {
@@ -274,7 +258,13 @@ impl<'a> Run<'a> {
     /// The failure of a plan that a person has to decide on.
     fn refusal(&self, plan: &MigrationPlan) -> Option<Failure> {
         let store = self.direct.as_ref().map(Store::reach);
-        refusal(&plan.refusals, store, &self.reach)
+        let refusals = plan.refusals.iter();
+        let failure = refusals.fold(Failure::undecided(), |failure, refusal| {
+            failure
+                .cause(refusal.message())
+                .hint(refusal.hint(store, &self.reach.kubectl))
+        });
+        (!failure.causes.is_empty()).then_some(failure)
     }
 
     /// Refuses where the tokens file and the Secret hold different tokens.
@@ -297,14 +287,12 @@ impl<'a> Run<'a> {
         if differing.is_empty() {
             return Ok(());
         }
-        Err(
-            Failure::no("refused, and nothing has been written: a person has to decide")
-                .cause(format!(
-                    "the tokens file and the Secret differ in {}",
-                    differing.join(", ")
-                ))
-                .hint(format!("{} --prefer cluster", self.reach.apply)),
-        )
+        Err(Failure::undecided()
+            .cause(format!(
+                "the tokens file and the Secret differ in {}",
+                differing.join(", ")
+            ))
+            .hint(format!("{} --prefer cluster", self.reach.apply)))
     }
 
     async fn answer(
@@ -335,11 +323,6 @@ impl<'a> Run<'a> {
             "moved",
             failure.is_none().then_some(values),
         );
-        let text = if self.ui.format == Format::Text {
-            text
-        } else {
-            String::new()
-        };
         Ok(Answer {
             text,
             next,
@@ -347,22 +330,4 @@ impl<'a> Run<'a> {
             verdict: failure.map_or(Verdict::Yes, Verdict::Failed),
         })
     }
-}
-
-/// One failure for everything that a person has to decide.
-pub fn refusal(
-    refusals: &[MigrationRefusal],
-    store: Option<&StoreReach>,
-    reach: &Reach,
-) -> Option<Failure> {
-    if refusals.is_empty() {
-        return None;
-    }
-    let mut failure = Failure::no("refused, and nothing has been written: a person has to decide");
-    for refusal in refusals {
-        failure = failure
-            .cause(refusal.message())
-            .hint(refusal.hint(store, &reach.kubectl));
-    }
-    Some(failure)
 }

@@ -1,6 +1,6 @@
 //! Waiting for the operator.
 
-use crate::domain::external_secrets::{Cause, ExternalSecret};
+use crate::domain::external_secrets::{Cause, ExternalSecret, SecretStore};
 use crate::domain::names::Namespace;
 use crate::error::Failure;
 use crate::io::cluster::Cluster;
@@ -47,6 +47,29 @@ impl Cluster {
             }
             sleep(PAUSE).await;
         }
+    }
+
+    /// The store when the operator has judged it, anew where it was not ready: by itself it looks
+    /// again every five minutes only.
+    ///
+    /// # Errors
+    /// A server that does not answer (exit code 3).
+    pub async fn judged(
+        &self,
+        version: &str,
+        namespace: &Namespace,
+        mut store: SecretStore,
+    ) -> Result<SecretStore, Failure> {
+        if store.condition.is_some() && !store.is_ready() {
+            self.refresh_store(version, namespace, &store.at).await?;
+        }
+        let end = Instant::now() + PATIENCE;
+        while !store.is_ready() && Instant::now() < end {
+            sleep(PAUSE).await;
+            let seen = self.secret_store(version, namespace, &store.at).await?;
+            store = seen.there().unwrap_or(store);
+        }
+        Ok(store)
     }
 }
 

@@ -284,17 +284,16 @@ impl Cluster {
             .await
     }
 
-    /// Has the operator look at a store again, which it does by itself every five minutes only;
-    /// `false` where that is not allowed.
+    /// Has the operator look at a store again, where that is allowed.
     ///
     /// # Errors
     /// Where the server refuses (exit code 3).
-    pub async fn refresh_store(
+    async fn refresh_store(
         &self,
         version: &str,
         namespace: &Namespace,
         store: &StoreRef,
-    ) -> Result<bool, Failure> {
+    ) -> Result<(), Failure> {
         let change = json!({ "metadata": { "annotations": { FORCE_SYNC: stamp(None) } } });
         let uri = format!(
             "{}?fieldManager={FIELD_MANAGER}",
@@ -304,8 +303,8 @@ impl Cluster {
             .send(write(Method::PATCH, uri, MERGE_PATCH, &change))
             .await?;
         match answer.status {
-            status if status.is_success() => Ok(true),
-            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(false),
+            status if status.is_success() => Ok(()),
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(()),
             _ => Err(answer.refused(&self.attempt("patch", store.to_string(), Some(namespace)))),
         }
     }
@@ -321,11 +320,7 @@ impl Cluster {
         name: &str,
         object: &Value,
     ) -> Result<(), Failure> {
-        let place = path(version, namespace, "");
-        let uri = format!(
-            "{}?fieldManager={FIELD_MANAGER}",
-            place.trim_end_matches('/')
-        );
+        let uri = format!("{}?fieldManager={FIELD_MANAGER}", place(version, namespace));
         let request = write(Method::POST, uri, "application/json", object);
         let answer = self.send(request).await?;
         match answer.status {
@@ -349,10 +344,7 @@ impl Cluster {
         version: &str,
         namespace: &Namespace,
     ) -> Result<Vec<ExternalSecret>, Failure> {
-        let place = path(version, namespace, "");
-        let answer = self
-            .send(get(place.trim_end_matches('/').to_owned()))
-            .await?;
+        let answer = self.send(get(place(version, namespace))).await?;
         let attempt = self.attempt("list", "ExternalSecrets".to_owned(), Some(namespace));
         let list: ListBody<ExternalSecretBody> = answer.read(&attempt)?;
         let read = list.items.into_iter().filter_map(ExternalSecretBody::read);
@@ -430,8 +422,13 @@ fn stamp(before: Option<&str>) -> String {
         .to_string()
 }
 
+/// Where the ExternalSecrets of a namespace are.
+fn place(version: &str, namespace: &Namespace) -> String {
+    format!("{GROUP}/{version}/namespaces/{namespace}/externalsecrets")
+}
+
 fn path(version: &str, namespace: &Namespace, name: &str) -> String {
-    format!("{GROUP}/{version}/namespaces/{namespace}/externalsecrets/{name}")
+    format!("{}/{name}", place(version, namespace))
 }
 
 fn store_path(version: &str, namespace: &Namespace, at: &StoreRef) -> String {

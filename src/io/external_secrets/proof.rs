@@ -1,6 +1,7 @@
 //! What a store holds, as the operator sees it: read through an ExternalSecret that lives for a
 //! moment.
 
+use super::follow::PATIENCE;
 use super::temporary::{Kind, LABEL, Temporaries, Temporary};
 use super::wire::ExternalSecretBody;
 use crate::domain::external_secrets::{Cause, ExternalSecret, StoreRef};
@@ -15,8 +16,6 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long the operator may fail before that is taken as its last word.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it is waited for, where requests may take any time.
 pub(super) const LONGEST: Duration = Duration::from_secs(30);
 /// The pause between two looks.

@@ -1,7 +1,8 @@
 //! Writing an entry into a store through the operator: a PushSecret and a Secret that live for a
 //! moment.
 
-use super::proof::{LONGEST, PATIENCE, PAUSE};
+use super::follow::PATIENCE;
+use super::proof::{LONGEST, PAUSE};
 use super::temporary::{Kind, PUSH_VERSION, Temporaries, Temporary};
 use super::wire::{PushSecretBody, ResourcesBody};
 use super::{GROUP, Judged};

@@ -5,7 +5,7 @@
 //! that the operator works off those of two runs at once one after the other. A run waits for
 //! another's objects to go, for a moment; whoever misses its own makes it anew.
 
-use super::{GROUP, path};
+use super::{GROUP, place};
 use crate::domain::names::Namespace;
 use crate::domain::ownership::FIELD_MANAGER;
 use crate::error::Failure;
@@ -72,10 +72,7 @@ impl Temporary {
     fn place(&self) -> String {
         let namespace = &self.namespace;
         match self.kind {
-            Kind::ExternalSecret(version) => {
-                let path = path(version, namespace, "");
-                path.trim_end_matches('/').to_owned()
-            }
+            Kind::ExternalSecret(version) => place(version, namespace),
             Kind::PushSecret => {
                 format!("{GROUP}/{PUSH_VERSION}/namespaces/{namespace}/pushsecrets")
             }

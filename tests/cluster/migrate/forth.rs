@@ -188,13 +188,8 @@ fn without_a_way_of_ones_own_the_operator_proves_it() {
 
 #[test]
 fn the_fleet_moves_with_home_and_a_stray_token_is_refused() {
-    let mover = Mover::new();
-    let fleet = Space::new();
+    let (mover, fleet) = Mover::with_fleet();
     let both = ["--fleet-namespace", &fleet.namespace];
-    mover
-        .space
-        .run_with(&INPUTS, &[&["--apply"], &both[..]].concat())
-        .exits(0);
     let stray = "0".repeat(64);
     let token = fleet.data(ROUTER)["KB_ROUTER_TOKEN"].clone();
     fleet.set_keys(ROUTER, &[("KB_ROUTER_TOKEN", &stray)], "kubectl");

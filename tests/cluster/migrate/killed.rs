@@ -42,24 +42,23 @@ fn temporaries(mover: &Mover) -> Vec<String> {
         .collect()
 }
 
-fn forth(mover: &Mover) -> Vec<String> {
-    let words = [&["migrate"], &mover.options()[..], &["--apply"]].concat();
-    words.into_iter().map(str::to_owned).collect()
+fn forth(mover: &Mover) -> Vec<&str> {
+    [&["migrate"], &mover.options()[..], &["--apply"]].concat()
+}
+
+/// How long a whole migration takes.
+fn whole_way() -> Duration {
+    let mover = Mover::new();
+    whole(&mover, &forth(&mover))
 }
 
 #[test]
 fn a_migration_that_is_killed_is_carried_on() {
-    let first = Mover::new();
-    let words = forth(&first);
-    let limit = whole(
-        &first,
-        &words.iter().map(String::as_str).collect::<Vec<_>>(),
-    );
+    let limit = whole_way();
     for trial in 0..few_trials() {
         let mover = Mover::new();
         let before = mover.values();
         let words = forth(&mover);
-        let words: Vec<_> = words.iter().map(String::as_str).collect();
         let mut child = start(&mover, &words);
         std::thread::sleep(moment(limit, trial, few_trials()));
         child.kill().unwrap();
@@ -111,17 +110,11 @@ fn a_way_back_that_is_killed_is_carried_on() {
 
 #[test]
 fn a_migration_that_is_interrupted_leaves_nothing_for_a_moment_behind() {
-    let first = Mover::new();
-    let words = forth(&first);
-    let limit = whole(
-        &first,
-        &words.iter().map(String::as_str).collect::<Vec<_>>(),
-    );
+    let limit = whole_way();
     for trial in 0..few_trials() {
         let mover = Mover::new();
         let before = mover.values();
         let words = forth(&mover);
-        let words: Vec<_> = words.iter().map(String::as_str).collect();
         let child = start(&mover, &words);
         std::thread::sleep(moment(limit, trial, few_trials()));
         let id = Pid::from_raw(child.id().cast_signed()).unwrap();

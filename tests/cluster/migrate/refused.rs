@@ -4,7 +4,7 @@ use super::{ALL, Mover};
 use crate::owners::external_secret;
 use crate::path2::OwnBao;
 use crate::sandbox::SANDBOX;
-use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
+use crate::space::{AGENTICORE, EMBEDDINGS, ROUTER, Ran, Space};
 use serde_json::{Value, json};
 
 /// Nothing was written: neither in the cluster nor in the store.
@@ -156,7 +156,7 @@ fn a_store_that_is_not_there_or_not_ready_is_refused_with_its_cause() {
         &mover,
         3,
         &[
-            "is not ready",
+            "cannot be used",
             "refuses the operator's credentials",
             "describe",
         ],
@@ -277,13 +277,8 @@ fn a_namespace_that_is_not_there_is_no_empty_one() {
 
 #[test]
 fn a_fleet_that_may_not_use_the_store_is_found_out_before_the_store_is_filled() {
-    let mover = Mover::new();
-    let fleet = Space::new();
+    let (mover, fleet) = Mover::with_fleet();
     let both = ["--fleet-namespace", &fleet.namespace];
-    mover
-        .space
-        .run_with(&INPUTS, &[&["--apply"], &both[..]].concat())
-        .exits(0);
     let home = json!({ "spec": { "conditions": [{ "namespaces": [mover.space.namespace] }] } });
     SANDBOX.expect(
         "PATCH",

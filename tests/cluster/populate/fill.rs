@@ -1,17 +1,10 @@
 //! What is written, and that nothing else is.
 
-use super::Operator;
+use super::{Operator, data};
 use crate::sandbox::SANDBOX;
-use crate::space::{Data, INPUTS};
+use crate::space::INPUTS;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
-
-fn data(pairs: &[(&str, &str)]) -> Data {
-    pairs
-        .iter()
-        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-        .collect()
-}
 
 #[test]
 fn an_empty_store_gets_the_three_entries() {

@@ -1,8 +1,8 @@
 //! One token has one value, in the file, the cluster and the store; where two places disagree the
 //! run refuses, and the commands of its hints mend it.
 
-use super::Operator;
-use crate::space::{Data, EMBEDDINGS, ROUTER, Space};
+use super::{Operator, data};
+use crate::space::{EMBEDDINGS, ROUTER, Space};
 use serde_json::Value;
 
 /// Two tokens, and two others.
@@ -20,13 +20,6 @@ const OTHER: [(&str, &str); 2] = [
     ),
     ONE[1],
 ];
-
-fn data(pairs: &[(&str, &str)]) -> Data {
-    pairs
-        .iter()
-        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-        .collect()
-}
 
 #[test]
 fn a_lost_tokens_file_is_made_from_the_store() {
