@@ -32,7 +32,7 @@ The options of up and run:
   --forward PODPORT=LOCALPORT     with controllers: port-forward to PODPORT of any pod reaches LOCALPORT
                                   of 127.0.0.1; may be given again for other ports
 
-DIR is the sandbox's folder: kubeconfig, audit.log (every request), a log for each server.
+DIR is the sandbox's folder: kubeconfig, audit.log (every request, but for those of its own servers), a log for each server.
 The default is $SANDBOX_DIR, else k8s-bootstrap/sandbox in ${XDG_STATE_HOME:-~/.local/state}.
 run sets KUBECONFIG and SANDBOX_DIR for CMD. With openbao also what is in DIR/openbao.env, which your
 shell can source after up: BAO_ADDR (HTTP), BAO_TOKEN (the root token), SANDBOX_BAO_TLS_ADDR and
@@ -356,6 +356,11 @@ apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+# What the servers do by themselves is most of it, and nobody asks about it.
+- level: None
+  users: [external-secrets, kwok, system:apiserver, system:kube-controller-manager, system:kube-scheduler]
+- level: None
+  userGroups: [system:serviceaccounts:kube-system]
 - level: Metadata
 END
   ! has openbao || start_openbao || return 1
@@ -380,6 +385,7 @@ END
     --service-account-issuer=https://kubernetes.default.svc.cluster.local \
     --service-account-signing-key-file="$dir/pki/sa.key" --service-account-key-file="$dir/pki/sa.pub" \
     --audit-policy-file="$dir/audit-policy.yaml" --audit-log-path="$dir/audit.log" --audit-log-mode=blocking \
+    --audit-log-maxsize=4096 \
     --kubelet-preferred-address-types=InternalIP --kubelet-certificate-authority="$dir/pki/ca.crt"
   wait_for ready || return 1
   # Before the controllers: the garbage collector would see its kinds only half a minute later.
@@ -409,9 +415,10 @@ ready() { "$pki" ready "$dir" "$@" 2>"$dir/ready.log"; }
 logged() { [[ $(grep -csE -- "$3" "$dir/$1.log") -ge $2 ]]; }
 
 start_controllers() {
-  local manager scheduler port stage config forward
+  local manager scheduler kwok port stage config forward
   manager=$("$pki" user "$dir" system:kube-controller-manager) || return 1
   scheduler=$("$pki" user "$dir" system:kube-scheduler) || return 1
+  kwok=$("$pki" user "$dir" kwok system:masters) || return 1
   # Neither has a port. The grace period is for a busy machine: a late heartbeat costs no pod its node.
   serve kube-controller-manager --kubeconfig="$manager" --secure-port=0 --leader-elect=false \
     --use-service-account-credentials=true --service-account-private-key-file="$dir/pki/sa.key" \
@@ -435,7 +442,7 @@ start_controllers() {
     } >"$dir/forwards.yaml"
     config+=(-c "$dir/forwards.yaml")
   fi
-  serve kwok --kubeconfig="$dir/kubeconfig" --manage-all-nodes --cidr=10.1.0.0/16 --node-name=node-0 \
+  serve kwok --kubeconfig="$kwok" --manage-all-nodes --cidr=10.1.0.0/16 --node-name=node-0 \
     --node-ip=127.0.0.1 --node-port="$port" --server-address="127.0.0.1:$port" \
     --tls-cert-file="$dir/pki/server.crt" --tls-private-key-file="$dir/pki/server.key" "${config[@]}"
   "$pki" create "$dir" /api/v1/nodes "$here/sandbox/kwok/node.json" || return 1

@@ -13,7 +13,7 @@ use crate::domain::tokens::{PerToken, Token};
 use crate::error::Failure;
 use crate::io::store::{Store, Stored};
 use crate::render::store::StoreReport;
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::join_all;
 use std::collections::BTreeMap;
 
 /// How often everything is read and planned at most, where others keep writing first.
@@ -48,8 +48,10 @@ impl Backend for Store {
 
     async fn entries(&self, layout: &Layout) -> Result<Entries, Failure> {
         let paths = BUNDLES.map(|bundle| layout.path(bundle));
-        let read = try_join_all(paths.iter().map(|path| self.read(path))).await?;
-        Ok(paths.into_iter().zip(read).collect())
+        // All of them are awaited, so that the same one is told whichever fails first.
+        let read = join_all(paths.iter().map(|path| self.read(path))).await;
+        let read: Result<Vec<_>, _> = read.into_iter().collect();
+        Ok(paths.into_iter().zip(read?).collect())
     }
 
     async fn check(&self, plan: &StorePlan) -> Result<(), Failure> {

@@ -14,7 +14,7 @@ use crate::error::Failure;
 use crate::io::cluster::{Cluster, WIDTH};
 use crate::io::external_secrets::temporary::Temporaries;
 use crate::io::external_secrets::{Seen, Served};
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -189,6 +189,7 @@ impl Through<'_> {
             let entry = self.read(namespace, bundle, &path).await?;
             Ok::<_, Failure>((path, entry))
         });
-        Ok(try_join_all(reads).await?.into_iter().collect())
+        // All of them are awaited, so that the same one is told whichever fails first.
+        join_all(reads).await.into_iter().collect()
     }
 }
