@@ -11,11 +11,69 @@ const HEADER: &str =
     "# Tokens of agentibrain-kernel, kept by k8s-bootstrap. Keep this file out of git.";
 const APPLIED_TO: &str = "# k8s-bootstrap: last applied to ";
 
+/// Which value of a token a line holds: the one in use, or, while a rotation is open, the one that
+/// is to come or the one that was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slot {
+    Current,
+    Next,
+    Previous,
+}
+
+impl Slot {
+    const ALL: [Self; 3] = [Self::Current, Self::Next, Self::Previous];
+
+    /// What stands behind the token's name in the variable's.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Current => "",
+            Self::Next => "_NEXT",
+            Self::Previous => "_PREVIOUS",
+        }
+    }
+}
+
 /// What is in a tokens file.
 #[derive(Clone, Debug, Default)]
 pub struct TokensFile {
     lines: Vec<Line>,
-    tokens: PerToken<Option<Token>>,
+    held: Held,
+}
+
+/// The values of the tokens in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Those in use.
+    pub current: PerToken<Option<Token>>,
+    /// Those that a rotation brings.
+    pub next: PerToken<Option<Token>>,
+    /// Those that a rotation replaces.
+    pub previous: PerToken<Option<Token>>,
+}
+
+impl Held {
+    fn slot(&self, slot: Slot) -> &PerToken<Option<Token>> {
+        match slot {
+            Slot::Current => &self.current,
+            Slot::Next => &self.next,
+            Slot::Previous => &self.previous,
+        }
+    }
+
+    fn slot_mut(&mut self, slot: Slot) -> &mut PerToken<Option<Token>> {
+        match slot {
+            Slot::Current => &mut self.current,
+            Slot::Next => &mut self.next,
+            Slot::Previous => &mut self.previous,
+        }
+    }
+
+    /// Every value of a token that is there.
+    pub fn all(&self, name: TokenName) -> impl Iterator<Item = &Token> {
+        Slot::ALL
+            .into_iter()
+            .filter_map(move |slot| self.slot(slot).get(name).as_ref())
+    }
 }
 
 /// Where the tokens were last applied, as a comment in the file tells.
@@ -60,32 +118,39 @@ impl TokensFile {
     /// The first line that is not accepted.
     pub fn parse(text: &str) -> Result<Self, BadTokensFile> {
         let lines = assignments::parse(text, Dialect::Sourced)?;
-        let mut seen: PerToken<bool> = PerToken::default();
-        let mut tokens: PerToken<Option<Token>> = PerToken::default();
+        let mut seen = Vec::new();
+        let mut held = Held::default();
         for (index, found) in lines.iter().enumerate() {
-            let Some((name, value)) = token_of(found) else {
+            let Some((place, value)) = value_of(found) else {
                 continue;
             };
             let line = index + 1;
+            let (token, slot) = place;
             // An empty one may stand before: whoever sources the file gets the last one.
-            if std::mem::replace(seen.get_mut(name), !value.is_empty()) {
-                return Err(BadTokensFile::Twice { line, token: name });
+            if seen.contains(&place) {
+                return Err(BadTokensFile::Twice { line, token });
             }
             if !value.is_empty() {
-                let token = Token::parse(value).map_err(|why| BadTokensFile::OddToken {
+                seen.push(place);
+                let value = Token::parse(value).map_err(|why| BadTokensFile::OddToken {
                     line,
-                    token: name,
+                    token,
                     why,
                 })?;
-                *tokens.get_mut(name) = Some(token);
+                *held.slot_mut(slot).get_mut(token) = Some(value);
             }
         }
-        Ok(Self { lines, tokens })
+        Ok(Self { lines, held })
     }
 
-    /// The tokens in it; one that is absent or empty is `None`.
+    /// The tokens in use; one that is absent or empty is `None`.
     pub fn tokens(&self) -> &PerToken<Option<Token>> {
-        &self.tokens
+        &self.held.current
+    }
+
+    /// All of its tokens.
+    pub fn held(&self) -> &Held {
+        &self.held
     }
 
     /// Where it was last applied.
@@ -109,7 +174,20 @@ impl TokensFile {
         tokens: &PerToken<Option<Token>>,
         place: Option<&AppliedTo>,
     ) -> SecretValue {
-        let mut missing: Vec<TokenName> = TokenName::ALL.to_vec();
+        let held = Held {
+            current: tokens.clone(),
+            ..self.held.clone()
+        };
+        self.holding(&held, place)
+    }
+
+    /// Gives the text of the file with these values in it: a token in use that is not given stays, a
+    /// value of a rotation that is not given goes.
+    pub fn holding(&self, held: &Held, place: Option<&AppliedTo>) -> SecretValue {
+        let mut missing: Vec<_> = Slot::ALL
+            .into_iter()
+            .flat_map(|slot| TokenName::ALL.map(|name| (name, slot)))
+            .collect();
         let mut text = String::new();
         if self.lines.is_empty() {
             push_line(&mut text, HEADER);
@@ -122,53 +200,67 @@ impl TokensFile {
             push_line(&mut text, &applied_line(place));
         }
         for (index, line) in self.lines.iter().enumerate() {
-            // Only the last line of a token counts; an empty one before it stays.
-            let known = line.assignment.as_ref().and_then(|assignment| {
-                let name = TokenName::parse(&assignment.name)?;
-                (self.last_line_of(name) == Some(index)).then_some(())?;
-                Some((name, assignment, tokens.get(name).as_ref()?))
-            });
-            if let Some((name, assignment, token)) = known {
-                missing.retain(|other| *other != name);
-                if self.tokens.get(name).as_ref() == Some(token) {
-                    push_line(&mut text, line.text.expose());
-                } else {
-                    push_line(&mut text, assignment.with_value(token.value()).expose());
+            let found = value_of(line).map(|(place, _)| place);
+            let wanted = found.map(|(name, slot)| (slot, held.slot(slot).get(name).as_ref()));
+            match (found, wanted, &line.assignment) {
+                (Some(found), Some((_, Some(token))), Some(assignment))
+                    // Only the last line of a token counts; an empty one before it stays.
+                    if self.last_line_of(found) == Some(index) =>
+                {
+                    missing.retain(|other| *other != found);
+                    let (name, slot) = found;
+                    if self.held.slot(slot).get(name).as_ref() == Some(token) {
+                        push_line(&mut text, line.text.expose());
+                    } else {
+                        push_line(&mut text, assignment.with_value(token.value()).expose());
+                    }
                 }
-            } else if let (true, Some(place)) = (line.text.expose().starts_with(APPLIED_TO), place)
-            {
-                push_line(&mut text, &applied_line(place));
-            } else {
-                push_line(&mut text, line.text.expose());
+                (_, Some((Slot::Next | Slot::Previous, None)), _) => {}
+                _ => match place {
+                    Some(place) if line.text.expose().starts_with(APPLIED_TO) => {
+                        push_line(&mut text, &applied_line(place));
+                    }
+                    _ => push_line(&mut text, line.text.expose()),
+                },
             }
         }
-        for name in missing {
-            if let Some(token) = tokens.get(name) {
-                push_token(&mut text, name, token);
+        for (name, slot) in missing {
+            if let Some(token) = held.slot(slot).get(name) {
+                push_token(&mut text, name, slot, token);
             }
         }
         SecretValue::from(text)
     }
 
-    fn last_line_of(&self, name: TokenName) -> Option<usize> {
+    fn last_line_of(&self, place: (TokenName, Slot)) -> Option<usize> {
         self.lines
             .iter()
-            .rposition(|line| token_of(line).is_some_and(|(other, _)| other == name))
+            .rposition(|line| value_of(line).is_some_and(|(other, _)| other == place))
     }
 }
 
-fn token_of(line: &Line) -> Option<(TokenName, &SecretValue)> {
+/// Which value of which token a line holds.
+fn value_of(line: &Line) -> Option<((TokenName, Slot), &SecretValue)> {
     let assignment = line.assignment.as_ref()?;
-    Some((TokenName::parse(&assignment.name)?, &assignment.value))
+    let place = Slot::ALL.into_iter().find_map(|slot| {
+        let name = assignment.name.strip_suffix(slot.suffix())?;
+        Some((TokenName::parse(name)?, slot))
+    })?;
+    Some((place, &assignment.value))
 }
 
 fn applied_line(place: &AppliedTo) -> String {
     format!("{APPLIED_TO}{} namespace {}", place.server, place.namespace)
 }
 
-fn push_token(text: &mut String, name: TokenName, token: &Token) {
+fn push_token(text: &mut String, name: TokenName, slot: Slot, token: &Token) {
     // Writing into a String cannot fail.
-    let _ = writeln!(text, "{name}=\"{}\"", token.value().expose());
+    let _ = writeln!(
+        text,
+        "{name}{}=\"{}\"",
+        slot.suffix(),
+        token.value().expose()
+    );
 }
 
 fn push_line(text: &mut String, line: &str) {
@@ -262,6 +354,49 @@ mod tests {
         assert_eq!(
             error(format!("KB_ROUTER_TOKEN={A}\nKB_ROUTER_TOKEN={A}\n")),
             "line 2: KB_ROUTER_TOKEN is set a second time"
+        );
+    }
+
+    #[test]
+    fn the_values_of_a_rotation_come_and_go() {
+        let start = format!("# mine\nexport KB_ROUTER_TOKEN='{A}' # c\nOTHER=x\n");
+        let file = TokensFile::parse(&start).unwrap();
+        let mut held = file.held().clone();
+        held.next = tokens(token(B), None);
+        let opened = file.holding(&held, None);
+        assert_eq!(
+            opened.expose(),
+            format!("{start}KB_ROUTER_TOKEN_NEXT=\"{B}\"\n")
+        );
+        let file = TokensFile::parse(opened.expose()).unwrap();
+        assert_eq!(file.held(), &held);
+        // What does not know of a rotation leaves its values alone.
+        assert_eq!(
+            file.rewritten(file.tokens(), None).expose(),
+            opened.expose()
+        );
+        let switched = Held {
+            current: tokens(token(B), None),
+            next: tokens(None, None),
+            previous: tokens(token(A), None),
+        };
+        let text = file.holding(&switched, None);
+        assert_eq!(
+            text.expose(),
+            format!(
+                "# mine\nexport KB_ROUTER_TOKEN=\"{B}\" # c\nOTHER=x\n\
+                 KB_ROUTER_TOKEN_PREVIOUS=\"{A}\"\n"
+            )
+        );
+        let file = TokensFile::parse(text.expose()).unwrap();
+        let closed = Held {
+            previous: tokens(None, None),
+            ..switched
+        };
+        let text = file.holding(&closed, None);
+        assert_eq!(
+            text.expose(),
+            format!("# mine\nexport KB_ROUTER_TOKEN=\"{B}\" # c\nOTHER=x\n")
         );
     }
 
