@@ -124,8 +124,10 @@ pub struct Place {
     pub others: BTreeMap<String, Observed>,
     /// What makes pods.
     pub workloads: Vec<Workload>,
-    /// The pods that have not ended.
+    /// The pods that have not ended, without those that are being deleted.
     pub pods: Vec<Pod>,
+    /// The pods that are being deleted and have not ended: they may still run on old values.
+    pub leaving: Vec<Pod>,
 }
 
 impl Default for Place {
@@ -136,6 +138,7 @@ impl Default for Place {
             others: BTreeMap::new(),
             workloads: Vec::new(),
             pods: Vec::new(),
+            leaving: Vec::new(),
         }
     }
 }

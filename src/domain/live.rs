@@ -1,7 +1,7 @@
 //! What was found in the cluster.
 
 use super::names::SecretRef;
-use super::ownership::{self, Manager, Owner};
+use super::ownership::{self, FIELD_MANAGER, Manager, Owner};
 use super::value::SecretValue;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::collections::{BTreeMap, BTreeSet};
@@ -148,9 +148,11 @@ impl LiveSecret {
     /// What this program has applied before and has to apply again, since server-side apply
     /// removes what an applier leaves out: keys of `data` with their values, and annotations.
     pub fn applied_before(&self) -> (BTreeMap<String, SecretValue>, BTreeMap<String, String>) {
-        let ours = self.managed.iter().filter(|entry| {
-            entry.applied && ownership::manager_of(&entry.manager) == Manager::Ours
-        });
+        // What a rotation has annotated stays with the manager of rotations.
+        let ours = self
+            .managed
+            .iter()
+            .filter(|entry| entry.applied && entry.manager == FIELD_MANAGER);
         let mut data = BTreeMap::new();
         let mut annotations = BTreeMap::new();
         for entry in ours {

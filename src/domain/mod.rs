@@ -31,6 +31,9 @@ mod planner;
 pub mod reach;
 pub mod refusal;
 pub mod resolve;
+pub mod rollout;
+#[cfg(test)]
+mod rollout_tests;
 pub mod store;
 pub mod store_plan;
 #[cfg(test)]

@@ -8,6 +8,9 @@ use std::fmt;
 
 /// The field manager under which this program writes data.
 pub const FIELD_MANAGER: &str = "k8s-bootstrap";
+/// The field manager of a rotation: of its annotations, and of the restarts that it asks for. It
+/// owns no data, so that no time at which data changed is its own.
+pub const ROTATION_MANAGER: &str = "k8s-bootstrap-rotation";
 
 /// What kind of thing owns a Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +154,7 @@ pub enum Manager {
 
 /// Tells whose a field manager is by its name.
 pub fn manager_of(name: &str) -> Manager {
-    if name == FIELD_MANAGER {
+    if name == FIELD_MANAGER || name == ROTATION_MANAGER {
         Manager::Ours
     } else if name == "kubectl" || name.starts_with("kubectl-") || name == "before-first-apply" {
         Manager::Person
@@ -248,7 +251,9 @@ mod tests {
 
     #[test]
     fn managers_are_told_by_name() {
-        assert_eq!(manager_of("k8s-bootstrap"), Manager::Ours);
+        for ours in ["k8s-bootstrap", "k8s-bootstrap-rotation"] {
+            assert_eq!(manager_of(ours), Manager::Ours);
+        }
         for person in [
             "kubectl",
             "kubectl-create",
@@ -261,7 +266,7 @@ mod tests {
             "helm",
             "argocd-controller",
             "kubectlx",
-            "k8s-bootstrap-rotation",
+            "k8s-bootstrap-rotations",
         ] {
             assert_eq!(manager_of(foreign), Manager::Foreign);
         }

@@ -334,6 +334,11 @@ fn what_was_applied_before_is_applied_again() {
         .1
         .annotations
         .insert("k8s-bootstrap/minted-at.X".into(), "then".into());
+    let of_rotation = "k8s-bootstrap/rotation".to_owned();
+    secret
+        .1
+        .annotations
+        .insert(of_rotation.clone(), "state".into());
     let ours = |manager: &str, applied, keys: &[&str]| ManagedFields {
         manager: manager.into(),
         applied,
@@ -344,6 +349,10 @@ fn what_was_applied_before_is_applied_again() {
         ours("k8s-bootstrap", true, &["API_KEYS", "GONE"]),
         ours("k8s-bootstrap", false, &["POSTGRES_URL"]),
         ours("someone", true, &["THEIRS"]),
+        ManagedFields {
+            annotations: BTreeSet::from([of_rotation.clone()]),
+            ..ours("k8s-bootstrap-rotation", true, &[])
+        },
     ];
     let observed = found(&[secret]);
     let plan = Plan::new(&wish(&[]), &filed(Some(A), Some(B)), &observed);
@@ -369,6 +378,7 @@ fn what_was_applied_before_is_applied_again() {
         ]
     );
     assert_eq!(manifest.annotations["k8s-bootstrap/minted-at.X"], "then");
+    assert!(!manifest.annotations.contains_key(&of_rotation));
     assert_eq!(manifest.resource_version.as_deref(), Some("1"));
 }
 

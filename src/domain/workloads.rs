@@ -1,6 +1,7 @@
 //! Workloads and pods, as far as they read Secrets.
 
 use super::names::Namespace;
+use super::rollout::Rollout;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -8,6 +9,9 @@ use std::fmt;
 pub const BRAIN_API: &str = "agentibrain-brain-api";
 /// The StatefulSet that checks the keys of the embeddings service.
 pub const EMBEDDINGS: &str = "agentibrain-embeddings";
+/// The annotation of a pod template that tells which rotation restarted it last, and for which
+/// phase. Each pod has it from its template.
+pub const ROTATION_MARK: &str = "k8s-bootstrap/rotation";
 
 /// The first pod of a StatefulSet.
 pub fn first_pod(stateful_set: &str) -> String {
@@ -84,6 +88,10 @@ pub struct Workload {
     pub spec: PodSpec,
     /// Whether Reloader is asked to restart it when a Secret changes.
     pub reloaded: bool,
+    /// [`ROTATION_MARK`] of its pod template.
+    pub mark: Option<String>,
+    /// How far it has come in giving its pods the template of today.
+    pub rollout: Rollout,
 }
 
 impl fmt::Display for Workload {
@@ -110,6 +118,13 @@ pub struct Pod {
     /// Containers in `CreateContainerConfigError`, each with what it waits for, as far as the node
     /// says so.
     pub waiting: BTreeMap<String, Option<Missing>>,
+    /// Why each waiting container waits, in a word such as `ErrImagePull`; without those that are
+    /// just being made.
+    pub stuck: BTreeMap<String, String>,
+    /// Whether no node takes it.
+    pub unschedulable: bool,
+    /// [`ROTATION_MARK`], as its template had it when it was made.
+    pub mark: Option<String>,
 }
 
 /// What a container waits for.

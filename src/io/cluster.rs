@@ -35,6 +35,8 @@ const LONGEST_ASKED_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The largest answer that is read, in bytes; a page of a list is the largest.
 const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
+/// The largest event of a watch that is read, in bytes: one object.
+const LARGEST_EVENT: usize = 4 * 1024 * 1024;
 
 /// An API server, and who we are there.
 pub struct Cluster {
@@ -280,6 +282,32 @@ impl Cluster {
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             tries += 1;
+        }
+    }
+
+    /// The first event of a watch, a line of JSON; `None` where there is none, for whatever reason.
+    ///
+    /// It may take as long as the server likes, so it goes through no gate: the caller sets a limit.
+    pub(super) async fn first_event(&self, uri: String) -> Option<Vec<u8>> {
+        let line = format!("GET {uri}");
+        let sent = self.client.send(get(uri).map(Body::from)).await.ok()?;
+        let status = sent.status();
+        self.ui.detail(1, &format!("{line} -> {}", status.as_u16()));
+        if !status.is_success() {
+            return None;
+        }
+        let mut body = Limited::new(sent.into_body(), LARGEST_EVENT);
+        let mut event = Vec::new();
+        loop {
+            let frame = body.frame().await?.ok()?;
+            let Ok(part) = frame.into_data() else {
+                continue;
+            };
+            let end = part.iter().position(|byte| *byte == b'\n');
+            event.extend_from_slice(&part[..end.unwrap_or(part.len())]);
+            if end.is_some() {
+                return Some(event);
+            }
         }
     }
 

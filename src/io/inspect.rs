@@ -7,7 +7,7 @@ use super::cluster::{Cluster, WIDTH, get};
 use super::environment;
 use super::observe::{Fleet, PAGE};
 use super::wire::{SecretBody, VersionBody};
-use super::workloads::{PodBody, WorkloadBody};
+use super::workloads::{PodBody, Stays, WorkloadBody};
 use crate::domain::bundles::{BUNDLES, ROUTER};
 use crate::domain::external_secrets::ExternalSecret;
 use crate::domain::facts::{ClusterFacts, CopyRef, Denied, KNOWN_COPIES, Place};
@@ -67,16 +67,21 @@ struct Source {
 }
 
 impl Source {
+    /// That of all objects of a kind.
     fn of(kind: Kind) -> Self {
-        let api = match kind.group() {
-            "" => "/api/v1".to_owned(),
-            group => format!("/apis/{group}/v1"),
-        };
         Self {
-            api,
+            api: api_of(kind),
             resource: kind.resource(),
             params: ListParams::default().limit(PAGE),
         }
+    }
+}
+
+/// The API of a kind.
+pub(super) fn api_of(kind: Kind) -> String {
+    match kind.group() {
+        "" => "/api/v1".to_owned(),
+        group => format!("/apis/{group}/v1"),
     }
 }
 
@@ -145,9 +150,12 @@ impl Cluster {
                 place.others.insert(at.name, observed);
             }
         }
-        for pod in pods.items {
+        for (pod, stays) in pods.items {
             if let Some(place) = facts.places.get_mut(&pod.namespace) {
-                place.pods.push(pod);
+                match stays {
+                    Stays::Yes => place.pods.push(pod),
+                    Stays::Leaves => place.leaving.push(pod),
+                }
             }
         }
         for listed in workloads {
@@ -299,10 +307,11 @@ impl Cluster {
         listed
     }
 
-    async fn pods(&self, scope: &Scope) -> Listed<Pod> {
+    async fn pods(&self, scope: &Scope) -> Listed<(Pod, Stays)> {
         let keep = |body: PodBody| {
-            body.pod()
-                .filter(|pod| scope.places.contains(&pod.namespace))
+            let (pod, stays) = body.pod()?;
+            let kept = scope.places.contains(&pod.namespace);
+            kept.then_some((pod, stays))
         };
         self.lists(scope, &Source::of(Kind::Pod), keep).await
     }

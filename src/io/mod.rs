@@ -12,9 +12,12 @@ pub mod git;
 pub mod inspect;
 pub mod kubeconfig;
 pub mod observe;
+pub mod rollouts;
 pub mod signals;
 pub mod store;
 pub mod tokens_file;
 pub mod values_file;
 pub mod wire;
 mod workloads;
+#[cfg(test)]
+mod workloads_tests;

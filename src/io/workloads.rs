@@ -4,8 +4,10 @@
 use super::wire::seconds;
 use crate::domain::bundles::BUNDLES;
 use crate::domain::names::Namespace;
+use crate::domain::rollout::Rollout;
 use crate::domain::workloads::{
-    Container, Kind, Missing, Pod, PodSpec, Source, Variable, Volume, Whole, Workload,
+    Container, Kind, Missing, Pod, PodSpec, ROTATION_MARK, Source, Variable, Volume, Whole,
+    Workload,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::{Deserialize, Deserializer};
@@ -20,12 +22,18 @@ const RELOADER: [&str; 2] = [
 const RELOADER_NAMES: &str = "secret.reloader.stakater.com/reload";
 /// Why a container waits for a Secret, a ConfigMap or a key.
 const CONFIG_ERROR: &str = "CreateContainerConfigError";
+/// Why a container waits that is just being made.
+const BEING_MADE: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+/// When a pod template was last restarted, as `kubectl rollout restart` writes it.
+pub(super) const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// A StatefulSet, Deployment, DaemonSet or CronJob.
 #[derive(Deserialize)]
 pub struct WorkloadBody {
     metadata: ObjectMeta,
     spec: WorkloadSpec,
+    #[serde(default)]
+    status: WorkloadStatus,
 }
 
 #[derive(Deserialize)]
@@ -33,6 +41,84 @@ pub struct WorkloadBody {
 struct WorkloadSpec {
     template: Option<TemplateBody>,
     job_template: Option<JobTemplate>,
+    replicas: Option<i64>,
+    #[serde(default)]
+    paused: bool,
+    update_strategy: Option<UpdateStrategy>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UpdateStrategy {
+    #[serde(default)]
+    r#type: String,
+    rolling_update: Option<RollingUpdate>,
+}
+
+#[derive(Deserialize)]
+struct RollingUpdate {
+    partition: Option<i64>,
+}
+
+/// The counts of all kinds: a DaemonSet has names of its own for them.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct WorkloadStatus {
+    observed_generation: i64,
+    replicas: i64,
+    updated_replicas: i64,
+    ready_replicas: i64,
+    available_replicas: i64,
+    current_revision: String,
+    update_revision: String,
+    desired_number_scheduled: i64,
+    current_number_scheduled: i64,
+    updated_number_scheduled: i64,
+    number_ready: i64,
+    number_available: i64,
+}
+
+impl WorkloadStatus {
+    /// What it tells of a rollout of that kind, of which the spec wants so many pods.
+    fn rollout(self, kind: Kind, replicas: Option<i64>) -> Rollout {
+        let counted = Rollout {
+            observed: self.observed_generation,
+            same_revision: self.current_revision == self.update_revision,
+            ..Rollout::default()
+        };
+        match kind {
+            Kind::StatefulSet | Kind::Deployment => Rollout {
+                wanted: replicas.unwrap_or(1),
+                replicas: self.replicas,
+                updated: self.updated_replicas,
+                ready: self.ready_replicas,
+                available: self.available_replicas,
+                ..counted
+            },
+            Kind::DaemonSet => Rollout {
+                wanted: self.desired_number_scheduled,
+                replicas: self.current_number_scheduled,
+                updated: self.updated_number_scheduled,
+                ready: self.number_ready,
+                available: self.number_available,
+                ..counted
+            },
+            Kind::CronJob | Kind::Pod => counted,
+        }
+    }
+}
+
+impl WorkloadSpec {
+    fn on_delete(&self) -> bool {
+        let strategy = self.update_strategy.as_ref();
+        strategy.is_some_and(|strategy| strategy.r#type == "OnDelete")
+    }
+
+    fn partitioned(&self) -> bool {
+        let strategy = self.update_strategy.as_ref();
+        let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
+        rolling.is_some_and(|rolling| rolling.partition > Some(0))
+    }
 }
 
 #[derive(Deserialize)]
@@ -55,16 +141,34 @@ struct TemplateBody {
 impl WorkloadBody {
     /// Reads it as a workload of that kind.
     pub fn workload(self, kind: Kind) -> Option<Workload> {
+        let counted = self.status.rollout(kind, self.spec.replicas);
+        let (on_delete, partitioned) = (self.spec.on_delete(), self.spec.partitioned());
         let job = self.spec.job_template.map(|job| job.spec.template);
         let template = self.spec.template.or(job)?;
+        let restarted = annotation(&template.metadata, RESTARTED_AT);
+        let restarted = restarted.and_then(|at| at.parse::<jiff::Timestamp>().ok());
         Some(Workload {
             kind,
             reloaded: asks_reloader(&self.metadata) || asks_reloader(&template.metadata),
+            mark: annotation(&template.metadata, ROTATION_MARK),
+            rollout: Rollout {
+                resource_version: self.metadata.resource_version.unwrap_or_default(),
+                generation: self.metadata.generation.unwrap_or_default(),
+                paused: self.spec.paused,
+                on_delete,
+                partitioned,
+                restarted: restarted.map(|at| at.as_second()),
+                ..counted
+            },
             namespace: self.metadata.namespace?.parse().ok()?,
             name: self.metadata.name?,
             spec: template.spec.into(),
         })
     }
+}
+
+fn annotation(metadata: &ObjectMeta, name: &str) -> Option<String> {
+    metadata.annotations.as_ref()?.get(name).cloned()
 }
 
 fn asks_reloader(metadata: &ObjectMeta) -> bool {
@@ -108,6 +212,8 @@ struct StatusBody {
 struct ConditionBody {
     r#type: String,
     status: String,
+    #[serde(default)]
+    reason: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -137,40 +243,74 @@ struct WaitingState {
     message: String,
 }
 
+/// Whether a pod stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stays {
+    /// Nobody has deleted it.
+    Yes,
+    /// It is being deleted, and may run until it has ended.
+    Leaves,
+}
+
 impl PodBody {
-    /// Reads it as a pod; `None` for one that has ended or is going away.
-    pub fn pod(self) -> Option<Pod> {
-        let ended = matches!(self.status.phase.as_str(), "Succeeded" | "Failed");
-        if ended || self.metadata.deletion_timestamp.is_some() {
+    /// Reads it as a pod; `None` for one that has ended.
+    pub fn pod(self) -> Option<(Pod, Stays)> {
+        let stays = match self.metadata.deletion_timestamp {
+            None => Stays::Yes,
+            Some(_) => Stays::Leaves,
+        };
+        let status = self.status;
+        if matches!(status.phase.as_str(), "Succeeded" | "Failed") {
             return None;
         }
-        let status = self.status;
+        let is = |of: &str, value: &str, reason: Option<&str>| {
+            status.conditions.iter().any(|condition| {
+                let because = reason.is_none_or(|it| condition.reason.as_deref() == Some(it));
+                condition.r#type == of && condition.status == value && because
+            })
+        };
+        let ready = is("Ready", "True", None);
+        let unschedulable = is("PodScheduled", "False", Some("Unschedulable"));
         let mut started = BTreeMap::new();
         let mut waiting = BTreeMap::new();
+        let mut stuck = BTreeMap::new();
         let containers = status.init_container_statuses.into_iter();
         for container in containers.chain(status.container_statuses) {
             let running = container.state.running.and_then(|state| state.started_at);
             if let Some(time) = running {
                 started.insert(container.name.clone(), seconds(&time));
             }
-            let waits = container.state.waiting;
-            if let Some(state) = waits.filter(|state| state.reason == CONFIG_ERROR) {
+            let Some(state) = container.state.waiting else {
+                continue;
+            };
+            let word = word(&state.reason);
+            if !word.is_empty() && !BEING_MADE.contains(&word.as_str()) {
+                stuck.insert(container.name.clone(), word);
+            }
+            if state.reason == CONFIG_ERROR {
                 waiting.insert(container.name, Missing::parse(&state.message));
             }
         }
-        Some(Pod {
+        let pod = Pod {
             owner: owner(&self.metadata),
+            mark: annotation(&self.metadata, ROTATION_MARK),
             namespace: self.metadata.namespace?.parse::<Namespace>().ok()?,
             name: self.metadata.name?,
             spec: self.spec.into(),
-            ready: status
-                .conditions
-                .iter()
-                .any(|condition| condition.r#type == "Ready" && condition.status == "True"),
+            ready,
             started,
             waiting,
-        })
+            stuck,
+            unschedulable,
+        };
+        Some((pod, stays))
     }
+}
+
+/// A reason as it may be shown: it is a word.
+fn word(reason: &str) -> String {
+    let letters = reason.chars().filter(char::is_ascii_alphanumeric);
+    letters.take(60).collect()
 }
 
 /// Who made a pod. A Deployment makes its pods through a ReplicaSet, whose name ends with a hash.

@@ -10,6 +10,7 @@ use crate::domain::live::{LiveSecret, LiveValue, NamespaceState, OPAQUE, Observe
 use crate::domain::names::Namespace;
 use crate::domain::ownership::{Owner, OwnerKind};
 use crate::domain::reach::Reach;
+use crate::domain::rollout::Rollout;
 use crate::domain::tokens::PerToken;
 use crate::domain::value::SecretValue;
 use crate::domain::workloads::{Container, Kind, Pod, PodSpec, Whole, Workload};
@@ -294,6 +295,9 @@ fn pod(name: &str, secrets: &[&str], started: i64) -> Pod {
         ready: true,
         started: [("main".to_owned(), started)].into(),
         waiting: BTreeMap::new(),
+        stuck: BTreeMap::new(),
+        unschedulable: false,
+        mark: None,
     }
 }
 
@@ -333,6 +337,8 @@ fn a_pod_of_a_secret_that_was_not_read_is_neither_fresh_nor_stale() {
         name: "reads".to_owned(),
         spec,
         reloaded: true,
+        mark: None,
+        rollout: Rollout::default(),
     }];
     assert_eq!(facts.told(Id::WorkloadReloader), [(Status::Skip, skip)]);
 }

@@ -6,6 +6,7 @@ use crate::domain::bundles::{BUNDLES, Bundle, InputRule, Origin, Presence, ROUTE
 use crate::domain::facts::Place;
 use crate::domain::live::{LiveSecret, Observed};
 use crate::domain::names::Namespace;
+use crate::domain::rollout::Rollout;
 use crate::domain::workloads::{BRAIN_API, Kind, Pod, Reference, Way, Workload};
 use std::collections::BTreeSet;
 
@@ -22,6 +23,8 @@ pub(super) fn alone(pod: &Pod) -> Workload {
         name: pod.name.clone(),
         spec: pod.spec.clone(),
         reloaded: false,
+        mark: pod.mark.clone(),
+        rollout: Rollout::default(),
     }
 }
 
