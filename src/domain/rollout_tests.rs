@@ -269,10 +269,11 @@ fn warnings_count_for_what_they_are_about_and_while_they_matter() {
     ] {
         let mut workload = workload(kind);
         let expected: Vec<_> = told.into_iter().collect();
-        assert_eq!(stuck(&workload, &[], &[warned.clone()]), expected);
+        let warned = [warned];
+        assert_eq!(stuck(&workload, &[], &warned), expected);
         // All of them have been made.
         workload.rollout.updated = 3;
-        assert_eq!(stuck(&workload, &[], &[warned]), Vec::<String>::new());
+        assert_eq!(stuck(&workload, &[], &warned), Vec::<String>::new());
     }
     let mounts = [warning(NotMounted, "Pod", "api-0", None)];
     assert_eq!(
