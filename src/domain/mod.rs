@@ -34,6 +34,7 @@ pub mod resolve;
 pub mod rollout;
 #[cfg(test)]
 mod rollout_tests;
+pub mod rotation;
 pub mod store;
 pub mod store_plan;
 #[cfg(test)]

@@ -1,0 +1,433 @@
+//! A rotation: new tokens without a moment at which a client holds what its server refuses.
+//!
+//! Servers accept several tokens at once, so the new one is let in everywhere before any client
+//! gets it, and the old one is taken away only when no client holds it:
+//!
+//! ```text
+//!                clients hold    servers accept    restarts
+//!   open         old             old, new          servers
+//!   switch       new             old, new          clients
+//!   close        new             new               servers
+//! ```
+//!
+//! `back` and `undo` are the way back from `switch` and `open`; `immediate` is one step for a token
+//! that has leaked. [`Phase::row`] is that table, [`edits`] makes of it what a Secret or an entry of
+//! the store has to hold, and [`step`] says what comes next. The state is kept in the cluster and
+//! has no value in it: tokens are named by their fingerprints.
+
+pub mod edits;
+pub mod holders;
+#[cfg(test)]
+mod properties;
+pub mod rollouts;
+pub mod step;
+
+use super::names::Namespace;
+use super::tokens::{PerToken, Token, TokenName, fingerprint};
+use super::tokens_file::Held;
+use super::value::SecretValue;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// The annotation that holds the state: on the home router Secret or, on Path 2, on the
+/// ExternalSecret that makes it.
+pub const STATE: &str = "k8s-bootstrap/rotation";
+/// The annotation beside it that remembers the fingerprints of tokens that are no longer to be used.
+pub const RETIRED: &str = "k8s-bootstrap/retired";
+/// The annotation that says which rotation made the list `KB_ROUTER_TOKENS` of a Secret.
+pub const MADE: &str = "k8s-bootstrap/rotation-made";
+/// The key that carries the next `EMBEDDINGS_API_KEY` while a rotation is open.
+pub const NEXT_KEY: &str = "EMBEDDINGS_API_KEY_NEXT";
+/// The key that carries the previous one where no list has it.
+pub const PREVIOUS_KEY: &str = "EMBEDDINGS_API_KEY_PREVIOUS";
+/// The field of the store's router entry that says, with the new values, that a rotation is open.
+pub const STORE_STATE: &str = "K8S_BOOTSTRAP_ROTATION";
+
+/// One of the two values of a token that rotates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// The one that was in use when the rotation began.
+    Old,
+    /// The one that it brings.
+    New,
+}
+
+impl Side {
+    /// The other one.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Old => Self::New,
+            Self::New => Self::Old,
+        }
+    }
+
+    /// In words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Old => "old",
+            Self::New => "new",
+        }
+    }
+}
+
+/// How far a rotation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The servers learn to accept both.
+    Open,
+    /// The clients get the new one.
+    Switch,
+    /// The servers forget the old one.
+    Close,
+    /// The clients get the old one back.
+    Back,
+    /// The servers forget the new one.
+    Undo,
+    /// Everybody gets the new one at once.
+    Immediate,
+}
+
+/// What holds in a phase when it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What clients send.
+    pub sent: Side,
+    /// Whether servers accept both; else only what clients send.
+    pub both: bool,
+    /// Whether servers restart in it.
+    pub servers: bool,
+    /// Whether clients restart in it.
+    pub clients: bool,
+    /// What comes after it; `None` where the rotation is over then.
+    pub next: Option<Phase>,
+}
+
+impl Phase {
+    /// THE TABLE of the phases.
+    pub fn row(self) -> Row {
+        use Side::{New, Old};
+        let row = |sent, both, servers, clients, next| Row {
+            sent,
+            both,
+            servers,
+            clients,
+            next,
+        };
+        match self {
+            Self::Open => row(Old, true, true, false, Some(Self::Switch)),
+            Self::Switch => row(New, true, false, true, Some(Self::Close)),
+            Self::Close => row(New, false, true, false, None),
+            Self::Back => row(Old, true, false, true, Some(Self::Undo)),
+            Self::Undo => row(Old, false, true, false, None),
+            Self::Immediate => row(New, false, true, true, None),
+        }
+    }
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Switch => "switch",
+            Self::Close => "close",
+            Self::Back => "back",
+            Self::Undo => "undo",
+            Self::Immediate => "immediate",
+        }
+    }
+
+    /// Where an abort goes from here; `None` where the old token has been taken away already, or an
+    /// abort is under way.
+    pub const fn aborted(self) -> Option<Self> {
+        match self {
+            // No client has got the new one.
+            Self::Open => Some(Self::Undo),
+            Self::Switch => Some(Self::Back),
+            Self::Close | Self::Back | Self::Undo | Self::Immediate => None,
+        }
+    }
+
+    /// Tells whether it leads back to the old token.
+    pub const fn is_back(self) -> bool {
+        matches!(self, Self::Back | Self::Undo)
+    }
+
+    /// The value that nobody may hold any more when this phase begins, since servers forget it;
+    /// `None` where nothing is forgotten, or that is the price.
+    pub const fn forgets(self) -> Option<Side> {
+        match self {
+            Self::Close => Some(Side::Old),
+            Self::Undo => Some(Side::New),
+            Self::Open | Self::Switch | Self::Back | Self::Immediate => None,
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The two values of a token, by their fingerprints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The one that was in use.
+    pub old: String,
+    /// The one that comes.
+    pub new: String,
+    /// When the old one was minted, as RFC 3339, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minted: Option<String>,
+}
+
+impl Change {
+    /// Which of the two a value is.
+    pub fn side(&self, value: &SecretValue) -> Option<Side> {
+        let print = fingerprint(value);
+        if print == self.new {
+            Some(Side::New)
+        } else if print == self.old {
+            Some(Side::Old)
+        } else {
+            None
+        }
+    }
+
+    /// The fingerprint of that side.
+    pub fn print(&self, side: Side) -> &str {
+        match side {
+            Side::Old => &self.old,
+            Side::New => &self.new,
+        }
+    }
+}
+
+/// A rotation that is open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rotation {
+    /// Eight hex digits that no other rotation has.
+    pub id: String,
+    /// How far it is.
+    pub phase: Phase,
+    /// When it was opened, as RFC 3339.
+    pub since: String,
+    /// When its phase began, as RFC 3339.
+    pub at: String,
+    /// The fleet namespaces that were named.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub fleet: BTreeSet<String>,
+    /// The selector of the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Whether it made the list `KB_ROUTER_TOKENS` of the store's entry.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub made: bool,
+    /// The tokens that rotate, by name.
+    tokens: BTreeMap<String, Change>,
+}
+
+/// Why the state of a rotation cannot be read. It quotes nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the annotation {STATE} is not what this program writes")]
+pub struct BadState;
+
+impl Rotation {
+    /// A rotation that begins.
+    pub fn new(id: String, phase: Phase, now: &str, changes: PerToken<Option<Change>>) -> Self {
+        let tokens = TokenName::ALL.into_iter().filter_map(|name| {
+            let change = changes.get(name).clone()?;
+            Some((name.as_str().to_owned(), change))
+        });
+        Self {
+            id,
+            phase,
+            since: now.to_owned(),
+            at: now.to_owned(),
+            fleet: BTreeSet::new(),
+            selector: None,
+            made: false,
+            tokens: tokens.collect(),
+        }
+    }
+
+    /// Reads the annotation.
+    ///
+    /// # Errors
+    /// One that this program did not write.
+    pub fn parse(text: &str) -> Result<Self, BadState> {
+        let rotation: Self = serde_json::from_str(text).map_err(|_| BadState)?;
+        let hex = |text: &str, length| {
+            text.len() == length && text.chars().all(|c| c.is_ascii_hexdigit())
+        };
+        let print = |text: &str| {
+            text.strip_prefix("sha256:")
+                .is_some_and(|rest| hex(rest, 12))
+        };
+        let time = |text: &str| text.parse::<jiff::Timestamp>().is_ok();
+        let named = rotation.tokens.keys();
+        let known = named.clone().all(|name| TokenName::parse(name).is_some());
+        let mut changes = rotation.tokens.values();
+        let distinct = changes.all(|it| print(&it.old) && print(&it.new) && it.old != it.new);
+        let fleet = rotation
+            .fleet
+            .iter()
+            .all(|name| name.parse::<Namespace>().is_ok());
+        let selector = rotation.selector.iter();
+        let printable = selector.clone().all(|it| !it.contains(char::is_control));
+        let good = hex(&rotation.id, 8)
+            && known
+            && distinct
+            && named.len() > 0
+            && fleet
+            && printable
+            && time(&rotation.since)
+            && time(&rotation.at);
+        good.then_some(rotation).ok_or(BadState)
+    }
+
+    /// The annotation.
+    pub fn text(&self) -> String {
+        serde_json::to_string(self).expect("the state has text keys and no foreign types")
+    }
+
+    /// The same, in that phase from now on.
+    #[must_use]
+    pub fn in_phase(&self, phase: Phase, now: &str) -> Self {
+        Self {
+            phase,
+            at: now.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The two values of a token; `None` where it does not rotate.
+    pub fn change(&self, name: TokenName) -> Option<&Change> {
+        self.tokens.get(name.as_str())
+    }
+
+    /// The tokens that rotate, in the order in which they are shown.
+    pub fn changes(&self) -> impl Iterator<Item = (TokenName, &Change)> {
+        TokenName::ALL
+            .into_iter()
+            .filter_map(|name| Some((name, self.change(name)?)))
+    }
+
+    /// The fleet namespaces that were named.
+    pub fn named(&self) -> BTreeSet<Namespace> {
+        self.fleet
+            .iter()
+            .filter_map(|name| name.parse().ok())
+            .collect()
+    }
+
+    /// What a workload's template says that was restarted in the present phase.
+    pub fn mark(&self) -> String {
+        format!("{}.{}", self.id, self.phase)
+    }
+
+    /// Tells whether a template was restarted so that its pods are right in the present phase: in
+    /// this very phase or, of a server while both tokens are accepted, in any such phase of this
+    /// rotation.
+    pub fn marks(&self, mark: Option<&str>, server_only: bool) -> bool {
+        let Some(mark) = mark else { return false };
+        if server_only && self.phase.row().both {
+            return mark
+                .split_once('.')
+                .is_some_and(|(id, phase)| id == self.id && phase != Phase::Immediate.as_str());
+        }
+        mark == self.mark()
+    }
+
+    /// What the annotation of retired tokens says when this rotation is over.
+    pub fn retire(&self, before: Option<&str>) -> String {
+        let side = match self.phase.is_back() {
+            true => Side::New,
+            false => Side::Old,
+        };
+        let mut all: Vec<_> = before
+            .unwrap_or_default()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect();
+        for (name, change) in self.changes() {
+            let entry = format!("{name}={}", change.print(side));
+            if !all.contains(&entry) {
+                all.push(entry);
+            }
+        }
+        all.join(" ")
+    }
+
+    /// What the tokens file holds in this phase. Tokens that do not rotate are as given.
+    pub fn held(&self, values: &Values, others: &PerToken<Option<Token>>) -> Held {
+        let sent = self.phase.row().sent;
+        let current = PerToken::from_fn(|name| match self.change(name) {
+            Some(_) => values.get(name, sent).cloned(),
+            None => others.get(name).clone(),
+        });
+        let spare = PerToken::from_fn(|name| {
+            self.change(name)?;
+            values.get(name, sent.other()).cloned()
+        });
+        let none = PerToken::default();
+        let (next, previous) = match sent {
+            Side::Old => (spare, none),
+            Side::New => (none, spare),
+        };
+        Held {
+            current,
+            next,
+            previous,
+        }
+    }
+}
+
+/// Tells whether a token has been retired.
+pub fn is_retired(annotation: Option<&str>, name: TokenName, token: &SecretValue) -> bool {
+    let entry = format!("{name}={}", fingerprint(token));
+    annotation.is_some_and(|all| all.split_whitespace().any(|one| one == entry))
+}
+
+/// The values of the tokens that rotate, as far as they were found.
+#[derive(Clone, Debug, Default)]
+pub struct Values(PerToken<(Option<Token>, Option<Token>)>);
+
+impl Values {
+    /// Looks for them among what is known; what is no value of the rotation is passed over.
+    pub fn find<'a>(
+        rotation: &Rotation,
+        known: impl IntoIterator<Item = (TokenName, &'a SecretValue)>,
+    ) -> Self {
+        let mut values = Self::default();
+        for (name, text) in known {
+            for entry in text.entries() {
+                let entry = SecretValue::from(entry);
+                let side = rotation.change(name).and_then(|change| change.side(&entry));
+                if let (Some(side), Ok(token)) = (side, Token::parse(&entry)) {
+                    values.put(name, side, token);
+                }
+            }
+        }
+        values
+    }
+
+    /// Sets a value.
+    pub fn put(&mut self, name: TokenName, side: Side, token: Token) {
+        let (old, new) = self.0.get_mut(name);
+        *match side {
+            Side::Old => old,
+            Side::New => new,
+        } = Some(token);
+    }
+
+    /// A value, where it was found.
+    pub fn get(&self, name: TokenName, side: Side) -> Option<&Token> {
+        let (old, new) = self.0.get(name);
+        match side {
+            Side::Old => old.as_ref(),
+            Side::New => new.as_ref(),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Which workloads have to run on what has been written, and which of them do.
+
+use super::Rotation;
+use crate::domain::bundles::{EMBEDDINGS as EMBEDDINGS_BUNDLE, ROUTER};
+use crate::domain::facts::{ClusterFacts, Place};
+use crate::domain::names::Namespace;
+use crate::domain::tokens::TokenName;
+use crate::domain::workloads::{BRAIN_API, EMBEDDINGS, Kind, Pod, PodSpec, Workload};
+use std::fmt;
+
+/// What a workload is to the tokens that rotate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Role {
+    /// It checks one of them.
+    pub server: bool,
+    /// It sends one of them.
+    pub client: bool,
+}
+
+/// The names of a workload.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WorkloadRef {
+    /// Where it is.
+    pub namespace: Namespace,
+    /// What it is.
+    pub kind: Kind,
+    /// What it is called.
+    pub name: String,
+}
+
+impl WorkloadRef {
+    /// Those of a workload.
+    pub fn of(workload: &Workload) -> Self {
+        Self {
+            namespace: workload.namespace.clone(),
+            kind: workload.kind,
+            name: workload.name.clone(),
+        }
+    }
+}
+
+impl fmt::Display for WorkloadRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind.as_str(), self.namespace, self.name)
+    }
+}
+
+/// The StatefulSet that checks a token.
+pub const fn server_of(token: TokenName) -> &'static str {
+    match token {
+        TokenName::KbRouterToken => BRAIN_API,
+        TokenName::EmbeddingsApiKey => EMBEDDINGS,
+    }
+}
+
+/// Tells whether a pod of this spec reads a token as one who sends it. `maker` is the StatefulSet
+/// that made it, where one did: who checks a token does not send it.
+pub fn sends(spec: &PodSpec, maker: Option<&str>, token: TokenName) -> bool {
+    if maker == Some(server_of(token)) {
+        return false;
+    }
+    let references = spec.references().into_iter();
+    references.into_iter().any(|reference| {
+        let key = reference.key.is_none_or(|key| key == token.as_str());
+        reference.secret == ROUTER.secret && key
+    })
+}
+
+/// What a workload is to this rotation, among the rest of its namespace.
+pub fn role(rotation: &Rotation, workload: &Workload) -> Role {
+    let maker = (workload.kind == Kind::StatefulSet).then_some(workload.name.as_str());
+    let mut role = Role::default();
+    for (token, _) in rotation.changes() {
+        role.server |= maker == Some(server_of(token)) && reads_tokens(&workload.spec);
+        role.client |= sends(&workload.spec, maker, token);
+    }
+    role
+}
+
+fn reads_tokens(spec: &PodSpec) -> bool {
+    let references = spec.references().into_iter();
+    references
+        .into_iter()
+        .any(|it| it.secret == ROUTER.secret || it.secret == EMBEDDINGS_BUNDLE.secret)
+}
+
+/// Tells whether a brain-api of this place takes its tokens from the router Secret.
+pub fn serves(place: &Place) -> bool {
+    let brain_api = place.stateful_set(BRAIN_API);
+    brain_api.is_some_and(|it| {
+        it.spec
+            .references()
+            .iter()
+            .any(|it| it.secret == ROUTER.secret)
+    })
+}
+
+/// When the Secrets with tokens that a spec refers to last changed, in seconds since 1970.
+pub fn changed(place: &Place, spec: &PodSpec) -> Option<i64> {
+    let references = spec.references();
+    let changed = [&ROUTER, &EMBEDDINGS_BUNDLE].map(|bundle| {
+        let read = references.iter().any(|it| it.secret == bundle.secret);
+        place.live(bundle.secret).filter(|_| read)?.changed
+    });
+    changed.into_iter().flatten().max()
+}
+
+/// When a pod took its environment, as far as it runs: the first of its containers.
+pub fn started(pod: &Pod) -> Option<i64> {
+    pod.started.values().min().copied()
+}
+
+/// Tells whether all pods of a workload started after its Secrets last changed, for sure.
+pub fn is_fresh(place: &Place, workload: &Workload) -> bool {
+    let Some(changed) = changed(place, &workload.spec) else {
+        return false;
+    };
+    let mut pods = place
+        .pods
+        .iter()
+        .chain(&place.leaving)
+        .filter(|pod| pod.belongs_to(workload))
+        .peekable();
+    if workload.rollout.wanted == 0 {
+        return pods.peek().is_none();
+    }
+    pods.peek().is_some() && pods.all(|pod| started(pod).is_some_and(|at| at > changed))
+}
+
+/// How a workload stands to what it has to do in the present phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It runs on what has been written.
+    Right,
+    /// It has been restarted and is not there yet.
+    Rolling,
+    /// It has to be restarted.
+    Stale,
+}
+
+/// How a workload stands. `server_only` where only what it accepts counts.
+pub fn standing(
+    rotation: &Rotation,
+    place: &Place,
+    workload: &Workload,
+    server_only: bool,
+) -> Standing {
+    let marked = rotation.marks(workload.mark.as_deref(), server_only);
+    let complete = workload.rollout.is_complete(workload.kind);
+    match (marked, complete) {
+        (true, true) => Standing::Right,
+        (true, false) => Standing::Rolling,
+        (false, true) if is_fresh(place, workload) => Standing::Right,
+        (false, _) => Standing::Stale,
+    }
+}
+
+/// Which of them to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Who checks a token.
+    Servers,
+    /// Who sends one.
+    Clients,
+    /// Both.
+    Everybody,
+}
+
+/// The workloads that have to roll out before the phase can go on.
+pub fn pending<'a>(rotation: &Rotation, facts: &'a ClusterFacts, who: Who) -> Vec<&'a Workload> {
+    let both = rotation.phase.row().both;
+    let mut found = Vec::new();
+    for place in facts.places.values() {
+        for workload in &place.workloads {
+            // A CronJob makes new pods by itself.
+            if matches!(workload.kind, Kind::CronJob | Kind::Pod) {
+                continue;
+            }
+            let role = role(rotation, workload);
+            let (counts, server_only) = match who {
+                Who::Servers => (role.server, both),
+                Who::Clients => (role.client, false),
+                Who::Everybody => (role.server || role.client, false),
+            };
+            if counts && standing(rotation, place, workload, server_only) != Standing::Right {
+                found.push(workload);
+            }
+        }
+    }
+    found
+}

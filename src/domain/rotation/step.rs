@@ -1,0 +1,147 @@
+//! What comes next: from what is there now, however it came about. A run that was killed, another
+//! operator, somebody who restarted a workload by hand: all of them are only a different start.
+
+use super::edits::{Edit, Odd, Part, Target, edit, holds_both};
+use super::holders::{Holder, holders};
+use super::rollouts::{Who, WorkloadRef, pending};
+use super::{Phase, Rotation, Values};
+use crate::domain::facts::ClusterFacts;
+use crate::domain::live::Observed;
+use crate::domain::names::{Namespace, SecretRef};
+use crate::domain::tokens::{PerToken, Token};
+use crate::domain::tokens_file::Held;
+use std::collections::BTreeMap;
+
+/// Everything that the next step depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The state.
+    pub rotation: &'a Rotation,
+    /// The values of its tokens.
+    pub values: &'a Values,
+    /// The tokens file.
+    pub held: &'a Held,
+    /// The tokens of the home namespace, for those that do not rotate.
+    pub home: &'a PerToken<Option<Token>>,
+    /// Where tokens are kept.
+    pub targets: &'a [Target],
+    /// The cluster.
+    pub facts: &'a ClusterFacts,
+    /// The router Secrets of all other namespaces, as far as they may be listed.
+    pub outside: &'a BTreeMap<Namespace, Observed>,
+    /// The Secrets that do not carry what the store holds.
+    pub lagging: &'a [SecretRef],
+    /// Whether this run has proven the phase.
+    pub proven: bool,
+    /// The phase after which this run stops.
+    pub until: Option<Phase>,
+    /// Whether servers forget a token that somebody still holds.
+    pub anyway: bool,
+}
+
+/// What comes next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// The tokens file gets these values.
+    File(Held),
+    /// These places are written.
+    Write(Vec<Edit>),
+    /// These Secrets have to follow the store.
+    Follow(Vec<SecretRef>),
+    /// These workloads have to roll out.
+    Roll(Vec<WorkloadRef>),
+    /// The servers are asked.
+    Prove,
+    /// Somebody still holds what the next phase forgets.
+    Hold(Vec<Holder>),
+    /// The run stops here, as it was told to.
+    Stop,
+    /// The next phase begins.
+    Advance(Phase),
+    /// The rotation is over: the tokens file gets these values, the state goes.
+    Finish(Held),
+}
+
+/// Says what comes next.
+///
+/// # Errors
+/// Each place that holds what the rotation does not know, and each value that is nowhere.
+pub fn next(view: &View<'_>) -> Result<Step, Vec<Odd>> {
+    let rotation = view.rotation;
+    let row = rotation.phase.row();
+    let held = rotation.held(view.values, view.home);
+    if is_needed(&held, view.held) {
+        return Ok(Step::File(held));
+    }
+    let roll = |who| {
+        let workloads = pending(rotation, view.facts, who);
+        let names: Vec<_> = workloads.into_iter().map(WorkloadRef::of).collect();
+        (!names.is_empty()).then_some(Step::Roll(names))
+    };
+    let follow = || (!view.lagging.is_empty()).then(|| Step::Follow(view.lagging.to_vec()));
+    if row.both {
+        // What servers accept comes before what clients send.
+        let step = written(view, Part::Lists)?.or_else(follow);
+        if let Some(step) = step.or_else(|| roll(Who::Servers)) {
+            return Ok(step);
+        }
+    }
+    if let Some(step) = written(view, Part::All)?.or_else(follow) {
+        return Ok(step);
+    }
+    let who = match (row.servers, row.clients) {
+        (true, false) => Who::Servers,
+        (false, true) => Who::Clients,
+        _ => Who::Everybody,
+    };
+    if let Some(step) = roll(who) {
+        return Ok(step);
+    }
+    if row.servers && !view.proven {
+        return Ok(Step::Prove);
+    }
+    let Some(next) = row.next else {
+        let none = PerToken::default;
+        return Ok(Step::Finish(Held {
+            next: none(),
+            previous: none(),
+            ..held
+        }));
+    };
+    if view.until.is_some_and(|until| rotation.phase >= until) && !rotation.phase.is_back() {
+        return Ok(Step::Stop);
+    }
+    let holders = holders(rotation, next, view.facts, view.outside);
+    if !holders.is_empty() && !view.anyway {
+        return Ok(Step::Hold(holders));
+    }
+    Ok(Step::Advance(next))
+}
+
+/// Tells whether the file lacks any of it, or has more. A token that nobody knows is no reason.
+fn is_needed(wanted: &Held, held: &Held) -> bool {
+    let differs = |wanted: &Option<Token>, held: &Option<Token>| wanted.is_some() && wanted != held;
+    wanted
+        .current
+        .iter()
+        .any(|(name, token)| differs(token, held.current.get(name)))
+        || wanted.next != held.next
+        || wanted.previous != held.previous
+}
+
+/// The edits that are needed.
+fn written(view: &View<'_>, part: Part) -> Result<Option<Step>, Vec<Odd>> {
+    let listed = holds_both(view.rotation, view.targets);
+    let mut odd = Vec::new();
+    let mut edits = Vec::new();
+    for target in view.targets {
+        match edit(view.rotation, view.values, target, part, listed) {
+            Ok(edit) => edits.extend(edit),
+            Err(why) => odd.push(why),
+        }
+    }
+    match odd.is_empty() {
+        true => Ok((!edits.is_empty()).then_some(Step::Write(edits))),
+        false => Err(odd),
+    }
+}
