@@ -1,9 +1,11 @@
 //! The command line: clap types only. The doc comments are the help.
 
 mod parse;
+mod rotate;
 mod store;
 
 use self::parse::{age, copy, input_name, path, printable, service_account, timeout};
+pub use self::rotate::Rotate;
 pub use self::store::{
     ExternalSecrets, Migrate, Populate, ReadStore, StoreLayout, StoreScope, Sync,
 };
@@ -181,6 +183,8 @@ pub enum Command {
     Tokens(Tokens),
     /// See whether all is right: each failure with its cause and the command that mends it
     Verify(Verify),
+    /// Exchange the tokens, and no request is refused on the way; a preview without --apply
+    Rotate(Rotate),
     /// Fill the secret store (Path 2), adding only; a preview without --apply
     Populate(Populate),
     /// Move the Secrets to the secret store (Path 2) without changing a value, and back; a preview

@@ -4,6 +4,7 @@ use super::{Age, ServiceAccount, Timeout};
 use crate::domain::bundles;
 use crate::domain::facts::CopyRef;
 use crate::domain::names::Namespace;
+use crate::domain::tokens::TokenName;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +31,13 @@ pub(in crate::cli) fn input_name(text: &str) -> Result<&'static str, String> {
                 names.join(", ")
             )
         })
+}
+
+pub(in crate::cli) fn token_name(text: &str) -> Result<TokenName, String> {
+    TokenName::parse(text).ok_or_else(|| {
+        let names = TokenName::ALL.map(TokenName::as_str);
+        format!("takes the name of a token: {}", names.join(", "))
+    })
 }
 
 pub(in crate::cli) fn timeout(text: &str) -> Result<Timeout, String> {

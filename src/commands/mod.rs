@@ -14,6 +14,7 @@ pub mod preview;
 pub mod rbac;
 pub mod reach;
 mod rollback;
+pub mod rotate;
 pub mod sync;
 pub mod tokens;
 pub mod usage;
@@ -88,6 +89,7 @@ pub fn name_of(cli: &Cli) -> &'static str {
             _ => "tokens show",
         },
         Some(Command::Verify(_)) => "verify",
+        Some(Command::Rotate(_)) => "rotate",
         Some(Command::Populate(_)) => "populate",
         Some(Command::Migrate(_)) => "migrate",
         Some(Command::Sync(_)) => "sync",
@@ -145,6 +147,7 @@ pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
             Some(TokensCommand::Recover { apply }) => block_on(tokens::recover(global, *apply, ui)),
         },
         Some(Command::Verify(verify)) => block_on(verify::run(global, verify, ui)),
+        Some(Command::Rotate(rotate)) => block_on(rotate::run(global, rotate, ui)),
         Some(Command::Populate(populate)) => block_on(populate::run(global, populate, ui)),
         Some(Command::Migrate(migrate)) => block_on(migrate::run(global, migrate, ui)),
         Some(Command::Sync(sync)) => block_on(sync::run(global, sync, ui)),

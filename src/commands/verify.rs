@@ -25,6 +25,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// What a service is asked: method, path, and a body of JSON.
+pub type Question = (Method, &'static str, Option<&'static str>);
+/// What brain-api is asked.
+pub const FEED: Question = (Method::GET, "/feed", None);
+/// What the embeddings service is asked. It checks the key before the body, so nothing is embedded
+/// and nothing billed.
+pub const EMBED: Question = (Method::POST, "/embed", Some("{}"));
+
 /// How long `--wait` pauses between two looks at least.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -193,17 +201,8 @@ async fn probe(
 ) -> Result<Vec<Probe>, Failure> {
     let forwarder = Forwarder::connect(&super::selection(global), &reach.kubectl).await?;
     let services = [
-        (
-            BRAIN_API,
-            TokenName::KbRouterToken,
-            (Method::GET, "/feed", None),
-        ),
-        (
-            EMBEDDINGS,
-            TokenName::EmbeddingsApiKey,
-            // The key is checked before the body, so nothing is embedded and nothing billed.
-            (Method::POST, "/embed", Some("{}")),
-        ),
+        (BRAIN_API, TokenName::KbRouterToken, FEED),
+        (EMBEDDINGS, TokenName::EmbeddingsApiKey, EMBED),
     ];
     let asked =
         services.map(|(service, token, request)| ask(facts, &forwarder, service, token, request));
@@ -217,7 +216,7 @@ async fn ask(
     forwarder: &Forwarder,
     service: &'static str,
     token: TokenName,
-    (method, path, json): (Method, &str, Option<&str>),
+    (method, path, json): Question,
 ) -> Result<Probe, Failure> {
     let place = facts.home_place();
     let not_asked = |why: String| {

@@ -13,6 +13,7 @@ pub mod inspect;
 pub mod kubeconfig;
 pub mod observe;
 pub mod rollouts;
+pub mod rotation;
 pub mod signals;
 pub mod store;
 pub mod tokens_file;

@@ -249,7 +249,10 @@ impl Cluster {
     }
 
     /// The router Secrets of all namespaces; `None` where they may not be listed.
-    pub(super) async fn routers_everywhere(&self) -> Result<Option<Observations>, Failure> {
+    ///
+    /// # Errors
+    /// A list that cannot be read (exit code 3).
+    pub async fn routers_everywhere(&self) -> Result<Option<Observations>, Failure> {
         let params = ListParams::default().fields(&format!("metadata.name={}", ROUTER.secret));
         let bodies: Option<Vec<SecretBody>> = self
             .pages(

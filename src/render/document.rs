@@ -55,6 +55,8 @@ pub enum Body {
         /// By namespace and name.
         external_secrets: Vec<super::sync::RefreshBody>,
     },
+    /// What a rotation would do, where it stands, how it ended.
+    Rotation(super::rotation::RotationBody),
     /// What `verify` found.
     Checks {
         /// In the order of their ids.

@@ -7,6 +7,7 @@ pub mod manual;
 pub mod migration;
 pub mod rbac;
 pub mod report;
+pub mod rotation;
 pub mod script;
 pub mod store;
 pub mod sync;

@@ -17,8 +17,6 @@
 
 pub mod edits;
 pub mod holders;
-#[cfg(test)]
-mod properties;
 pub mod rollouts;
 pub mod step;
 

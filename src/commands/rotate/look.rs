@@ -1,0 +1,254 @@
+//! What there is: the cluster, the state of a rotation, the values that it is about.
+
+use super::Run;
+use crate::domain::bundles::{BUNDLES, EMBEDDINGS, Origin, ROUTER};
+use crate::domain::facts::{ClusterFacts, Place};
+use crate::domain::live::{LiveSecret, Observed};
+use crate::domain::names::{Namespace, SecretRef};
+use crate::domain::rotation::edits::{At, Target};
+use crate::domain::rotation::rollouts::serves;
+use crate::domain::rotation::{MADE, NEXT_KEY, PREVIOUS_KEY, RETIRED, Rotation, STATE, Values};
+use crate::domain::tokens::{PerToken, Token, TokenName};
+use crate::domain::tokens_file::Held;
+use crate::domain::value::SecretValue;
+use crate::error::Failure;
+use crate::io::cluster::Cluster;
+use crate::io::observe::Fleet;
+use crate::io::rotation::Keeper;
+use std::collections::BTreeMap;
+
+/// One look at everything.
+#[derive(Debug)]
+pub struct Look {
+    /// The cluster.
+    pub facts: ClusterFacts,
+    /// The router Secrets of other namespaces, with home's tokens or not; `None` where they may not
+    /// be listed.
+    pub outside: Option<BTreeMap<Namespace, Observed>>,
+    /// The state.
+    pub state: Option<Rotation>,
+    /// The tokens that are no longer to be used.
+    pub retired: Option<String>,
+    /// What has the state.
+    pub keeper: Keeper,
+    /// Where tokens are kept.
+    pub targets: Vec<Target>,
+    /// The Secrets that do not carry what the store holds.
+    pub lagging: Vec<SecretRef>,
+}
+
+impl Look {
+    /// The values of home's tokens; `None` where there is none in a form that is accepted.
+    pub fn home(&self) -> PerToken<Option<Token>> {
+        let home = self.targets.iter().find(|target| target.home);
+        PerToken::from_fn(|name| Token::parse(home?.texts.get(name.as_str())?).ok())
+    }
+
+    /// The values of a rotation, as far as the home namespace (or the store) and the file know them.
+    /// A fleet namespace is never a source.
+    pub fn values(&self, rotation: &Rotation, held: &Held) -> Values {
+        let home = &self.facts.home;
+        let kept = self.targets.iter().filter(|target| match &target.at {
+            At::Secret(at) => at.namespace == *home,
+            At::Entry(_) => target.namespace == *home,
+        });
+        let kept = kept.flat_map(|target| {
+            let texts = target.texts.iter();
+            texts.filter_map(|(key, text)| Some((token_of(key)?, text)))
+        });
+        let filed = TokenName::ALL
+            .into_iter()
+            .flat_map(|name| held.all(name).map(move |token| (name, token.value())));
+        Values::find(rotation, kept.chain(filed))
+    }
+
+    /// The home router Secret, where it can be read and is there.
+    pub fn router(&self) -> Option<&LiveSecret> {
+        self.facts.home_place().live(ROUTER.secret)
+    }
+}
+
+/// The token whose values a key holds.
+fn token_of(key: &str) -> Option<TokenName> {
+    if matches!(key, NEXT_KEY | PREVIOUS_KEY) {
+        return Some(TokenName::EmbeddingsApiKey);
+    }
+    let mut keys = BUNDLES.iter().flat_map(|bundle| bundle.keys);
+    let key = keys.find(|it| it.name == key)?;
+    match key.origin {
+        Origin::Token(token) | Origin::TokenList(token, _) => Some(token),
+        Origin::Input(_) => None,
+    }
+}
+
+/// The texts of a Secret.
+pub fn texts(live: &LiveSecret) -> BTreeMap<String, SecretValue> {
+    let data = live.data.iter();
+    data.filter_map(|(key, value)| Some((key.clone(), value.text.clone()?)))
+        .collect()
+}
+
+/// A Secret as a target.
+pub fn target(
+    place: &Place,
+    at: SecretRef,
+    live: &LiveSecret,
+    home: bool,
+    id: Option<&str>,
+) -> Option<Target> {
+    let bundle = BUNDLES.into_iter().find(|it| it.secret == at.name)?;
+    let router = bundle.secret == ROUTER.secret;
+    Some(Target {
+        namespace: at.namespace.clone(),
+        at: At::Secret(at),
+        bundle,
+        home: home && router,
+        texts: texts(live),
+        serves: router && serves(place),
+        made: id.is_some() && live.annotations.get(MADE).map(String::as_str) == id,
+    })
+}
+
+impl Run<'_> {
+    /// Looks at everything. The fleet of an open rotation counts as named by the options.
+    ///
+    /// # Errors
+    /// What cannot be read (exit code 3), a state that is not ours (1).
+    pub async fn look(&self) -> Result<Look, Failure> {
+        let mut fleet = super::super::fleet(&self.rotate.fleet);
+        let mut facts = self.inspect(&fleet).await?;
+        let (keeper, annotations) = self.keeper(&facts)?;
+        let state = annotations.get(STATE).map(|text| Rotation::parse(text));
+        let state = state.transpose().map_err(|bad| {
+            Failure::no(format!("{}: {bad}", keeper.what))
+                .hint("see who wrote it; without it no rotation is open")
+        })?;
+        if let Some(rotation) = &state
+            && self.widen(&mut fleet, rotation)?
+        {
+            facts = self.inspect(&fleet).await?;
+        }
+        let id = state.as_ref().map(|rotation| rotation.id.as_str());
+        let targets = plain_targets(&facts, id);
+        let outside = self.outside(&facts).await?;
+        Ok(Look {
+            outside,
+            retired: annotations.get(RETIRED).cloned(),
+            state,
+            keeper,
+            targets,
+            lagging: Vec::new(),
+            facts,
+        })
+    }
+
+    async fn inspect(&self, fleet: &Fleet) -> Result<ClusterFacts, Failure> {
+        let copies = self.rotate.copy.iter().cloned().collect();
+        self.cluster
+            .inspect(&self.global.namespace, fleet, &copies)
+            .await
+    }
+
+    /// Adds the fleet of an open rotation; tells whether there is more to look at than before.
+    fn widen(&self, fleet: &mut Fleet, rotation: &Rotation) -> Result<bool, Failure> {
+        let before = (fleet.named.len(), fleet.selector.is_some());
+        fleet.named.extend(rotation.named());
+        match (&fleet.selector, &rotation.selector) {
+            (None, selector) => fleet.selector.clone_from(selector),
+            (Some(one), Some(other)) if one != other => {
+                return Err(Failure::no(
+                    "the rotation that is open was begun with another --fleet-selector",
+                )
+                .hint("leave the option out: the rotation knows its fleet"));
+            }
+            _ => {}
+        }
+        Ok(before != (fleet.named.len(), fleet.selector.is_some()))
+    }
+
+    /// What has the state, and its annotations of ours.
+    fn keeper(&self, facts: &ClusterFacts) -> Result<(Keeper, BTreeMap<String, String>), Failure> {
+        let home = &self.global.namespace;
+        super::super::path2::check_home(home, facts.home_place().state)?;
+        let at = SecretRef {
+            namespace: home.clone(),
+            name: ROUTER.secret,
+        };
+        let observed = facts.home_place().secrets.get(ROUTER.secret);
+        let Some(observed) = observed else {
+            return Err(Failure::unable(format!("{at} may not be read")).hint(format!(
+                "have an administrator run: {} rbac rotate{} --service-account NAMESPACE:NAME | {} \
+                 apply -f -",
+                self.reach.program, self.reach.fleet, self.reach.kubectl
+            )));
+        };
+        let Some(live) = &observed.live else {
+            return Err(
+                Failure::no(format!("{at} is not there: there is nothing to rotate"))
+                    .hint(format!("make it first: {}", self.reach.apply)),
+            );
+        };
+        if let Some(owner) = &observed.owner {
+            return Err(
+                Failure::no(format!("{at} belongs to {owner}")).hint(format!(
+                    "{}: this program does not rotate there",
+                    owner.instead()
+                )),
+            );
+        }
+        let keeper = Keeper {
+            what: at.to_string(),
+            path: format!("/api/v1/namespaces/{home}/secrets/{}", ROUTER.secret),
+            namespace: home.clone(),
+            resource_version: live.resource_version.clone(),
+        };
+        Ok((keeper, live.annotations.clone()))
+    }
+
+    /// The router Secrets of all other namespaces; `None` where they may not be listed.
+    async fn outside(
+        &self,
+        facts: &ClusterFacts,
+    ) -> Result<Option<BTreeMap<Namespace, Observed>>, Failure> {
+        let found = self.cluster.routers_everywhere().await?;
+        Ok(found.map(|found| {
+            let others = found
+                .into_iter()
+                .filter(|(at, _)| !facts.places.contains_key(&at.namespace));
+            others
+                .map(|(at, observed)| (at.namespace, observed))
+                .collect()
+        }))
+    }
+}
+
+/// The Secrets that are written directly.
+fn plain_targets(facts: &ClusterFacts, id: Option<&str>) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for (namespace, place) in &facts.places {
+        let home = *namespace == facts.home;
+        for bundle in [&ROUTER, &EMBEDDINGS] {
+            let observed = place.secrets.get(bundle.secret);
+            let live = observed
+                .filter(|it| it.owner.is_none())
+                .and_then(|it| it.live.as_ref());
+            let at = SecretRef {
+                namespace: namespace.clone(),
+                name: bundle.secret,
+            };
+            targets.extend(live.and_then(|live| target(place, at, live, home, id)));
+        }
+    }
+    targets
+}
+
+/// Reads the home router Secret alone, for its state.
+///
+/// # Errors
+/// One that cannot be read (exit code 3).
+pub async fn state_of(cluster: &Cluster, home: &Namespace) -> Result<Option<Rotation>, Failure> {
+    let found = cluster.secrets(home, &[&ROUTER]).await?;
+    let live = found.into_values().next().and_then(|found| found.live);
+    let text = live.and_then(|live| live.annotations.get(STATE).cloned());
+    Ok(text.and_then(|text| Rotation::parse(&text).ok()))
+}

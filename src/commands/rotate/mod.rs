@@ -1,0 +1,200 @@
+//! `rotate`: new tokens, and no request is refused on the way.
+//!
+//! Each round looks at everything, has `domain::rotation` say what comes next, and does that. What a
+//! killed run, another operator or a person did in between is seen at the next look.
+
+mod act;
+mod file;
+mod look;
+mod open;
+mod prove;
+mod roll;
+
+pub use self::act::Ended;
+pub use self::look::state_of;
+
+use self::look::Look;
+use super::reach::{Given, reach};
+use super::{Answer, Verdict};
+use crate::cli::{Global, Rotate};
+use crate::domain::names::SecretRef;
+use crate::domain::reach::Reach;
+use crate::domain::rotation::edits::{Edit, Odd};
+use crate::domain::rotation::holders::holders;
+use crate::domain::rotation::rollouts::{Who, WorkloadRef, pending};
+use crate::domain::rotation::{Change, Phase, Rotation};
+use crate::domain::tokens::{PerToken, TokenName};
+use crate::domain::tokens_file::AppliedTo;
+use crate::error::Failure;
+use crate::io::cluster::{Cluster, Written};
+use crate::render::document::Body;
+use crate::render::rotation::{self as rendered, Forecast, Standing};
+use crate::ui::Ui;
+use std::collections::BTreeMap;
+
+/// Rotates, or shows what would be done, or where a rotation stands.
+///
+/// # Errors
+/// What a person has to decide, and what could not be done; the rotation can be carried on.
+pub async fn run(global: &Global, rotate: &Rotate, ui: Ui) -> Result<Answer, Failure> {
+    let given = Given {
+        fleet: Some(&rotate.fleet),
+        ..Given::default()
+    };
+    let reach = reach(global, given);
+    let cluster = super::connect(global, ui, "rotate", &reach).await?;
+    let run = Run {
+        global,
+        rotate,
+        reach,
+        cluster,
+        ui,
+    };
+    match (rotate.status, rotate.apply) {
+        (true, _) => run.status().await,
+        (false, true) => run.apply().await,
+        (false, false) => run.preview().await,
+    }
+}
+
+/// A run.
+pub struct Run<'a> {
+    global: &'a Global,
+    rotate: &'a Rotate,
+    reach: Reach,
+    cluster: Cluster,
+    ui: Ui,
+}
+
+impl Run<'_> {
+    /// Where the tokens are applied, for the tokens file.
+    fn place(&self) -> AppliedTo {
+        AppliedTo {
+            server: self.cluster.server.clone(),
+            namespace: self.global.namespace.to_string(),
+        }
+    }
+
+    /// The server's time, as RFC 3339.
+    fn now(&self, look: &Look) -> String {
+        jiff::Timestamp::from_second(look.facts.now)
+            .unwrap_or_else(|_| jiff::Timestamp::now())
+            .to_string()
+    }
+
+    /// Where a rotation stands.
+    async fn status(&self) -> Result<Answer, Failure> {
+        let look = self.look().await?;
+        let standing = look.state.as_ref().map(|rotation| {
+            let nothing = BTreeMap::new();
+            let outside = look.outside.as_ref().unwrap_or(&nothing);
+            let next = rotation.phase.row().next;
+            Standing {
+                rotation,
+                open_for: age(&rotation.since, look.facts.now),
+                holders: next
+                    .map(|next| holders(rotation, coming(next), &look.facts, outside))
+                    .unwrap_or_default(),
+                pending: pending(rotation, &look.facts, who(rotation.phase))
+                    .into_iter()
+                    .map(WorkloadRef::of)
+                    .collect(),
+                unseen: Self::unseen(&look),
+            }
+        });
+        Ok(Answer {
+            text: rendered::status(standing.as_ref(), &self.reach),
+            next: None,
+            body: Body::Rotation(rendered::status_body(standing.as_ref(), &self.reach)),
+            verdict: Verdict::Yes,
+        })
+    }
+
+    /// What would be done.
+    async fn preview(&self) -> Result<Answer, Failure> {
+        let look = self.look().await?;
+        if look.state.is_some() {
+            return self.status().await;
+        }
+        if self.rotate.abort {
+            return Err(Failure::no("no rotation is open").hint("there is nothing to abort"));
+        }
+        let held = file::read(&self.global.tokens_file)?;
+        self.check(&look, &held)?;
+        // The preview mints nothing: what it shows does not depend on values.
+        let chosen = self.chosen();
+        let changes = PerToken::from_fn(|name: TokenName| {
+            chosen.contains(&name).then(|| Change {
+                old: "sha256:000000000000".to_owned(),
+                new: "sha256:000000000001".to_owned(),
+                minted: None,
+            })
+        });
+        let phase = match self.rotate.immediate {
+            true => Phase::Immediate,
+            false => Phase::Open,
+        };
+        let rotation = Rotation::new(String::new(), phase, "", changes);
+        let forecast = Forecast::new(&rotation, &look.facts, Self::unseen(&look));
+        Ok(Answer {
+            text: rendered::preview(&forecast, &self.reach),
+            next: None,
+            body: Body::Rotation(rendered::preview_body(&forecast)),
+            verdict: Verdict::Yes,
+        })
+    }
+
+    async fn write_entry(
+        &self,
+        _look: &Look,
+        _rotation: &Rotation,
+        edit: &Edit,
+    ) -> Result<Written, Failure> {
+        Err(Failure::unable(format!("{} cannot be written", edit.at)))
+    }
+
+    async fn follow(&self, _secrets: &[SecretRef]) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+/// The phase whose gate `--status` looks at: of `open` that of `close` too, for it is asked who is
+/// still on the old token.
+fn coming(next: Phase) -> Phase {
+    match next {
+        Phase::Switch => Phase::Close,
+        next => next,
+    }
+}
+
+fn who(phase: Phase) -> Who {
+    let row = phase.row();
+    match (row.servers, row.clients) {
+        (true, false) => Who::Servers,
+        (false, true) => Who::Clients,
+        _ => Who::Everybody,
+    }
+}
+
+/// How many seconds ago that was.
+fn age(since: &str, now: i64) -> i64 {
+    let since: Option<jiff::Timestamp> = since.parse().ok();
+    since.map_or(0, |since| (now - since.as_second()).max(0))
+}
+
+/// A rotation that cannot go on as things are.
+fn odd(odd: &[Odd], reach: &Reach) -> Failure {
+    let mut failure = Failure::no("the rotation cannot go on: a person has to decide");
+    for one in odd {
+        failure = failure.cause(open::told(one));
+    }
+    failure
+        .hint(format!(
+            "see what is where: {}{} verify",
+            reach.program, reach.fleet
+        ))
+        .hint(format!(
+            "go back to the old token: {} rotate --abort --apply",
+            reach.program
+        ))
+}

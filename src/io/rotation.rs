@@ -1,0 +1,56 @@
+//! The state of a rotation in the cluster: annotations, written by a manager that owns no data.
+
+use super::cluster::{Cluster, Written, write};
+use crate::domain::names::Namespace;
+use crate::domain::ownership::ROTATION_MANAGER;
+use crate::domain::rotation::{RETIRED, STATE};
+use crate::error::Failure;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+/// The object that has the state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keeper {
+    /// What it is, for words.
+    pub what: String,
+    /// Where it is in the API.
+    pub path: String,
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// The version that was read.
+    pub resource_version: String,
+}
+
+impl Cluster {
+    /// Writes the state, or takes it away, on top of the version that was read. `retired` replaces
+    /// what is remembered of tokens that are no longer to be used, where it is given.
+    ///
+    /// # Errors
+    /// Where the server refuses (exit code 3).
+    pub async fn keep_state(
+        &self,
+        keeper: &Keeper,
+        state: Option<&str>,
+        retired: Option<&str>,
+    ) -> Result<Written, Failure> {
+        let mut annotations = json!({ STATE: state.map_or(Value::Null, Value::from) });
+        if let Some(retired) = retired {
+            annotations[RETIRED] = json!(retired);
+        }
+        let change = json!({ "metadata": {
+            "resourceVersion": keeper.resource_version, "annotations": annotations,
+        } });
+        let uri = format!("{}?fieldManager={ROTATION_MANAGER}", keeper.path);
+        let request = write(Method::PATCH, uri, "application/merge-patch+json", &change);
+        let answer = self.send(request).await?;
+        match answer.status {
+            StatusCode::CONFLICT => Ok(Written::Stale),
+            _ if answer.is_absent() => Ok(Written::Stale),
+            status if status.is_success() => Ok(Written::Done),
+            _ => {
+                let (what, at) = (keeper.what.clone(), Some(&keeper.namespace));
+                Err(answer.refused(&self.attempt("patch", what, at)))
+            }
+        }
+    }
+}

@@ -1,0 +1,508 @@
+//! A rotation in words and for `-o json`: what it would do, where it stands, how it ended.
+
+use super::document::Body;
+use crate::domain::facts::ClusterFacts;
+use crate::domain::reach::Reach;
+use crate::domain::rotation::holders::Holder;
+use crate::domain::rotation::rollouts::{WorkloadRef, role};
+use crate::domain::rotation::{Phase, Rotation};
+use crate::domain::workloads::Kind;
+use crate::error::Failure;
+use crate::ui::{Palette, Tone};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// How a run ended, for words.
+pub trait Outcome {
+    /// The rotation, where there is one to speak of.
+    fn rotation(&self) -> Option<&Rotation>;
+    /// In a word.
+    fn word(&self) -> &'static str;
+    /// Who still holds what is to be forgotten.
+    fn holders(&self) -> &[Holder];
+}
+
+/// What a rotation would do to the workloads.
+#[derive(Debug)]
+pub struct Forecast {
+    tokens: String,
+    phases: Vec<Phase>,
+    workloads: Vec<Restarts>,
+    named: Vec<String>,
+    unseen: Vec<String>,
+}
+
+/// How often a workload restarts.
+#[derive(Debug)]
+struct Restarts {
+    at: WorkloadRef,
+    phases: Vec<Phase>,
+    reloaded: bool,
+    trouble: Option<&'static str>,
+    role: &'static str,
+}
+
+impl Forecast {
+    /// Counts the restarts of a rotation from its present phase on.
+    pub fn new(rotation: &Rotation, facts: &ClusterFacts, unseen: Vec<String>) -> Self {
+        let mut phases = vec![rotation.phase];
+        while let Some(next) = phases.last().and_then(|phase| phase.row().next) {
+            phases.push(next);
+        }
+        let mut workloads = Vec::new();
+        let mut named = Vec::new();
+        for place in facts.places.values() {
+            for workload in &place.workloads {
+                let role = role(rotation, workload);
+                if !role.server && !role.client {
+                    continue;
+                }
+                if workload.kind == Kind::CronJob {
+                    named.push(format!("{workload}: its next pods have the new token"));
+                    continue;
+                }
+                let restarts = |phase: &Phase| {
+                    let row = phase.row();
+                    role.server && row.servers || role.client && row.clients
+                };
+                workloads.push(Restarts {
+                    at: WorkloadRef::of(workload),
+                    phases: match workload.reloaded {
+                        // It reacts to every change of a Secret that the workload reads.
+                        true => phases.clone(),
+                        false => phases.iter().copied().filter(restarts).collect(),
+                    },
+                    reloaded: workload.reloaded,
+                    trouble: workload.rollout.trouble(workload.kind),
+                    role: match (role.server, role.client) {
+                        (true, true) => "server and client",
+                        (true, false) => "server",
+                        _ => "client",
+                    },
+                });
+            }
+            let alone = place.pods.iter().filter(|pod| {
+                !place.workloads.iter().any(|it| pod.belongs_to(it))
+                    && rotation.changes().any(|(token, _)| {
+                        crate::domain::rotation::rollouts::sends(&pod.spec, None, token)
+                    })
+            });
+            named.extend(alone.map(|pod| {
+                format!(
+                    "Pod {}/{} is not restarted: close waits until it has ended or been made anew",
+                    pod.namespace, pod.name
+                )
+            }));
+        }
+        Self {
+            tokens: names(rotation),
+            phases,
+            workloads,
+            named,
+            unseen,
+        }
+    }
+}
+
+/// The tokens of a rotation.
+pub fn names(rotation: &Rotation) -> String {
+    let names: Vec<_> = rotation.changes().map(|(name, _)| name.as_str()).collect();
+    names.join(" and ")
+}
+
+/// What a phase does, as a run tells it.
+pub const fn told(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Open => "open: the servers learn to accept the old and the new token",
+        Phase::Switch => "switch: the clients get the new token",
+        Phase::Close => "close: the servers forget the old token",
+        Phase::Back => "back: the clients get the old token again",
+        Phase::Undo => "undo: the servers forget the new token",
+        Phase::Immediate => "immediate: everybody gets the new token, nobody keeps the old one",
+    }
+}
+
+fn list(phases: &[Phase]) -> String {
+    let names: Vec<_> = phases.iter().map(|phase| phase.as_str()).collect();
+    names.join(", ")
+}
+
+/// The preview.
+pub fn preview(forecast: &Forecast, reach: &Reach) -> String {
+    let mut text = format!(
+        "A rotation of {} would go through these phases:\n",
+        forecast.tokens
+    );
+    for phase in &forecast.phases {
+        let _ = writeln!(text, "  {}", told(*phase));
+    }
+    let _ = writeln!(text, "\nRestarts:");
+    for one in &forecast.workloads {
+        let count = one.phases.len();
+        let times = if count == 1 { "once" } else { "times" };
+        let how_often = match count {
+            1 => times.to_owned(),
+            _ => format!("{count} {times}"),
+        };
+        let reloader = match one.reloaded {
+            true => " (Reloader restarts it whenever a Secret that it reads changes)",
+            false => "",
+        };
+        let _ = writeln!(
+            text,
+            "  {} ({}): {how_often}: {}{reloader}",
+            one.at,
+            one.role,
+            list(&one.phases)
+        );
+        if let Some(trouble) = one.trouble {
+            let _ = writeln!(text, "    it will not roll out by itself: {trouble}");
+        }
+    }
+    if forecast.workloads.is_empty() {
+        let _ = writeln!(text, "  none: no workload here reads these tokens");
+    }
+    if forecast.workloads.iter().any(|one| one.reloaded) {
+        let _ = writeln!(
+            text,
+            "Where Reloader runs it restarts clients at open too; they come back with the old token."
+        );
+    }
+    if forecast.phases == [Phase::Immediate] {
+        let _ = writeln!(
+            text,
+            "Until all of them have restarted, clients are answered 401."
+        );
+    } else {
+        let _ = writeln!(
+            text,
+            "No request is answered 401 or 403 because of it. A server with one replica is away for a \
+             moment while its pod restarts."
+        );
+    }
+    for line in &forecast.named {
+        let _ = writeln!(text, "{line}");
+    }
+    let _ = writeln!(text, "\nNot seen from here:");
+    for line in &forecast.unseen {
+        let _ = writeln!(text, "  {line}");
+    }
+    let _ = writeln!(
+        text,
+        "\nNothing has been changed. To do it: {}{} rotate --apply",
+        reach.program, reach.fleet
+    );
+    text
+}
+
+/// Where a rotation stands.
+#[derive(Debug)]
+pub struct Standing<'a> {
+    /// It.
+    pub rotation: &'a Rotation,
+    /// For how many seconds it has been open.
+    pub open_for: i64,
+    /// Who still holds what is to be forgotten.
+    pub holders: Vec<Holder>,
+    /// Which workloads the phase waits for.
+    pub pending: Vec<WorkloadRef>,
+    /// What could not be seen.
+    pub unseen: Vec<String>,
+}
+
+fn duration(seconds: i64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
+}
+
+/// Where it stands, for people.
+pub fn status(standing: Option<&Standing<'_>>, reach: &Reach) -> String {
+    let Some(standing) = standing else {
+        return "no rotation is open\n".to_owned();
+    };
+    let rotation = standing.rotation;
+    let mut text = format!(
+        "rotation {} of {}: in {} since {}, open since {} ({})\n",
+        rotation.id,
+        names(rotation),
+        rotation.phase,
+        rotation.at,
+        rotation.since,
+        duration(standing.open_for)
+    );
+    let _ = writeln!(text, "  {}", told(rotation.phase));
+    for (name, change) in rotation.changes() {
+        let _ = writeln!(text, "  {name}: old {}, new {}", change.old, change.new);
+    }
+    for at in &standing.pending {
+        let _ = writeln!(text, "  waits for {at} to roll out");
+    }
+    let side = match rotation.phase.is_back() {
+        true => "new",
+        false => "old",
+    };
+    for holder in &standing.holders {
+        let _ = writeln!(text, "  still on the {side} token: {}", shown(holder));
+    }
+    if standing.holders.is_empty() {
+        let _ = writeln!(
+            text,
+            "  nobody who can be seen is still on the {side} token"
+        );
+    }
+    for line in &standing.unseen {
+        let _ = writeln!(text, "  not seen: {line}");
+    }
+    let _ = writeln!(text, "carry it on: {} rotate --apply", reach.program);
+    if rotation.phase.aborted().is_some() {
+        let _ = writeln!(
+            text,
+            "go back to the old token: {} rotate --abort --apply",
+            reach.program
+        );
+    }
+    text
+}
+
+/// A holder, in words.
+pub fn shown(holder: &Holder) -> String {
+    match holder {
+        Holder::Secret { at, keys } => {
+            let keys: Vec<_> = keys
+                .iter()
+                .map(|key| key.replace(char::is_control, "?"))
+                .collect();
+            format!("Secret {at} ({})", keys.join(", "))
+        }
+        Holder::Pod {
+            namespace,
+            name,
+            owner,
+            leaving,
+            tokens,
+        } => {
+            let tokens: Vec<_> = tokens.iter().map(|token| token.as_str()).collect();
+            let owner = match owner {
+                Some((kind, owner)) => format!(" of {kind} {owner}"),
+                None => String::new(),
+            };
+            let leaving = if *leaving {
+                ", which is being deleted"
+            } else {
+                ""
+            };
+            format!(
+                "Pod {namespace}/{name}{owner} ({}){leaving}",
+                tokens.join(", ")
+            )
+        }
+    }
+}
+
+fn remedy(holder: &Holder, reach: &Reach) -> String {
+    let kubectl = &reach.kubectl;
+    match holder {
+        Holder::Secret { at, .. } => format!(
+            "put the new token into Secret {at}, or, if nobody reads it: {kubectl} -n {} delete secret {}",
+            at.namespace, at.name
+        ),
+        Holder::Pod {
+            namespace,
+            name,
+            owner,
+            leaving,
+            ..
+        } => match (owner, leaving) {
+            (_, true) => format!(
+                "wait until it has ended: {kubectl} -n {namespace} wait --for=delete pod/{name}"
+            ),
+            (Some((kind, _)), _) if kind == "Job" => format!(
+                "wait until it has ended, or: {kubectl} -n {namespace} delete pod {name} --wait=false"
+            ),
+            (Some(_), _) => {
+                format!("{kubectl} -n {namespace} delete pod {name} --wait=false")
+            }
+            (None, _) => format!(
+                "{kubectl} -n {namespace} get pod {name} -o yaml | {kubectl} -n {namespace} replace \
+                 --force -f -"
+            ),
+        },
+    }
+}
+
+/// The failure where somebody still holds what is to be forgotten.
+pub fn held(holders: &[Holder], reach: &Reach) -> Failure {
+    let mut failure = Failure::no("somebody still holds the token that is to be forgotten");
+    for holder in holders {
+        failure = failure.cause(shown(holder)).hint(remedy(holder, reach));
+    }
+    failure
+}
+
+/// How a run ended, for people.
+pub fn ended(outcome: &impl Outcome, reach: &Reach, palette: Palette) -> String {
+    let ok = palette.paint(Tone::Good, "[ok]  ");
+    let Some(rotation) = outcome.rotation() else {
+        return match outcome.word() {
+            "nothing" => "no rotation is open: nothing to do\n".to_owned(),
+            _ => format!("{ok} somebody else has finished the rotation meanwhile\n"),
+        };
+    };
+    let names = names(rotation);
+    let program = &reach.program;
+    match outcome.word() {
+        "done" => {
+            format!("{ok} {names} rotated: one token everywhere, the old one is accepted nowhere\n")
+        }
+        "aborted" => format!("{ok} back to the old {names}; the new one is accepted nowhere\n"),
+        "stopped" => format!(
+            "{ok} the rotation of {names} stands after {}; carry it on: {program} rotate --apply\n",
+            rotation.phase
+        ),
+        _ => String::new(),
+    }
+}
+
+/// The document of `rotate`.
+#[derive(Debug, Serialize)]
+pub struct RotationBody {
+    outcome: &'static str,
+    rotation: Option<StateBody>,
+    workloads: Vec<WorkloadBody>,
+    holders: Vec<HolderBody>,
+    unseen: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct StateBody {
+    id: String,
+    phase: &'static str,
+    since: String,
+    phase_since: String,
+    tokens: BTreeMap<&'static str, PrintBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct PrintBody {
+    old: String,
+    new: String,
+}
+
+#[derive(Debug, Serialize)]
+struct WorkloadBody {
+    namespace: String,
+    object: String,
+    restarts: Vec<&'static str>,
+    reloader: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct HolderBody {
+    namespace: String,
+    object: String,
+    message: String,
+    hint: String,
+}
+
+impl From<&Rotation> for StateBody {
+    fn from(rotation: &Rotation) -> Self {
+        let print = |(name, change): (
+            crate::domain::tokens::TokenName,
+            &crate::domain::rotation::Change,
+        )| {
+            let (old, new) = (change.old.clone(), change.new.clone());
+            (name.as_str(), PrintBody { old, new })
+        };
+        Self {
+            id: rotation.id.clone(),
+            phase: rotation.phase.as_str(),
+            since: rotation.since.clone(),
+            phase_since: rotation.at.clone(),
+            tokens: rotation.changes().map(print).collect(),
+        }
+    }
+}
+
+fn holder_body(holder: &Holder, reach: &Reach) -> HolderBody {
+    let (namespace, object) = match holder {
+        Holder::Secret { at, .. } => (at.namespace.to_string(), format!("Secret/{}", at.name)),
+        Holder::Pod {
+            namespace, name, ..
+        } => (namespace.to_string(), format!("Pod/{name}")),
+    };
+    HolderBody {
+        namespace,
+        object,
+        message: shown(holder),
+        hint: remedy(holder, reach),
+    }
+}
+
+/// The document of a run that ended.
+pub fn body_of(outcome: &impl Outcome, reach: &Reach) -> Body {
+    Body::Rotation(RotationBody {
+        outcome: outcome.word(),
+        rotation: outcome.rotation().map(StateBody::from),
+        workloads: Vec::new(),
+        holders: outcome
+            .holders()
+            .iter()
+            .map(|holder| holder_body(holder, reach))
+            .collect(),
+        unseen: Vec::new(),
+    })
+}
+
+/// The document of `--status`.
+pub fn status_body(standing: Option<&Standing<'_>>, reach: &Reach) -> RotationBody {
+    let Some(standing) = standing else {
+        return RotationBody {
+            outcome: "none",
+            rotation: None,
+            workloads: Vec::new(),
+            holders: Vec::new(),
+            unseen: Vec::new(),
+        };
+    };
+    RotationBody {
+        outcome: "open",
+        rotation: Some(standing.rotation.into()),
+        workloads: standing
+            .pending
+            .iter()
+            .map(|at| WorkloadBody {
+                namespace: at.namespace.to_string(),
+                object: format!("{}/{}", at.kind.as_str(), at.name),
+                restarts: vec![standing.rotation.phase.as_str()],
+                reloader: false,
+            })
+            .collect(),
+        holders: standing
+            .holders
+            .iter()
+            .map(|holder| holder_body(holder, reach))
+            .collect(),
+        unseen: standing.unseen.clone(),
+    }
+}
+
+/// The document of the preview.
+pub fn preview_body(forecast: &Forecast) -> RotationBody {
+    let workloads = forecast.workloads.iter().map(|one| WorkloadBody {
+        namespace: one.at.namespace.to_string(),
+        object: format!("{}/{}", one.at.kind.as_str(), one.at.name),
+        restarts: one.phases.iter().map(|phase| phase.as_str()).collect(),
+        reloader: one.reloaded,
+    });
+    RotationBody {
+        outcome: "planned",
+        rotation: None,
+        workloads: workloads.collect(),
+        holders: Vec::new(),
+        unseen: forecast.unseen.clone(),
+    }
+}
