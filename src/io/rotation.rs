@@ -1,12 +1,15 @@
 //! The state of a rotation in the cluster: annotations, written by a manager that owns no data.
 
-use super::cluster::{Cluster, Written, write};
+use super::cluster::{Cluster, Written, get, write};
+use super::wire::NamedBody;
+use crate::domain::live::OWN_ANNOTATIONS;
 use crate::domain::names::Namespace;
 use crate::domain::ownership::ROTATION_MANAGER;
 use crate::domain::rotation::{RETIRED, STATE};
 use crate::error::Failure;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// The object that has the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +25,33 @@ pub struct Keeper {
 }
 
 impl Cluster {
+    /// An object that has the state or may get it, as it is now, with its annotations of ours;
+    /// `None` where it is gone.
+    ///
+    /// # Errors
+    /// One that may not be read (exit code 3).
+    pub async fn keeper(
+        &self,
+        what: String,
+        path: String,
+        namespace: &Namespace,
+    ) -> Result<Option<(Keeper, BTreeMap<String, String>)>, Failure> {
+        let answer = self.send(get(path.clone())).await?;
+        if answer.is_absent() {
+            return Ok(None);
+        }
+        let body: NamedBody = answer.read(&self.attempt("get", what.clone(), Some(namespace)))?;
+        let annotations = body.metadata.annotations.unwrap_or_default().into_iter();
+        let keeper = Keeper {
+            what,
+            path,
+            namespace: namespace.clone(),
+            resource_version: body.metadata.resource_version.unwrap_or_default(),
+        };
+        let ours = annotations.filter(|(name, _)| name.starts_with(OWN_ANNOTATIONS));
+        Ok(Some((keeper, ours.collect())))
+    }
+
     /// Writes the state, or takes it away, on top of the version that was read. `retired` replaces
     /// what is remembered of tokens that are no longer to be used, where it is given.
     ///

@@ -1,6 +1,6 @@
 //! Carrying a rotation on, step by step, until it is over or somebody has to do something.
 
-use super::look::{Look, state_of};
+use super::look::Look;
 use super::roll::Rolling;
 use super::{Run, file, prove};
 use crate::commands::{Answer, Verdict};
@@ -151,6 +151,12 @@ impl Run<'_> {
             return Ok(None);
         };
         self.check_carried_on(look, rotation, memory)?;
+        if look.untold {
+            let text = rotation.text();
+            let written = self.cluster.keep_state(&look.keeper, Some(&text), None);
+            self.count(written.await?, memory)?;
+            return Ok(None);
+        }
         if self.turn(look, rotation, memory).await? {
             return Ok(None);
         }
@@ -183,7 +189,7 @@ impl Run<'_> {
                 let written = self.write_all(look, rotation, &edits).await?;
                 self.count(written, memory)?;
             }
-            Step::Follow(secrets) => self.follow(&secrets).await?,
+            Step::Follow(secrets) => self.follow(look, &secrets).await?,
             Step::Roll(workloads) => {
                 self.roll(look, rotation, &workloads, &mut memory.rolling)
                     .await?;
@@ -225,6 +231,7 @@ impl Run<'_> {
     async fn begin(&self, look: &Look) -> Result<(), Failure> {
         let held = file::read(&self.global.tokens_file)?;
         self.check(look, &held)?;
+        self.check_store(look).await?;
         let context = self.cluster.context.as_deref().unwrap_or("in-cluster");
         let fleet = match look.facts.fleet().count() {
             0 => String::new(),
@@ -510,7 +517,7 @@ impl Run<'_> {
         state: Option<&str>,
     ) -> Result<Written, Failure> {
         let At::Secret(at) = &edit.at else {
-            return self.write_entry(look, rotation, edit).await;
+            return self.write_entry(look, rotation, edit, state).await;
         };
         let home = at.namespace == look.facts.home && at.name == ROUTER.secret;
         let live = look.facts.places.get(&at.namespace);
@@ -519,7 +526,7 @@ impl Run<'_> {
         };
         if !home {
             // What was read may be older than the phase that it was planned for.
-            let now = state_of(&self.cluster, &look.facts.home).await?;
+            let now = self.state_now(&look.keeper).await?;
             let same = now.is_some_and(|it| it.id == rotation.id && it.phase == rotation.phase);
             if !same {
                 return Ok(Written::Stale);

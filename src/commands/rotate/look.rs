@@ -1,10 +1,12 @@
 //! What there is: the cluster, the state of a rotation, the values that it is about.
 
 use super::Run;
+use super::store::{Way, version_of};
 use crate::domain::bundles::{BUNDLES, EMBEDDINGS, Origin, ROUTER};
 use crate::domain::facts::{ClusterFacts, Place};
 use crate::domain::live::{LiveSecret, Observed};
 use crate::domain::names::{Namespace, SecretRef};
+use crate::domain::ownership::OwnerKind;
 use crate::domain::rotation::edits::{At, Target};
 use crate::domain::rotation::rollouts::serves;
 use crate::domain::rotation::{MADE, NEXT_KEY, PREVIOUS_KEY, RETIRED, Rotation, STATE, Values};
@@ -12,13 +14,12 @@ use crate::domain::tokens::{PerToken, Token, TokenName};
 use crate::domain::tokens_file::Held;
 use crate::domain::value::SecretValue;
 use crate::error::Failure;
-use crate::io::cluster::Cluster;
+use crate::io::external_secrets;
 use crate::io::observe::Fleet;
 use crate::io::rotation::Keeper;
 use std::collections::BTreeMap;
 
 /// One look at everything.
-#[derive(Debug)]
 pub struct Look {
     /// The cluster.
     pub facts: ClusterFacts,
@@ -35,6 +36,10 @@ pub struct Look {
     pub targets: Vec<Target>,
     /// The Secrets that do not carry what the store holds.
     pub lagging: Vec<SecretRef>,
+    /// The store, on Path 2.
+    pub way: Option<Way>,
+    /// Whether the state stands in the store alone.
+    pub untold: bool,
 }
 
 impl Look {
@@ -117,27 +122,37 @@ impl Run<'_> {
     pub async fn look(&self) -> Result<Look, Failure> {
         let mut fleet = super::super::fleet(&self.rotate.fleet);
         let mut facts = self.inspect(&fleet).await?;
-        let (keeper, annotations) = self.keeper(&facts)?;
-        let state = annotations.get(STATE).map(|text| Rotation::parse(text));
-        let state = state.transpose().map_err(|bad| {
-            Failure::no(format!("{}: {bad}", keeper.what))
-                .hint("see who wrote it; without it no rotation is open")
-        })?;
+        let (keeper, annotations) = self.keeper(&facts).await?;
+        let mut state = read_state(&keeper.what, annotations.get(STATE))?;
+        let mut way = self.way(&facts).await?;
+        // The one write that opened it may be all that there was time for.
+        let untold = state.is_none();
+        if let (None, Some(way)) = (&state, &way) {
+            state = read_state("the store", way.state().as_ref())?;
+        }
         if let Some(rotation) = &state
             && self.widen(&mut fleet, rotation)?
         {
             facts = self.inspect(&fleet).await?;
+            way = self.way(&facts).await?;
         }
         let id = state.as_ref().map(|rotation| rotation.id.as_str());
-        let targets = plain_targets(&facts, id);
+        let mut targets = plain_targets(&facts, id);
+        let mut lagging = Vec::new();
+        if let Some(way) = &way {
+            targets.extend(way.targets(&facts, state.as_ref()));
+            lagging = way.lagging(&facts);
+        }
         let outside = self.outside(&facts).await?;
         Ok(Look {
             outside,
             retired: annotations.get(RETIRED).cloned(),
+            untold: untold && state.is_some(),
             state,
             keeper,
             targets,
-            lagging: Vec::new(),
+            lagging,
+            way,
             facts,
         })
     }
@@ -167,7 +182,10 @@ impl Run<'_> {
     }
 
     /// What has the state, and its annotations of ours.
-    fn keeper(&self, facts: &ClusterFacts) -> Result<(Keeper, BTreeMap<String, String>), Failure> {
+    async fn keeper(
+        &self,
+        facts: &ClusterFacts,
+    ) -> Result<(Keeper, BTreeMap<String, String>), Failure> {
         let home = &self.global.namespace;
         super::super::path2::check_home(home, facts.home_place().state)?;
         let at = SecretRef {
@@ -188,13 +206,29 @@ impl Run<'_> {
                     .hint(format!("make it first: {}", self.reach.apply)),
             );
         };
-        if let Some(owner) = &observed.owner {
-            return Err(
-                Failure::no(format!("{at} belongs to {owner}")).hint(format!(
-                    "{}: this program does not rotate there",
-                    owner.instead()
-                )),
-            );
+        match &observed.owner {
+            Some(owner) if owner.kind == OwnerKind::ExternalSecret => {
+                let external = self.home_external(facts)?;
+                let version = version_of(facts)?;
+                let path = external_secrets::path(version, home, &external.name);
+                let found = self
+                    .cluster
+                    .keeper(external.to_string(), path, home)
+                    .await?;
+                return found.ok_or_else(|| {
+                    Failure::unable(format!("{external} was deleted meanwhile"))
+                        .hint("run it again")
+                });
+            }
+            Some(owner) => {
+                return Err(
+                    Failure::no(format!("{at} belongs to {owner}")).hint(format!(
+                        "{}: this program does not rotate there",
+                        owner.instead()
+                    )),
+                );
+            }
+            None => {}
         }
         let keeper = Keeper {
             what: at.to_string(),
@@ -242,13 +276,23 @@ fn plain_targets(facts: &ClusterFacts, id: Option<&str>) -> Vec<Target> {
     targets
 }
 
-/// Reads the home router Secret alone, for its state.
-///
-/// # Errors
-/// One that cannot be read (exit code 3).
-pub async fn state_of(cluster: &Cluster, home: &Namespace) -> Result<Option<Rotation>, Failure> {
-    let found = cluster.secrets(home, &[&ROUTER]).await?;
-    let live = found.into_values().next().and_then(|found| found.live);
-    let text = live.and_then(|live| live.annotations.get(STATE).cloned());
-    Ok(text.and_then(|text| Rotation::parse(&text).ok()))
+fn read_state(what: &str, text: Option<&String>) -> Result<Option<Rotation>, Failure> {
+    let state = text.map(|text| Rotation::parse(text)).transpose();
+    state.map_err(|bad| {
+        Failure::no(format!("{what}: {bad}"))
+            .hint("see who wrote it; without it no rotation is open")
+    })
+}
+
+impl Run<'_> {
+    /// The state alone, as it is now.
+    ///
+    /// # Errors
+    /// What has it cannot be read (exit code 3).
+    pub async fn state_now(&self, keeper: &Keeper) -> Result<Option<Rotation>, Failure> {
+        let (what, path) = (keeper.what.clone(), keeper.path.clone());
+        let found = self.cluster.keeper(what, path, &keeper.namespace).await?;
+        let text = found.and_then(|(_, annotations)| annotations.get(STATE).cloned());
+        Ok(text.and_then(|text| Rotation::parse(&text).ok()))
+    }
 }

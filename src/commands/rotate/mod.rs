@@ -9,27 +9,28 @@ mod look;
 mod open;
 mod prove;
 mod roll;
+mod store;
 
 pub use self::act::Ended;
-pub use self::look::state_of;
 
 use self::look::Look;
 use super::reach::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Global, Rotate};
-use crate::domain::names::SecretRef;
 use crate::domain::reach::Reach;
-use crate::domain::rotation::edits::{Edit, Odd};
+use crate::domain::rotation::edits::Odd;
 use crate::domain::rotation::holders::holders;
 use crate::domain::rotation::rollouts::{Who, WorkloadRef, pending};
 use crate::domain::rotation::{Change, Phase, Rotation};
 use crate::domain::tokens::{PerToken, TokenName};
 use crate::domain::tokens_file::AppliedTo;
 use crate::error::Failure;
-use crate::io::cluster::{Cluster, Written};
+use crate::io::cluster::Cluster;
+use crate::io::store::Store;
 use crate::render::document::Body;
 use crate::render::rotation::{self as rendered, Forecast, Standing};
 use crate::ui::Ui;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 /// Rotates, or shows what would be done, or where a rotation stands.
@@ -49,6 +50,7 @@ pub async fn run(global: &Global, rotate: &Rotate, ui: Ui) -> Result<Answer, Fai
         reach,
         cluster,
         ui,
+        store: OnceCell::new(),
     };
     match (rotate.status, rotate.apply) {
         (true, _) => run.status().await,
@@ -64,6 +66,8 @@ pub struct Run<'a> {
     reach: Reach,
     cluster: Cluster,
     ui: Ui,
+    /// A way of our own to the store, once it was needed.
+    store: OnceCell<Store>,
 }
 
 impl Run<'_> {
@@ -142,19 +146,6 @@ impl Run<'_> {
             body: Body::Rotation(rendered::preview_body(&forecast)),
             verdict: Verdict::Yes,
         })
-    }
-
-    async fn write_entry(
-        &self,
-        _look: &Look,
-        _rotation: &Rotation,
-        edit: &Edit,
-    ) -> Result<Written, Failure> {
-        Err(Failure::unable(format!("{} cannot be written", edit.at)))
-    }
-
-    async fn follow(&self, _secrets: &[SecretRef]) -> Result<(), Failure> {
-        Ok(())
     }
 }
 

@@ -8,9 +8,10 @@ use crate::domain::facts::CopyRef;
 use crate::domain::live::{NamespaceState, Observations, Observed};
 use crate::domain::manifest::MINTED_AT;
 use crate::domain::names::SecretRef;
+use crate::domain::ownership::OwnerKind;
 use crate::domain::plan::{FiledTokens, Plan, Wish};
 use crate::domain::resolve::Filed;
-use crate::domain::rotation::edits::{Odd, Part, edit};
+use crate::domain::rotation::edits::{At, Odd, Part, edit};
 use crate::domain::rotation::holders::{Holder, strangers};
 use crate::domain::rotation::{Change, Phase, Rotation, Side, Values, is_retired};
 use crate::domain::tokens::{PerToken, Token, TokenName, fingerprint};
@@ -147,7 +148,14 @@ impl Run<'_> {
                     continue;
                 };
                 let at = format!("Secret {namespace}/{name}");
+                let of_store = look
+                    .targets
+                    .iter()
+                    .any(|target| matches!(target.at, At::Entry(_)) && target.bundle == bundle);
                 if let Some(owner) = &observed.owner {
+                    if of_store && owner.kind == OwnerKind::ExternalSecret {
+                        continue;
+                    }
                     told = told
                         .cause(format!("{at} belongs to {owner}"))
                         .hint(format!("{at}: {}", owner.instead()));
@@ -300,6 +308,8 @@ impl Run<'_> {
                     .hint("run it again"),
             );
         };
+        // An entry of the store has no annotation to say so.
+        rotation.made = edit.made && matches!(edit.at, At::Entry(_));
         self.write(look, &rotation, &edit, Some(&rotation.text()))
             .await
     }

@@ -427,7 +427,8 @@ fn place(version: &str, namespace: &Namespace) -> String {
     format!("{GROUP}/{version}/namespaces/{namespace}/externalsecrets")
 }
 
-fn path(version: &str, namespace: &Namespace, name: &str) -> String {
+/// Where an ExternalSecret is in the API.
+pub fn path(version: &str, namespace: &Namespace, name: &str) -> String {
     format!("{}/{name}", place(version, namespace))
 }
 

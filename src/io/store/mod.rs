@@ -184,12 +184,24 @@ impl Store {
     /// # Errors
     /// Each capability that is missing; a store that does not answer (exit code 3).
     pub async fn check(&self, written: &[&EntryPlan]) -> Result<(), Failure> {
+        let written: Vec<_> = written
+            .iter()
+            .map(|entry| (entry.path.as_str(), entry.base.version))
+            .collect();
+        self.may_write(&written).await
+    }
+
+    /// Refuses where the token may not write these entries, each with the version that it has.
+    ///
+    /// # Errors
+    /// As those of [`Store::check`].
+    pub async fn may_write(&self, written: &[(&str, u64)]) -> Result<(), Failure> {
         if written.is_empty() {
             return Ok(());
         }
         let paths: Vec<_> = written
             .iter()
-            .map(|entry| self.data_path(&entry.path))
+            .map(|(path, _)| self.data_path(path))
             .collect();
         let Some(may) = self.capabilities(&paths).await? else {
             self.ui.warn(&format!(
@@ -199,13 +211,9 @@ impl Store {
         };
         let mut failure =
             Failure::unable("the store's token may not write there, and nothing has been written");
-        for (entry, path) in written.iter().zip(&paths) {
+        for ((_, version), path) in written.iter().zip(&paths) {
             // The first version of an entry is created, every other one updates it.
-            let needed = if entry.base.version == 0 {
-                "create"
-            } else {
-                "update"
-            };
+            let needed = if *version == 0 { "create" } else { "update" };
             let words = may.get(path).map(Vec::as_slice).unwrap_or_default();
             if !words.iter().any(|word| word == needed || word == "root") {
                 failure = failure
@@ -290,7 +298,15 @@ impl Store {
     /// # Errors
     /// Where the store refuses (exit code 3).
     pub async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Stored, Failure> {
-        let what = format!("write {} in the secret store", entry.path);
+        self.put(&entry.path, entry.base.version, fields).await
+    }
+
+    /// Writes all fields of an entry on top of that version.
+    ///
+    /// # Errors
+    /// Where the store refuses (exit code 3).
+    pub async fn put(&self, path: &str, cas: u64, fields: &Fields) -> Result<Stored, Failure> {
+        let what = format!("write {path} in the secret store");
         let data: Result<BTreeMap<&str, &RawValue>, _> = fields
             .iter()
             .map(|(key, field)| Ok((key.as_str(), serde_json::from_str(field.json.expose())?)))
@@ -300,9 +316,8 @@ impl Store {
                 .cause("one of its fields cannot be sent back as it is")
                 .hint("look for a field that is no text")
         })?;
-        let cas = entry.base.version;
         let options = Options { cas };
-        let at = self.data_path(&entry.path);
+        let at = self.data_path(path);
         let answer = self.post(&at, &Write { options, data }).await?;
         match answer.status {
             status if status.is_success() => Ok(Stored::Done),
