@@ -22,6 +22,7 @@ mod populate;
 mod races;
 mod readme;
 mod roles;
+mod rotate;
 mod sandbox;
 mod secrecy;
 mod services;

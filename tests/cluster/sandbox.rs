@@ -100,7 +100,6 @@ impl Sandbox {
         content_type: &str,
         body: &Value,
     ) -> (u16, Value) {
-        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig).unwrap();
         let body = if body.is_null() {
             Vec::new()
         } else {
@@ -112,14 +111,15 @@ impl Sandbox {
             .header("content-type", content_type)
             .body(Body::from(body))
             .unwrap();
-        let exchange = async {
-            let options = KubeConfigOptions::default();
-            let config = Config::from_custom_kubeconfig(kubeconfig, &options)
-                .await
-                .unwrap();
-            answer_to(Client::try_from(config).unwrap(), request).await
-        };
-        block_on(exchange)
+        block_on(async { answer_to(self.client().await, request).await })
+    }
+
+    /// A client of an administrator.
+    pub async fn client(&self) -> Client {
+        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig).unwrap();
+        let options = KubeConfigOptions::default();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        Client::try_from(config.unwrap()).unwrap()
     }
 
     /// As [`Sandbox::request`], and panics unless it succeeds.

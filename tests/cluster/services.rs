@@ -74,7 +74,7 @@ impl Drop for Slot {
 }
 
 /// Which service.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `GET /feed` needs one of the tokens.
     BrainApi,
@@ -113,6 +113,11 @@ impl Service {
         let service = Self::new(slot, kind, None);
         service.restart_with(environment);
         service
+    }
+
+    /// One that does not run until [`Service::restart_with`].
+    pub fn idle(slot: Slot, kind: Kind) -> Self {
+        Self::new(slot, kind, None)
     }
 
     /// Starts with the environment of the workload's pod, which has to run; again whenever that is
@@ -172,6 +177,11 @@ impl Service {
             server.join().unwrap();
             self.state.ending.store(false, Ordering::SeqCst);
         }
+    }
+
+    /// The port at which it is reached without a port-forward.
+    pub fn local_port(&self) -> u16 {
+        self.slot.0.local_port
     }
 
     /// How many answers had that status.

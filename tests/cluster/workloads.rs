@@ -19,8 +19,8 @@ pub const WORKLOADS: [&str; 3] = [BRAIN_API, EMBEDDINGS_SERVICE, KEEPER];
 /// What [`agents`] makes.
 pub const AGENTS: &str = "deployments/agents";
 
-/// Pods with this scheduler wait for [`kubelet`].
-const BY_HAND: &str = "of-the-test";
+/// Pods with this scheduler wait for [`kubelet`], or for another that [`bind`]s them.
+pub const BY_HAND: &str = "of-the-test";
 
 /// The chart's values that let a port-forward to the pods reach services at these ports.
 pub fn ports(brain_api: u16, embeddings: u16) -> Value {
@@ -55,6 +55,20 @@ pub fn install(space: &Space, values: &Value) {
 
 /// Makes a Deployment of one agent pod, which reads a token that may be absent.
 pub fn agents(space: &Space) {
+    deploy(space, &json!({}), agent());
+}
+
+/// The same for Reloader; the pods wait to be started [`by_hand`], and take their time to end: a
+/// Deployment has rolled out before that.
+pub fn agents_by_hand(space: &Space) {
+    let mut pod = agent();
+    pod["terminationGracePeriodSeconds"] = json!(20);
+    pod["schedulerName"] = json!(BY_HAND);
+    deploy(space, &json!({ "reloader.stakater.com/auto": "true" }), pod);
+}
+
+fn deploy(space: &Space, annotations: &Value, pod: Value) {
+    let metadata = json!({ "labels": { "app": "agents" }, "annotations": annotations });
     let object = json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -62,7 +76,7 @@ pub fn agents(space: &Space) {
         "spec": {
             "replicas": 1,
             "selector": { "matchLabels": { "app": "agents" } },
-            "template": { "metadata": { "labels": { "app": "agents" } }, "spec": agent() },
+            "template": { "metadata": metadata, "spec": pod },
         },
     });
     let path = format!("/apis/apps/v1/namespaces/{}/deployments", space.namespace);
@@ -185,7 +199,8 @@ pub fn environment_of(space: &Space, workload: &str) -> Result<Data, String> {
     }
 }
 
-fn environment(space: &Space, pod: &Value) -> Result<Data, String> {
+/// The same for a pod's spec.
+pub fn environment(space: &Space, pod: &Value) -> Result<Data, String> {
     let container = &pod["containers"][0];
     let mut all = Data::new();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -243,21 +258,28 @@ pub fn kubelet(space: &Space) -> Vec<String> {
                     stuck.push(name.to_owned());
                 }
             }
-            // kwok starts every pod that has a node and is Pending.
             Ok(_) => {
-                let binding = json!({
-                    "apiVersion": "v1",
-                    "kind": "Binding",
-                    "metadata": { "name": name },
-                    "target": { "apiVersion": "v1", "kind": "Node", "name": "node-0" },
-                });
-                let path = path(space, &format!("pods/{name}/binding"));
-                let (code, answer) = SANDBOX.request("POST", &path, "application/json", &binding);
-                assert!(matches!(code, 201 | 404 | 409), "{code}: {answer}");
+                bind(space, pod);
             }
         }
     }
     stuck
+}
+
+/// Gives a pod its node: kwok starts every pod that has one and is Pending. It may be gone by the
+/// time: gives whether it was not.
+pub fn bind(space: &Space, pod: &Value) -> bool {
+    let (name, uid) = (&pod["metadata"]["name"], &pod["metadata"]["uid"]);
+    let binding = json!({
+        "apiVersion": "v1",
+        "kind": "Binding",
+        "metadata": { "name": name, "uid": uid },
+        "target": { "apiVersion": "v1", "kind": "Node", "name": "node-0" },
+    });
+    let path = path(space, &format!("pods/{}/binding", name.as_str().unwrap()));
+    let (code, answer) = SANDBOX.request("POST", &path, "application/json", &binding);
+    assert!(matches!(code, 201 | 404 | 409), "{code}: {answer}");
+    code == 201
 }
 
 /// Says of a pod what a kubelet does that cannot make its container, with the message that says why.
@@ -267,8 +289,8 @@ pub fn stick(space: &Space, pod: &str, message: &str) {
     assert_eq!(stick_object(space, &object, message), 200);
 }
 
-/// Gives the status of the answer.
-fn stick_object(space: &Space, object: &Value, message: &str) -> u16 {
+/// The same for a pod's object; gives the status of the answer.
+pub fn stick_object(space: &Space, object: &Value, message: &str) -> u16 {
     let ran = object["status"]["containerStatuses"][0]["state"]["running"]["startedAt"].as_str();
     let waiting = json!({ "reason": "CreateContainerConfigError", "message": message });
     let mut container =

@@ -1,0 +1,10 @@
+//! Rotations under load: real services that take the tokens they accept when their pods start, and
+//! clients that keep sending the token that theirs started with.
+
+mod by_hand;
+pub mod follow;
+pub mod kubelet;
+pub mod load;
+pub mod reloader;
+pub mod scene;
+pub mod traffic;

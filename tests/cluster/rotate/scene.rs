@@ -1,0 +1,143 @@
+//! A brain with its fleet and its operator, under load.
+
+use super::load::{Holds, Load};
+use crate::sandbox::SANDBOX;
+use crate::services::Kind;
+use crate::space::{Data, EMBEDDINGS, INPUTS, ROUTER, Space};
+use crate::workloads::wait;
+use serde_json::Value;
+
+/// The two tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// `KB_ROUTER_TOKEN`.
+    pub router: String,
+    /// `EMBEDDINGS_API_KEY`.
+    pub embeddings: String,
+}
+
+/// Who plays in a rotation.
+pub struct Scene {
+    /// The home namespace, where both doors are closed, and its operator's folder.
+    pub home: Space,
+    /// The namespaces of the fleet.
+    pub members: Vec<(Space, Holds)>,
+    /// The load on all of it.
+    pub load: Load,
+    /// The tokens that everybody has at first.
+    pub first: Tokens,
+}
+
+impl Scene {
+    /// Everything runs, and every client has got an answer.
+    pub fn new(fleet: &[Holds]) -> Self {
+        Self::with(fleet, |_, _| {})
+    }
+
+    /// The same; what `before` does to home precedes every start of a pod.
+    pub fn with(fleet: &[Holds], before: impl FnOnce(&Space, &Tokens)) -> Self {
+        let home = Space::new();
+        let members: Vec<_> = fleet.iter().map(|holds| (Space::new(), *holds)).collect();
+        let mut words = vec!["--apply", "--with-api-keys"];
+        words.extend(named(&members));
+        home.run_with(&INPUTS, &words).exits(0);
+        let first = Tokens::of(&home.filed());
+        before(&home, &first);
+        let load = Load::start(&home, &members);
+        load.wait_for_traffic();
+        Self {
+            home,
+            members,
+            load,
+            first,
+        }
+    }
+
+    /// All namespaces, home first.
+    pub fn spaces(&self) -> Vec<&Space> {
+        let members = self.members.iter().map(|(space, _)| space);
+        [&self.home].into_iter().chain(members).collect()
+    }
+
+    /// Waits until all workloads have rolled out and no older pod is there, not even one that is
+    /// being deleted, which a rollout does not wait for; and until all clients have got answers.
+    pub fn settle(&self) {
+        self.load.wait_ready(&self.home, &self.members);
+        for space in self.spaces() {
+            let path = format!("/api/v1/namespaces/{}/pods", space.namespace);
+            wait("no pod is being deleted", || {
+                let pods = SANDBOX.expect("GET", &path, &Value::Null);
+                let mut pods = pods["items"].as_array().unwrap().iter();
+                pods.all(|pod| pod["metadata"]["deletionTimestamp"].is_null())
+            });
+        }
+        self.load.wait_for_traffic();
+    }
+
+    /// The tokens that are served to clients, the same in each namespace.
+    #[track_caller]
+    pub fn served(&self) -> Tokens {
+        let home = Tokens::of(&self.home.data(ROUTER));
+        for space in self.spaces() {
+            assert!(Tokens::of(&space.data(ROUTER)) == home, "one in all");
+        }
+        home
+    }
+
+    /// All services accept these tokens.
+    #[track_caller]
+    pub fn accepted(&self, tokens: &Tokens) {
+        assert_eq!(self.answers(tokens), [vec![200], vec![422]]);
+    }
+
+    /// All services refuse these tokens.
+    #[track_caller]
+    pub fn refused(&self, tokens: &Tokens) {
+        assert_eq!(self.answers(tokens), [vec![401], vec![401]]);
+    }
+
+    /// Which answers the services of each kind give.
+    fn answers(&self, tokens: &Tokens) -> [Vec<u16>; 2] {
+        let all = [
+            (Kind::BrainApi, &tokens.router),
+            (Kind::Embeddings, &tokens.embeddings),
+        ];
+        all.map(|(kind, token)| {
+            let mut answers = self.load.answers(kind, token);
+            answers.sort_unstable();
+            answers.dedup();
+            answers
+        })
+    }
+
+    /// Nothing tells of a rotation, apart from the values: these are the tokens, in the file too,
+    /// and alone on the lists, which are those of before.
+    #[track_caller]
+    pub fn is_plain(&self, tokens: &Tokens) {
+        assert!(self.served() == *tokens, "all have the tokens");
+        assert!(Tokens::of(&self.home.filed()) == *tokens, "the file too");
+        let lists = self.home.data(EMBEDDINGS);
+        for list in ["EMBEDDINGS_API_KEYS", "API_KEYS"] {
+            assert!(lists[list] == tokens.embeddings, "{list} has it alone");
+        }
+        for space in self.spaces() {
+            let keys: Vec<_> = space.data(ROUTER).into_keys().collect();
+            assert_eq!(keys, ["EMBEDDINGS_API_KEY", "KB_ROUTER_TOKEN"]);
+        }
+    }
+}
+
+impl Tokens {
+    /// Those among values.
+    pub fn of(values: &Data) -> Self {
+        Self {
+            router: values["KB_ROUTER_TOKEN"].clone(),
+            embeddings: values["EMBEDDINGS_API_KEY"].clone(),
+        }
+    }
+}
+
+fn named(members: &[(Space, Holds)]) -> Vec<&str> {
+    let names = members.iter().map(|(space, _)| space.namespace.as_str());
+    names.flat_map(|name| ["--fleet-namespace", name]).collect()
+}
