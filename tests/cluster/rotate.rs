@@ -7,4 +7,5 @@ pub mod kubelet;
 pub mod load;
 pub mod reloader;
 pub mod scene;
+mod story;
 pub mod traffic;

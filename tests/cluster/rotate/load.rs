@@ -160,6 +160,19 @@ impl Load {
         servers.map(|index| ask(index).unwrap_or(0)).collect()
     }
 
+    /// Has somebody else send that token to the services of that kind, from now on.
+    pub fn send(&self, from: &str, kind: Kind, token: &str) {
+        let sender = Sender {
+            from: from.to_owned(),
+            token: "a token of its own",
+        };
+        let token = Some(token.to_owned());
+        let client = Client::counted(&self.shared, sender, kind, token, (from.to_owned(), 1));
+        let mut clients = locked(&self.shared.clients);
+        let clients = clients.as_mut().expect("before the end");
+        clients.entry(from.to_owned()).or_default().push(client);
+    }
+
     /// Ends all clients, for good; the services go on, and pods still start.
     pub fn stop(&mut self) -> Counts {
         let clients = locked(&self.shared.clients).take();

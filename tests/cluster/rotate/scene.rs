@@ -3,7 +3,7 @@
 use super::load::{Holds, Load};
 use crate::sandbox::SANDBOX;
 use crate::services::Kind;
-use crate::space::{Data, EMBEDDINGS, INPUTS, ROUTER, Space};
+use crate::space::{Data, EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
 use crate::workloads::wait;
 use serde_json::Value;
 
@@ -57,6 +57,11 @@ impl Scene {
     pub fn spaces(&self) -> Vec<&Space> {
         let members = self.members.iter().map(|(space, _)| space);
         [&self.home].into_iter().chain(members).collect()
+    }
+
+    /// Runs the program for home and the whole fleet.
+    pub fn run(&self, words: &[&str]) -> Ran {
+        self.home.run(&[words, &named(&self.members)].concat())
     }
 
     /// Waits until all workloads have rolled out and no older pod is there, not even one that is
@@ -134,6 +139,12 @@ impl Tokens {
             router: values["KB_ROUTER_TOKEN"].clone(),
             embeddings: values["EMBEDDINGS_API_KEY"].clone(),
         }
+    }
+
+    /// Whether the tokens file mentions neither.
+    pub fn are_forgotten(&self, space: &Space) -> bool {
+        let text = std::fs::read_to_string(space.file()).unwrap();
+        !text.contains(&self.router) && !text.contains(&self.embeddings)
     }
 }
 
