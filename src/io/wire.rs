@@ -8,6 +8,7 @@ use crate::domain::live::{
 use crate::domain::manifest::MINTED_AT;
 use crate::domain::manifest::Manifest;
 use crate::domain::ownership::{self, Marks, Owner};
+use crate::domain::rotation::WRITTEN;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     ListMeta, ManagedFieldsEntry, ObjectMeta, Time,
 };
@@ -246,11 +247,13 @@ fn exposes(last_applied: &str) -> bool {
     !applied.is_ok_and(|applied| applied.kind == "ExternalSecret")
 }
 
-/// When the data last changed: the newest entry that owns a key of it.
+/// When the data last changed: the newest entry that owns a key of it, or what a rotation writes with
+/// data. It may have taken a key away and own none.
 fn changed(entries: &[ManagedFieldsEntry]) -> Option<i64> {
-    let of_data = entries
-        .iter()
-        .filter(|entry| !managed(entry).data.is_empty());
+    let of_data = entries.iter().filter(|entry| {
+        let managed = managed(entry);
+        !managed.data.is_empty() || managed.annotations.contains(WRITTEN)
+    });
     of_data
         .filter_map(|entry| entry.time.as_ref())
         .map(seconds)

@@ -7,5 +7,6 @@ pub mod kubelet;
 pub mod load;
 pub mod reloader;
 pub mod scene;
+mod store;
 mod story;
 pub mod traffic;

@@ -11,7 +11,7 @@ use crate::domain::rotation::edits::{At, Edit};
 use crate::domain::rotation::holders::{Holder, holders};
 use crate::domain::rotation::rollouts::WorkloadRef;
 use crate::domain::rotation::step::{Step, View, next};
-use crate::domain::rotation::{MADE, Phase, Rotation, STATE, Side, is_retired};
+use crate::domain::rotation::{MADE, Phase, Rotation, STATE, Side, WRITTEN, is_retired};
 use crate::domain::tokens::{PerToken, Token, TokenName};
 use crate::domain::tokens_file::Held;
 use crate::error::Failure;
@@ -19,9 +19,14 @@ use crate::io::cluster::{WIDTH, Written};
 use crate::render::rotation as rendered;
 use futures_util::stream::{self, StreamExt};
 use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 /// How often a write is tried at most where somebody else wrote first.
 const ROUNDS: usize = 20;
+
+/// The pause between two looks at pods that end.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What a run ended with, where it did not fail.
 #[derive(Debug)]
@@ -47,10 +52,14 @@ pub struct Memory {
     rotation: Option<Rotation>,
     /// The phase that it has proven.
     proven: Option<(String, Phase)>,
+    /// Whether it opened the rotation itself.
+    opened: bool,
     /// The phase that it has told of.
     told: Option<Phase>,
     /// How often in a row somebody else wrote first.
     stale: usize,
+    /// Since when it waits for pods that are being deleted.
+    leaving: Option<Instant>,
     /// What it has seen of rollouts.
     pub rolling: Rolling,
 }
@@ -147,7 +156,9 @@ impl Run<'_> {
             }
             self.begin(look).await?;
             memory.rolling.written(look);
-            self.count(self.open(look).await?, memory)?;
+            let written = self.open(look).await?;
+            memory.opened = written == Written::Done;
+            self.count(written, memory)?;
             return Ok(None);
         };
         self.check_carried_on(look, rotation, memory)?;
@@ -198,7 +209,11 @@ impl Run<'_> {
                 prove::prove(self, look, rotation, &values).await?;
                 memory.proven = Some((rotation.id.clone(), rotation.phase));
             }
-            Step::Hold(holders) => return Ok(Some(Ended::Held(rotation.clone(), holders))),
+            Step::Hold(holders) => {
+                if !self.wait_for_leaving(&holders, memory).await {
+                    return Ok(Some(Ended::Held(rotation.clone(), holders)));
+                }
+            }
             Step::Stop => return Ok(Some(Ended::Stopped(rotation.clone()))),
             Step::Advance(phase) => {
                 // The file first: what is about to be handed out has to be on disk.
@@ -260,8 +275,7 @@ impl Run<'_> {
     }
 
     fn tell(&self, rotation: &Rotation, memory: &mut Memory) {
-        let joined = memory.rotation.is_none() && memory.began.is_some();
-        if joined && memory.told.is_none() && memory.stale == 0 {
+        if memory.told.is_none() && !memory.opened {
             self.ui.story(&format!(
                 "rotation {} of {}, open since {}, stands in {}",
                 rotation.id,
@@ -443,6 +457,24 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Pods that are being deleted end by themselves: tells whether they have time left, after a
+    /// pause.
+    async fn wait_for_leaving(&self, holders: &[Holder], memory: &mut Memory) -> bool {
+        let leaving = |holder: &Holder| matches!(holder, Holder::Pod { leaving: true, .. });
+        if !holders.iter().all(leaving) {
+            return false;
+        }
+        let since = *memory.leaving.get_or_insert_with(|| {
+            let names: Vec<_> = holders.iter().map(rendered::shown).collect();
+            self.ui
+                .story(&format!("  waiting for {}", names.join("; ")));
+            Instant::now()
+        });
+        sleep(PAUSE).await;
+        let limit = self.rotate.timeout.0;
+        limit.is_none_or(|limit| since.elapsed() < limit)
+    }
+
     /// Bounds how often somebody else may write first.
     fn count(&self, written: Written, memory: &mut Memory) -> Result<(), Failure> {
         memory.stale = match written {
@@ -543,6 +575,7 @@ impl Run<'_> {
             true => drop(annotations.insert(MADE.to_owned(), rotation.id.clone())),
             false => drop(annotations.remove(MADE)),
         }
+        annotations.insert(WRITTEN.to_owned(), rotation.mark());
         for (name, change) in rotation.changes() {
             if !edit.set.contains_key(name.as_str()) {
                 continue;

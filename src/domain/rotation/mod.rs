@@ -35,6 +35,10 @@ pub const STATE: &str = "k8s-bootstrap/rotation";
 pub const RETIRED: &str = "k8s-bootstrap/retired";
 /// The annotation that says which rotation made the list `KB_ROUTER_TOKENS` of a Secret.
 pub const MADE: &str = "k8s-bootstrap/rotation-made";
+/// The annotation that says which rotation wrote a Secret last, and in which phase. It is written
+/// with the data: the time of a manager's data moves with a changed annotation, and not with a key
+/// that goes.
+pub const WRITTEN: &str = "k8s-bootstrap/rotated";
 /// The key that carries the next `EMBEDDINGS_API_KEY` while a rotation is open.
 pub const NEXT_KEY: &str = "EMBEDDINGS_API_KEY_NEXT";
 /// The key that carries the previous one where no list has it.

@@ -1,0 +1,133 @@
+//! A rotation on Path 2, on a real operator and store: the store is written, the Secrets follow.
+
+use crate::migrate::{ALL, Mover};
+use crate::sandbox::SANDBOX;
+use crate::space::{EMBEDDINGS, ROUTER, Ran};
+use crate::workloads::{WORKLOADS, install, wait_ready};
+use serde_json::json;
+
+/// A brain on Path 2, whose workloads run.
+fn moved() -> Mover {
+    let mover = Mover::new();
+    mover.migrate(&["--apply"]).exits(0);
+    install(&mover.space, &json!({}));
+    for workload in WORKLOADS {
+        wait_ready(&mover.space, workload);
+    }
+    mover
+}
+
+fn rotate(mover: &Mover, more: &[&str]) -> Ran {
+    mover.run(&[&["rotate", "--reloader-grace", "0"], more].concat())
+}
+
+/// Holds that the store, the Secrets and the file have one value of each token, and no trace of a
+/// rotation is left.
+fn is_settled(mover: &Mover) {
+    let (router, embeddings) = (mover.space.data(ROUTER), mover.space.data(EMBEDDINGS));
+    let keys: Vec<_> = router.keys().map(String::as_str).collect();
+    assert_eq!(keys, ["EMBEDDINGS_API_KEY", "KB_ROUTER_TOKEN"]);
+    assert_eq!(
+        embeddings["EMBEDDINGS_API_KEYS"],
+        router["EMBEDDINGS_API_KEY"]
+    );
+    assert_eq!(mover.space.filed(), router);
+    assert_eq!(SANDBOX.bao.fields(&mover.entry("router")), router);
+    assert_eq!(SANDBOX.bao.fields(&mover.entry("embeddings")), embeddings);
+    rotate(mover, &["--status"])
+        .exits(0)
+        .says(&["no rotation is open"]);
+}
+
+#[test]
+fn a_rotation_writes_the_store_and_the_secrets_follow() {
+    let mover = moved();
+    let before = mover.values();
+    let ran = rotate(&mover, &["--apply"]).exits(0);
+    ran.says(&["rotated: one token everywhere"]);
+    is_settled(&mover);
+    let after = mover.values();
+    for token in ["KB_ROUTER_TOKEN", "EMBEDDINGS_API_KEY"] {
+        assert_ne!(before[ROUTER][token], after[ROUTER][token]);
+    }
+    // Every Secret still is the operator's, and nothing else in it has changed.
+    for (secret, external, _) in ALL {
+        let owner = ("ExternalSecret".to_owned(), external.to_owned());
+        assert_eq!(mover.owner(secret), Some(owner));
+    }
+    assert_eq!(
+        before[EMBEDDINGS]["POSTGRES_URL"],
+        after[EMBEDDINGS]["POSTGRES_URL"]
+    );
+    let writes = mover.space.writes();
+    let of_secrets = writes.iter().filter(|line| line.contains("/secrets/"));
+    let since_migrate: Vec<_> = of_secrets.filter(|line| line.contains("patch")).collect();
+    assert!(
+        since_migrate.iter().all(|line| !line.contains("rotation")),
+        "{since_migrate:?}"
+    );
+}
+
+#[test]
+fn a_rotation_stops_where_it_is_told_to_and_goes_back() {
+    let mover = moved();
+    let before = mover.values();
+    rotate(&mover, &["--apply", "--until", "open"]).exits(0);
+    let entry = SANDBOX.bao.fields(&mover.entry("router"));
+    let list = entry["KB_ROUTER_TOKENS"].clone();
+    assert!(list.starts_with(&format!("{},", before[ROUTER]["KB_ROUTER_TOKEN"])));
+    assert_eq!(mover.space.data(ROUTER), entry);
+    assert_eq!(entry["KB_ROUTER_TOKEN"], before[ROUTER]["KB_ROUTER_TOKEN"]);
+    rotate(&mover, &["--status"])
+        .exits(0)
+        .says(&["in open since"]);
+    rotate(&mover, &["--apply", "--until", "switch"]).exits(0);
+    assert_ne!(
+        mover.space.data(ROUTER)["KB_ROUTER_TOKEN"],
+        before[ROUTER]["KB_ROUTER_TOKEN"]
+    );
+    // With the cluster and the store alone.
+    std::fs::remove_file(mover.space.file()).unwrap();
+    rotate(&mover, &["--abort", "--apply"])
+        .exits(0)
+        .says(&["back to the old"]);
+    is_settled(&mover);
+    assert_eq!(mover.values(), before);
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_refused_before_anything() {
+    let mut mover = moved();
+    let (before, writes) = (mover.values(), mover.space.writes().len());
+    mover.token = SANDBOX.bao.token(&mover.space.namespace, &["read"]);
+    let ran = rotate(&mover, &["--apply"]).exits(3);
+    ran.says(&["lacks the capability update", "nothing has been written"]);
+    assert_eq!(mover.values(), before);
+    assert_eq!(mover.space.writes().len(), writes);
+}
+
+#[test]
+fn what_the_one_write_left_is_carried_on() {
+    let mover = moved();
+    let before = mover.values();
+    rotate(&mover, &["--apply", "--until", "open"]).exits(0);
+    // As if the run had been killed right after the write that opened it.
+    let path = mover.space.external_secret_path(ALL[0].1);
+    let gone = json!({ "metadata": { "annotations": { "k8s-bootstrap/rotation": null } } });
+    SANDBOX.expect("PATCH", &path, &gone);
+    let other = Mover {
+        space: mover.space.other_operator(),
+        token: mover.token.clone(),
+    };
+    let opened = SANDBOX.bao.fields(&mover.entry("router"))["EMBEDDINGS_API_KEY_NEXT"].clone();
+    rotate(&other, &["--apply"])
+        .exits(0)
+        .says(&["stands in open"]);
+    is_settled(&other);
+    let after = other.values();
+    assert_eq!(after[ROUTER]["EMBEDDINGS_API_KEY"], opened);
+    assert_ne!(
+        before[ROUTER]["KB_ROUTER_TOKEN"],
+        after[ROUTER]["KB_ROUTER_TOKEN"]
+    );
+}
