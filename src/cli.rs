@@ -120,6 +120,9 @@ pub struct Bootstrap {
     /// Where the agent pods are
     #[command(flatten)]
     pub fleet: Fleet,
+    /// With --apply --update: restart who reads what was changed, and wait for it
+    #[arg(long, requires = "apply", requires = "update")]
+    pub restart: bool,
     /// Create the namespace if it does not exist
     #[arg(long)]
     pub create_namespace: bool,

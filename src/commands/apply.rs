@@ -6,7 +6,7 @@
 
 use super::keeping::Keeper;
 use super::reach::{Given, reach};
-use super::{Answer, Verdict};
+use super::{Answer, Verdict, restart};
 use crate::cli::{Bootstrap, Global};
 use crate::domain::bundles::{BUNDLES, ROUTER};
 use crate::domain::live::NamespaceState;
@@ -57,7 +57,15 @@ pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answe
         started: false,
         done: BTreeMap::new(),
     };
-    let outcome = run.rounds().await;
+    let rolling = match bootstrap.restart {
+        true => Some(restart::before(&run.cluster, &global.namespace).await?),
+        false => None,
+    };
+    let mut outcome = run.rounds().await;
+    if let (Ok(()), Some(rolling), None) = (&outcome, rolling, run.failures()) {
+        let keys = bootstrap.changes.update.iter().copied().collect();
+        outcome = restart::readers(&run.cluster, &global.namespace, &keys, rolling, ui).await;
+    }
     run.answer(outcome)
 }
 

@@ -13,7 +13,9 @@ pub mod populate;
 pub mod preview;
 pub mod rbac;
 pub mod reach;
+mod restart;
 mod rollback;
+mod rolling;
 pub mod rotate;
 pub mod sync;
 pub mod tokens;
@@ -129,6 +131,7 @@ pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
     }
     let of_main = bootstrap.apply
         || bootstrap.create_namespace
+        || bootstrap.restart
         || bootstrap.fleet != cli::Fleet::default()
         || bootstrap.changes != Changes::default();
     if let (Some(_), true) = (&cli.command, of_main) {

@@ -6,6 +6,7 @@ pub mod follow;
 pub mod kubelet;
 pub mod load;
 pub mod reloader;
+mod restart;
 pub mod scene;
 mod store;
 mod story;

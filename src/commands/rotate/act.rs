@@ -1,15 +1,14 @@
 //! Carrying a rotation on, step by step, until it is over or somebody has to do something.
 
 use super::look::Look;
-use super::roll::Rolling;
 use super::{Run, file, prove};
+use crate::commands::rolling::Rolling;
 use crate::commands::{Answer, Verdict};
 use crate::domain::bundles::ROUTER;
 use crate::domain::live::LiveValue;
 use crate::domain::manifest::{MINTED_AT, Manifest, UNKNOWN};
 use crate::domain::rotation::edits::{At, Edit};
 use crate::domain::rotation::holders::{Holder, holders};
-use crate::domain::rotation::rollouts::WorkloadRef;
 use crate::domain::rotation::step::{Step, View, next};
 use crate::domain::rotation::{MADE, Phase, Rotation, STATE, Side, WRITTEN, is_retired};
 use crate::domain::tokens::{PerToken, Token, TokenName};
@@ -155,7 +154,7 @@ impl Run<'_> {
                 return Ok(Some(Ended::Meanwhile));
             }
             self.begin(look).await?;
-            memory.rolling.written(look);
+            memory.rolling.written(look.workloads());
             let written = self.open(look).await?;
             memory.opened = written == Written::Done;
             self.count(written, memory)?;
@@ -196,7 +195,7 @@ impl Run<'_> {
                 self.keep(|_| wanted)?;
             }
             Step::Write(edits) => {
-                memory.rolling.written(look);
+                memory.rolling.written(look.workloads());
                 let written = self.write_all(look, rotation, &edits).await?;
                 self.count(written, memory)?;
             }
@@ -596,19 +595,5 @@ impl Run<'_> {
             resource_version: Some(live.resource_version.clone()),
         };
         self.cluster.write(&manifest, false).await
-    }
-
-    /// Restarts what has to run on what was written, and waits.
-    async fn roll(
-        &self,
-        look: &Look,
-        rotation: &Rotation,
-        workloads: &[WorkloadRef],
-        rolling: &mut Rolling,
-    ) -> Result<(), Failure> {
-        if self.rotate.no_restart {
-            return self.wait_for_hands(rotation, workloads, rolling).await;
-        }
-        self.roll_all(look, rotation, workloads, rolling).await
     }
 }

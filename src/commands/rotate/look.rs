@@ -13,6 +13,7 @@ use crate::domain::rotation::{MADE, NEXT_KEY, PREVIOUS_KEY, RETIRED, Rotation, S
 use crate::domain::tokens::{PerToken, Token, TokenName};
 use crate::domain::tokens_file::Held;
 use crate::domain::value::SecretValue;
+use crate::domain::workloads::Workload;
 use crate::error::Failure;
 use crate::io::external_secrets;
 use crate::io::observe::Fleet;
@@ -65,6 +66,12 @@ impl Look {
             .into_iter()
             .flat_map(|name| held.all(name).map(move |token| (name, token.value())));
         Values::find(rotation, kept.chain(filed))
+    }
+
+    /// Every workload.
+    pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
+        let places = self.facts.places.values();
+        places.flat_map(|place| &place.workloads)
     }
 
     /// The home router Secret, where it can be read and is there.

@@ -112,7 +112,12 @@ pub fn started(pod: &Pod) -> Option<i64> {
 
 /// Tells whether all pods of a workload started after its Secrets last changed, for sure.
 pub fn is_fresh(place: &Place, workload: &Workload) -> bool {
-    let Some(changed) = changed(place, &workload.spec) else {
+    is_fresh_since(place, workload, changed(place, &workload.spec))
+}
+
+/// Tells whether all pods of a workload started after that time, in seconds since 1970, for sure.
+pub fn is_fresh_since(place: &Place, workload: &Workload, changed: Option<i64>) -> bool {
+    let Some(changed) = changed else {
         return false;
     };
     let mut pods = place
