@@ -183,7 +183,10 @@ impl Edit {
         // Only brain-api has a single token to fall back on; a list of keys that is absent or empty
         // is no list to be made here.
         let single = target.bundle == &ROUTER;
-        if entries.is_empty() && !(single && row.both && target.serves) {
+        // Home has one even where no brain-api reads it: else the value that comes would be in no
+        // place but the tokens file of who opened the rotation.
+        let makes = single && row.both && (target.serves || target.home);
+        if entries.is_empty() && !makes {
             return Ok(());
         }
         let mut wanted: Vec<SecretValue> = Vec::new();
