@@ -1,0 +1,949 @@
+//! A small cluster, operators that are killed at any moment, and everybody else who restarts pods:
+//! whatever happens, no client ever holds what its server refuses, and nothing is lost.
+
+use super::edits::{At, Edit, Part, Target, edit};
+use super::holders::Holder;
+use super::rollouts::{Standing, WorkloadRef, serves, standing};
+use super::step::{Step, View, next};
+use super::{Change, NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, Side, Values, is_retired};
+use crate::domain::bundles::{API_KEYS, EMBEDDINGS_API_KEYS};
+use crate::domain::bundles::{BUNDLES, EMBEDDINGS as EMBEDDINGS_BUNDLE, ROUTER};
+use crate::domain::facts::{ClusterFacts, Place};
+use crate::domain::live::{LiveSecret, LiveValue, Observed};
+use crate::domain::names::{Namespace, SecretRef};
+use crate::domain::rollout::Rollout;
+use crate::domain::tokens::{PerToken, Token, TokenName, fingerprint};
+use crate::domain::tokens_file::Held;
+use crate::domain::value::SecretValue;
+use crate::domain::workloads::{BRAIN_API, Container, EMBEDDINGS, Kind, Pod, PodSpec};
+use crate::domain::workloads::{Source, Variable, Whole, Workload};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+const NOW: &str = "2026-01-02T03:04:05Z";
+const LIST: &str = "KB_ROUTER_TOKENS";
+const KB: TokenName = TokenName::KbRouterToken;
+const KEY: TokenName = TokenName::EmbeddingsApiKey;
+
+type Texts = BTreeMap<String, SecretValue>;
+
+/// A Secret.
+#[derive(Clone, Default)]
+struct Stored {
+    texts: Texts,
+    made: Option<String>,
+    version: usize,
+    changed: i64,
+}
+
+/// A pod; its environment is that of its start.
+#[derive(Clone)]
+struct Running {
+    at: Option<i64>,
+    mark: Option<String>,
+    env: Texts,
+}
+
+struct Load {
+    workload: Workload,
+    pods: Vec<Running>,
+    leaving: Vec<Running>,
+    /// Whether Reloader is about to restart it.
+    due: bool,
+}
+
+#[derive(Default)]
+struct Operator {
+    held: Held,
+    queue: VecDeque<Act>,
+    proven: Option<String>,
+    until: Option<Phase>,
+    holders: Vec<Holder>,
+}
+
+/// One thing that an operator does, from what it has seen before: a version, a mark of the phase.
+enum Act {
+    File(Held),
+    Open(Rotation, Edit, usize),
+    Write(Edit, usize, String),
+    Restart(WorkloadRef, String),
+    Await(WorkloadRef),
+    Prove(String),
+    State(Rotation, usize),
+    Finish(usize),
+}
+
+struct Sim {
+    now: i64,
+    secrets: BTreeMap<SecretRef, Stored>,
+    state: Option<Rotation>,
+    retired: Option<String>,
+    loads: Vec<Load>,
+    operators: Vec<Operator>,
+    rotating: Vec<TokenName>,
+    /// What others have on the lists.
+    theirs: BTreeMap<(SecretRef, &'static str), Vec<String>>,
+    /// The lists `KB_ROUTER_TOKENS` that are nobody's to take away.
+    before: BTreeSet<SecretRef>,
+    minted: usize,
+    openings: usize,
+    /// Old and new of the last rotation, and its last phase.
+    values: PerToken<Option<(Token, Token)>>,
+    last: Option<Phase>,
+}
+
+/// What a server lets in: everybody, where nothing is set.
+fn accepts(env: &Texts, token: TokenName, value: &SecretValue) -> bool {
+    let keys: &[&str] = match token {
+        KB => &[LIST, "KB_ROUTER_TOKEN"],
+        KEY => &[API_KEYS],
+    };
+    let lists = keys.iter().filter_map(|key| env.get(*key));
+    let mut lists = lists.filter(|list| list.entries().next().is_some());
+    lists.next().is_none_or(|list| list.lists(value))
+}
+
+fn ns(name: &str) -> Namespace {
+    name.parse().unwrap()
+}
+
+fn router(namespace: &Namespace) -> SecretRef {
+    let namespace = namespace.clone();
+    let name = ROUTER.secret;
+    SecretRef { namespace, name }
+}
+
+impl Load {
+    fn new(namespace: &Namespace, kind: Kind, name: &str, reloaded: bool) -> Self {
+        let mut main = Container::default();
+        main.name = "main".to_owned();
+        let whole = |secret: &str| Whole {
+            prefix: String::new(),
+            secret: Some(secret.to_owned()),
+            optional: false,
+        };
+        match name {
+            "agents" => main.env.push(Variable {
+                name: KB.as_str().to_owned(),
+                source: Source::Secret {
+                    name: ROUTER.secret.to_owned(),
+                    key: KB.as_str().to_owned(),
+                    optional: true,
+                },
+            }),
+            EMBEDDINGS => main.env_from.push(whole(EMBEDDINGS_BUNDLE.secret)),
+            _ => main.env_from.push(whole(ROUTER.secret)),
+        }
+        let spec = PodSpec {
+            containers: vec![main],
+            volumes: Vec::new(),
+        };
+        let workload = Workload {
+            kind,
+            namespace: namespace.clone(),
+            name: name.to_owned(),
+            spec,
+            reloaded: reloaded && kind != Kind::Pod,
+            mark: None,
+            rollout: Rollout::default(),
+        };
+        Self {
+            workload,
+            pods: Vec::new(),
+            leaving: Vec::new(),
+            due: false,
+        }
+    }
+
+    fn is_server(&self, token: TokenName) -> bool {
+        self.workload.name == [BRAIN_API, EMBEDDINGS][usize::from(token == KEY)]
+    }
+
+    fn observed(&self) -> Workload {
+        let (all, on) = (self.pods.len() as i64, self.running().count() as i64);
+        let rollout = Rollout {
+            generation: 1,
+            observed: 1,
+            wanted: 1,
+            replicas: all,
+            updated: 1,
+            ready: on,
+            available: on,
+            same_revision: true,
+            ..Rollout::default()
+        };
+        Workload {
+            rollout,
+            ..self.workload.clone()
+        }
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Running> {
+        let all = self.pods.iter().chain(&self.leaving);
+        all.filter(|pod| pod.at.is_some())
+    }
+
+    fn pod(&self, pod: &Running) -> Pod {
+        let Workload {
+            kind,
+            namespace,
+            name,
+            spec,
+            ..
+        } = &self.workload;
+        let owner = (kind.as_str().to_owned(), name.clone());
+        Pod {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            owner: (*kind != Kind::Pod).then_some(owner),
+            spec: spec.clone(),
+            ready: pod.at.is_some(),
+            started: pod
+                .at
+                .map(|at| ("main".to_owned(), at))
+                .into_iter()
+                .collect(),
+            waiting: BTreeMap::new(),
+            stuck: BTreeMap::new(),
+            unschedulable: false,
+            mark: pod.mark.clone(),
+        }
+    }
+}
+
+impl Sim {
+    fn new(world: &World) -> Self {
+        let mut sim = Self {
+            now: 100,
+            secrets: BTreeMap::new(),
+            state: None,
+            retired: None,
+            loads: Vec::new(),
+            operators: Vec::new(),
+            rotating: world.rotating.clone(),
+            theirs: BTreeMap::new(),
+            before: BTreeSet::new(),
+            minted: 0,
+            openings: 0,
+            values: PerToken::default(),
+            last: None,
+        };
+        let tokens = PerToken::from_fn(|_| sim.mint());
+        let mut reloaded = (0..).map(|bit| world.reloaded >> bit & 1 == 1);
+        for (name, (list, serves)) in ["home", "one", "two"].into_iter().zip(&world.places) {
+            let (home, namespace) = (name == "home", ns(name));
+            let at = router(&namespace);
+            for (token, value) in tokens.iter() {
+                sim.put(&at, token.as_str(), value.value().expose());
+            }
+            sim.list(&at, LIST, *list, tokens.get(KB));
+            let mut loads = vec![(Kind::Deployment, "agents")];
+            loads.extend(serves.then_some((Kind::StatefulSet, BRAIN_API)));
+            loads.extend(home.then_some((Kind::StatefulSet, "brain-keeper")));
+            loads.extend((home && world.bare).then_some((Kind::Pod, "bare")));
+            if let Some((keys, api_keys)) = world.embeddings.filter(|_| home) {
+                let at = SecretRef {
+                    name: EMBEDDINGS_BUNDLE.secret,
+                    ..at
+                };
+                sim.put(&at, "POSTGRES_URL", "postgres://somewhere");
+                sim.list(&at, EMBEDDINGS_API_KEYS, keys, tokens.get(KEY));
+                sim.list(&at, API_KEYS, api_keys, tokens.get(KEY));
+                loads.push((Kind::StatefulSet, EMBEDDINGS));
+            }
+            for (kind, name) in loads {
+                let load = Load::new(&namespace, kind, name, reloaded.next().unwrap());
+                sim.loads.push(load);
+            }
+        }
+        for index in 0..sim.loads.len() {
+            sim.restart(index, None);
+            sim.start(index);
+        }
+        for knows in &world.operators {
+            let mut operator = Operator::default();
+            if *knows {
+                operator.held.current = PerToken::from_fn(|name| Some(tokens.get(name).clone()));
+            }
+            sim.operators.push(operator);
+        }
+        sim
+    }
+
+    fn mint(&mut self) -> Token {
+        self.minted += 1;
+        let text = format!("a-minted-token-{:04}", self.minted);
+        Token::parse(&SecretValue::from(text)).unwrap()
+    }
+
+    fn put(&mut self, at: &SecretRef, key: &str, value: &str) {
+        let stored = self.secrets.entry(at.clone()).or_default();
+        stored.texts.insert(key.to_owned(), value.into());
+        stored.changed = self.now;
+        stored.version += 1;
+    }
+
+    /// A list of that shape: absent, empty, ours alone, theirs before or behind or around.
+    fn list(&mut self, at: &SecretRef, key: &'static str, shape: usize, ours: &Token) {
+        let ours = ours.value().expose();
+        let entries: &[&str] = match shape {
+            0 => return,
+            1 => &[],
+            2 => &[ours],
+            3 => &["theirs-1", ours],
+            4 => &[ours, "theirs-1"],
+            _ => &["theirs-1", ours, "theirs-2"],
+        };
+        let theirs = entries.iter().filter(|entry| entry.starts_with("theirs"));
+        let theirs = theirs.map(|entry| (*entry).to_owned()).collect();
+        self.put(at, key, &entries.join(","));
+        self.theirs.insert((at.clone(), key), theirs);
+        if key == LIST && shape > 1 {
+            self.before.insert(at.clone());
+        }
+    }
+
+    fn home(&self) -> &Stored {
+        &self.secrets[&router(&ns("home"))]
+    }
+
+    fn mark(&self) -> Option<String> {
+        self.state.as_ref().map(Rotation::mark)
+    }
+
+    /// The pods of a workload are made anew; `mark` goes into its template.
+    fn restart(&mut self, index: usize, mark: Option<String>) {
+        let load = &mut self.loads[index];
+        if mark.is_some() {
+            load.workload.mark = mark;
+        }
+        // A Deployment keeps the old one until the new one serves.
+        let keeps = load.workload.kind == Kind::Deployment;
+        load.pods.retain(|pod| keeps && pod.at.is_some());
+        load.pods.push(Running {
+            at: None,
+            mark: load.workload.mark.clone(),
+            env: Texts::new(),
+        });
+    }
+
+    /// Its new pod takes its environment.
+    fn start(&mut self, index: usize) {
+        let workload = &self.loads[index].workload;
+        let mut env = Texts::new();
+        for reference in workload.spec.references() {
+            let mut secrets = self.secrets.iter();
+            let found = secrets
+                .find(|(at, _)| at.namespace == workload.namespace && at.name == reference.secret);
+            let texts = found.iter().flat_map(|(_, stored)| &stored.texts);
+            let read = texts.filter(|(key, _)| reference.key.is_none_or(|it| it == *key));
+            env.extend(read.map(|(key, value)| (key.clone(), value.clone())));
+        }
+        let load = &mut self.loads[index];
+        if load.pods.last().is_some_and(|pod| pod.at.is_none()) {
+            let mut new = load.pods.pop().unwrap();
+            (new.at, new.env) = (Some(self.now), env);
+            load.leaving.append(&mut load.pods);
+            load.pods.push(new);
+        }
+    }
+
+    fn index(&self, of: &WorkloadRef) -> usize {
+        let mut loads = self.loads.iter();
+        loads
+            .position(|load| WorkloadRef::of(&load.workload) == *of)
+            .unwrap()
+    }
+
+    fn facts(&self) -> ClusterFacts {
+        let mut places: BTreeMap<Namespace, Place> = BTreeMap::new();
+        for (at, stored) in &self.secrets {
+            let data = stored.texts.iter();
+            let live = LiveSecret {
+                data: data
+                    .map(|(key, value)| (key.clone(), LiveValue::encode(value)))
+                    .collect(),
+                changed: Some(stored.changed),
+                ..LiveSecret::default()
+            };
+            let observed = Observed {
+                live: Some(live),
+                owner: None,
+            };
+            let place = places.entry(at.namespace.clone()).or_default();
+            place.secrets.insert(at.name, observed);
+        }
+        for load in &self.loads {
+            let place = places.get_mut(&load.workload.namespace).unwrap();
+            place.workloads.push(load.observed());
+            place.pods.extend(load.pods.iter().map(|pod| load.pod(pod)));
+            place
+                .leaving
+                .extend(load.leaving.iter().map(|pod| load.pod(pod)));
+        }
+        ClusterFacts {
+            server: String::new(),
+            version: None,
+            now: self.now,
+            home: ns("home"),
+            places,
+            nothing_selected: false,
+            copies: BTreeMap::new(),
+            absent: BTreeSet::new(),
+            denied: BTreeSet::new(),
+            probes: Vec::new(),
+            path2: None,
+        }
+    }
+
+    fn target(&self, at: &SecretRef, facts: &ClusterFacts, id: &str) -> Target {
+        let stored = &self.secrets[at];
+        let bundle = BUNDLES
+            .into_iter()
+            .find(|bundle| bundle.secret == at.name)
+            .unwrap();
+        Target {
+            at: At::Secret(at.clone()),
+            namespace: at.namespace.clone(),
+            bundle,
+            home: bundle == &ROUTER && at.namespace == facts.home,
+            texts: stored.texts.clone(),
+            serves: bundle == &ROUTER && serves(&facts.places[&at.namespace]),
+            made: stored.made.as_deref() == Some(id),
+        }
+    }
+
+    /// Every value that home tells.
+    fn known(&self) -> Vec<(TokenName, &SecretValue)> {
+        let stored = self
+            .secrets
+            .iter()
+            .filter(|(at, _)| at.namespace == ns("home"));
+        let texts = stored.flat_map(|(_, stored)| &stored.texts);
+        let known = texts.filter_map(|(key, value)| match key.as_str() {
+            "KB_ROUTER_TOKEN" | LIST => Some((KB, value)),
+            "EMBEDDINGS_API_KEY" | NEXT_KEY | PREVIOUS_KEY => Some((KEY, value)),
+            EMBEDDINGS_API_KEYS | API_KEYS => Some((KEY, value)),
+            _ => None,
+        });
+        known.collect()
+    }
+
+    fn home_tokens(&self) -> PerToken<Option<Token>> {
+        PerToken::from_fn(|name| Token::parse(&self.home().texts[name.as_str()]).ok())
+    }
+
+    /// What an operator does next, by what it sees now.
+    fn decide(&mut self, index: usize) -> Vec<Act> {
+        let facts = self.facts();
+        let version = self.home().version;
+        let Some(rotation) = &self.state else {
+            return self.opening(index, &facts);
+        };
+        let operator = &self.operators[index];
+        let held = &operator.held;
+        let filed = TokenName::ALL.into_iter();
+        let filed = filed.flat_map(|name| held.all(name).map(move |it| (name, it.value())));
+        let values = Values::find(rotation, self.known().into_iter().chain(filed));
+        let targets: Vec<_> = self
+            .secrets
+            .keys()
+            .map(|at| self.target(at, &facts, &rotation.id))
+            .collect();
+        let view = View {
+            rotation,
+            values: &values,
+            held,
+            home: &self.home_tokens(),
+            targets: &targets,
+            facts: &facts,
+            outside: &BTreeMap::new(),
+            lagging: &[],
+            proven: operator.proven == self.mark(),
+            until: operator.until,
+            anyway: false,
+        };
+        let mark = rotation.mark();
+        let mut holders = Vec::new();
+        let acts = match next(&view).expect("nothing odd") {
+            Step::File(held) => vec![Act::File(held)],
+            Step::Write(edits) => {
+                let edits = edits.into_iter().map(|edit| {
+                    let At::Secret(at) = &edit.at else {
+                        unreachable!()
+                    };
+                    let version = self.secrets[at].version;
+                    Act::Write(edit, version, mark.clone())
+                });
+                edits.collect()
+            }
+            Step::Roll(names) => {
+                let server_only = rotation.phase.row().both;
+                let acts = names.into_iter().map(|name| {
+                    let place = &facts.places[&name.namespace];
+                    let workload = self.loads[self.index(&name)].observed();
+                    match standing(rotation, place, &workload, server_only) {
+                        Standing::Rolling => Act::Await(name),
+                        _ => Act::Restart(name, mark.clone()),
+                    }
+                });
+                acts.collect()
+            }
+            Step::Prove => vec![Act::Prove(mark)],
+            Step::Advance(phase) => vec![Act::State(rotation.in_phase(phase, NOW), version)],
+            Step::Finish(held) => vec![Act::File(held), Act::Finish(version)],
+            Step::Hold(found) => {
+                holders = found;
+                Vec::new()
+            }
+            Step::Stop => Vec::new(),
+            Step::Follow(_) => unreachable!(),
+        };
+        self.operators[index].holders = holders;
+        acts
+    }
+
+    /// New values go into the file, then one write opens the rotation.
+    fn opening(&mut self, index: usize, facts: &ClusterFacts) -> Vec<Act> {
+        if self.openings == 0 {
+            return Vec::new();
+        }
+        let current = self.home_tokens();
+        let mut held = Held {
+            current,
+            ..Held::default()
+        };
+        let (mut changes, mut values) = (PerToken::default(), Values::default());
+        for name in self.rotating.clone() {
+            let (old, new) = (held.current.get(name).clone().unwrap(), self.mint());
+            *changes.get_mut(name) = Some(Change {
+                old: fingerprint(old.value()),
+                new: fingerprint(new.value()),
+                minted: None,
+            });
+            values.put(name, Side::Old, old);
+            values.put(name, Side::New, new.clone());
+            *held.next.get_mut(name) = Some(new);
+        }
+        let rotation = Rotation::new(format!("{:08x}", self.minted), Phase::Open, NOW, changes);
+        let target = self.target(&router(&ns("home")), facts, &rotation.id);
+        let edit = edit(&rotation, &values, &target, Part::All, false)
+            .unwrap()
+            .unwrap();
+        self.operators[index].proven = None;
+        vec![
+            Act::File(held),
+            Act::Open(rotation, edit, self.home().version),
+        ]
+    }
+
+    fn apply(&mut self, edit: &Edit, id: &str) {
+        let At::Secret(at) = &edit.at else {
+            unreachable!()
+        };
+        let stored = self.secrets.get_mut(at).unwrap();
+        stored.made = edit.made.then(|| id.to_owned());
+        stored.version += 1;
+        for (key, value) in &edit.set {
+            stored.texts.insert((*key).to_owned(), value.clone());
+        }
+        for key in &edit.remove {
+            stored.texts.remove(*key);
+        }
+        if !edit.set.is_empty() || !edit.remove.is_empty() {
+            stored.changed = self.now;
+            self.reloader_sees(at);
+        }
+    }
+
+    fn reloader_sees(&mut self, at: &SecretRef) {
+        for load in &mut self.loads {
+            let Workload {
+                namespace,
+                spec,
+                reloaded,
+                ..
+            } = &load.workload;
+            let reads = spec.references().iter().any(|it| it.secret == at.name);
+            load.due |= *reloaded && *namespace == at.namespace && reads;
+        }
+    }
+
+    /// Carries it out; `false` where the world is no longer what the operator saw.
+    fn act(&mut self, index: usize, act: Act) -> bool {
+        let version = self.home().version;
+        match act {
+            Act::File(held) => self.operators[index].held = held,
+            Act::Open(rotation, edit, seen) => {
+                if seen != version {
+                    return false;
+                }
+                assert!(self.state.is_none(), "a second rotation");
+                let held = &self.operators[index].held;
+                self.values = PerToken::from_fn(|name| {
+                    Some((
+                        held.current.get(name).clone()?,
+                        held.next.get(name).clone()?,
+                    ))
+                });
+                self.openings -= 1;
+                self.apply(&edit, &rotation.id);
+                self.state = Some(rotation);
+            }
+            Act::Write(edit, seen, mark) => {
+                let At::Secret(at) = &edit.at else {
+                    unreachable!()
+                };
+                let Some(rotation) = self.state.as_ref().filter(|it| it.mark() == mark) else {
+                    return false;
+                };
+                if self.secrets[at].version != seen {
+                    return false;
+                }
+                let id = rotation.id.clone();
+                self.apply(&edit, &id);
+            }
+            Act::Restart(of, mark) => self.restart(self.index(&of), Some(mark)),
+            Act::Await(of) => self.start(self.index(&of)),
+            Act::Prove(mark) => {
+                if self.mark().as_ref() != Some(&mark) {
+                    return false;
+                }
+                self.prove();
+                self.operators[index].proven = Some(mark);
+            }
+            Act::State(to, seen) => {
+                if seen != version {
+                    return false;
+                }
+                self.state = Some(to);
+                self.secrets.get_mut(&router(&ns("home"))).unwrap().version += 1;
+            }
+            Act::Finish(seen) => {
+                if seen != version {
+                    return false;
+                }
+                let rotation = self.state.take().unwrap();
+                self.retired = Some(rotation.retire(self.retired.as_deref()));
+                self.last = Some(rotation.phase);
+                self.secrets.get_mut(&router(&ns("home"))).unwrap().version += 1;
+            }
+        }
+        true
+    }
+
+    /// What asking the servers would show.
+    fn prove(&self) {
+        let row = self.state.as_ref().unwrap().phase.row();
+        for (name, values) in self.values.iter() {
+            let Some((old, new)) = values else { continue };
+            for server in self.loads.iter().filter(|load| load.is_server(name)) {
+                for pod in server.running() {
+                    let lets_in = |side| accepts(&pod.env, name, [old, new][side as usize].value());
+                    assert!(lets_in(row.sent), "{name}");
+                    let nobody = SecretValue::from("a-made-up-token-of-nobody");
+                    let open = accepts(&pod.env, name, &nobody);
+                    assert!(open || lets_in(row.sent.other()) == row.both, "{name}");
+                }
+            }
+        }
+    }
+
+    /// What holds at every moment.
+    fn check(&self) {
+        for client in &self.loads {
+            for (pod, name) in client
+                .running()
+                .flat_map(|pod| TokenName::ALL.map(|it| (pod, it)))
+            {
+                let Some(value) = pod
+                    .env
+                    .get(name.as_str())
+                    .filter(|_| !client.is_server(name))
+                else {
+                    continue;
+                };
+                for server in self.loads.iter().filter(|load| load.is_server(name)) {
+                    let at = &server.workload.namespace;
+                    if *at == ns("home") || *at == client.workload.namespace {
+                        let good = server.running().all(|pod| accepts(&pod.env, name, value));
+                        assert!(
+                            good,
+                            "{} refuses {name} of {}",
+                            server.workload, client.workload
+                        );
+                    }
+                }
+            }
+        }
+        if let Some(rotation) = self.state.as_ref().filter(|it| it.phase.row().both) {
+            let values = Values::find(rotation, self.known());
+            for (name, _) in rotation.changes() {
+                let (old, new) = self.values.get(name).as_ref().unwrap();
+                assert_eq!(values.get(name, Side::Old), Some(old), "old {name}");
+                assert_eq!(values.get(name, Side::New), Some(new), "new {name}");
+            }
+        }
+        for ((at, key), theirs) in &self.theirs {
+            let list = self.secrets[at].texts.get(*key);
+            let entries = list.iter().flat_map(|list| list.entries());
+            let kept: Vec<_> = entries
+                .filter(|entry| entry.starts_with("theirs"))
+                .collect();
+            assert_eq!(kept, *theirs, "{at} {key}");
+        }
+    }
+
+    fn micro(&mut self, index: usize) {
+        match self.operators[index].queue.pop_front() {
+            None => self.operators[index].queue = self.decide(index).into(),
+            Some(act) => {
+                if !self.act(index, act) {
+                    self.operators[index].queue.clear();
+                }
+            }
+        }
+        self.check();
+    }
+
+    fn kill(&mut self, index: usize) {
+        let Operator { queue, proven, .. } = &mut self.operators[index];
+        queue.clear();
+        *proven = None;
+    }
+
+    fn happen(&mut self, event: &Event) {
+        let operator = |which: usize| which % self.operators.len();
+        let load = |which: usize| which % self.loads.len();
+        match *event {
+            Event::Run(which, steps, until) => {
+                let index = operator(which);
+                self.operators[index].until = until;
+                (0..steps).for_each(|_| self.micro(index));
+            }
+            Event::Kill(which) => self.kill(operator(which)),
+            Event::Lose(which) => {
+                let index = operator(which);
+                self.operators[index].held = Held::default();
+            }
+            Event::Abort(which) => {
+                let (index, version) = (operator(which), self.home().version);
+                self.kill(index);
+                let rotation = self.state.as_ref();
+                let act = rotation.and_then(|it| Some(it.in_phase(it.phase.aborted()?, NOW)));
+                let act = act.map(|to| Act::State(to, version));
+                self.operators[index].queue.extend(act);
+            }
+            Event::Restart(which) => self.restart(load(which), None),
+            Event::Start(which) => self.start(load(which)),
+            Event::Reloader => {
+                for index in 0..self.loads.len() {
+                    if std::mem::take(&mut self.loads[index].due) {
+                        self.restart(index, None);
+                    }
+                }
+            }
+            Event::Gone(which) => {
+                let index = load(which);
+                self.loads[index].leaving.clear();
+            }
+            Event::Theirs(which) => {
+                let at = self.secrets.keys().filter(|at| at.name == ROUTER.secret);
+                let at = at.cycle().nth(which).unwrap().clone();
+                let stored = self.secrets.get_mut(&at).unwrap();
+                let list = stored.texts.get_mut(LIST).filter(|list| !list.is_empty());
+                if let Some(list) = list {
+                    let theirs = self.theirs.entry((at.clone(), LIST)).or_default();
+                    theirs.push(format!("theirs-late-{}", theirs.len()));
+                    *list = format!("{},{}", list.expose(), theirs[theirs.len() - 1]).into();
+                    (stored.changed, stored.version) = (self.now, stored.version + 1);
+                    self.reloader_sees(&at);
+                }
+            }
+            Event::Tick(seconds) => self.now += seconds,
+        }
+        self.check();
+    }
+
+    /// One operator runs to the end, and opens a rotation where there is none.
+    fn complete(&mut self, index: usize) {
+        self.openings += usize::from(self.state.is_none());
+        self.kill(index);
+        self.operators[index].until = None;
+        let opened = self.state.is_some();
+        let mut seen = opened;
+        for _ in 0..1000 {
+            self.micro(index);
+            seen |= self.state.is_some();
+            if seen && self.state.is_none() {
+                return self.over(index);
+            }
+            if !self.operators[index].holders.is_empty() {
+                // Somebody ends those who hold it.
+                self.now += 1;
+                for index in 0..self.loads.len() {
+                    self.loads[index].leaving.clear();
+                    if self.loads[index].workload.kind == Kind::Pod {
+                        self.restart(index, None);
+                        self.start(index);
+                    }
+                }
+            }
+        }
+        panic!(
+            "it never ends: {:?} {:?}",
+            self.state, self.operators[index].holders
+        );
+    }
+
+    /// One token, one value, everywhere, and nothing of the rotation left.
+    fn over(&self, index: usize) {
+        let current = self.home_tokens();
+        for (name, values) in self.values.iter() {
+            let Some((old, new)) = values else { continue };
+            let back = self.last.unwrap().is_back();
+            let (right, wrong) = if back { (old, new) } else { (new, old) };
+            assert_eq!(current.get(name).as_ref(), Some(right), "{name}");
+            let retired = |it: &Token| is_retired(self.retired.as_deref(), name, it.value());
+            assert!(retired(wrong) && !retired(right), "{name}");
+        }
+        for (at, stored) in &self.secrets {
+            assert_eq!(stored.made, None, "{at}");
+            for key in stored.texts.keys() {
+                assert!(key != NEXT_KEY && key != PREVIOUS_KEY, "{at} {key}");
+            }
+            for (key, name) in [(LIST, KB), (EMBEDDINGS_API_KEYS, KEY), (API_KEYS, KEY)] {
+                let token = current.get(name).as_ref().unwrap().value();
+                let list = stored.texts.get(key);
+                let entries: Vec<_> = list.iter().flat_map(|list| list.entries()).collect();
+                let theirs = self.theirs.get(&(at.clone(), key)).map_or(0, Vec::len);
+                let ours = entries.iter().filter(|entry| !entry.starts_with("theirs"));
+                let ours: Vec<_> = ours.copied().collect();
+                assert!(entries.is_empty() || ours == [token.expose()], "{at} {key}");
+                if key == LIST {
+                    let kept = self.before.contains(at) || theirs > 0;
+                    assert_eq!(!entries.is_empty(), kept, "{at} {key}");
+                }
+            }
+            if at.name == ROUTER.secret {
+                for (name, token) in current.iter() {
+                    let value = token.as_ref().unwrap().value();
+                    assert_eq!(&stored.texts[name.as_str()], value, "{at} {name}");
+                }
+            }
+        }
+        let held = Held {
+            current,
+            ..Held::default()
+        };
+        assert_eq!(self.operators[index].held, held);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Run(usize, usize, Option<Phase>),
+    Kill(usize),
+    Abort(usize),
+    Lose(usize),
+    Restart(usize),
+    Start(usize),
+    Reloader,
+    Gone(usize),
+    Theirs(usize),
+    Tick(i64),
+}
+
+fn some_event() -> impl Strategy<Value = Event> {
+    let until = prop_oneof![
+        4 => Just(None),
+        1 => Just(Some(Phase::Open)),
+        1 => Just(Some(Phase::Switch)),
+    ];
+    prop_oneof![
+        12 => (0..3_usize, 1..12_usize, until).prop_map(|(who, n, until)| Event::Run(who, n, until)),
+        2 => (0..3_usize).prop_map(Event::Kill),
+        1 => (0..3_usize).prop_map(Event::Abort),
+        1 => (0..3_usize).prop_map(Event::Lose),
+        3 => (0..9_usize).prop_map(Event::Restart),
+        4 => (0..9_usize).prop_map(Event::Start),
+        2 => Just(Event::Reloader),
+        2 => (0..9_usize).prop_map(Event::Gone),
+        1 => (0..3_usize).prop_map(Event::Theirs),
+        3 => (1..3_i64).prop_map(Event::Tick),
+    ]
+}
+
+#[derive(Clone, Debug)]
+struct World {
+    /// The shape of each list `KB_ROUTER_TOKENS`, and whether there is a brain-api; home first.
+    places: Vec<(usize, bool)>,
+    /// The shapes of the lists of keys.
+    embeddings: Option<(usize, usize)>,
+    rotating: Vec<TokenName>,
+    reloaded: u16,
+    bare: bool,
+    /// Whether each has a tokens file.
+    operators: Vec<bool>,
+}
+
+prop_compose! {
+    fn some_world()(
+        places in proptest::collection::vec((0..6_usize, proptest::bool::weighted(0.8)), 1..=3),
+        embeddings in proptest::option::weighted(0.8, (0..6_usize, 0..6_usize)),
+        rotating in proptest::sample::subsequence(TokenName::ALL.to_vec(), 1..=2),
+        reloaded: u16, bare: bool,
+        operators in proptest::collection::vec(any::<bool>(), 1..=3),
+    ) -> World {
+        World { places, embeddings, rotating, reloaded, bare, operators }
+    }
+}
+
+proptest! {
+    /// Any sequence of run, kill, resume, abort, lost file, second operator, foreign restart: each
+    /// token that a client may hold is accepted by its server, and no value is ever lost.
+    #[test]
+    fn no_client_is_ever_refused_and_nothing_is_lost(
+        world in some_world(), events in proptest::collection::vec(some_event(), 0..60),
+    ) {
+        let mut sim = Sim::new(&world);
+        sim.openings = 2;
+        events.iter().for_each(|event| sim.happen(event));
+        (0..sim.operators.len()).for_each(|index| sim.complete(index));
+    }
+
+    /// A pod that never restarts keeps its token: the gate holds and names it, however often it is
+    /// asked, and servers forget nothing.
+    #[test]
+    fn the_gate_holds_for_a_pod_that_never_restarts(
+        world in some_world(), events in proptest::collection::vec(some_event(), 0..40),
+    ) {
+        let mut sim = Sim::new(&World { bare: true, ..world });
+        let bare = sim.loads.iter().position(|load| load.workload.kind == Kind::Pod).unwrap();
+        sim.openings = 1;
+        sim.now += 1;
+        let others = events.iter().filter(|event| match event {
+            Event::Abort(_) => false,
+            Event::Restart(which) => which % sim.loads.len() != bare,
+            _ => true,
+        });
+        others.cloned().collect::<Vec<_>>().iter().for_each(|event| sim.happen(event));
+        sim.kill(0);
+        sim.operators[0].until = None;
+        let mut asked = 0;
+        for _ in 0..300 {
+            (0..sim.loads.len()).for_each(|index| sim.loads[index].leaving.clear());
+            sim.micro(0);
+            asked += usize::from(!sim.operators[0].holders.is_empty());
+            if asked == 5 {
+                break;
+            }
+        }
+        prop_assert_eq!(sim.state.as_ref().map(|it| it.phase), Some(Phase::Switch));
+        let names: Vec<_> = sim.operators[0].holders.iter().map(|holder| match holder {
+            Holder::Pod { name, .. } => name.as_str(),
+            Holder::Secret { at, .. } => &at.name,
+        }).collect();
+        prop_assert_eq!(names, ["bare"]);
+    }
+}
