@@ -19,6 +19,8 @@ pub mod edits;
 pub mod holders;
 pub mod rollouts;
 pub mod step;
+#[cfg(test)]
+mod tests;
 
 use super::names::Namespace;
 use super::tokens::{PerToken, Token, TokenName, fingerprint};

@@ -1,0 +1,615 @@
+//! The edits phase by phase, the text of the state, and who still holds a token.
+
+use super::edits::{At, Edit, Odd, Part, Target, edit};
+use super::holders::{Holder, holders};
+use super::{Change, Phase, Rotation, Side, Values, is_retired};
+use crate::domain::bundles::{Bundle, EMBEDDINGS as EMBEDDINGS_BUNDLE, ROUTER};
+use crate::domain::facts::{ClusterFacts, CopyRef, Place};
+use crate::domain::live::{LiveSecret, LiveValue, Observed};
+use crate::domain::names::{Namespace, SecretRef};
+use crate::domain::tokens::{PerToken, Token, TokenName, fingerprint};
+use crate::domain::value::SecretValue;
+use crate::domain::workloads::{BRAIN_API, Container, Kind, Pod, PodSpec, Whole};
+use std::collections::{BTreeMap, BTreeSet};
+
+const NOW: &str = "2026-01-02T03:04:05Z";
+const KB: TokenName = TokenName::KbRouterToken;
+const KEY: TokenName = TokenName::EmbeddingsApiKey;
+/// Old and new of each token, as they stand in the texts below.
+const VALUES: [(&str, TokenName, Side, &str); 4] = [
+    ("kb0", KB, Side::Old, "kb-router-token-old"),
+    ("kb1", KB, Side::New, "kb-router-token-new"),
+    ("em0", KEY, Side::Old, "embeddings-key-old"),
+    ("em1", KEY, Side::New, "embeddings-key-new"),
+];
+
+/// Short names become values.
+fn long(text: &str) -> String {
+    let all = VALUES.iter();
+    all.fold(text.to_owned(), |text, (short, .., value)| {
+        text.replace(short, value)
+    })
+}
+
+/// Values become short names.
+fn short(text: &str) -> String {
+    let all = VALUES.iter();
+    all.fold(text.to_owned(), |text, (short, .., value)| {
+        text.replace(value, short)
+    })
+}
+
+fn values() -> Values {
+    let mut values = Values::default();
+    for (.., token, side, text) in VALUES {
+        values.put(token, side, Token::parse(&text.into()).unwrap());
+    }
+    values
+}
+
+fn rotation_of(phase: Phase, tokens: &[TokenName]) -> Rotation {
+    let print = |name, side| {
+        let mut all = VALUES.iter();
+        let found = all.find(|(_, token, of, _)| (*token, *of) == (name, side));
+        fingerprint(&SecretValue::from(found.unwrap().3))
+    };
+    let changes = PerToken::from_fn(|name| {
+        tokens.contains(&name).then(|| Change {
+            old: print(name, Side::Old),
+            new: print(name, Side::New),
+            minted: None,
+        })
+    });
+    Rotation::new("0123abcd".to_owned(), phase, NOW, changes)
+}
+
+fn rotation(phase: Phase) -> Rotation {
+    rotation_of(phase, &TokenName::ALL)
+}
+
+/// A place of home from `KEY=value` words.
+fn target(bundle: &'static Bundle, made: bool, texts: &str) -> Target {
+    let texts = texts.split_whitespace().map(|word| {
+        let (key, value) = word.split_once('=').unwrap();
+        (key.to_owned(), SecretValue::from(long(value)))
+    });
+    let namespace: Namespace = "home".parse().unwrap();
+    Target {
+        at: At::Secret(SecretRef {
+            namespace: namespace.clone(),
+            name: bundle.secret,
+        }),
+        namespace,
+        bundle,
+        home: bundle == &ROUTER,
+        texts: texts.collect(),
+        serves: bundle == &ROUTER,
+        made,
+    }
+}
+
+/// An edit in words: what is set, `-KEY` for what goes, `made` for the mark afterwards.
+fn words(edit: Result<Option<Edit>, Odd>) -> String {
+    let Some(edit) = edit.unwrap() else {
+        return "nothing".to_owned();
+    };
+    let set = edit.set.iter();
+    let set = set.map(|(key, value)| short(&format!("{key}={}", value.expose())));
+    let gone = edit.remove.iter().map(|key| format!("-{key}"));
+    let made = edit.made.then(|| "made".to_owned());
+    set.chain(gone).chain(made).collect::<Vec<_>>().join(" ")
+}
+
+fn told(phase: Phase, target: &Target) -> String {
+    words(edit(
+        &rotation(phase),
+        &values(),
+        target,
+        Part::All,
+        target.bundle != &ROUTER,
+    ))
+}
+
+#[test]
+fn the_router_secret_of_home_phase_by_phase() {
+    let tokens = [
+        "KB_ROUTER_TOKEN=kb0 EMBEDDINGS_API_KEY=em0",
+        "KB_ROUTER_TOKEN=kb1 EMBEDDINGS_API_KEY=em1",
+    ];
+    let with = |sent: usize, more: &str| format!("{} {more}", tokens[sent]);
+    use Phase::{Back, Close, Immediate, Open, Switch, Undo};
+    // Without lists of keys that hold both values, as here, a key of its own carries the other.
+    let opened = "KB_ROUTER_TOKENS=kb0,kb1 EMBEDDINGS_API_KEY_NEXT=em1";
+    let switched = "KB_ROUTER_TOKENS=kb0,kb1 EMBEDDINGS_API_KEY_PREVIOUS=em0";
+    for (phase, made, before, expected) in [
+        (
+            Open,
+            false,
+            with(0, ""),
+            "EMBEDDINGS_API_KEY_NEXT=em1 KB_ROUTER_TOKENS=kb0,kb1 made",
+        ),
+        (
+            Open,
+            false,
+            with(0, "KB_ROUTER_TOKENS="),
+            "EMBEDDINGS_API_KEY_NEXT=em1 KB_ROUTER_TOKENS=kb0,kb1 made",
+        ),
+        (
+            Open,
+            false,
+            with(0, "KB_ROUTER_TOKENS=theirs,kb0,other"),
+            "EMBEDDINGS_API_KEY_NEXT=em1 KB_ROUTER_TOKENS=theirs,kb0,other,kb1",
+        ),
+        (Open, true, with(0, opened), "nothing"),
+        (
+            Switch,
+            true,
+            with(0, opened),
+            "EMBEDDINGS_API_KEY=em1 EMBEDDINGS_API_KEY_PREVIOUS=em0 KB_ROUTER_TOKEN=kb1 \
+             -EMBEDDINGS_API_KEY_NEXT made",
+        ),
+        (Switch, true, with(1, switched), "nothing"),
+        (
+            Close,
+            true,
+            with(1, switched),
+            "-EMBEDDINGS_API_KEY_PREVIOUS -KB_ROUTER_TOKENS",
+        ),
+        (
+            Close,
+            false,
+            with(1, "KB_ROUTER_TOKENS=theirs,kb0,other,kb1"),
+            "KB_ROUTER_TOKENS=theirs,other,kb1",
+        ),
+        // Somebody added an entry to a list that the rotation made: it stays, without the mark.
+        (
+            Close,
+            true,
+            with(1, "KB_ROUTER_TOKENS=kb0,kb1,theirs"),
+            "KB_ROUTER_TOKENS=kb1,theirs",
+        ),
+        // Somebody took that list away, or emptied it: the mark goes all the same.
+        (Close, true, with(1, ""), ""),
+        (
+            Undo,
+            true,
+            with(0, "KB_ROUTER_TOKENS="),
+            "-KB_ROUTER_TOKENS",
+        ),
+        (Close, false, with(1, ""), "nothing"),
+        (
+            Back,
+            true,
+            with(1, switched),
+            "EMBEDDINGS_API_KEY=em0 EMBEDDINGS_API_KEY_NEXT=em1 KB_ROUTER_TOKEN=kb0 \
+             -EMBEDDINGS_API_KEY_PREVIOUS made",
+        ),
+        (
+            Undo,
+            true,
+            with(0, opened),
+            "-EMBEDDINGS_API_KEY_NEXT -KB_ROUTER_TOKENS",
+        ),
+        (
+            Undo,
+            false,
+            with(0, "KB_ROUTER_TOKENS=kb1,theirs,kb0"),
+            "KB_ROUTER_TOKENS=theirs,kb0",
+        ),
+        (
+            Immediate,
+            false,
+            with(0, "KB_ROUTER_TOKENS=theirs,kb0"),
+            "EMBEDDINGS_API_KEY=em1 KB_ROUTER_TOKEN=kb1 KB_ROUTER_TOKENS=theirs,kb1",
+        ),
+    ] {
+        let target = target(&ROUTER, made, &before);
+        let edit = edit(&rotation(phase), &values(), &target, Part::All, false);
+        assert_eq!(words(edit), expected, "{phase}: {before}");
+    }
+}
+
+#[test]
+fn the_lists_of_keys_phase_by_phase() {
+    use Phase::{Back, Close, Immediate, Open, Switch, Undo};
+    for (phase, before, expected) in [
+        (
+            Open,
+            "EMBEDDINGS_API_KEYS=em0",
+            "EMBEDDINGS_API_KEYS=em0,em1",
+        ),
+        (
+            Open,
+            "EMBEDDINGS_API_KEYS=theirs,em0,other API_KEYS=em0,theirs",
+            "API_KEYS=em0,theirs,em1 EMBEDDINGS_API_KEYS=theirs,em0,other,em1",
+        ),
+        (Open, "EMBEDDINGS_API_KEYS=em0,em1 API_KEYS=", "nothing"),
+        (Open, "EMBEDDINGS_API_KEYS= LOG_LEVEL=INFO", "nothing"),
+        (Open, "POSTGRES_URL=em0", "nothing"),
+        (
+            Switch,
+            "EMBEDDINGS_API_KEYS=em0,em1 API_KEYS=em0",
+            "API_KEYS=em0,em1",
+        ),
+        (
+            Close,
+            "EMBEDDINGS_API_KEYS=theirs,em0,other,em1",
+            "EMBEDDINGS_API_KEYS=theirs,other,em1",
+        ),
+        (Close, "EMBEDDINGS_API_KEYS=theirs,em1", "nothing"),
+        (Back, "EMBEDDINGS_API_KEYS=em0,em1", "nothing"),
+        (
+            Undo,
+            "EMBEDDINGS_API_KEYS=em1,em0,theirs",
+            "EMBEDDINGS_API_KEYS=em0,theirs",
+        ),
+        (
+            Immediate,
+            "EMBEDDINGS_API_KEYS=em0,theirs",
+            "EMBEDDINGS_API_KEYS=theirs,em1",
+        ),
+    ] {
+        let target = target(&EMBEDDINGS_BUNDLE, false, before);
+        assert_eq!(told(phase, &target), expected, "{phase}: {before}");
+    }
+}
+
+#[test]
+fn a_fleet_namespace_gets_a_list_only_where_a_brain_api_reads_it() {
+    let texts = "KB_ROUTER_TOKEN=kb0 EMBEDDINGS_API_KEY=em0";
+    let mut fleet = Target {
+        home: false,
+        serves: false,
+        ..target(&ROUTER, false, texts)
+    };
+    assert_eq!(told(Phase::Open, &fleet), "nothing");
+    let switched = "EMBEDDINGS_API_KEY=em1 KB_ROUTER_TOKEN=kb1";
+    assert_eq!(told(Phase::Switch, &fleet), switched);
+    fleet.serves = true;
+    let opened = "KB_ROUTER_TOKENS=kb0,kb1 made";
+    assert_eq!(told(Phase::Open, &fleet), opened);
+    // Home has one in any case: the new value has no other place there.
+    let home = Target {
+        home: true,
+        serves: false,
+        ..fleet
+    };
+    let opened = "EMBEDDINGS_API_KEY_NEXT=em1 KB_ROUTER_TOKENS=kb0,kb1 made";
+    assert_eq!(told(Phase::Open, &home), opened);
+}
+
+#[test]
+fn only_the_tokens_that_rotate_are_touched() {
+    let home = target(&ROUTER, false, "KB_ROUTER_TOKEN=kb0 EMBEDDINGS_API_KEY=em0");
+    let of = |token, phase| {
+        let rotation = rotation_of(phase, &[token]);
+        words(edit(&rotation, &values(), &home, Part::All, true))
+    };
+    assert_eq!(of(KB, Phase::Open), "KB_ROUTER_TOKENS=kb0,kb1 made");
+    assert_eq!(of(KEY, Phase::Open), "EMBEDDINGS_API_KEY_NEXT=em1");
+    assert_eq!(of(KEY, Phase::Switch), "EMBEDDINGS_API_KEY=em1");
+}
+
+#[test]
+fn the_lists_alone_leave_what_clients_send() {
+    let home = target(&ROUTER, false, "KB_ROUTER_TOKEN=kb0 EMBEDDINGS_API_KEY=em0");
+    let edit = edit(
+        &rotation(Phase::Switch),
+        &values(),
+        &home,
+        Part::Lists,
+        true,
+    );
+    assert_eq!(words(edit), "KB_ROUTER_TOKENS=kb0,kb1 made");
+}
+
+#[test]
+fn what_the_rotation_does_not_know_and_what_is_lost_is_odd() {
+    let target = target(&ROUTER, false, "KB_ROUTER_TOKEN=another-token-of-somebody");
+    let of = |values| edit(&rotation(Phase::Open), values, &target, Part::All, true);
+    let at = target.at.clone();
+    let key = "KB_ROUTER_TOKEN";
+    assert_eq!(of(&values()), Err(Odd::Neither { at, key }));
+    let target = Target {
+        texts: BTreeMap::new(),
+        ..target.clone()
+    };
+    let nothing = edit(
+        &rotation(Phase::Open),
+        &Values::default(),
+        &target,
+        Part::All,
+        true,
+    );
+    let (token, side) = (KB, Side::Old);
+    assert_eq!(nothing, Err(Odd::Lost { token, side }));
+}
+
+#[test]
+fn the_state_is_read_as_it_was_written() {
+    let mut rotation = rotation(Phase::Switch);
+    rotation.fleet.insert("agents".to_owned());
+    rotation.selector = Some("team in (a, b)".to_owned());
+    rotation.made = true;
+    let text = rotation.text();
+    assert_eq!(Rotation::parse(&text), Ok(rotation));
+    for (.., value) in VALUES {
+        assert!(!text.contains(value));
+    }
+}
+
+#[test]
+fn a_state_that_we_did_not_write_is_refused_and_not_quoted() {
+    let good = rotation(Phase::Open).text();
+    let kb = |side| {
+        let rotation = rotation(Phase::Open);
+        rotation.change(KB).unwrap().print(side).to_owned()
+    };
+    for (from, to) in [
+        ("0123abcd", "0123abc"),
+        ("0123abcd", "0123abcx"),
+        ("\"open\"", "\"opened\""),
+        (NOW, "yesterday"),
+        ("KB_ROUTER_TOKEN", "KB_ROUTER"),
+        ("sha256:", "sha512:"),
+        (&kb(Side::Old), "kb-router-token-old"),
+        (&kb(Side::Old), &kb(Side::New)),
+        ("\"tokens\"", "\"token\""),
+        ("{\"id\"", "{\"fleet\":[\"Not A Name\"],\"id\""),
+        ("{\"id\"", "{\"selector\":\"a\\nb\",\"id\""),
+        ("{", ""),
+    ] {
+        let bad = good.replace(from, to);
+        assert_ne!(bad, good, "{from}");
+        let refusal = Rotation::parse(&bad).unwrap_err();
+        let told = format!("{refusal} {refusal:?}");
+        assert!(!told.contains("kb-router-token-old"), "{told}");
+    }
+    let none = Rotation::new("0123abcd".to_owned(), Phase::Open, NOW, PerToken::default());
+    assert!(Rotation::parse(&none.text()).is_err());
+}
+
+#[test]
+fn a_mark_counts_in_its_phase_and_for_a_server_while_both_are_accepted() {
+    for (phase, mark, clients, servers) in [
+        (Phase::Open, "0123abcd.open", true, true),
+        (Phase::Switch, "0123abcd.open", false, true),
+        (Phase::Switch, "0123abcd.switch", true, true),
+        (Phase::Back, "0123abcd.switch", false, true),
+        (Phase::Close, "0123abcd.switch", false, false),
+        (Phase::Close, "0123abcd.close", true, true),
+        (Phase::Undo, "0123abcd.open", false, false),
+        (Phase::Switch, "ffffffff.switch", false, false),
+        (Phase::Switch, "0123abcd.immediate", false, false),
+        (Phase::Immediate, "0123abcd.immediate", true, true),
+        (Phase::Switch, "0123abcd", false, false),
+    ] {
+        let rotation = rotation(phase);
+        assert_eq!(rotation.marks(Some(mark), false), clients, "{phase} {mark}");
+        assert_eq!(rotation.marks(Some(mark), true), servers, "{phase} {mark}");
+        assert!(!rotation.marks(None, true));
+    }
+}
+
+#[test]
+fn the_token_that_went_is_retired_and_stays_so() {
+    let retired = |text: &str, annotation: &str| {
+        is_retired(Some(annotation), KB, &SecretValue::from(long(text)))
+    };
+    let closed = rotation(Phase::Close).retire(Some("EMBEDDINGS_API_KEY=sha256:000000000000"));
+    assert!(closed.starts_with("EMBEDDINGS_API_KEY=sha256:000000000000 KB_ROUTER_TOKEN=sha256:"));
+    assert!(retired("kb0", &closed) && !retired("kb1", &closed));
+    // Each fingerprint is of its own token.
+    assert!(!retired("em0", &closed));
+    let again = rotation(Phase::Close).retire(Some(&closed));
+    assert_eq!(again, closed);
+    let undone = rotation(Phase::Undo).retire(None);
+    assert!(retired("kb1", &undone) && !retired("kb0", &undone));
+    assert!(!is_retired(None, KB, &SecretValue::from(long("kb0"))));
+}
+
+/// When the router Secret last changed.
+const CHANGED: i64 = 100;
+
+fn pod(name: &str, owner: Option<(&str, &str)>, at: Option<i64>, mark: Option<&str>) -> Pod {
+    let mut main = Container::default();
+    main.env_from.push(Whole {
+        prefix: String::new(),
+        secret: Some(ROUTER.secret.to_owned()),
+        optional: false,
+    });
+    Pod {
+        namespace: "home".parse().unwrap(),
+        name: name.to_owned(),
+        owner: owner.map(|(kind, name)| (kind.to_owned(), name.to_owned())),
+        spec: PodSpec {
+            containers: vec![main],
+            volumes: Vec::new(),
+        },
+        ready: true,
+        started: at.map(|at| ("main".to_owned(), at)).into_iter().collect(),
+        waiting: BTreeMap::new(),
+        stuck: BTreeMap::new(),
+        unschedulable: false,
+        mark: mark.map(str::to_owned),
+    }
+}
+
+fn secret(texts: &str) -> Observed {
+    let texts = target(&ROUTER, false, texts).texts.into_iter();
+    let live = LiveSecret {
+        data: texts
+            .map(|(key, value)| (key, LiveValue::encode(&value)))
+            .collect(),
+        changed: Some(CHANGED),
+        ..LiveSecret::default()
+    };
+    Observed {
+        live: Some(live),
+        owner: None,
+    }
+}
+
+fn facts(place: Place) -> ClusterFacts {
+    let home: Namespace = "home".parse().unwrap();
+    ClusterFacts {
+        server: String::new(),
+        version: None,
+        now: CHANGED,
+        home: home.clone(),
+        places: BTreeMap::from([(home, place)]),
+        nothing_selected: false,
+        copies: BTreeMap::new(),
+        absent: BTreeSet::new(),
+        denied: BTreeSet::new(),
+        probes: Vec::new(),
+        path2: None,
+    }
+}
+
+/// A home whose router Secret holds the new tokens, both on its list.
+fn switched(pods: Vec<Pod>, leaving: Vec<Pod>) -> ClusterFacts {
+    let texts = "KB_ROUTER_TOKEN=kb1 EMBEDDINGS_API_KEY=em1 KB_ROUTER_TOKENS=kb0,kb1";
+    facts(Place {
+        secrets: BTreeMap::from([(ROUTER.secret, secret(texts))]),
+        pods,
+        leaving,
+        ..Place::default()
+    })
+}
+
+/// Who holds what close forgets, in words.
+fn told_holders(
+    rotation: &Rotation,
+    next: Phase,
+    facts: &ClusterFacts,
+    outside: &BTreeMap<Namespace, Observed>,
+) -> Vec<String> {
+    let found = holders(rotation, next, facts, outside).into_iter();
+    let told = found.map(|holder| match holder {
+        Holder::Secret { at, keys } => format!("{at} {}", keys.join(",")),
+        Holder::Pod {
+            name,
+            leaving,
+            tokens,
+            ..
+        } => {
+            let leaving = if leaving { " leaving" } else { "" };
+            format!("{name}{leaving} {}", tokens.len())
+        }
+    });
+    told.collect()
+}
+
+#[test]
+fn a_pod_holds_the_old_token_unless_it_surely_started_after_the_switch() {
+    let agents = Some(("Deployment", "agents"));
+    let brain_api = Some(("StatefulSet", BRAIN_API));
+    let mark = Some("0123abcd.switch");
+    for (pod, leaving, expected) in [
+        (pod("before", agents, Some(99), None), false, "before 2"),
+        (pod("same", agents, Some(100), None), false, "same 2"),
+        (pod("same", agents, Some(100), mark), false, ""),
+        (
+            pod("same", agents, Some(100), Some("0123abcd.open")),
+            false,
+            "same 2",
+        ),
+        (
+            pod("same", agents, Some(100), Some("ffffffff.switch")),
+            false,
+            "same 2",
+        ),
+        (pod("after", agents, Some(101), None), false, ""),
+        (pod("made", agents, None, None), false, ""),
+        (
+            pod("going", agents, Some(99), None),
+            true,
+            "going leaving 2",
+        ),
+        (pod("going", agents, Some(101), None), true, ""),
+        (pod("bare", None, Some(99), None), false, "bare 2"),
+        (
+            pod("job", Some(("Job", "once")), Some(99), None),
+            false,
+            "job 2",
+        ),
+        // It checks one of the two and sends the other.
+        (pod("server", brain_api, Some(99), None), false, "server 1"),
+        // Of that name, and no StatefulSet's.
+        (
+            pod("like", Some(("Deployment", BRAIN_API)), Some(99), None),
+            false,
+            "like 2",
+        ),
+    ] {
+        let facts = match leaving {
+            true => switched(Vec::new(), vec![pod]),
+            false => switched(vec![pod], Vec::new()),
+        };
+        let found = told_holders(
+            &rotation(Phase::Switch),
+            Phase::Close,
+            &facts,
+            &BTreeMap::new(),
+        );
+        assert_eq!(found.join(" "), expected);
+    }
+}
+
+#[test]
+fn a_server_does_not_hold_what_it_checks() {
+    let server = pod("server", Some(("StatefulSet", BRAIN_API)), Some(99), None);
+    let facts = switched(vec![server], Vec::new());
+    let rotation = rotation_of(Phase::Switch, &[KB]);
+    let found = told_holders(&rotation, Phase::Close, &facts, &BTreeMap::new());
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn copies_others_and_strangers_hold_what_they_have() {
+    let mut facts = switched(Vec::new(), Vec::new());
+    let copy = CopyRef {
+        namespace: "tools".parse().unwrap(),
+        name: "copy".to_owned(),
+    };
+    facts.copies.insert(copy, secret("LIST=theirs,em0 NEW=em1"));
+    let place = facts.places.values_mut().next().unwrap();
+    place
+        .others
+        .insert("theirs".to_owned(), secret("A=kb0 B=x"));
+    place.others.insert("clean".to_owned(), secret("A=kb1"));
+    let outside = BTreeMap::from([
+        ("other".parse().unwrap(), secret("KB_ROUTER_TOKEN=kb0")),
+        ("new".parse().unwrap(), secret("KB_ROUTER_TOKEN=kb1")),
+        ("gone".parse().unwrap(), Observed::default()),
+    ]);
+    let found = told_holders(&rotation(Phase::Switch), Phase::Close, &facts, &outside);
+    let expected = [
+        "home/theirs A",
+        "other/agentibrain-router-secrets KB_ROUTER_TOKEN",
+        "tools/copy LIST",
+    ];
+    assert_eq!(found, expected);
+    // On the way back it is the new one.
+    let found = told_holders(&rotation(Phase::Back), Phase::Undo, &facts, &outside);
+    assert!(found.contains(&"tools/copy NEW".to_owned()), "{found:?}");
+    // Nothing is forgotten at the switch.
+    let found = told_holders(&rotation(Phase::Open), Phase::Switch, &facts, &outside);
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn an_abort_from_open_waits_for_no_pod() {
+    let mut facts = switched(vec![pod("before", None, Some(99), None)], Vec::new());
+    let place = facts.places.values_mut().next().unwrap();
+    let texts = "KB_ROUTER_TOKEN=kb0 EMBEDDINGS_API_KEY=em0 KB_ROUTER_TOKENS=kb0,kb1";
+    place.secrets.insert(ROUTER.secret, secret(texts));
+    let found = told_holders(
+        &rotation(Phase::Open),
+        Phase::Undo,
+        &facts,
+        &BTreeMap::new(),
+    );
+    assert!(found.is_empty(), "{found:?}");
+}
