@@ -187,6 +187,11 @@ impl Edit {
         // place but the tokens file of who opened the rotation.
         let makes = single && row.both && (target.serves || target.home);
         if entries.is_empty() && !makes {
+            // Somebody has taken away or emptied the list that was made: the mark goes as well.
+            if single && !row.both && self.made {
+                self.made = false;
+                self.remove.extend(live.map(|_| key));
+            }
             return Ok(());
         }
         let mut wanted: Vec<SecretValue> = Vec::new();
