@@ -64,7 +64,7 @@ struct Operator {
 /// One thing that an operator does, from what it has seen before: a version, a mark of the phase.
 enum Act {
     File(Held),
-    Open(Rotation, Edit, usize),
+    Open(Rotation, Values, Edit, usize),
     Write(Edit, usize, String),
     Restart(WorkloadRef, String),
     Await(WorkloadRef),
@@ -533,7 +533,7 @@ impl Sim {
         self.operators[index].proven = None;
         vec![
             Act::File(held),
-            Act::Open(rotation, edit, self.home().version),
+            Act::Open(rotation, values, edit, self.home().version),
         ]
     }
 
@@ -574,17 +574,14 @@ impl Sim {
         let version = self.home().version;
         match act {
             Act::File(held) => self.operators[index].held = held,
-            Act::Open(rotation, edit, seen) => {
+            Act::Open(rotation, values, edit, seen) => {
                 if seen != version {
                     return false;
                 }
                 assert!(self.state.is_none(), "a second rotation");
-                let held = &self.operators[index].held;
                 self.values = PerToken::from_fn(|name| {
-                    Some((
-                        held.current.get(name).clone()?,
-                        held.next.get(name).clone()?,
-                    ))
+                    let value = |side| values.get(name, side).cloned();
+                    Some((value(Side::Old)?, value(Side::New)?))
                 });
                 self.openings -= 1;
                 self.apply(&edit, &rotation.id);
