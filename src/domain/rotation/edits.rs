@@ -131,7 +131,7 @@ pub fn edit(
 }
 
 impl Edit {
-    fn need<'a>(values: &'a Values, token: TokenName, side: Side) -> Result<&'a Token, Odd> {
+    fn need(values: &Values, token: TokenName, side: Side) -> Result<&Token, Odd> {
         values.get(token, side).ok_or(Odd::Lost { token, side })
     }
 
