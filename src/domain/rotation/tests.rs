@@ -2,14 +2,16 @@
 
 use super::edits::{At, Edit, Odd, Part, Target, edit};
 use super::holders::{Holder, holders};
+use super::step::{Step, View, next};
 use super::{Change, Phase, Rotation, Side, Values, is_retired};
 use crate::domain::bundles::{Bundle, EMBEDDINGS as EMBEDDINGS_BUNDLE, ROUTER};
 use crate::domain::facts::{ClusterFacts, CopyRef, Place};
 use crate::domain::live::{LiveSecret, LiveValue, Observed};
 use crate::domain::names::{Namespace, SecretRef};
+use crate::domain::rollout::Rollout;
 use crate::domain::tokens::{PerToken, Token, TokenName, fingerprint};
 use crate::domain::value::SecretValue;
-use crate::domain::workloads::{BRAIN_API, Container, Kind, Pod, PodSpec, Whole};
+use crate::domain::workloads::{BRAIN_API, Container, Kind, Pod, PodSpec, Whole, Workload};
 use std::collections::{BTreeMap, BTreeSet};
 
 const NOW: &str = "2026-01-02T03:04:05Z";
@@ -612,4 +614,58 @@ fn an_abort_from_open_waits_for_no_pod() {
         &BTreeMap::new(),
     );
     assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn servers_run_on_a_mended_list_before_a_client_gets_its_token() {
+    let rotation = rotation_of(Phase::Switch, &[KB]);
+    let home = PerToken::default();
+    let next_of = |texts: &str, mark: Option<&str>| {
+        let target = target(&ROUTER, true, texts);
+        let pod = pod("server", Some(("StatefulSet", BRAIN_API)), Some(99), mark);
+        let workload = Workload {
+            kind: Kind::StatefulSet,
+            namespace: pod.namespace.clone(),
+            name: BRAIN_API.to_owned(),
+            spec: pod.spec.clone(),
+            reloaded: false,
+            mark: pod.mark.clone(),
+            rollout: Rollout {
+                generation: 1,
+                observed: 1,
+                same_revision: true,
+                ..Rollout::default()
+            },
+        };
+        let facts = facts(Place {
+            secrets: BTreeMap::from([(ROUTER.secret, secret(texts))]),
+            workloads: vec![workload],
+            pods: vec![pod],
+            ..Place::default()
+        });
+        let step = next(&View {
+            rotation: &rotation,
+            values: &values(),
+            held: &rotation.held(&values(), &home),
+            home: &home,
+            targets: &[target],
+            facts: &facts,
+            outside: &BTreeMap::new(),
+            lagging: &[],
+            proven: false,
+            until: None,
+            anyway: false,
+        });
+        match step.unwrap() {
+            Step::Write(mut edits) => words(Ok(edits.pop())),
+            Step::Roll(names) => format!("roll {}", names[0].name),
+            other => format!("{other:?}"),
+        }
+    };
+    let open = Some("0123abcd.open");
+    let gone = "KB_ROUTER_TOKEN=kb0 KB_ROUTER_TOKENS=kb0";
+    assert_eq!(next_of(gone, open), "KB_ROUTER_TOKENS=kb0,kb1 made");
+    let listed = "KB_ROUTER_TOKEN=kb0 KB_ROUTER_TOKENS=kb0,kb1";
+    assert_eq!(next_of(listed, None), format!("roll {BRAIN_API}"));
+    assert_eq!(next_of(listed, open), "KB_ROUTER_TOKEN=kb1 made");
 }

@@ -1,0 +1,358 @@
+//! The cluster of the simulation: Secrets, and pods that take their environment when they start.
+
+use super::*;
+
+impl Load {
+    pub(super) fn new(namespace: &Namespace, kind: Kind, name: &str, reloaded: bool) -> Self {
+        let mut main = Container {
+            name: "main".to_owned(),
+            ..Container::default()
+        };
+        let whole = |secret: &str| Whole {
+            prefix: String::new(),
+            secret: Some(secret.to_owned()),
+            optional: false,
+        };
+        match name {
+            "agents" => main.env.push(Variable {
+                name: KB.as_str().to_owned(),
+                source: Source::Secret {
+                    name: ROUTER.secret.to_owned(),
+                    key: KB.as_str().to_owned(),
+                    optional: true,
+                },
+            }),
+            EMBEDDINGS => main.env_from.push(whole(EMBEDDINGS_BUNDLE.secret)),
+            _ => main.env_from.push(whole(ROUTER.secret)),
+        }
+        let spec = PodSpec {
+            containers: vec![main],
+            volumes: Vec::new(),
+        };
+        let workload = Workload {
+            kind,
+            namespace: namespace.clone(),
+            name: name.to_owned(),
+            spec,
+            reloaded: reloaded && kind != Kind::Pod,
+            mark: None,
+            rollout: Rollout::default(),
+        };
+        Self {
+            workload,
+            pods: Vec::new(),
+            leaving: Vec::new(),
+            due: false,
+        }
+    }
+
+    pub(super) fn is_server(&self, token: TokenName) -> bool {
+        self.workload.name == [BRAIN_API, EMBEDDINGS][usize::from(token == KEY)]
+    }
+
+    pub(super) fn observed(&self) -> Workload {
+        let (all, on) = (self.pods.len() as i64, self.running().count() as i64);
+        let rollout = Rollout {
+            generation: 1,
+            observed: 1,
+            wanted: 1,
+            replicas: all,
+            updated: 1,
+            ready: on,
+            available: on,
+            same_revision: true,
+            ..Rollout::default()
+        };
+        Workload {
+            rollout,
+            ..self.workload.clone()
+        }
+    }
+
+    pub(super) fn running(&self) -> impl Iterator<Item = &Running> {
+        let all = self.pods.iter().chain(&self.leaving);
+        all.filter(|pod| pod.at.is_some())
+    }
+
+    pub(super) fn pod(&self, pod: &Running) -> Pod {
+        let Workload {
+            kind,
+            namespace,
+            name,
+            spec,
+            ..
+        } = &self.workload;
+        let owner = (kind.as_str().to_owned(), name.clone());
+        Pod {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            owner: (*kind != Kind::Pod).then_some(owner),
+            spec: spec.clone(),
+            ready: pod.at.is_some(),
+            started: pod
+                .at
+                .map(|at| ("main".to_owned(), at))
+                .into_iter()
+                .collect(),
+            waiting: BTreeMap::new(),
+            stuck: BTreeMap::new(),
+            unschedulable: false,
+            mark: pod.mark.clone(),
+        }
+    }
+}
+
+impl Sim {
+    pub(super) fn new(world: &World) -> Self {
+        let mut sim = Self {
+            now: 100,
+            secrets: BTreeMap::new(),
+            state: None,
+            retired: None,
+            loads: Vec::new(),
+            operators: Vec::new(),
+            rotating: world.rotating.clone(),
+            theirs: BTreeMap::new(),
+            before: BTreeSet::new(),
+            minted: 0,
+            openings: 0,
+            values: PerToken::default(),
+            last: None,
+        };
+        let tokens = PerToken::from_fn(|_| sim.mint());
+        let mut reloaded = (0..).map(|bit| world.reloaded >> bit & 1 == 1);
+        for (name, (list, serves)) in ["home", "one", "two"].into_iter().zip(&world.places) {
+            let (home, namespace) = (name == "home", ns(name));
+            let at = router(&namespace);
+            for (token, value) in tokens.iter() {
+                sim.put(&at, token.as_str(), value.value().expose());
+            }
+            sim.list(&at, LIST, *list, tokens.get(KB));
+            let mut loads = vec![(Kind::Deployment, "agents")];
+            loads.extend(serves.then_some((Kind::StatefulSet, BRAIN_API)));
+            loads.extend(home.then_some((Kind::StatefulSet, "brain-keeper")));
+            loads.extend((home && world.bare).then_some((Kind::Pod, "bare")));
+            if let Some((keys, api_keys)) = world.embeddings.filter(|_| home) {
+                let at = SecretRef {
+                    name: EMBEDDINGS_BUNDLE.secret,
+                    ..at
+                };
+                sim.put(&at, "POSTGRES_URL", "postgres://somewhere");
+                sim.list(&at, EMBEDDINGS_API_KEYS, keys, tokens.get(KEY));
+                sim.list(&at, API_KEYS, api_keys, tokens.get(KEY));
+                loads.push((Kind::StatefulSet, EMBEDDINGS));
+            }
+            for (kind, name) in loads {
+                let load = Load::new(&namespace, kind, name, reloaded.next().unwrap());
+                sim.loads.push(load);
+            }
+        }
+        for index in 0..sim.loads.len() {
+            sim.restart(index, None);
+            sim.start(index);
+        }
+        for knows in &world.operators {
+            let mut operator = Operator::default();
+            if *knows {
+                operator.held.current = PerToken::from_fn(|name| Some(tokens.get(name).clone()));
+            }
+            sim.operators.push(operator);
+        }
+        sim
+    }
+
+    pub(super) fn mint(&mut self) -> Token {
+        self.minted += 1;
+        let text = format!("a-minted-token-{:04}", self.minted);
+        Token::parse(&SecretValue::from(text)).unwrap()
+    }
+
+    pub(super) fn put(&mut self, at: &SecretRef, key: &str, value: &str) {
+        let stored = self.secrets.entry(at.clone()).or_default();
+        stored.texts.insert(key.to_owned(), value.into());
+        stored.changed = self.now;
+        stored.version += 1;
+    }
+
+    /// A list of that shape: absent, empty, ours alone, theirs before or behind or around.
+    pub(super) fn list(&mut self, at: &SecretRef, key: &'static str, shape: usize, ours: &Token) {
+        let ours = ours.value().expose();
+        let entries: &[&str] = match shape {
+            0 => return,
+            1 => &[],
+            2 => &[ours],
+            3 => &["theirs-1", ours],
+            4 => &[ours, "theirs-1"],
+            _ => &["theirs-1", ours, "theirs-2"],
+        };
+        let theirs = entries.iter().filter(|entry| entry.starts_with("theirs"));
+        let theirs = theirs.map(|entry| (*entry).to_owned()).collect();
+        self.put(at, key, &entries.join(","));
+        self.theirs.insert((at.clone(), key), theirs);
+        if key == LIST && shape > 1 {
+            self.before.insert(at.clone());
+        }
+    }
+
+    pub(super) fn home(&self) -> &Stored {
+        &self.secrets[&router(&ns("home"))]
+    }
+
+    pub(super) fn mark(&self) -> Option<String> {
+        self.state.as_ref().map(Rotation::mark)
+    }
+
+    /// The pods of a workload are made anew; `mark` goes into its template.
+    pub(super) fn restart(&mut self, index: usize, mark: Option<String>) {
+        let load = &mut self.loads[index];
+        if mark.is_some() {
+            load.workload.mark = mark;
+        }
+        // A Deployment keeps the old one until the new one serves.
+        let keeps = load.workload.kind == Kind::Deployment;
+        load.pods.retain(|pod| keeps && pod.at.is_some());
+        load.pods.push(Running {
+            at: None,
+            mark: load.workload.mark.clone(),
+            env: Texts::new(),
+        });
+    }
+
+    /// Its new pod takes its environment.
+    pub(super) fn start(&mut self, index: usize) {
+        let workload = &self.loads[index].workload;
+        let mut env = Texts::new();
+        for reference in workload.spec.references() {
+            let mut secrets = self.secrets.iter();
+            let found = secrets
+                .find(|(at, _)| at.namespace == workload.namespace && at.name == reference.secret);
+            let texts = found.iter().flat_map(|(_, stored)| &stored.texts);
+            let read = texts.filter(|(key, _)| reference.key.is_none_or(|it| it == *key));
+            env.extend(read.map(|(key, value)| (key.clone(), value.clone())));
+        }
+        let load = &mut self.loads[index];
+        if load.pods.last().is_some_and(|pod| pod.at.is_none()) {
+            let mut new = load.pods.pop().unwrap();
+            (new.at, new.env) = (Some(self.now), env);
+            load.leaving.append(&mut load.pods);
+            load.pods.push(new);
+        }
+    }
+
+    pub(super) fn index(&self, of: &WorkloadRef) -> usize {
+        let mut loads = self.loads.iter();
+        loads
+            .position(|load| WorkloadRef::of(&load.workload) == *of)
+            .unwrap()
+    }
+
+    pub(super) fn facts(&self) -> ClusterFacts {
+        let mut places: BTreeMap<Namespace, Place> = BTreeMap::new();
+        for (at, stored) in &self.secrets {
+            let data = stored.texts.iter();
+            let live = LiveSecret {
+                data: data
+                    .map(|(key, value)| (key.clone(), LiveValue::encode(value)))
+                    .collect(),
+                changed: Some(stored.changed),
+                ..LiveSecret::default()
+            };
+            let observed = Observed {
+                live: Some(live),
+                owner: None,
+            };
+            let place = places.entry(at.namespace.clone()).or_default();
+            place.secrets.insert(at.name, observed);
+        }
+        for load in &self.loads {
+            let place = places.get_mut(&load.workload.namespace).unwrap();
+            place.workloads.push(load.observed());
+            place.pods.extend(load.pods.iter().map(|pod| load.pod(pod)));
+            place
+                .leaving
+                .extend(load.leaving.iter().map(|pod| load.pod(pod)));
+        }
+        ClusterFacts {
+            server: String::new(),
+            version: None,
+            now: self.now,
+            home: ns("home"),
+            places,
+            nothing_selected: false,
+            copies: BTreeMap::new(),
+            absent: BTreeSet::new(),
+            denied: BTreeSet::new(),
+            probes: Vec::new(),
+            path2: None,
+        }
+    }
+
+    pub(super) fn target(&self, at: &SecretRef, facts: &ClusterFacts, id: &str) -> Target {
+        let stored = &self.secrets[at];
+        let bundle = BUNDLES
+            .into_iter()
+            .find(|bundle| bundle.secret == at.name)
+            .unwrap();
+        Target {
+            at: At::Secret(at.clone()),
+            namespace: at.namespace.clone(),
+            bundle,
+            home: bundle == &ROUTER && at.namespace == facts.home,
+            texts: stored.texts.clone(),
+            serves: bundle == &ROUTER && serves(&facts.places[&at.namespace]),
+            made: stored.made.as_deref() == Some(id),
+        }
+    }
+
+    /// Every value that home tells.
+    pub(super) fn known(&self) -> Vec<(TokenName, &SecretValue)> {
+        let stored = self
+            .secrets
+            .iter()
+            .filter(|(at, _)| at.namespace == ns("home"));
+        let texts = stored.flat_map(|(_, stored)| &stored.texts);
+        let known = texts.filter_map(|(key, value)| match key.as_str() {
+            "KB_ROUTER_TOKEN" | LIST => Some((KB, value)),
+            "EMBEDDINGS_API_KEY" | NEXT_KEY | PREVIOUS_KEY => Some((KEY, value)),
+            EMBEDDINGS_API_KEYS | API_KEYS => Some((KEY, value)),
+            _ => None,
+        });
+        known.collect()
+    }
+
+    pub(super) fn home_tokens(&self) -> PerToken<Option<Token>> {
+        PerToken::from_fn(|name| Token::parse(&self.home().texts[name.as_str()]).ok())
+    }
+
+    pub(super) fn apply(&mut self, edit: &Edit, id: &str) {
+        let At::Secret(at) = &edit.at else {
+            unreachable!()
+        };
+        let stored = self.secrets.get_mut(at).unwrap();
+        stored.made = edit.made.then(|| id.to_owned());
+        stored.version += 1;
+        for (key, value) in &edit.set {
+            stored.texts.insert((*key).to_owned(), value.clone());
+        }
+        for key in &edit.remove {
+            stored.texts.remove(*key);
+        }
+        if !edit.set.is_empty() || !edit.remove.is_empty() {
+            stored.changed = self.now;
+            self.reloader_sees(at);
+        }
+    }
+
+    pub(super) fn reloader_sees(&mut self, at: &SecretRef) {
+        for load in &mut self.loads {
+            let Workload {
+                namespace,
+                spec,
+                reloaded,
+                ..
+            } = &load.workload;
+            let reads = spec.references().iter().any(|it| it.secret == at.name);
+            load.due |= *reloaded && *namespace == at.namespace && reads;
+        }
+    }
+}
