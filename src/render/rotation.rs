@@ -128,14 +128,25 @@ fn list(phases: &[Phase]) -> String {
     names.join(", ")
 }
 
+/// Who holds what, and who accepts what, in each phase; the README shows it too.
+const TIME_LINE: &str = "\
+              clients send   servers accept   restarts   when it is over
+before        old            old
+1. open       old            old and new      servers    both tokens are accepted
+2. switch     new            old and new      clients    nobody who can be seen holds the old one
+3. close      new            new              servers    the old one is answered 401
+";
+
 /// The preview.
 pub fn preview(forecast: &Forecast, reach: &Reach) -> String {
-    let mut text = format!(
-        "A rotation of {} would go through these phases:\n",
-        forecast.tokens
-    );
-    for phase in &forecast.phases {
-        let _ = writeln!(text, "  {}", told(*phase));
+    let mut text = format!("A rotation of {}:\n\n", forecast.tokens);
+    match forecast.phases.as_slice() {
+        [Phase::Open, ..] => text.push_str(TIME_LINE),
+        phases => {
+            for phase in phases {
+                let _ = writeln!(text, "{}", told(*phase));
+            }
+        }
     }
     let _ = writeln!(text, "\nRestarts:");
     for one in &forecast.workloads {
