@@ -58,11 +58,10 @@ pub fn agents(space: &Space) {
     deploy(space, &json!({}), agent());
 }
 
-/// The same for Reloader; the pods wait to be started [`by_hand`], and take their time to end: a
-/// Deployment has rolled out before that.
-pub fn agents_by_hand(space: &Space) {
+/// The same for Reloader; the pods wait to be started [`by_hand`], and have so many seconds to end.
+pub fn agents_by_hand(space: &Space, period: u64) {
     let mut pod = agent();
-    pod["terminationGracePeriodSeconds"] = json!(20);
+    pod["terminationGracePeriodSeconds"] = json!(period);
     pod["schedulerName"] = json!(BY_HAND);
     deploy(space, &json!({ "reloader.stakater.com/auto": "true" }), pod);
 }

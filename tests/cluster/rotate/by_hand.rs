@@ -64,7 +64,7 @@ impl Scene {
 
 #[test]
 fn a_rotation_that_overlaps_refuses_nothing() {
-    let mut scene = Scene::new(&[Holds::BrainApi]);
+    let mut scene = Scene::slow(&[Holds::BrainApi]);
     scene.is_plain(&scene.first);
     scene.accept(&[&scene.first, &next()]);
     // It does not wait to be restarted.
@@ -125,7 +125,7 @@ fn a_rotation_in_one_step_refuses_requests() {
 
 #[test]
 fn a_rotation_that_closes_on_pods_that_still_end_refuses_requests() {
-    let mut scene = Scene::new(&[]);
+    let mut scene = Scene::slow(&[]);
     scene.accept(&[&scene.first, &next()]);
     scene.restart_servers();
     scene.settle();

@@ -58,8 +58,9 @@ struct Client {
 
 impl Load {
     /// Installs the chart at home, where the Secrets have to be, and agents there and in the fleet;
-    /// all pods are ready when it returns.
-    pub fn start(home: &Space, fleet: &[(Space, Holds)]) -> Self {
+    /// all pods are ready when it returns. A Deployment has rolled out before its old pods have
+    /// ended: these agents have that grace period in seconds, and take a tenth of it.
+    pub fn start(home: &Space, fleet: &[(Space, Holds)], period: u64) -> Self {
         let (brain_api, embeddings) = (Slot::take(), Slot::take());
         install(home, &by_hand(ports(brain_api.port(), embeddings.port())));
         let server =
@@ -93,7 +94,7 @@ impl Load {
         };
         let members = fleet.iter().map(|(space, _)| space);
         for space in members.chain([home]) {
-            agents_by_hand(space);
+            agents_by_hand(space, period);
             let kubelet = Kubelet::start(space, &load.shared);
             load.kubelets.insert(space.namespace.clone(), kubelet);
         }

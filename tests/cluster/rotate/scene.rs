@@ -31,11 +31,17 @@ pub struct Scene {
 impl Scene {
     /// Everything runs, and every client has got an answer.
     pub fn new(fleet: &[Holds]) -> Self {
-        Self::with(fleet, |_, _| {})
+        Self::with(fleet, 1, |_, _| {})
     }
 
-    /// The same; what `before` does to home precedes every start of a pod.
-    pub fn with(fleet: &[Holds], before: impl FnOnce(&Space, &Tokens)) -> Self {
+    /// The same, and the agents take two seconds to end: far longer than a rollout.
+    pub fn slow(fleet: &[Holds]) -> Self {
+        Self::with(fleet, 20, |_, _| {})
+    }
+
+    /// The same with agents of that grace period, in seconds; what `before` does to home precedes
+    /// every start of a pod.
+    pub fn with(fleet: &[Holds], period: u64, before: impl FnOnce(&Space, &Tokens)) -> Self {
         let home = Space::new();
         let members: Vec<_> = fleet.iter().map(|holds| (Space::new(), *holds)).collect();
         let mut words = vec!["--apply", "--with-api-keys"];
@@ -43,7 +49,7 @@ impl Scene {
         home.run_with(&INPUTS, &words).exits(0);
         let first = Tokens::of(&home.filed());
         before(&home, &first);
-        let load = Load::start(&home, &members);
+        let load = Load::start(&home, &members, period);
         load.wait_for_traffic();
         Self {
             home,

@@ -123,6 +123,14 @@ fn a_rotation_in_steps_refuses_nothing_with_a_brain_api_in_the_fleet_either() {
 }
 
 #[test]
+fn a_rotation_waits_for_old_pods_to_end() {
+    let mut scene = Scene::slow(&[Holds::Agents]);
+    scene.rotate(&["--apply"]).exits(0);
+    scene.rotated();
+    scene.load.stop().assert_no_refusal();
+}
+
+#[test]
 fn a_rotation_of_one_token_leaves_the_other_alone() {
     let mut scene = Scene::new(&[]);
     scene
@@ -141,7 +149,7 @@ fn a_rotation_of_one_token_leaves_the_other_alone() {
 
 #[test]
 fn somebody_elses_entries_stay_on_the_lists_and_are_never_refused() {
-    let mut scene = Scene::with(&[], |home, first| {
+    let mut scene = Scene::with(&[], 1, |home, first| {
         // Before and behind ours.
         let routers = format!("{THIRD},{}", first.router);
         home.set_keys(ROUTER, &[("KB_ROUTER_TOKENS", &routers)], "kubectl-edit");
@@ -209,7 +217,6 @@ fn a_rotation_refuses_nothing_where_reloader_restarts_what_reads_a_secret() {
 fn a_rotation_at_once_refuses_requests() {
     let mut scene = Scene::new(&[]);
     scene.rotate(&["--immediate", "--apply"]).exits(0);
-    scene.settle();
     scene.rotated();
     scene.load.stop().assert_refusals();
 }
