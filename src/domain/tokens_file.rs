@@ -68,6 +68,19 @@ impl Held {
         }
     }
 
+    /// The variable that holds a value.
+    pub fn variable_of(&self, value: &SecretValue) -> Option<String> {
+        let mut places = Slot::ALL
+            .into_iter()
+            .flat_map(|slot| TokenName::ALL.map(|name| (name, slot)));
+        let holds = |(name, slot): &(TokenName, Slot)| {
+            let token = self.slot(*slot).get(*name).as_ref();
+            token.is_some_and(|token| token.is(value))
+        };
+        let (name, slot) = places.find(holds)?;
+        Some(format!("{name}{}", slot.suffix()))
+    }
+
     /// Every value of a token that is there.
     pub fn all(&self, name: TokenName) -> impl Iterator<Item = &Token> {
         Slot::ALL

@@ -5,6 +5,7 @@ mod by_hand;
 pub mod follow;
 pub mod kubelet;
 pub mod load;
+mod person;
 pub mod reloader;
 mod restart;
 pub mod scene;

@@ -1,6 +1,6 @@
 //! `populate --via-eso`: any store, filled through the operator.
 
-mod aws;
+pub mod aws;
 mod bao;
 mod failures;
 mod interrupted;

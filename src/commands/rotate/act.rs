@@ -196,8 +196,12 @@ impl Run<'_> {
             }
             Step::Write(edits) => {
                 memory.rolling.written(look.workloads());
-                let written = self.write_all(look, rotation, &edits).await?;
+                let (by_hand, ours): (Vec<_>, Vec<_>) = edits
+                    .into_iter()
+                    .partition(|edit| matches!(edit.at, At::Hand(_)));
+                let written = self.write_all(look, rotation, &ours).await?;
                 self.count(written, memory)?;
+                self.by_hand(rotation, &held, &by_hand).await?;
             }
             Step::Follow(secrets) => self.follow(look, &secrets).await?,
             Step::Roll(workloads) => {

@@ -56,7 +56,7 @@ impl Look {
         let home = &self.facts.home;
         let kept = self.targets.iter().filter(|target| match &target.at {
             At::Secret(at) => at.namespace == *home,
-            At::Entry(_) => target.namespace == *home,
+            At::Entry(_) | At::Hand(_) => target.namespace == *home,
         });
         let kept = kept.flat_map(|target| {
             let texts = target.texts.iter();

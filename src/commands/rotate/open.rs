@@ -151,7 +151,7 @@ impl Run<'_> {
                 let of_store = look
                     .targets
                     .iter()
-                    .any(|target| matches!(target.at, At::Entry(_)) && target.bundle == bundle);
+                    .any(|target| !matches!(target.at, At::Secret(_)) && target.bundle == bundle);
                 if let Some(owner) = &observed.owner {
                     if of_store && owner.kind == OwnerKind::ExternalSecret {
                         continue;
@@ -309,7 +309,15 @@ impl Run<'_> {
             );
         };
         // An entry of the store has no annotation to say so.
-        rotation.made = edit.made && matches!(edit.at, At::Entry(_));
+        rotation.made = edit.made && !matches!(edit.at, At::Secret(_));
+        if let At::Hand(_) = edit.at {
+            // The edits are asked for when the state says what they are for.
+            let text = rotation.text();
+            return self
+                .cluster
+                .keep_state(&look.keeper, Some(&text), None)
+                .await;
+        }
         self.write(look, &rotation, &edit, Some(&rotation.text()))
             .await
     }

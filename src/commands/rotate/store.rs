@@ -12,6 +12,7 @@ use crate::domain::rotation::edits::{At, Edit, Target};
 use crate::domain::rotation::rollouts::serves;
 use crate::domain::rotation::{NEXT_KEY, PREVIOUS_KEY, Rotation, STORE_STATE};
 use crate::domain::store::{Entry, Field};
+use crate::domain::tokens_file::Held;
 use crate::domain::value::SecretValue;
 use crate::error::Failure;
 use crate::io::cluster::{WIDTH, Written};
@@ -22,6 +23,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
+/// No mount: a store of another kind, which this program cannot write.
+const BY_HAND: &str = "";
+/// The pause between two looks at what somebody edits.
+const LOOK: Duration = Duration::from_secs(2);
 /// The pause before a Secret is looked at again that does not follow yet.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -34,6 +39,8 @@ pub struct Way {
     entries: BTreeMap<String, Entry>,
     /// The path of home's router entry.
     home: String,
+    /// Whether somebody has to edit the entries.
+    by_hand: bool,
 }
 
 /// The version of ExternalSecret that is served.
@@ -128,8 +135,9 @@ impl Run<'_> {
             externals,
             entries: BTreeMap::new(),
             home,
+            by_hand: mounts.contains(BY_HAND),
         };
-        if let Some(mount) = mounts.first()
+        if let Some(mount) = mounts.first().filter(|mount| *mount != BY_HAND)
             && (store::named().is_some() || self.rotate.apply)
         {
             let store = self.store(mount).await?;
@@ -163,13 +171,6 @@ impl Run<'_> {
                     .hint(format!("{}{} verify", self.reach.program, self.reach.fleet)),
             );
         };
-        if let Provider::Other(kind) = &store.provider {
-            return Err(Failure::unable(format!(
-                "{} is of kind {kind}, which this program cannot write",
-                store.at
-            ))
-            .hint("rotate by hand, in the order that the README tells: open, switch, close"));
-        }
         let entry = external.entry().filter(|_| !external.templated);
         let Some(entry) = entry else {
             return Err(Failure::no(format!(
@@ -181,6 +182,12 @@ impl Run<'_> {
                 self.reach.program
             )));
         };
+        if let Provider::Other(_) = &store.provider {
+            return Ok(Slot {
+                mount: BY_HAND.to_owned(),
+                path: entry.to_owned(),
+            });
+        }
         store.provider.slot(entry).ok_or_else(|| {
             Failure::unable(format!(
                 "the path that {external} reads is in no KV engine of version 2"
@@ -260,6 +267,58 @@ impl Run<'_> {
         }
     }
 
+    /// Says how entries have to be edited that this program cannot write, and waits until the Secrets
+    /// carry that.
+    ///
+    /// # Errors
+    /// Where that takes too long (exit code 3).
+    pub(super) async fn by_hand(
+        &self,
+        rotation: &Rotation,
+        held: &Held,
+        edits: &[Edit],
+    ) -> Result<(), Failure> {
+        if edits.is_empty() {
+            return Ok(());
+        }
+        let file = self.global.tokens_file.display();
+        self.ui.story(&format!(
+            "  edit the store; the names are those of the values in {file}:"
+        ));
+        let look = self.look().await?;
+        for edit in edits {
+            for line in instructions(&look, held, edit) {
+                self.ui.story(&format!("  {line}"));
+            }
+        }
+        let limit = self.rotate.timeout.0;
+        let end = limit.and_then(|limit| Instant::now().checked_add(limit));
+        loop {
+            let look = self.look().await?;
+            let same = look
+                .state
+                .as_ref()
+                .is_some_and(|it| it.id == rotation.id && it.phase == rotation.phase);
+            if !same || edits.iter().all(|edit| is_done(&look, edit)) {
+                return Ok(());
+            }
+            if end.is_some_and(|end| Instant::now() >= end) {
+                return Err(Failure::unable(
+                    "the store has not been edited in time, or the Secrets do not follow it",
+                )
+                .hint(format!(
+                    "edit it, then carry it on: {} rotate --apply",
+                    self.reach.program
+                )));
+            }
+            for (external, _) in look.way.iter().flat_map(|way| &way.externals) {
+                let version = version_of(&look.facts)?;
+                self.cluster.refresh(version, external).await?;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
     /// Has the operator refresh what makes these Secrets, and waits until they carry what the store
     /// holds.
     ///
@@ -336,6 +395,47 @@ impl Run<'_> {
     }
 }
 
+/// How an entry is to be edited, without a value.
+fn instructions(look: &Look, held: &Held, edit: &Edit) -> Vec<String> {
+    let target = look.targets.iter().find(|target| target.at == edit.at);
+    let At::Hand(path) = &edit.at else {
+        return Vec::new();
+    };
+    let path = path.replace(char::is_control, "?");
+    let mut lines = Vec::new();
+    for (key, value) in &edit.set {
+        let present = target.and_then(|target| target.texts.get(*key));
+        let words = value.entries().map(|entry| {
+            let value = SecretValue::from(entry);
+            held.variable_of(&value).unwrap_or_else(|| {
+                let mut all = present.iter().flat_map(|list| list.entries());
+                let index = all.position(|it| it == entry).unwrap_or_default();
+                format!("its entry {}", index + 1)
+            })
+        });
+        let words: Vec<_> = words.collect();
+        lines.push(format!("in {path} set {key} to {}", words.join(",")));
+    }
+    for key in &edit.remove {
+        lines.push(format!("in {path} remove {key}"));
+    }
+    lines
+}
+
+/// Tells whether a Secret carries what was asked for.
+fn is_done(look: &Look, edit: &Edit) -> bool {
+    let target = look.targets.iter().find(|target| target.at == edit.at);
+    target.is_some_and(|target| {
+        let set = edit.set.iter();
+        set.clone()
+            .all(|(key, value)| target.texts.get(*key) == Some(value))
+            && edit
+                .remove
+                .iter()
+                .all(|key| !target.texts.contains_key(*key))
+    })
+}
+
 fn bundle_of(external: &ExternalSecret) -> Option<&'static Bundle> {
     BUNDLES.into_iter().find(|it| it.secret == external.target)
 }
@@ -371,7 +471,10 @@ impl Way {
                     None => place.live(bundle.secret).map(texts).unwrap_or_default(),
                 };
                 Target {
-                    at: At::Entry(path.clone()),
+                    at: match self.by_hand {
+                        true => At::Hand(path.clone()),
+                        false => At::Entry(path.clone()),
+                    },
                     namespace: facts.home.clone(),
                     bundle,
                     home: router && *path == self.home,

@@ -15,13 +15,15 @@ pub enum At {
     Secret(SecretRef),
     /// An entry of the store, by its path.
     Entry(String),
+    /// One of a store that this program cannot write: somebody edits it by hand.
+    Hand(String),
 }
 
 impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Secret(at) => at.fmt(f),
-            Self::Entry(path) => write!(f, "the store's entry {path}"),
+            Self::Entry(path) | Self::Hand(path) => write!(f, "the store's entry {path}"),
         }
     }
 }
@@ -119,7 +121,8 @@ pub fn edit(
             _ => {}
         }
     }
-    if target.home && part == Part::All {
+    // Nobody is asked to copy by hand what the lists and the tokens file hold.
+    if target.home && part == Part::All && !matches!(target.at, At::Hand(_)) {
         edit.spare(rotation, values, target, spare)?;
     }
     // An entry says by a field of its own that a rotation is open, until servers forget.

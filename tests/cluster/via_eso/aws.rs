@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::thread;
 
 /// Sends a request as AWS' own program does; gives the status and the body.
-fn request(action: &str, body: &Value) -> (u16, Value) {
+pub fn request(action: &str, body: &Value) -> (u16, Value) {
     let request = http::Request::builder()
         .method("POST")
         .uri("/")
@@ -23,7 +23,7 @@ fn request(action: &str, body: &Value) -> (u16, Value) {
 }
 
 /// The fields of an entry and the id of its version; `None` where there is none.
-fn entry(name: &str) -> Option<(Data, String)> {
+pub fn entry(name: &str) -> Option<(Data, String)> {
     let (status, answer) = request("GetSecretValue", &json!({ "SecretId": name }));
     if status != 200 {
         assert!(answer.to_string().contains("ResourceNotFound"), "{answer}");
@@ -44,7 +44,8 @@ fn stored(space: &Space) -> Vec<Option<(Data, String)>> {
     ENTRIES.map(|name| entry(&space.entry(name))).to_vec()
 }
 
-fn store(space: &Space) {
+/// Makes the store of a namespace.
+pub fn store(space: &Space) {
     let keys = [("id", "an-id"), ("secret", "a-secret")];
     space.create_secret("aws-keys", &keys, &json!({}));
     let key = |key| json!({ "name": "aws-keys", "key": key, "namespace": space.namespace });
