@@ -129,8 +129,7 @@ fn list(phases: &[Phase]) -> String {
 }
 
 /// Who holds what, and who accepts what, in each phase; the README shows it too.
-const TIME_LINE: &str = "\
-              clients send   servers accept   restarts   when it is over
+const TIME_LINE: &str = "              clients send   servers accept   restarts   when it is over
 before        old            old
 1. open       old            old and new      servers    both tokens are accepted
 2. switch     new            old and new      clients    nobody who can be seen holds the old one

@@ -345,7 +345,11 @@ fn the_commands_are_the_ones_of_the_help() {
 fn every_promise_names_tests_that_exist() {
     let text = section("What it promises");
     let items = items(&text);
-    assert_eq!(items.len(), 10, "invariants 1 to 10: {items:?}");
+    assert_eq!(
+        items.len(),
+        11,
+        "invariants 1 to 10, and rotations: {items:?}"
+    );
     let sources = sources();
     for (index, item) in items.iter().enumerate() {
         let names: Vec<_> = item
