@@ -14,6 +14,7 @@ use crate::domain::manifest::Manifest;
 use crate::domain::names::SecretRef;
 use crate::domain::plan::{Action, Plan, SecretPlan, Wish};
 use crate::domain::reach::Reach;
+use crate::domain::rotation_open;
 use crate::domain::tokens::{PerToken, Token};
 use crate::domain::tokens_file::AppliedTo;
 use crate::error::Failure;
@@ -111,6 +112,8 @@ impl Run<'_> {
             .await?;
         let create_namespace = self.check_namespace(found.home)?;
         self.wish.fleet = super::usable_fleet(&found, &self.fleet, &self.reach, self.ui)?;
+        let open = rotation_open::of_cluster(super::home_router(&found.secrets, &self.wish.home));
+        super::refuse_rotation(open, self.started, &self.reach)?;
         let first = !self.started;
         let plan = Plan::new(&self.wish, &self.keeper.filed, &found.secrets);
         self.plan = Some(plan.clone());

@@ -6,6 +6,7 @@ use crate::cli::{Diff, Global};
 use crate::domain::bundles::BUNDLES;
 use crate::domain::live::NamespaceState;
 use crate::domain::plan::Plan;
+use crate::domain::rotation_open;
 use crate::error::Failure;
 use crate::io::tokens_file;
 use crate::render::document::Body;
@@ -34,6 +35,8 @@ pub async fn run(global: &Global, diff: &Diff, ui: Ui) -> Result<Answer, Failure
         ui.warn(warning);
     }
     let home = &global.namespace;
+    let open = rotation_open::of_cluster(super::home_router(&found.secrets, home));
+    super::refuse_rotation(open, false, &reach)?;
     match found.home {
         NamespaceState::Active | NamespaceState::Forbidden => {}
         NamespaceState::Absent => ui.warn(&format!(

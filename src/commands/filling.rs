@@ -7,6 +7,7 @@
 use super::keeping::Keeper;
 use crate::domain::bundles::{BUNDLES, ROUTER};
 use crate::domain::reach::Reach;
+use crate::domain::rotation_open;
 use crate::domain::store::{Entries, Fields, Layout, StoreReach};
 use crate::domain::store_plan::{EntryPlan, StorePlan, StoreWish};
 use crate::domain::tokens::{PerToken, Token};
@@ -141,6 +142,8 @@ impl<B: Backend> Filling<B> {
         // What failed before is planned again, unless it was done after all.
         self.done.retain(|_, (_, failure)| failure.is_none());
         let entries = self.backend.entries(&self.wish.layout).await?;
+        let router = entries.get(&self.wish.layout.path(&ROUTER));
+        super::refuse_rotation(rotation_open::of_entry(router), self.started, &self.reach)?;
         let plan = StorePlan::new(&self.wish, &self.keeper.filed, &entries);
         self.plan = Some(plan.clone());
         if !plan.refusals.is_empty() {

@@ -24,14 +24,15 @@ pub mod verify;
 mod via_eso;
 
 use crate::cli::{self, Changes, Cli, Command, Global, StoreLayout, TokensCommand};
-use crate::domain::bundles::{self, InputRule};
+use crate::domain::bundles::{self, InputRule, ROUTER};
 use crate::domain::facts::Keeping;
 use crate::domain::inputs::Inputs;
-use crate::domain::live::NamespaceState;
-use crate::domain::names::Namespace;
+use crate::domain::live::{NamespaceState, Observations, Observed};
+use crate::domain::names::{Namespace, SecretRef};
 use crate::domain::plan::{FiledTokens, Plan, Wish};
 use crate::domain::reach::Reach;
 use crate::domain::resolve::Filed;
+use crate::domain::rotation::{BadState, Rotation};
 use crate::domain::store::Layout;
 use crate::domain::tokens::PerToken;
 use crate::domain::tokens_file::TokensFile;
@@ -324,6 +325,36 @@ fn refusal(plan: &Plan, reach: &Reach) -> Failure {
         failure = failure.cause(refusal.message()).hint(refusal.hint(reach));
     }
     failure
+}
+
+/// Refuses while a rotation is open, in the cluster or in the store. `started` tells whether this
+/// run has written already.
+///
+/// # Errors
+/// One that is open, and a state that this program did not write (exit code 1; 3 where it has).
+fn refuse_rotation(
+    open: Result<Option<Rotation>, BadState>,
+    started: bool,
+    reach: &Reach,
+) -> Result<(), Failure> {
+    let what = match open {
+        Ok(None) => return Ok(()),
+        Ok(Some(rotation)) => format!("{} since {}", rotation.told(), rotation.at),
+        Err(bad) => format!("whether a rotation is open is not known: {bad}"),
+    };
+    let failure = match started {
+        false => Failure::no(format!("refused, and nothing has been written: {what}")),
+        true => Failure::unable(format!("others wrote while this ran, and now {what}")),
+    };
+    Err(failure.hint(format!("{} rotate --status", reach.program)))
+}
+
+/// The router Secret of the home namespace, among what was found.
+fn home_router<'a>(found: &'a Observations, home: &Namespace) -> Option<&'a Observed> {
+    found.get(&SecretRef {
+        namespace: home.clone(),
+        name: ROUTER.secret,
+    })
 }
 
 /// Warns where git would take the tokens file along.

@@ -5,10 +5,11 @@ use super::keeping::Keeper;
 use super::reach::{Given, reach};
 use super::{Answer, Verdict, via_eso};
 use crate::cli::{Global, Populate};
-use crate::domain::bundles::BUNDLES;
+use crate::domain::bundles::{BUNDLES, ROUTER};
 use crate::domain::plan::{Action, FiledTokens};
 use crate::domain::reach::Reach;
 use crate::domain::resolve::Decision;
+use crate::domain::rotation_open;
 use crate::domain::store::{Entries, StoreReach};
 use crate::domain::store_plan::{LiveValues, StorePlan, StoreWish};
 use crate::error::Failure;
@@ -76,7 +77,21 @@ async fn wish(
 /// Every key of the live Secrets.
 async fn live(global: &Global, reach: &Reach, ui: Ui) -> Result<LiveValues, Failure> {
     let cluster = super::connect(global, ui, "populate", reach).await?;
-    let found = cluster.secrets(&global.namespace, &BUNDLES).await?;
+    let home = &global.namespace;
+    let (found, claims) = tokio::join!(
+        cluster.secrets(home, &BUNDLES),
+        cluster.external_secrets(Some(home))
+    );
+    let mut found = found?;
+    // Who may not list them may still fill the store, which tells of a rotation too.
+    for claim in claims?.iter().flatten().filter(|it| it.makes_secret()) {
+        let mut secrets = found.iter_mut();
+        if let Some((_, observed)) = secrets.find(|(at, _)| at.name == claim.target) {
+            observed.claim(claim);
+        }
+    }
+    let open = rotation_open::of_cluster(super::home_router(&found, home));
+    super::refuse_rotation(open, false, reach)?;
     let mut values = LiveValues::new();
     for (at, observed) in found {
         let Some(secret) = observed.live else {
@@ -159,6 +174,8 @@ async fn preview(
     let filed = filed(global)?;
     let store = Store::connect(&populate.mount, global.request_timeout.0, ui).await?;
     let entries = store.entries(&wish.layout).await?;
+    let router = entries.get(&wish.layout.path(&ROUTER));
+    super::refuse_rotation(rotation_open::of_entry(router), false, reach)?;
     let plan = StorePlan::new(wish, &filed, &entries);
     let path = global.tokens_file.display().to_string();
     let report = StoreReport::of_plan(&plan, Some(store.address()), path);

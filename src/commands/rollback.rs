@@ -14,6 +14,7 @@ use crate::domain::external_secrets::ExternalSecret;
 use crate::domain::live::LiveSecret;
 use crate::domain::manifest::Manifest;
 use crate::domain::names::SecretRef;
+use crate::domain::rotation_open;
 use crate::error::Failure;
 use crate::io::cluster::{Cluster, WIDTH};
 use crate::io::external_secrets::release::Release;
@@ -52,6 +53,8 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
         ui.warn(warning);
     }
     check_home(home, found.home)?;
+    let open = rotation_open::of_cluster(super::home_router(&found.secrets, home));
+    super::refuse_rotation(open, false, &reach)?;
     let usable = super::usable_fleet(&found, &fleet, &reach, ui)?;
     // What is not seen would be made again from the store: so they are listed here, and now.
     let places = std::iter::once(home).chain(&usable);

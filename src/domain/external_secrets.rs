@@ -9,6 +9,7 @@ use super::bundles::Bundle;
 use super::names::Namespace;
 use super::ownership::Owner;
 use super::reach::Reach;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The versions of ExternalSecret, the one that is served today first.
@@ -162,6 +163,10 @@ pub struct ExternalSecret {
     pub name: String,
     /// Its uid.
     pub uid: String,
+    /// `metadata.resourceVersion`, the precondition of a later write.
+    pub resource_version: String,
+    /// Those of its annotations that are this program's own.
+    pub annotations: BTreeMap<String, String>,
     /// Counts the changes of its spec.
     pub generation: i64,
     /// When it was made, in seconds since 1970.

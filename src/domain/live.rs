@@ -1,5 +1,6 @@
 //! What was found in the cluster.
 
+use super::external_secrets::ExternalSecret;
 use super::names::SecretRef;
 use super::ownership::{self, FIELD_MANAGER, Manager, Owner};
 use super::value::SecretValue;
@@ -31,6 +32,17 @@ pub struct Observed {
     pub live: Option<LiveSecret>,
     /// Who owns it, or is going to make it (an ExternalSecret with this target).
     pub owner: Option<Owner>,
+    /// This program's annotations of the ExternalSecret that makes it.
+    pub told: BTreeMap<String, String>,
+}
+
+impl Observed {
+    /// Notes that an ExternalSecret makes it.
+    pub fn claim(&mut self, claim: &ExternalSecret) {
+        self.told.extend(claim.annotations.clone());
+        let owner = || Owner::external_secret(&claim.name);
+        self.owner.get_or_insert_with(owner);
+    }
 }
 
 /// Everything that was found, by place.

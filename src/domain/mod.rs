@@ -35,6 +35,7 @@ pub mod rollout;
 #[cfg(test)]
 mod rollout_tests;
 pub mod rotation;
+pub mod rotation_open;
 pub mod store;
 pub mod store_plan;
 #[cfg(test)]

@@ -26,6 +26,8 @@ pub fn external() -> ExternalSecret {
         namespace: "brain".parse().unwrap(),
         name: "brain-api".to_owned(),
         uid: "1".to_owned(),
+        resource_version: "7".to_owned(),
+        annotations: Default::default(),
         generation: 2,
         created: Some(0),
         deleting: false,

@@ -78,7 +78,7 @@ prop_compose! {
         ];
         places.into_iter().enumerate().map(|(index, (place, live))| {
             let owner = (owned == Some(index)).then(|| Owner::external_secret("es"));
-            (place, Observed { live, owner })
+            (place, Observed { live, owner, ..Observed::default() })
         }).collect()
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn found(secrets: &[(SecretRef, LiveSecret)]) -> Observations {
                 at.clone(),
                 Observed {
                     live: Some(live.clone()),
-                    owner: None,
+                    ..Observed::default()
                 },
             )
         })

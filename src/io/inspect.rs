@@ -13,7 +13,6 @@ use crate::domain::external_secrets::ExternalSecret;
 use crate::domain::facts::{ClusterFacts, CopyRef, Denied, KNOWN_COPIES, Place};
 use crate::domain::live::{NamespaceState, Observed};
 use crate::domain::names::Namespace;
-use crate::domain::ownership::Owner;
 use crate::domain::workloads::{Kind, Pod, Workload};
 use crate::error::Failure;
 use futures_util::future::join_all;
@@ -478,8 +477,8 @@ impl ClusterFacts {
             let bundle = BUNDLES.iter().find(|bundle| bundle.secret == claim.target);
             place.secrets.get_mut(bundle?.secret)
         });
-        if let Some(observed) = observed.filter(|observed| observed.owner.is_none()) {
-            observed.owner = Some(Owner::external_secret(&claim.name));
+        if let Some(observed) = observed {
+            observed.claim(claim);
         }
     }
 }

@@ -10,7 +10,6 @@ use crate::domain::bundles::{Bundle, ROUTER};
 use crate::domain::external_secrets::ExternalSecret;
 use crate::domain::live::{NamespaceState, Observations, Observed};
 use crate::domain::names::{Namespace, SecretRef};
-use crate::domain::ownership::Owner;
 use crate::error::Failure;
 use futures_util::future::{join_all, try_join_all};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -95,13 +94,12 @@ impl Cluster {
         }
         found.externals = claims.into_iter().chain(rest.claims).flatten().collect();
         let claims = found.externals.iter().filter(|claim| claim.makes_secret());
-        let owners: BTreeMap<_, _> = claims
-            .map(|claim| ((&claim.namespace, claim.target.as_str()), &claim.name))
+        let claims: BTreeMap<_, _> = claims
+            .map(|claim| ((&claim.namespace, claim.target.as_str()), claim))
             .collect();
         for (at, observed) in &mut found.secrets {
-            let claimed = owners.get(&(&at.namespace, at.name));
-            if let (Some(name), None) = (claimed, &observed.owner) {
-                observed.owner = Some(Owner::external_secret(name));
+            if let Some(claim) = claims.get(&(&at.namespace, at.name)) {
+                observed.claim(claim);
             }
         }
         if rest.nothing_selected {

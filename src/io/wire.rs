@@ -197,6 +197,7 @@ impl From<SecretBody> for Observed {
         Self {
             live: Some(live),
             owner,
+            told: BTreeMap::new(),
         }
     }
 }

@@ -110,7 +110,7 @@ fn observed() -> Observations {
         };
         Observed {
             live: Some(live),
-            owner: None,
+            ..Observed::default()
         }
     };
     Observations::from([

@@ -23,6 +23,7 @@ mod races;
 mod readme;
 mod roles;
 mod rotate;
+mod rotate_seen;
 mod sandbox;
 mod secrecy;
 mod services;

@@ -96,6 +96,7 @@ impl Run<'_> {
 
     /// Refuses what a person has to decide first.
     fn refuse(&self, picture: &Picture, first: bool) -> Result<(), Failure> {
+        self.refuse_rotation(picture, !first)?;
         self.check_file(picture)?;
         let plan = &picture.plan;
         if let Some(mut failure) = self.refusal(plan) {

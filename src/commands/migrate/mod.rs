@@ -20,6 +20,7 @@ use crate::domain::migration::{Destination, MigrationPlan};
 use crate::domain::names::Namespace;
 use crate::domain::reach::Reach;
 use crate::domain::resolve::Filed;
+use crate::domain::rotation_open;
 use crate::domain::store::{Entries, Layout};
 use crate::domain::tokens::TokenName;
 use crate::error::Failure;
@@ -240,8 +241,15 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Refuses while a rotation is open; `started` tells whether this run has written already.
+    fn refuse_rotation(&self, picture: &Picture, started: bool) -> Result<(), Failure> {
+        let home = super::home_router(&picture.found.secrets, &self.global.namespace);
+        super::refuse_rotation(rotation_open::of_cluster(home), started, &self.reach)
+    }
+
     async fn preview(&self) -> Result<Answer, Failure> {
         let picture = self.look(None).await?;
+        self.refuse_rotation(&picture, false)?;
         for warning in &picture.found.warnings {
             self.ui.warn(warning);
         }

@@ -36,7 +36,7 @@ fn secret(data: &[(&str, &str)]) -> Observed {
             changed: Some(0),
             ..LiveSecret::default()
         }),
-        owner: None,
+        ..Observed::default()
     }
 }
 

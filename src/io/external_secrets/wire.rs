@@ -5,6 +5,7 @@ use crate::domain::external_secrets::{
     Condition, Credentials, Event, ExternalSecret, FORCE_SYNC, Provider, SecretStore, Source,
     StoreKind, StoreRef,
 };
+use crate::domain::live::OWN_ANNOTATIONS;
 use crate::io::wire::{owner_of, seconds};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::Deserialize;
@@ -230,6 +231,14 @@ impl ExternalSecretBody {
         Some(ExternalSecret {
             namespace: metadata.namespace.as_deref()?.parse().ok()?,
             uid: metadata.uid.clone().unwrap_or_default(),
+            resource_version: metadata.resource_version.clone().unwrap_or_default(),
+            annotations: metadata
+                .annotations
+                .iter()
+                .flatten()
+                .filter(|(name, _)| name.starts_with(OWN_ANNOTATIONS))
+                .map(|(name, text)| (name.clone(), text.clone()))
+                .collect(),
             generation: metadata.generation.unwrap_or_default(),
             created: metadata.creation_timestamp.as_ref().map(seconds),
             deleting: metadata.deletion_timestamp.is_some(),
