@@ -4,9 +4,14 @@
 use super::bundles::{EMBEDDINGS, ROUTER};
 use super::live::{LiveSecret, LiveValue, ManagedFields};
 use super::ownership::Owner;
-use super::plan::{Action, FiledTokens, Plan, Prefer};
+use super::plan::{Action, FileAction, FiledTokens, Plan, Prefer};
 use super::plan_tests::*;
+use super::reach::Reach;
+use super::refusal::Refusal;
 use super::resolve::Decision;
+use super::rotation::RETIRED;
+use super::tokens::fingerprint;
+use super::value::SecretValue;
 use std::collections::BTreeSet;
 
 #[test]
@@ -17,6 +22,64 @@ fn disagreement_is_refused_and_names_both_places_by_fingerprint() {
     insta::assert_snapshot!(message, @"KB_ROUTER_TOKEN differs: the tokens file has sha256:cd93782b7fb9, Secret home/agentibrain-router-secrets has sha256:3ba3f5f43b92");
     assert!(!message.contains(A) && !message.contains(C));
     assert_eq!(plan.secrets[0].action, Action::Refuse);
+}
+
+#[test]
+fn a_retired_token_of_the_file_is_never_brought_back() {
+    let reach = Reach {
+        apply: "k8s-bootstrap --apply".to_owned(),
+        ..Reach::default()
+    };
+    let retired = |pairs: &[(&str, &str)]| {
+        let (place, mut live) = router(pairs);
+        let note = format!("KB_ROUTER_TOKEN={}", fingerprint(&SecretValue::from(C)));
+        live.annotations.insert(RETIRED.to_owned(), note);
+        found(&[(place, live)])
+    };
+    let observed = retired(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)]);
+    for prefer in [None, Some(Prefer::File)] {
+        let mut wish = wish(&[]);
+        wish.prefer = prefer;
+        let plan = Plan::new(&wish, &filed(Some(C), Some(B)), &observed);
+        assert_eq!(plan.refusals.len(), 1, "{}", words(&plan));
+        let refusal = &plan.refusals[0];
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(refusal.message(), @"the tokens file has a KB_ROUTER_TOKEN that a rotation has retired (sha256:cd93782b7fb9), Secret home/agentibrain-router-secrets has sha256:3ba3f5f43b92");
+            insta::assert_snapshot!(refusal.hint(&reach), @"keep the cluster's with `k8s-bootstrap --apply --prefer cluster`");
+        }
+    }
+    let mut cluster = wish(&[]);
+    cluster.prefer = Some(Prefer::Cluster);
+    let plan = Plan::new(&cluster, &filed(Some(C), Some(B)), &observed);
+    assert_eq!(
+        plan.tokens.kb_router_token,
+        Some(Decision::Cluster(token(A)))
+    );
+
+    // The cluster has none: the retired one is not to be the only one again.
+    let observed = retired(&[("EMBEDDINGS_API_KEY", B)]);
+    for prefer in [None, Some(Prefer::File)] {
+        let mut wish = wish(&[]);
+        wish.prefer = prefer;
+        let plan = Plan::new(&wish, &filed(Some(C), Some(B)), &observed);
+        assert_eq!(plan.refusals.len(), 1, "{}", words(&plan));
+        let refusal = &plan.refusals[0];
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(refusal.message(), @"the tokens file has a KB_ROUTER_TOKEN that a rotation has retired (sha256:cd93782b7fb9), Secret home/agentibrain-router-secrets has none");
+            insta::assert_snapshot!(refusal.hint(&reach), @"have a new one minted with `k8s-bootstrap --apply --prefer cluster`");
+        }
+    }
+    let plan = Plan::new(&cluster, &filed(Some(C), Some(B)), &observed);
+    assert!(plan.refusals.is_empty(), "{}", words(&plan));
+    assert_eq!(plan.tokens.kb_router_token, Some(Decision::Minted(None)));
+    assert_eq!(plan.file, FileAction::Update { replaces: true });
+
+    // Of another token, or where file and cluster agree, it is no obstacle.
+    let plan = Plan::new(&wish(&[]), &filed(Some(A), Some(C)), &observed);
+    assert!(matches!(
+        plan.refusals.as_slice(),
+        [Refusal::FileDisagrees { .. }]
+    ));
 }
 
 #[test]

@@ -23,6 +23,17 @@ pub enum Refusal {
         /// Who owns the Secret, where that is not us.
         owner: Option<Owner>,
     },
+    /// The tokens file holds a token that a rotation has retired.
+    Retired {
+        /// The Secret that has another one, or has to get one.
+        at: SecretRef,
+        /// Which token.
+        token: TokenName,
+        /// The one in the file.
+        filed: Token,
+        /// The one in the cluster; `None` where it has none.
+        live: Option<SecretValue>,
+    },
     /// A fleet namespace holds another token than the one that was decided on.
     FleetDisagrees {
         /// Where the other value is.
@@ -126,6 +137,7 @@ impl Refusal {
     pub fn at(&self) -> &SecretRef {
         match self {
             Self::FileDisagrees { at, .. }
+            | Self::Retired { at, .. }
             | Self::FleetDisagrees { at, .. }
             | Self::NotOnList { at, .. }
             | Self::ManyOnList { at, .. }
@@ -153,6 +165,16 @@ impl Refusal {
                 "{token} differs: the tokens file has {}, {at} has {}",
                 fingerprint(filed.value()),
                 fingerprint(live)
+            ),
+            Self::Retired {
+                at,
+                token,
+                filed,
+                live,
+            } => format!(
+                "the tokens file has a {token} that a rotation has retired ({}), {at} has {}",
+                fingerprint(filed.value()),
+                live.as_ref().map_or("none".to_owned(), fingerprint)
             ),
             Self::FleetDisagrees {
                 at,
@@ -224,6 +246,14 @@ impl Refusal {
                 "keep the cluster's with `{}`, or the file's with `{}`",
                 prefer(Prefer::Cluster),
                 prefer(Prefer::File)
+            ),
+            Self::Retired { live, .. } => format!(
+                "{} with `{}`",
+                match live {
+                    Some(_) => "keep the cluster's",
+                    None => "have a new one minted",
+                },
+                prefer(Prefer::Cluster)
             ),
             Self::FleetDisagrees {
                 decided: Some(_),

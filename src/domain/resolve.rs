@@ -5,6 +5,7 @@ use super::live::{LiveSecret, Observations};
 use super::names::{Namespace, SecretRef};
 use super::plan::Prefer;
 use super::refusal::Refusal;
+use super::rotation_open;
 use super::tokens::{Token, TokenName};
 use super::value::SecretValue;
 
@@ -59,11 +60,23 @@ pub fn resolve(
         namespace: home.clone(),
         name: ROUTER.secret,
     };
+    let retired = match filed {
+        Filed::Found(token) => rotation_open::retired(observed.get(&router), name, token.value()),
+        Filed::Absent | Filed::MintedNow(_) => false,
+    };
     let live = live_of(observed, &router).and_then(|secret| secret.text(name.as_str()));
     if let Some(value) = live.filter(|value| !value.is_empty()) {
         return match (filed, prefer) {
             (Filed::Found(token) | Filed::MintedNow(token), _) if token.is(value) => {
                 Ok(Decision::File(token.clone()))
+            }
+            (Filed::Found(token), prefer) if retired && prefer != Some(Prefer::Cluster) => {
+                Err(Refusal::Retired {
+                    at: router,
+                    token: name,
+                    filed: token.clone(),
+                    live: Some(value.clone()),
+                })
             }
             (Filed::Found(token), Some(Prefer::File)) => Ok(Decision::File(token.clone())),
             (Filed::Found(token), None) => Err(Refusal::FileDisagrees {
@@ -76,6 +89,19 @@ pub fn resolve(
             _ => adopt(router, name.as_str(), value),
         };
     }
+    let filed = match filed {
+        Filed::Found(token) if retired && prefer != Some(Prefer::Cluster) => {
+            return Err(Refusal::Retired {
+                at: router,
+                token: name,
+                filed: token.clone(),
+                live: None,
+            });
+        }
+        // It is as good as absent.
+        Filed::Found(_) if retired => &Filed::Absent,
+        filed => filed,
+    };
     let listed = match name {
         TokenName::KbRouterToken => None,
         TokenName::EmbeddingsApiKey => listed(home, observed),
