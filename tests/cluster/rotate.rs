@@ -3,9 +3,13 @@
 
 mod by_hand;
 pub mod follow;
+mod gate;
+mod killed;
 pub mod kubelet;
 pub mod load;
+mod outages;
 mod person;
+mod races;
 pub mod reloader;
 mod restart;
 pub mod scene;

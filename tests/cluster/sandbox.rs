@@ -45,7 +45,8 @@ pub struct Bao {
 pub static SANDBOX: LazyLock<Sandbox> = LazyLock::new(Sandbox::start);
 
 impl Sandbox {
-    fn start() -> Self {
+    /// Starts one. A test that stops servers has its own.
+    pub fn start() -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/local/sandbox.sh");
         let mut holder = Command::new(script)
             .args(["run", "--with", "controllers,helm,eso,openbao,aws"])

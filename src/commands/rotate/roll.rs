@@ -61,14 +61,19 @@ impl Run<'_> {
         workloads: &[WorkloadRef],
         rolling: &mut Rolling,
     ) -> Result<(), Failure> {
-        for at in workloads {
-            if rolling.leave(&rotation.mark(), at) {
-                let kind = at.kind.as_str().to_lowercase();
-                self.ui.story(&format!(
-                    "  restart it: {} -n {} rollout restart {kind}/{}",
-                    self.reach.kubectl, at.namespace, at.name
-                ));
-            }
+        let mut untold = workloads.to_vec();
+        untold.retain(|at| rolling.leave(&rotation.mark(), at));
+        if !untold.is_empty() {
+            // Who restarts at once would do so within the second of the write, and then nobody
+            // could tell what a pod started with.
+            sleep(PAUSE).await;
+        }
+        for at in untold {
+            let kind = at.kind.as_str().to_lowercase();
+            self.ui.story(&format!(
+                "  restart it: {} -n {} rollout restart {kind}/{}",
+                self.reach.kubectl, at.namespace, at.name
+            ));
         }
         let limit = self.rotate.timeout.0;
         let end = limit.and_then(|limit| Instant::now().checked_add(limit));

@@ -448,7 +448,7 @@ fn secret(texts: &str) -> Observed {
     };
     Observed {
         live: Some(live),
-        owner: None,
+        ..Observed::default()
     }
 }
 

@@ -6,6 +6,8 @@ use crate::services::Kind;
 use crate::space::{Data, EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
 use crate::workloads::wait;
 use serde_json::Value;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::process::Command;
 
 /// The two tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +69,17 @@ impl Scene {
 
     /// Runs the program for home and the whole fleet.
     pub fn run(&self, words: &[&str]) -> Ran {
-        self.home.run(&[words, &named(&self.members)].concat())
+        self.run_by(&self.home, words)
+    }
+
+    /// The same by another operator of home.
+    pub fn run_by(&self, operator: &Space, words: &[&str]) -> Ran {
+        self.command_by(operator, words).output().unwrap().into()
+    }
+
+    /// The program, to be run by an operator of home for the whole fleet.
+    pub fn command_by(&self, operator: &Space, words: &[&str]) -> Command {
+        operator.command(&[], &[words, &named(&self.members)].concat())
     }
 
     /// Waits until all workloads have rolled out and no older pod is there, not even one that is
@@ -125,8 +137,14 @@ impl Scene {
     /// and alone on the lists, which are those of before.
     #[track_caller]
     pub fn is_plain(&self, tokens: &Tokens) {
+        self.is_plain_for(&self.home, tokens);
+    }
+
+    /// The same where the file is that of an operator.
+    #[track_caller]
+    pub fn is_plain_for(&self, operator: &Space, tokens: &Tokens) {
         assert!(self.served() == *tokens, "all have the tokens");
-        assert!(Tokens::of(&self.home.filed()) == *tokens, "the file too");
+        assert!(Tokens::of(&operator.filed()) == *tokens, "the file too");
         let lists = self.home.data(EMBEDDINGS);
         for list in ["EMBEDDINGS_API_KEYS", "API_KEYS"] {
             assert!(lists[list] == tokens.embeddings, "{list} has it alone");
@@ -157,4 +175,9 @@ impl Tokens {
 fn named(members: &[(Space, Holds)]) -> Vec<&str> {
     let names = members.iter().map(|(space, _)| space.namespace.as_str());
     names.flat_map(|name| ["--fleet-namespace", name]).collect()
+}
+
+/// A random number from 0 to 1.
+pub fn chance() -> f64 {
+    RandomState::new().build_hasher().finish() as f64 / (u64::MAX as f64 + 1.0)
 }
