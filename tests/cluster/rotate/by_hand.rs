@@ -118,6 +118,8 @@ fn a_rotation_in_one_step_refuses_requests() {
     scene.accept(&[&next()]);
     scene.send(&next());
     scene.restart_servers();
+    // By now all clients send what no server accepts.
+    scene.load.wait_ready(&scene.home, &[]);
     scene.restart_clients();
     scene.settle();
     scene.load.stop().assert_refusals();

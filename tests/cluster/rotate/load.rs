@@ -1,7 +1,7 @@
 //! A brain under load: who reads a token keeps sending it as long as its pod is there.
 
 use super::kubelet::{Containers, Kubelet};
-use super::traffic::{Counts, Refusal, Sender, Server, is_good};
+use super::traffic::{Counts, ENOUGH, Refusal, Sender, Server, is_good};
 use crate::services::{Kind, Slot};
 use crate::space::{Data, Space};
 use crate::workloads::{
@@ -129,7 +129,7 @@ impl Load {
         }
     }
 
-    /// Waits until each client that runs now has got a good answer from now on.
+    /// Waits until each client that runs now has got as many good answers from now on as are enough.
     pub fn wait_for_traffic(&self) {
         let goods = || -> BTreeMap<(String, Sender), usize> {
             let clients = locked(&self.shared.clients);
@@ -145,7 +145,7 @@ impl Load {
             // One whose pod has gone meanwhile is not waited for.
             before
                 .iter()
-                .all(|(client, count)| now.get(client).is_none_or(|now| now > count))
+                .all(|(client, count)| now.get(client).is_none_or(|now| *now >= count + ENOUGH))
         });
     }
 

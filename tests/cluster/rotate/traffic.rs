@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How many good answers a client has to have got for its silence about others to mean something.
-const ENOUGH: usize = 20;
+pub const ENOUGH: usize = 20;
 
 /// A service of a namespace, which runs as its pod does.
 pub struct Server {
