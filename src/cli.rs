@@ -306,16 +306,16 @@ pub struct Rbac {
     /// For which command
     #[arg(value_enum, default_value = "apply")]
     pub command: RbacCommand,
-    /// For verify --live, which forwards ports
+    /// For verify --live and for the proofs of rotate, which forward ports
     #[arg(long)]
     pub live: bool,
     /// For populate --via-eso, which makes temporary objects
     #[arg(long)]
     pub via_eso: bool,
-    /// For verify --copy (repeatable)
+    /// For verify --copy and rotate --copy (repeatable)
     #[arg(long, value_name = "NS/NAME", value_parser = copy)]
     pub copy: Vec<CopyRef>,
-    /// For verify, sync and migrate where a store is a ClusterSecretStore: takes a ClusterRole
+    /// For verify, rotate, sync and migrate where a store is a ClusterSecretStore: takes a ClusterRole
     #[arg(long)]
     pub cluster_store: bool,
     /// Also bind the Role to this service account
@@ -343,6 +343,8 @@ pub enum RbacCommand {
     Sync,
     /// k8s-bootstrap migrate --apply, there and back
     Migrate,
+    /// k8s-bootstrap rotate --apply
+    Rotate,
 }
 
 /// A service account.

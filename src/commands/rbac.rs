@@ -21,13 +21,17 @@ pub fn run(global: &Global, rbac: &Rbac) -> Result<Answer, Failure> {
         RbacCommand::Verify => Access::Verify { live: rbac.live },
         RbacCommand::Sync => Access::Sync,
         RbacCommand::Migrate => Access::Migrate,
+        RbacCommand::Rotate => Access::Rotate { live: rbac.live },
     };
-    if rbac.command != RbacCommand::Verify && (rbac.live || !rbac.copy.is_empty()) {
-        return Err(Failure::usage("--live and --copy go with rbac verify")
-            .hint("leave them out, or ask for rbac verify"));
+    let looks = matches!(rbac.command, RbacCommand::Verify | RbacCommand::Rotate);
+    if !looks && (rbac.live || !rbac.copy.is_empty()) {
+        return Err(
+            Failure::usage("--live and --copy go with rbac verify and rotate")
+                .hint("leave them out, or ask for one of these"),
+        );
     }
     if rbac.cluster_store && !access.reads_stores() {
-        let message = "--cluster-store goes with rbac verify, sync and migrate";
+        let message = "--cluster-store goes with rbac verify, rotate, sync and migrate";
         return Err(Failure::usage(message).hint("leave it out, or ask for one of these"));
     }
     if rbac.command != RbacCommand::Populate && rbac.via_eso {

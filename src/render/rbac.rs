@@ -35,6 +35,11 @@ pub enum Access {
     Sync,
     /// Hands the Secrets over to the operator, and takes them back.
     Migrate,
+    /// Exchanges the tokens and restarts who reads them.
+    Rotate {
+        /// Whether it also asks the services.
+        live: bool,
+    },
 }
 
 /// Which objects a right is for.
@@ -54,6 +59,8 @@ enum Whose {
     Namespace,
     /// The first pods of the services, which are at home.
     Pods,
+    /// Other Secrets that hold copies of the tokens.
+    Copies,
 }
 
 /// A row of the table: a right in a namespace.
@@ -89,6 +96,8 @@ impl Right {
     }
 }
 
+/// What is restarted.
+const RESTARTED: [Kind; 3] = [Kind::StatefulSet, Kind::Deployment, Kind::DaemonSet];
 const SECRETS: (&str, &str) = ("", "secrets");
 const NAMESPACES: (&str, &str) = ("", "namespaces");
 const EVENTS: (&str, &str) = ("", "events");
@@ -108,13 +117,14 @@ impl Access {
             Self::Verify { .. } => "k8s-bootstrap-verify",
             Self::Sync => "k8s-bootstrap-sync",
             Self::Migrate => "k8s-bootstrap-migrate",
+            Self::Rotate { .. } => "k8s-bootstrap-rotate",
         }
     }
 
     /// THE TABLE: what the command does in a namespace. Where the fleet is selected by labels it
     /// lists across all of them what it gets elsewhere.
     fn rights(self) -> Vec<Right> {
-        use Whose::{All, ExternalSecrets, Namespace, Pods, Proofs, Pushes, Secrets};
+        use Whose::{All, Copies, ExternalSecrets, Namespace, Pods, Proofs, Pushes, Secrets};
         let right = Right::new;
         let namespace = || right(NAMESPACES, Namespace, &["get"]).everywhere(&["list"]);
         let read = || right(SECRETS, Secrets, &["get"]).everywhere(&["list"]);
@@ -166,6 +176,28 @@ impl Access {
                 right(EVENTS, All, &["list"]),
                 right(STORES, All, &["get", "patch"]),
             ],
+            Self::Rotate { live } => {
+                let mut rights = vec![
+                    right(SECRETS, Secrets, &["get", "patch"]).everywhere(&["list", "patch"]),
+                    right(SECRETS, Copies, &["get"]).everywhere(&[]),
+                    namespace(),
+                    Right {
+                        resources: RESTARTED.map(Kind::resource).to_vec(),
+                        ..right(("apps", ""), All, &["list", "get", "patch", "watch"])
+                    },
+                    right(("batch", Kind::CronJob.resource()), All, &["list"]),
+                    right(PODS, All, &["list"]),
+                    right(EVENTS, All, &["list"]),
+                ];
+                if live {
+                    rights.push(right(PORTS, Pods, &["get", "create"]).everywhere(&[]));
+                }
+                // On Path 2 the state is on an ExternalSecret, and the operator is to refresh.
+                rights.push(right(EXTERNAL_SECRETS, All, &["list", "get"]));
+                rights.push(right(EXTERNAL_SECRETS, ExternalSecrets, &["patch"]));
+                rights.push(right(STORES, All, &["get"]));
+                rights
+            }
             Self::Migrate => vec![
                 right(SECRETS, Secrets, &["get", "update"]).everywhere(&["list", "get", "update"]),
                 right(SECRETS, Proofs, &["get", "delete"]),
@@ -186,7 +218,7 @@ impl Access {
     fn of_cluster_stores(self) -> &'static [&'static str] {
         match self {
             Self::Apply | Self::Diff | Self::Recover | Self::Populate { .. } => &[],
-            Self::Verify { .. } | Self::Migrate => &["get"],
+            Self::Verify { .. } | Self::Migrate | Self::Rotate { .. } => &["get"],
             Self::Sync => &["get", "patch"],
         }
     }
@@ -199,7 +231,7 @@ impl Access {
     /// What it is about at home.
     fn bundles(self) -> Vec<&'static Bundle> {
         match self {
-            Self::Recover => vec![&ROUTER, &EMBEDDINGS],
+            Self::Recover | Self::Rotate { .. } => vec![&ROUTER, &EMBEDDINGS],
             _ => BUNDLES.to_vec(),
         }
     }
@@ -242,11 +274,19 @@ impl Access {
                 if let (Self::Verify { .. }, Some(_)) = (self, namespace) {
                     names.extend(KNOWN_COPIES.map(owned));
                 }
-                names.extend(
-                    namespace
-                        .into_iter()
-                        .flat_map(|place| grant.copies_in(place)),
-                );
+                if !matches!(self, Self::Rotate { .. }) {
+                    names.extend(
+                        namespace
+                            .into_iter()
+                            .flat_map(|place| grant.copies_in(place)),
+                    );
+                }
+                Some(names)
+            }
+            (Whose::Copies, _) => {
+                let mut names: Vec<_> = KNOWN_COPIES.map(owned).into();
+                let named = namespace.into_iter();
+                names.extend(named.flat_map(|place| grant.copies_in(place)));
                 Some(names)
             }
             (Whose::ExternalSecrets, _) => {
@@ -406,6 +446,12 @@ pub fn yaml(access: Access, objects: &[Value]) -> String {
              # namespace. A ClusterRole that may get clustersecretstores, and a Role that may list events\n\
              # in namespace default, tell sooner and better why a ClusterSecretStore does not work.\n"
         }
+        Access::Rotate { .. } => {
+            "# Copies of the tokens are found wherever this identity may list Secrets, and other\n\
+             # namespaces with the same tokens where it may list them in the whole cluster; name copies\n\
+             # otherwise: rbac rotate --copy NS/NAME. Where a brain-api runs in a fleet namespace too,\n\
+             # --live asks it only with pods/portforward there.\n"
+        }
         Access::Migrate => {
             "# Kubernetes cannot restrict `create` by name, so this Role may create any Secret and any\n\
              # ExternalSecret here; through the latter it reads what the stores here may read.\n"
@@ -413,7 +459,7 @@ pub fn yaml(access: Access, objects: &[Value]) -> String {
         Access::Diff | Access::Recover | Access::Sync => "",
     };
     let named = match access {
-        Access::Sync | Access::Migrate => {
+        Access::Sync | Access::Migrate | Access::Rotate { .. } => {
             "# An ExternalSecret that is called otherwise than the charts call it has to be added to the\n\
              # resourceNames.\n"
         }

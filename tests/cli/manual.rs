@@ -87,6 +87,7 @@ fn the_manual_page_names_every_command() {
         "k8s-bootstrap-tokens-show",
         "k8s-bootstrap-tokens-recover",
         "k8s-bootstrap-verify",
+        "k8s-bootstrap-rotate",
         "k8s-bootstrap-populate",
         "k8s-bootstrap-migrate",
         "k8s-bootstrap-sync",

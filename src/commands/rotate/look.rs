@@ -9,7 +9,9 @@ use crate::domain::names::{Namespace, SecretRef};
 use crate::domain::ownership::OwnerKind;
 use crate::domain::rotation::edits::{At, Target};
 use crate::domain::rotation::rollouts::serves;
-use crate::domain::rotation::{MADE, NEXT_KEY, PREVIOUS_KEY, RETIRED, Rotation, STATE, Values};
+use crate::domain::rotation::{
+    BadState, MADE, NEXT_KEY, PREVIOUS_KEY, RETIRED, Rotation, STATE, Values,
+};
 use crate::domain::tokens::{PerToken, Token, TokenName};
 use crate::domain::tokens_file::Held;
 use crate::domain::value::SecretValue;
@@ -130,12 +132,14 @@ impl Run<'_> {
         let mut fleet = super::super::fleet(&self.rotate.fleet);
         let mut facts = self.inspect(&fleet).await?;
         let (keeper, annotations) = self.keeper(&facts).await?;
-        let mut state = read_state(&keeper.what, annotations.get(STATE))?;
+        let text = annotations.get(STATE);
+        let state = text.map(|text| Rotation::parse(text)).transpose();
+        let mut state = readable(&keeper.what, state)?;
         let mut way = self.way(&facts).await?;
         // The one write that opened it may be all that there was time for.
         let untold = state.is_none();
         if let (None, Some(way)) = (&state, &way) {
-            state = read_state("the store", way.state().as_ref())?;
+            state = readable("the store", way.state())?;
         }
         if let Some(rotation) = &state
             && self.widen(&mut fleet, rotation)?
@@ -283,8 +287,10 @@ fn plain_targets(facts: &ClusterFacts, id: Option<&str>) -> Vec<Target> {
     targets
 }
 
-fn read_state(what: &str, text: Option<&String>) -> Result<Option<Rotation>, Failure> {
-    let state = text.map(|text| Rotation::parse(text)).transpose();
+fn readable(
+    what: &str,
+    state: Result<Option<Rotation>, BadState>,
+) -> Result<Option<Rotation>, Failure> {
     state.map_err(|bad| {
         Failure::no(format!("{what}: {bad}"))
             .hint("see who wrote it; without it no rotation is open")

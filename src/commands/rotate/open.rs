@@ -277,7 +277,8 @@ impl Run<'_> {
                 minted,
             })
         });
-        let id: String = environment::mint()?.value().expose()[..8].to_owned();
+        let id = fingerprint(environment::mint()?.value());
+        let id = id.trim_start_matches("sha256:").chars().take(8).collect();
         let mut rotation = Rotation::new(id, phase, &self.now(look), changes);
         let fleet = super::super::fleet(&self.rotate.fleet);
         rotation.fleet = fleet.named.iter().map(ToString::to_string).collect();

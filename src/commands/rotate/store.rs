@@ -10,7 +10,8 @@ use crate::domain::live::LiveSecret;
 use crate::domain::names::{Namespace, SecretRef};
 use crate::domain::rotation::edits::{At, Edit, Target};
 use crate::domain::rotation::rollouts::serves;
-use crate::domain::rotation::{NEXT_KEY, PREVIOUS_KEY, Rotation, STORE_STATE};
+use crate::domain::rotation::{BadState, NEXT_KEY, PREVIOUS_KEY, Rotation, STORE_STATE};
+use crate::domain::rotation_open;
 use crate::domain::store::{Entry, Field};
 use crate::domain::tokens_file::Held;
 use crate::domain::value::SecretValue;
@@ -450,9 +451,11 @@ fn keys() -> impl Iterator<Item = &'static str> {
 
 impl Way {
     /// The state that the write left which opened a rotation.
-    pub fn state(&self) -> Option<String> {
-        let text = self.entries.get(&self.home)?.text(STORE_STATE)?;
-        Some(text.expose().to_owned())
+    ///
+    /// # Errors
+    /// One that this program did not write.
+    pub fn state(&self) -> Result<Option<Rotation>, BadState> {
+        rotation_open::of_entry(self.entries.get(&self.home))
     }
 
     /// The entries as targets.

@@ -269,7 +269,8 @@ impl Rotation {
             text.strip_prefix("sha256:")
                 .is_some_and(|rest| hex(rest, 12))
         };
-        let time = |text: &str| text.parse::<jiff::Timestamp>().is_ok();
+        let digit = |c: char| c.is_ascii_digit() || "-:TZ.".contains(c);
+        let time = |text: &str| (20..=35).contains(&text.len()) && text.chars().all(digit);
         let named = rotation.tokens.keys();
         let known = named.clone().all(|name| TokenName::parse(name).is_some());
         let mut changes = rotation.tokens.values();
