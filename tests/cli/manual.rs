@@ -109,8 +109,9 @@ fn the_manual_page_names_every_command() {
             sections[5],
             &["live", "wait", "short", "copy", "max-age"][..],
         ),
-        (sections[7], &["rollback", "prefix", "store"]),
-        (sections[10], &["live", "copy", "service-account"]),
+        (sections[6], &["abort", "until", "immediate", "copy"]),
+        (sections[8], &["rollback", "prefix", "store"]),
+        (sections[11], &["live", "copy", "service-account"]),
     ] {
         for option in options.iter().chain(&["fleet-namespace", "fleet-selector"]) {
             assert!(

@@ -12,6 +12,7 @@ mod person;
 mod races;
 pub mod reloader;
 mod restart;
+mod roles;
 pub mod scene;
 mod store;
 mod story;
