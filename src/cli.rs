@@ -247,6 +247,9 @@ pub struct Verify {
     /// From which age on a token is too old: 90d, 720h
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = age)]
     pub max_age: Age,
+    /// From which age on an open rotation is too old: 24h
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = age)]
+    pub max_overlap: Age,
     /// Where the agent pods are.
     #[command(flatten)]
     pub fleet: Fleet,

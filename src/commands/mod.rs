@@ -371,8 +371,9 @@ fn say_if_git_would_take_it(path: &Path, ui: Ui) {
             ));
         }
         Keeping::Tracked => ui.warn(&format!(
-            "git tracks {shown}: take it out with `git rm --cached {shown}`, ignore it, and rotate \
-             the tokens if it was ever pushed"
+            "git tracks {shown}: take it out with `git rm --cached {shown}`, ignore it, and, if it was \
+             ever pushed, rotate the tokens with `{} rotate --apply`",
+            environment::program()
         )),
     }
 }

@@ -86,7 +86,7 @@ pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure
                 "{count} of {} Secrets do not follow",
                 refreshes.len()
             ))
-            .hint(format!("{}{} verify", reach.program, reach.fleet)),
+            .hint(format!("{} verify{}", reach.program, reach.fleet)),
         ),
     };
     Ok(Answer {

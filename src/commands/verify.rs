@@ -10,6 +10,8 @@ use crate::domain::facts::{
 use crate::domain::findings::check::{Check, Status};
 use crate::domain::findings::{self, Case};
 use crate::domain::reach::Reach;
+use crate::domain::rotation::Rotation;
+use crate::domain::rotation_open;
 use crate::domain::tokens::TokenName;
 use crate::domain::workloads::{BRAIN_API, EMBEDDINGS, first_pod};
 use crate::error::{Failure, Kind};
@@ -157,12 +159,17 @@ impl Session<'_> {
             Err(failure) if failure.kind == Kind::Usage => return Err(failure),
             Err(failure) => return Ok(Looked::nothing(&files, reach, failure)),
         };
+        let router = cluster.home_place().secrets.get(ROUTER.secret);
+        let rotation = rotation_open::of_cluster(router);
         let case = Case {
             file: &files.tokens,
             values: &files.values,
             cluster: &cluster,
             reach,
+            since: rotation.as_ref().ok().and_then(|it| opened(it.as_ref()?)),
+            rotation,
             max_age: verify.max_age.0,
+            max_overlap: verify.max_overlap.0,
             live: verify.live,
             copies: &verify.copy,
         };
@@ -191,6 +198,12 @@ impl Session<'_> {
         }
         Ok(facts)
     }
+}
+
+/// When a rotation was opened, in seconds since 1970.
+fn opened(rotation: &Rotation) -> Option<i64> {
+    let since: jiff::Timestamp = rotation.since.parse().ok()?;
+    Some(since.as_second())
 }
 
 /// Asks both services with the right and with a wrong token.

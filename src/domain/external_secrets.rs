@@ -167,6 +167,8 @@ pub struct ExternalSecret {
     pub resource_version: String,
     /// Those of its annotations that are this program's own.
     pub annotations: BTreeMap<String, String>,
+    /// When a rotation last noted something on it, in seconds since 1970.
+    pub rotated: Option<i64>,
     /// Counts the changes of its spec.
     pub generation: i64,
     /// When it was made, in seconds since 1970.

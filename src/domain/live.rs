@@ -34,12 +34,16 @@ pub struct Observed {
     pub owner: Option<Owner>,
     /// This program's annotations of the ExternalSecret that makes it.
     pub told: BTreeMap<String, String>,
+    /// When a rotation last noted something on it, or on the ExternalSecret that makes it, in
+    /// seconds since 1970.
+    pub rotated: Option<i64>,
 }
 
 impl Observed {
     /// Notes that an ExternalSecret makes it.
     pub fn claim(&mut self, claim: &ExternalSecret) {
         self.told.extend(claim.annotations.clone());
+        self.rotated = self.rotated.max(claim.rotated);
         let owner = || Owner::external_secret(&claim.name);
         self.owner.get_or_insert_with(owner);
     }

@@ -28,6 +28,7 @@ pub fn external() -> ExternalSecret {
         uid: "1".to_owned(),
         resource_version: "7".to_owned(),
         annotations: Default::default(),
+        rotated: None,
         generation: 2,
         created: Some(0),
         deleting: false,

@@ -7,7 +7,7 @@ use crate::domain::live::{
 };
 use crate::domain::manifest::MINTED_AT;
 use crate::domain::manifest::Manifest;
-use crate::domain::ownership::{self, Marks, Owner};
+use crate::domain::ownership::{self, Marks, Owner, ROTATION_MANAGER};
 use crate::domain::rotation::WRITTEN;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     ListMeta, ManagedFieldsEntry, ObjectMeta, Time,
@@ -168,6 +168,7 @@ impl From<SecretBody> for Observed {
         let metadata = body.metadata;
         let owner = owner_of(&metadata);
         let marks = marks(&metadata);
+        let rotated = rotated(&metadata);
         let annotations = metadata.annotations.unwrap_or_default();
         let data = body.data.unwrap_or_default();
         let live = LiveSecret {
@@ -198,6 +199,7 @@ impl From<SecretBody> for Observed {
             live: Some(live),
             owner,
             told: BTreeMap::new(),
+            rotated,
         }
     }
 }
@@ -257,6 +259,15 @@ fn changed(entries: &[ManagedFieldsEntry]) -> Option<i64> {
     });
     of_data
         .filter_map(|entry| entry.time.as_ref())
+        .map(seconds)
+        .max()
+}
+
+/// When a rotation last noted something on an object.
+pub(super) fn rotated(metadata: &ObjectMeta) -> Option<i64> {
+    let entries = metadata.managed_fields.iter().flatten();
+    let ours = entries.filter(|entry| entry.manager.as_deref() == Some(ROTATION_MANAGER));
+    ours.filter_map(|entry| entry.time.as_ref())
         .map(seconds)
         .max()
 }

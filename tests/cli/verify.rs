@@ -237,6 +237,8 @@ fn the_help_has_the_options_with_their_defaults() {
         "--values <FILE>...",
         "--max-age <TIME>",
         "[default: 90d]",
+        "--max-overlap <TIME>",
+        "[default: 24h]",
         "--fleet-namespace <NS>",
         "--fleet-selector <LABELS>",
     ] {

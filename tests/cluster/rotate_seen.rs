@@ -3,8 +3,13 @@
 
 use crate::migrate::Mover;
 use crate::sandbox::SANDBOX;
-use crate::space::{INPUTS, ROUTER, Space};
+use crate::space::{INPUTS, ROUTER, Ran, Space};
+use crate::verify::checks::of;
+use crate::workloads;
+use serde_json::json;
 use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
 
 /// What would write, or show what it would write, is refused, and nothing is written.
 #[track_caller]
@@ -103,6 +108,14 @@ fn a_state_that_nobody_can_read_is_refused_as_well() {
         ]);
     }
     assert_eq!(space.versions(), versions);
+    let ran = space.run(&["verify", "-o", "json"]).exits(1);
+    let check = &of(&ran, "rotation.open")[0];
+    assert_eq!(check["status"], "fail");
+    let hint = check["hint"].as_str().unwrap();
+    assert!(
+        hint.ends_with(" describe secret agentibrain-router-secrets"),
+        "{hint}"
+    );
 }
 
 #[test]
@@ -145,4 +158,111 @@ fn a_retired_token_of_a_file_from_before_does_not_come_back() {
     let was = String::from_utf8(before).unwrap();
     assert!(!was.contains(minted.as_str()), "another one");
     assert!(space.data(ROUTER)["KB_ROUTER_TOKEN"] == *minted);
+}
+
+/// Runs `verify`, which is healthy; gives its document, and that nothing is to be looked at.
+#[track_caller]
+fn is_quiet(ran: Ran) -> Ran {
+    let ran = ran.exits(0);
+    let json = ran.json();
+    let checks = json["checks"].as_array().unwrap().iter();
+    let loud: Vec<_> = checks
+        .filter(|check| check["status"] == "warn" || check["status"] == "fail")
+        .collect();
+    assert!(loud.is_empty(), "{loud:#?}");
+    ran
+}
+
+/// The messages of the checks with that id.
+fn messages(ran: &Ran, id: &str) -> Vec<String> {
+    let checks = of(ran, id).into_iter();
+    checks
+        .map(|check| check["message"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn verify_tells_of_a_rotation_and_cries_no_wolf() {
+    let (space, member) = (Space::new(), Space::new());
+    let fleet = ["--fleet-namespace", member.namespace.as_str()];
+    let run = |words: &[&str]| space.run(&[words, &fleet].concat());
+    let look = || run(&["verify", "-o", "json"]);
+    let first = [&["--apply", "--with-api-keys"], &fleet[..]].concat();
+    space.run_with(&INPUTS, &first).exits(0);
+    let (before, old) = (fs::read(space.file()).unwrap(), space.filed());
+    workloads::install(&space, &json!({}));
+    for place in [&space, &member] {
+        workloads::agents(place);
+        workloads::wait_ready(place, workloads::AGENTS);
+    }
+    for workload in workloads::WORKLOADS {
+        workloads::wait_ready(&space, workload);
+    }
+    assert_eq!(
+        messages(&is_quiet(look()), "rotation.open"),
+        ["no rotation is open"]
+    );
+
+    for phase in ["open", "switch"] {
+        // Pods start in a later second than the last change, or would count as fresh.
+        sleep(Duration::from_millis(1100));
+        run(&["rotate", "--until", phase, "--apply"]).exits(0);
+        let ran = is_quiet(look());
+        let told =
+            format!("a rotation of KB_ROUTER_TOKEN and EMBEDDINGS_API_KEY is in {phase} since 20");
+        let said = messages(&ran, "rotation.open");
+        assert!(said[0].starts_with(&told), "{said:?}");
+
+        let ran = run(&["verify", "-o", "json", "--max-overlap", "0s"]).exits(0);
+        let late = of(&ran, "rotation.open");
+        assert_eq!(late[0]["status"], "warn");
+        let said = late[0]["message"].as_str().unwrap();
+        assert!(said.ends_with(", over the limit of 0 seconds"), "{said}");
+        let hint = late[0]["hint"].as_str().unwrap();
+        assert!(hint.ends_with(" rotate --apply"), "{hint}");
+    }
+    // Somebody else's file is from before; a run was killed that had not come to the fleet.
+    let now = fs::read(space.file()).unwrap();
+    fs::write(space.file(), before).unwrap();
+    let token = [("KB_ROUTER_TOKEN", old["KB_ROUTER_TOKEN"].as_str())];
+    member.set_keys(ROUTER, &token, "kubectl-edit");
+    let ran = is_quiet(look());
+    for said in messages(&ran, "tokens.match") {
+        assert!(
+            said.ends_with(" rotates: the tokens file has its old value"),
+            "{said}"
+        );
+    }
+    assert!(messages(&ran, "tokens.fleet")[0].contains("the other ones of the rotation"));
+    fs::write(space.file(), now).unwrap();
+
+    sleep(Duration::from_millis(1100));
+    run(&["rotate", "--apply"]).exits(0);
+    let ran = is_quiet(look());
+    assert_eq!(messages(&ran, "rotation.open"), ["no rotation is open"]);
+    // What somebody changes afterwards is no matter of it.
+    sleep(Duration::from_millis(1100));
+    space.set_keys(ROUTER, &[("KB_ROUTER_TOKENS", "")], "kubectl-edit");
+    let stale = of(&look(), "workload.fresh");
+    assert!(
+        stale.iter().any(|check| check["status"] == "warn"),
+        "{stale:?}"
+    );
+}
+
+#[test]
+fn verify_tells_of_a_rotation_on_path_2() {
+    let mover = Mover::new();
+    mover.migrate(&["--apply"]).exits(0);
+    for phase in ["open", "switch"] {
+        mover.run(&["rotate", "--until", phase, "--apply"]).exits(0);
+        let ran = is_quiet(mover.run(&["verify", "-o", "json"]));
+        let said = messages(&ran, "rotation.open");
+        assert!(
+            said[0].contains(&format!(" is in {phase} since 20")),
+            "{said:?}"
+        );
+    }
+    mover.run(&["rotate", "--apply"]).exits(0);
+    is_quiet(mover.run(&["verify", "-o", "json"]));
 }

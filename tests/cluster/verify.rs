@@ -2,7 +2,7 @@
 
 mod age;
 mod chart;
-mod checks;
+pub mod checks;
 mod cluster;
 mod copies;
 mod door;

@@ -42,7 +42,7 @@ impl Run<'_> {
             0 => None,
             count => Some(
                 Failure::unable(format!("{count} of {} Secrets did not move", done.len()))
-                    .hint(format!("{}{} verify", self.reach.program, self.reach.fleet)),
+                    .hint(format!("{} verify{}", self.reach.program, self.reach.fleet)),
             ),
         });
         self.answer(&gifts, &done, failure, false, None).await

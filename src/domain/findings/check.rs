@@ -47,6 +47,8 @@ pub enum Id {
     TokensFleet,
     /// Copies in other Secrets are in step.
     TokensCopies,
+    /// A rotation is open, and for how long.
+    RotationOpen,
     /// What pods refer to exists.
     WorkloadWired,
     /// Pods run on the values of today.
@@ -91,7 +93,7 @@ pub enum Id {
 
 impl Id {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::ClusterReachable,
         Self::ClusterVersion,
         Self::ClusterNamespace,
@@ -113,6 +115,7 @@ impl Id {
         Self::TokensPair,
         Self::TokensFleet,
         Self::TokensCopies,
+        Self::RotationOpen,
         Self::WorkloadWired,
         Self::WorkloadFresh,
         Self::WorkloadWaiting,
@@ -159,6 +162,7 @@ impl Id {
             Self::TokensPair => "tokens.pair",
             Self::TokensFleet => "tokens.fleet",
             Self::TokensCopies => "tokens.copies",
+            Self::RotationOpen => "rotation.open",
             Self::WorkloadWired => "workload.wired",
             Self::WorkloadFresh => "workload.fresh",
             Self::WorkloadWaiting => "workload.waiting",

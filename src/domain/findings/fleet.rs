@@ -2,7 +2,7 @@
 
 use super::check::{Check, Id};
 use super::mend::remove_keys;
-use super::{Case, settle, tokens};
+use super::{Case, rotation, settle, tokens};
 use crate::domain::bundles::ROUTER;
 use crate::domain::facts::Place;
 use crate::domain::live::NamespaceState;
@@ -34,6 +34,10 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
         checks.push(Check::pass(
             ID,
             match in_step {
+                _ if rotation::open(case).is_some() => format!(
+                    "{in_step} of the fleet namespaces have the tokens of the home namespace, or the \
+                     other ones of the rotation"
+                ),
                 1 => "1 fleet namespace has the tokens of the home namespace".to_owned(),
                 _ => format!("{in_step} fleet namespaces have the tokens of the home namespace"),
             },
@@ -114,6 +118,11 @@ fn of(case: &Case<'_>, namespace: &Namespace, place: &Place) -> Found {
             }
             (Some(Some(value)), _) if value.is_empty() => format!("{name} is empty"),
             (Some(Some(value)), Some(token)) if value == token => return None,
+            (Some(Some(value)), Some(token))
+                if rotation::part(case, name, value, token).is_some() =>
+            {
+                return None;
+            }
             (Some(Some(value)), Some(token)) => format!(
                 "{name} differs: the fleet namespace has {}, the home namespace has {}",
                 fingerprint(value),

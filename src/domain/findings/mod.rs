@@ -12,6 +12,7 @@ mod file;
 mod fleet;
 mod mend;
 mod pods;
+mod rotation;
 mod secrets;
 mod settle;
 mod tokens;
@@ -29,6 +30,7 @@ use super::live::NamespaceState;
 use super::names::Namespace;
 use super::ownership::{Owner, OwnerKind};
 use super::reach::Reach;
+use super::rotation::{BadState, Rotation};
 use check::{Check, Id, Status};
 use std::collections::BTreeMap;
 
@@ -43,8 +45,14 @@ pub struct Case<'a> {
     pub cluster: &'a ClusterFacts,
     /// How a person gets there.
     pub reach: &'a Reach,
+    /// The rotation that is open.
+    pub rotation: Result<Option<Rotation>, BadState>,
+    /// When it was opened, in seconds since 1970.
+    pub since: Option<i64>,
     /// From which age on a token is old, in seconds.
     pub max_age: i64,
+    /// From which age on a rotation is open for too long, in seconds.
+    pub max_overlap: i64,
     /// Whether the services were asked.
     pub live: bool,
     /// The Secrets of `--copy`.
@@ -59,6 +67,7 @@ pub fn findings(case: &Case<'_>) -> Vec<Check> {
     checks.extend(secrets::checks(case));
     checks.extend(tokens::checks(case));
     checks.extend(fleet::checks(case));
+    checks.push(rotation::check(case));
     checks.extend(workloads::wired(case));
     checks.extend(pods::checks(case));
     checks.extend(doors::checks(case));
@@ -207,7 +216,15 @@ impl<'a> Case<'a> {
             NamespaceState::Absent | NamespaceState::Terminating => " --create-namespace",
         };
         let before = self.before_apply();
-        format!("{before}{variables}{}{create}{options}", self.reach.apply)
+        let over = match self.rotation {
+            // It refuses until then.
+            Ok(Some(_)) => format!("{} rotate --apply && ", self.reach.program),
+            _ => String::new(),
+        };
+        format!(
+            "{over}{before}{variables}{}{create}{options}",
+            self.reach.apply
+        )
     }
 
     /// What comes first, since `--apply` refuses where a namespace is absent or going away.

@@ -2,7 +2,7 @@
 
 use super::check::{Check, Id};
 use super::workloads::{Leads, alone, bundle, follow, is_not_made, readers, references, supply};
-use super::{Case, some_of};
+use super::{Case, rotation, some_of};
 use crate::domain::facts::{Denied, Place};
 use crate::domain::live::Observed;
 use crate::domain::names::Namespace;
@@ -33,6 +33,14 @@ pub(super) fn outdated<'a>(case: &Case<'_>, pod: &'a Pod) -> Vec<(&'a str, i64)>
         }
     }
     found.into_iter().collect()
+}
+
+/// The same without what a rotation answers for: it restarts each pod when it is its turn, and none
+/// for what does not concern it.
+fn missed<'a>(case: &Case<'_>, pod: &'a Pod) -> Vec<(&'a str, i64)> {
+    let mut found = outdated(case, pod);
+    found.retain(|(secret, changed)| !rotation::answers_for(case, pod, secret, *changed));
+    found
 }
 
 /// The Secrets of the table that a running container of the pod took its environment from, whole
@@ -66,7 +74,7 @@ fn stale(case: &Case<'_>, place: &Place) -> Vec<Stale> {
     for workload in readers(place) {
         let pods = place.pods.iter().filter(|pod| pod.belongs_to(&workload));
         let outdated: Vec<_> = pods
-            .map(|pod| (pod, outdated(case, pod)))
+            .map(|pod| (pod, missed(case, pod)))
             .filter(|(_, secrets)| !secrets.is_empty())
             .collect();
         let changes = || outdated.iter().flat_map(|(_, secrets)| secrets);
@@ -154,6 +162,9 @@ fn fresh(case: &Case<'_>) -> Vec<Check> {
     denied.extend(case.skips(id, unread));
     if fresh > 0 {
         let message = match fresh {
+            _ if rotation::open(case).is_some() => format!(
+                "{fresh} of the pods run on the values of today, or wait for their phase of the rotation"
+            ),
             1 => "1 pod runs on the values of today".to_owned(),
             _ => format!("{fresh} pods run on the values of today"),
         };
@@ -182,7 +193,7 @@ fn is_fresh(case: &Case<'_>, pod: &Pod) -> bool {
             Leads::Nowhere(_) => {}
         }
     }
-    there && outdated(case, pod).is_empty()
+    there && missed(case, pod).is_empty()
 }
 
 fn waiting(case: &Case<'_>) -> Vec<Check> {

@@ -2,7 +2,7 @@
 //! anything else hold them, whose is it.
 
 use super::check::{Check, Id};
-use super::{Case, values, workloads};
+use super::{Case, rotation, values, workloads};
 use crate::domain::bundles::{BUNDLES, Bundle, InputRule, Key, Origin, Presence, ROUTER};
 use crate::domain::facts::{Denied, Place};
 use crate::domain::live::{LiveSecret, OPAQUE, Observed};
@@ -240,7 +240,10 @@ impl Seen<'_> {
     }
 
     fn unknown(&self) -> Option<Check> {
-        let known = |name: &str| self.bundle.keys.iter().any(|key| key.name == name);
+        let known = |name: &str| {
+            let of_table = self.bundle.keys.iter().any(|key| key.name == name);
+            of_table || rotation::needs(self.case, self.bundle, name)
+        };
         let unknown: Vec<_> = self
             .live
             .data

@@ -5,6 +5,8 @@ use super::{Case, tokens};
 use crate::domain::bundles::{BUNDLES, Key, Origin, ROUTER};
 use crate::domain::live::LiveSecret;
 use crate::domain::names::Namespace;
+use crate::domain::ownership::OwnerKind;
+use crate::domain::reach::Reach;
 use crate::domain::tokens::{PerToken, Token, TokenName};
 use crate::domain::value::SecretValue;
 
@@ -73,33 +75,30 @@ pub(super) fn options(case: &Case<'_>) -> String {
         let odd = |token| Token::parse(token).is_err();
         filed(name).is_some() && token.as_ref().is_some_and(odd)
     });
-    let disagrees = places(case).any(|place| place.disagrees(&home)) || !is_filed(case, |_| true);
-    let side = match (odd, disagrees) {
+    let side = match (odd, disagree(case)) {
         (true, _) => " --prefer file",
         (false, true) => " --prefer cluster",
         (false, false) => "",
     };
-    format!("{side}{}", force(case, None))
+    format!("{side}{}", force(case))
 }
 
-/// Tells whether the tokens file holds no other tokens than home; where it lacks one, `lacking`
-/// tells.
-fn is_filed(case: &Case<'_>, lacking: impl Fn(TokenName) -> bool) -> bool {
+/// Tells whether places hold other tokens than home; what the tokens file lacks is no matter.
+fn disagree(case: &Case<'_>) -> bool {
     let home = tokens::of_home(case);
-    home.iter()
-        .all(|(name, live)| match (tokens::filed(case, name), live) {
-            (Some(token), Some(live)) => token.is(live),
-            (None, Some(_)) => lacking(name),
-            (_, None) => true,
-        })
+    let mut tokens = home.iter();
+    let filed = tokens.all(|(name, live)| match (tokens::filed(case, name), live) {
+        (Some(token), Some(live)) => token.is(live),
+        _ => true,
+    });
+    !filed || places(case).any(|place| place.disagrees(&home))
 }
 
-/// ` --force-conflicts` where another field manager has a key that would be written; `minted` is
-/// the token that changes everywhere.
-fn force(case: &Case<'_>, minted: Option<TokenName>) -> &'static str {
+/// ` --force-conflicts` where another field manager has a key that would be written.
+fn force(case: &Case<'_>) -> &'static str {
     let home = tokens::of_home(case);
     let conflicts = places(case).any(|place| {
-        let written = minted == Some(place.token) || place.disagrees(&home) || place.is_empty();
+        let written = place.disagrees(&home) || place.is_empty();
         written && !place.owned && !place.live.foreign_managers(place.key.name).is_empty()
     });
     if conflicts { " --force-conflicts" } else { "" }
@@ -113,37 +112,26 @@ pub(super) fn managed_by(live: &LiveSecret, key: &str) -> String {
     }
 }
 
-/// Has a token minted and brought everywhere. It goes into the tokens file first and through no
-/// process's arguments; lists keep the one before it.
+/// Has a token exchanged for a new one everywhere, without a request that is refused. A rotation
+/// refuses where places disagree.
 pub(super) fn mint(case: &Case<'_>, name: TokenName) -> String {
     let home: &Namespace = &case.cluster.home;
-    if let Some(owner) = &case.cluster.home_place().secrets[ROUTER.secret].owner {
+    let owner = &case.cluster.home_place().secrets[ROUTER.secret].owner;
+    if let Some(owner) = owner
+        .as_ref()
+        .filter(|it| it.kind != OwnerKind::ExternalSecret)
+    {
         return case.ask_owner(home, owner);
     }
-    let file = &case.file.path.quoted;
-    let mint = format!(
-        "(umask 077 && {{ grep -vE '^[[:space:]]*(export[[:space:]]+)?{name}=' {file}; \
-         printf '{name}=\"%s\"\\n' \"$(od -An -v -tx1 -N32 /dev/urandom | tr -d ' \\n')\"; }} \
-         > {file}.new) && mv {file}.new {file}"
-    );
-    let prefer = format!(" --prefer file{}", force(case, Some(name)));
-    // The file is about to be preferred, so it must not say anything else of the other token.
-    let steps = match is_filed(case, |_| false) {
-        true => vec![mint, case.apply_with(&[], &prefer)],
-        false => vec![
-            case.apply_with(&[], &options(case)),
-            mint,
-            format!("{}{prefer}", case.reach.apply),
-        ],
-    };
-    let minted_at = format!(
-        "annotate --overwrite secret {} \
-         k8s-bootstrap/minted-at.{name}=\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\"",
-        ROUTER.secret
-    );
-    format!(
-        "{} && {}",
-        steps.join(" && "),
-        case.kubectl(home, &minted_at)
-    )
+    let Reach { program, fleet, .. } = case.reach;
+    match case.rotation {
+        Ok(None) => {
+            let before = match disagree(case) {
+                true => format!("{} && ", case.apply_with(&[], &options(case))),
+                false => String::new(),
+            };
+            format!("{before}{program} rotate{fleet} --token {name} --apply")
+        }
+        _ => format!("{program} rotate{fleet} --apply"),
+    }
 }

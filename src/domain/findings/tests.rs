@@ -146,7 +146,10 @@ impl Facts {
             values: &self.values,
             cluster: &self.cluster,
             reach: &self.reach,
+            rotation: Ok(None),
+            since: None,
             max_age: i64::MAX,
+            max_overlap: i64::MAX,
             live: self.live,
             copies: &self.copies,
         }

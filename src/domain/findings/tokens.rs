@@ -1,7 +1,7 @@
 //! One token, one value: the tokens file, the lists, the copies that operators keep; and its age.
 
 use super::check::{Check, Id};
-use super::{Case, settle, some_of};
+use super::{Case, rotation, settle, some_of};
 use crate::domain::bundles::{API_KEYS, BUNDLES, Bundle, Key, Origin, Presence, ROUTER};
 use crate::domain::facts::{CopyRef, FileState};
 use crate::domain::live::{LiveSecret, LiveValue, Observed};
@@ -67,6 +67,17 @@ fn matches(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Che
                 fingerprint(live)
             ),
         ),
+        (Some(token), Some(live))
+            if let Some(side) = rotation::part(case, name, token.value(), live) =>
+        {
+            Check::pass(
+                id,
+                format!(
+                    "{name} rotates: the tokens file has its {} value",
+                    side.as_str()
+                ),
+            )
+        }
         (Some(token), Some(live)) => Check::fail(
             id,
             format!(
@@ -386,7 +397,7 @@ fn age(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
 }
 
 /// A time in the largest unit that tells it well.
-fn span(seconds: i64) -> String {
+pub(super) fn span(seconds: i64) -> String {
     let units = [(DAY, "day"), (HOUR, "hour"), (60, "minute"), (1, "second")];
     let fits = |(unit, _): &(i64, _)| seconds >= 2 * unit || seconds == *unit;
     let (unit, word) = units.into_iter().find(fits).unwrap_or((1, "second"));

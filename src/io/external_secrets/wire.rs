@@ -6,7 +6,7 @@ use crate::domain::external_secrets::{
     StoreKind, StoreRef,
 };
 use crate::domain::live::OWN_ANNOTATIONS;
-use crate::io::wire::{owner_of, seconds};
+use crate::io::wire::{owner_of, rotated, seconds};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::Deserialize;
 use serde_json::Value;
@@ -239,6 +239,7 @@ impl ExternalSecretBody {
                 .filter(|(name, _)| name.starts_with(OWN_ANNOTATIONS))
                 .map(|(name, text)| (name.clone(), text.clone()))
                 .collect(),
+            rotated: rotated(&metadata),
             generation: metadata.generation.unwrap_or_default(),
             created: metadata.creation_timestamp.as_ref().map(seconds),
             deleting: metadata.deletion_timestamp.is_some(),
