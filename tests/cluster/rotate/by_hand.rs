@@ -124,19 +124,3 @@ fn a_rotation_in_one_step_refuses_requests() {
     scene.settle();
     scene.load.stop().assert_refusals();
 }
-
-#[test]
-fn a_rotation_that_closes_on_pods_that_still_end_refuses_requests() {
-    let mut scene = Scene::slow(&[]);
-    scene.accept(&[&scene.first, &next()]);
-    scene.restart_servers();
-    scene.settle();
-    scene.send(&next());
-    scene.restart_clients();
-    // Says as much as `kubectl rollout status`, and not that the old agent has ended.
-    scene.load.wait_ready(&scene.home, &[]);
-    scene.accept(&[&next()]);
-    scene.restart_servers();
-    scene.settle();
-    scene.load.stop().assert_refusals();
-}
