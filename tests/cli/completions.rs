@@ -40,7 +40,10 @@ fn bash_completes_commands_and_what_is_behind_them() {
         (&["k8s-bootstrap", "rbac", "verify", "--li"], "--live"),
         (&["k8s-bootstrap", "ver"], "verify"),
         (&["k8s-bootstrap", "verify", "--s"], "--short"),
-        (&["k8s-bootstrap", "verify", "--ma"], "--max-age"),
+        (
+            &["k8s-bootstrap", "verify", "--ma"],
+            "--max-age --max-overlap",
+        ),
         (
             &["k8s-bootstrap", "verify", "--co"],
             "--copy --context --color",

@@ -153,7 +153,7 @@ const WRONG: [(&[&str], &str); 61] = [
     (&["rbac", "--copy=brain/ops"], ONLY_VERIFY),
     (
         &["rbac", "--cluster-store"],
-        "--cluster-store goes with rbac verify, sync and migrate",
+        "--cluster-store goes with rbac verify, rotate, sync and migrate",
     ),
 ];
 const BEFORE: &str = "an option of the main command stands before another command";
@@ -162,7 +162,7 @@ const BAD_PREFIX: &str =
 const SHOWS: &str = "--show-values goes with -o yaml or json, without --apply";
 const BAD_AGE: &str = "--max-age is no age: 90d, 720h, 1d12h";
 const BAD_COPY: &str = "--copy is no Secret in a namespace: NAMESPACE/NAME";
-const ONLY_VERIFY: &str = "--live and --copy go with rbac verify";
+const ONLY_VERIFY: &str = "--live and --copy go with rbac verify and rotate";
 const STRAY: &str =
     "there is an argument where none belongs (it may be a secret, so it is not repeated here)";
 const BAD_NAMESPACE: &str = "--namespace is no namespace name: 1 to 63 lower-case letters, digits \
