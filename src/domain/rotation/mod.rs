@@ -17,6 +17,8 @@
 
 pub mod edits;
 pub mod holders;
+#[cfg(test)]
+mod properties;
 pub mod rollouts;
 pub mod step;
 #[cfg(test)]

@@ -432,7 +432,19 @@ prop_compose! {
     }
 }
 
+/// A case plays whole rotations and takes a quarter of a second: a plain `cargo test` plays fewer, and
+/// however many are asked for, it stays in minutes.
+fn config() -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    let cases = match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => asked.cases.min(256),
+        None => 64,
+    };
+    ProptestConfig { cases, ..asked }
+}
+
 proptest! {
+    #![proptest_config(config())]
     /// Any sequence of run, kill, resume, abort, lost file, second operator, foreign restart: each
     /// token that a client may hold is accepted by its server, and no value is ever lost.
     #[test]

@@ -259,7 +259,7 @@ impl Sim {
             };
             let observed = Observed {
                 live: Some(live),
-                owner: None,
+                ..Observed::default()
             };
             let place = places.entry(at.namespace.clone()).or_default();
             place.secrets.insert(at.name, observed);
