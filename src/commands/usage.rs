@@ -163,6 +163,11 @@ fn guess_name(arguments: &[OsString]) -> &'static str {
     match words.iter().find(|word| !word.starts_with('-')).copied() {
         Some("diff") => "diff",
         Some("verify") => "verify",
+        Some("rotate") => "rotate",
+        Some("populate") => "populate",
+        Some("migrate") => "migrate",
+        Some("sync") => "sync",
+        Some("externalsecrets") => "externalsecrets",
         Some("rbac") => "rbac",
         Some("completions") => "completions",
         Some("man") => "man",

@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use serde_json::json;
 
 /// Every way to be wrong, with the message.
-const WRONG: [(&[&str], &str); 61] = [
+const WRONG: [(&[&str], &str); 79] = [
     (&["--bogus"], "unknown argument: --bogus"),
     (&["--POSTGRES_URL=s3ntinel"], STRAY),
     (
@@ -97,6 +97,66 @@ const WRONG: [(&[&str], &str); 61] = [
     (&["--apply", "verify"], BEFORE),
     (&["verify", "--max-age", "s3ntinel"], BAD_AGE),
     (&["verify", "--max-age=-1d"], BAD_AGE),
+    (
+        &["verify", "--max-overlap", "s3ntinel"],
+        "--max-overlap is no age: 90d, 720h, 1d12h",
+    ),
+    (
+        &["rotate", "--token", "S3NTINEL"],
+        "--token takes the name of a token: KB_ROUTER_TOKEN, EMBEDDINGS_API_KEY",
+    ),
+    (
+        &["rotate", "--until", "close"],
+        "--until takes one of: open, switch",
+    ),
+    (
+        &["rotate", "--until=s3ntinel"],
+        "--until takes one of: open, switch",
+    ),
+    (
+        &["rotate", "--status", "--apply"],
+        "--status does not go with the rest",
+    ),
+    (
+        &["rotate", "--status", "--abort"],
+        "--status does not go with the rest",
+    ),
+    (
+        &["rotate", "--abort", "--immediate"],
+        "--abort does not go with the rest",
+    ),
+    (
+        &["rotate", "--abort", "--until", "open"],
+        "--abort does not go with the rest",
+    ),
+    (
+        &["rotate", "--abort", "--token", "KB_ROUTER_TOKEN"],
+        "--abort does not go with the rest",
+    ),
+    (
+        &["rotate", "--immediate", "--until", "switch"],
+        "--immediate does not go with the rest",
+    ),
+    (
+        &["rotate", "--continue", "--abort"],
+        "--continue does not go with the rest",
+    ),
+    (&["rotate", "--copy", "s3ntinel"], BAD_COPY),
+    (
+        &["rotate", "--timeout=s3ntinel"],
+        "--timeout is no time: 30, 30s, 2m, 1m30s or 0",
+    ),
+    (
+        &["rotate", "--reloader-grace="],
+        "--reloader-grace is no time: 30, 30s, 2m, 1m30s or 0",
+    ),
+    (&["rotate", "s3ntinel"], STRAY),
+    (&["--apply", "rotate"], BEFORE),
+    (&["--fleet-namespace", "a", "rotate"], BEFORE),
+    (
+        &["rotate", "-o", "yaml"],
+        "-o yaml goes with the previews, with rbac and with externalsecrets",
+    ),
     (&["verify", "--copy", "s3ntinel"], BAD_COPY),
     (&["verify", "--copy=brain/S3NTINEL"], BAD_COPY),
     (
@@ -337,6 +397,11 @@ fn the_document_has_the_name_of_the_command_that_was_meant() {
             &["--context", "diff", "verify", "--max-age", "s3ntinel"],
             "verify",
         ),
+        (&["rotate", "--bad"], "rotate"),
+        (&["populate", "--bad"], "populate"),
+        (&["migrate", "--bad"], "migrate"),
+        (&["sync", "--bad"], "sync"),
+        (&["externalsecrets", "--bad"], "externalsecrets"),
         (&["rbac", "--bad"], "rbac"),
         (&["completions", "s3ntinel"], "completions"),
         (&["man", "--bad"], "man"),
