@@ -57,7 +57,7 @@ enum Whose {
     Pushes,
     /// The namespace itself; in all namespaces, each.
     Namespace,
-    /// The first pods of the services, which are at home.
+    /// The first pods of the services.
     Pods,
     /// Other Secrets that hold copies of the tokens.
     Copies,
@@ -190,7 +190,7 @@ impl Access {
                     right(EVENTS, All, &["list"]),
                 ];
                 if live {
-                    rights.push(right(PORTS, Pods, &["get", "create"]).everywhere(&[]));
+                    rights.push(right(PORTS, Pods, &["get", "create"]));
                 }
                 // On Path 2 the state is on an ExternalSecret, and the operator is to refresh.
                 rights.push(right(EXTERNAL_SECRETS, All, &["list", "get"]));
@@ -304,8 +304,13 @@ impl Access {
                 Some(kinds.flat_map(of).collect())
             }
             (Whose::Pods, _) => {
-                let pods = [BRAIN_API, workloads::EMBEDDINGS].map(first_pod);
-                Some(pods.into_iter().filter(|_| home).collect())
+                let services: &[&str] = match (home, self) {
+                    (true, _) => &[BRAIN_API, workloads::EMBEDDINGS],
+                    // A fleet namespace may have a brain-api of its own.
+                    (false, Self::Rotate { .. }) => &[BRAIN_API],
+                    (false, _) => &[],
+                };
+                Some(services.iter().map(|service| first_pod(service)).collect())
             }
         }
     }

@@ -15,6 +15,7 @@ fn help_is_an_answer() {
         &["tokens", "show", "-h"],
         &["tokens", "recover", "--help"],
         &["verify", "--help"],
+        &["rotate", "--help"],
         &["rbac", "-h"],
         &["completions", "-h"],
         &["man", "--help"],
@@ -33,6 +34,7 @@ fn help_is_an_answer() {
         "diff",
         "tokens",
         "verify",
+        "rotate",
         "rbac",
     ] {
         assert!(long.contains(word), "{word}");
@@ -67,6 +69,7 @@ fn the_manual_page_names_every_command() {
         "show",
         "recover",
         "verify",
+        "rotate",
         "populate",
         "rbac",
         "completions",
@@ -107,7 +110,7 @@ fn the_manual_page_names_every_command() {
     for (section, options) in [
         (
             sections[5],
-            &["live", "wait", "short", "copy", "max-age"][..],
+            &["live", "wait", "short", "copy", "max-age", "max-overlap"][..],
         ),
         (sections[6], &["abort", "until", "immediate", "copy"]),
         (sections[8], &["rollback", "prefix", "store"]),
@@ -283,6 +286,35 @@ fn the_roles_of_what_only_reads() {
       - get
     --- stderr
     "#);
+}
+
+/// Proofs forward ports, at home to both services, elsewhere to a brain-api.
+#[test]
+fn the_role_for_rotate_forwards_ports_where_it_is_to_prove() {
+    let folder = Folder::new();
+    let forwards = |options: &[&str]| {
+        let all = [&["rbac", "rotate", "-n", "brain", "-o", "json"], options].concat();
+        let document = folder.run(&all).json();
+        let mut found = Vec::new();
+        for object in document["objects"].as_array().unwrap() {
+            for rule in object["rules"].as_array().unwrap() {
+                if rule["resources"] == json!(["pods/portforward"]) {
+                    let place = object["metadata"]["namespace"].as_str().unwrap_or("all");
+                    found.push(format!("{place}: {}", rule["resourceNames"]));
+                }
+            }
+        }
+        found.join("; ")
+    };
+    assert_eq!(forwards(&["--fleet-namespace", "agents"]), "");
+    assert_snapshot!(
+        forwards(&["--live", "--fleet-namespace", "agents"]),
+        @r#"brain: ["agentibrain-brain-api-0","agentibrain-embeddings-0"]; agents: ["agentibrain-brain-api-0"]"#
+    );
+    assert_snapshot!(
+        forwards(&["--live", "--fleet-selector", "agentibrain=fleet"]),
+        @r#"brain: ["agentibrain-brain-api-0","agentibrain-embeddings-0"]; all: ["agentibrain-brain-api-0"]"#
+    );
 }
 
 /// The comments above the objects say what a Role cannot.

@@ -2,6 +2,7 @@
 //! right is missing.
 
 mod path2;
+mod rotate;
 
 use crate::sandbox::SANDBOX;
 use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
@@ -48,9 +49,9 @@ fn printed(space: &Space, command: &str, format: &str) -> String {
     space.run(&arguments).exits(0).out
 }
 
-/// The Role and the RoleBinding that `rbac apply` prints.
-fn objects(space: &Space) -> Vec<Value> {
-    let document: Value = serde_json::from_str(&printed(space, "apply", "json")).unwrap();
+/// The Role and the RoleBinding that `rbac` prints for a command.
+fn objects(space: &Space, command: &str) -> Vec<Value> {
+    let document: Value = serde_json::from_str(&printed(space, command, "json")).unwrap();
     document["objects"].as_array().unwrap().clone()
 }
 
@@ -78,17 +79,20 @@ pub fn bind_printed(space: &Space, command: &str) {
     bind(space, &printed(space, command, "text"), rules);
 }
 
-/// Binds what `rbac apply` prints, with other rules.
-fn bind_rules(space: &Space, rules: &[Value]) {
-    let mut objects = objects(space);
+/// Binds what `rbac` prints for a command, with other rules.
+fn bind_rules(space: &Space, command: &str, rules: &[Value]) {
+    let mut objects = objects(space, command);
     objects[0]["rules"] = json!(rules);
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
     bind(space, &list.to_string(), &json!(rules));
 }
 
-/// The rules that `rbac apply` prints.
-fn rules(space: &Space) -> Vec<Value> {
-    objects(space)[0]["rules"].as_array().unwrap().clone()
+/// The rules that `rbac` prints for a command.
+fn rules(space: &Space, command: &str) -> Vec<Value> {
+    objects(space, command)[0]["rules"]
+        .as_array()
+        .unwrap()
+        .clone()
 }
 
 /// Asks the server whether the account has a right.
@@ -247,9 +251,9 @@ fn the_role_for_apply_opens_nothing_else() {
 /// How the same steps end where the Role has been edited: exit code, and whether there was a warning.
 fn steps_with(edit: impl FnOnce(&mut Vec<Value>)) -> [(i32, bool); 3] {
     let space = with_account();
-    let mut rules = rules(&space);
+    let mut rules = rules(&space, "apply");
     edit(&mut rules);
-    bind_rules(&space, &rules);
+    bind_rules(&space, "apply", &rules);
     let run = || {
         let ran = space.run_with(&INPUTS, &["--apply"]);
         (ran.code, ran.err.contains("warning:"))
@@ -275,7 +279,10 @@ fn each_right_in_the_role_for_apply_is_needed() {
     // The last step meets a namespace that is being deleted.
     assert_eq!(enough, [(0, false), (0, false), (3, false)]);
 
-    for (index, rule) in rules(&Space::without_namespace()).iter().enumerate() {
+    for (index, rule) in rules(&Space::without_namespace(), "apply")
+        .iter()
+        .enumerate()
+    {
         for field in ["verbs", "resourceNames"] {
             for entry in 0..rule[field].as_array().map_or(0, Vec::len) {
                 let ended = steps_with(|rules| {
@@ -345,9 +352,9 @@ fn a_right_to_look_that_is_missing_stops_nothing() {
         ("namespaces", None),
     ] {
         let space = with_account();
-        let mut rules = rules(&space);
+        let mut rules = rules(&space, "apply");
         rules.retain(|rule| rule["resources"][0] != resource);
-        bind_rules(&space, &rules);
+        bind_rules(&space, "apply", &rules);
         let ran = space.bootstrapped();
         let warned = ran.err.contains("warning:");
         assert_eq!(warned, warning.is_some(), "{resource}: {}", ran.err);
