@@ -432,14 +432,10 @@ prop_compose! {
     }
 }
 
-/// A case plays whole rotations and takes a quarter of a second: a plain `cargo test` plays fewer, and
-/// however many are asked for, it stays in minutes.
+/// A case plays whole rotations: however many are asked for, it stays in minutes.
 fn config() -> ProptestConfig {
     let asked = ProptestConfig::default();
-    let cases = match std::env::var_os("PROPTEST_CASES") {
-        Some(_) => asked.cases.min(256),
-        None => 64,
-    };
+    let cases = asked.cases.min(128);
     ProptestConfig { cases, ..asked }
 }
 
