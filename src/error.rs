@@ -3,6 +3,7 @@
 //! Foreign errors become a [`Failure`] where they arise; none is shown as it is, since some quote
 //! what they could not read.
 
+use std::fmt;
 use std::process::ExitCode;
 
 /// What kind of failure it is; each has its exit code.
@@ -110,6 +111,24 @@ impl Failure {
             self.hints.push(hint);
         }
         self
+    }
+
+    /// Adds what became of one of several, with its remedies.
+    #[must_use]
+    pub fn of(self, what: impl fmt::Display, failure: &Self) -> Self {
+        let whole = self.cause(format!("{what}: {}", failure.told()));
+        failure.hints.iter().cloned().fold(whole, Self::hint)
+    }
+
+    /// Nothing where it has no cause.
+    ///
+    /// # Errors
+    /// Itself, where it has one.
+    pub fn if_any(self) -> Result<(), Self> {
+        match self.causes.is_empty() {
+            true => Ok(()),
+            false => Err(self),
+        }
     }
 
     /// What happened and why, in one line.

@@ -333,10 +333,7 @@ impl Run<'_> {
         let (count, all) = (failed.len(), self.wish.targets().count());
         let mut whole = Failure::unable(format!("{count} of {all} Secrets could not be written"));
         for (at, failure) in failed {
-            whole = whole.cause(format!("{at}: {}", failure.told()));
-            for hint in &failure.hints {
-                whole = whole.hint(hint.clone());
-            }
+            whole = whole.of(at, failure);
         }
         Some(whole)
     }

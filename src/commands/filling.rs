@@ -226,10 +226,7 @@ impl<B: Backend> Filling<B> {
         let (count, all) = (failed.len(), BUNDLES.len());
         let mut whole = Failure::unable(format!("{count} of {all} entries could not be written"));
         for (path, failure) in failed {
-            whole = whole.cause(format!("{path}: {}", failure.told()));
-            for hint in &failure.hints {
-                whole = whole.hint(hint.clone());
-            }
+            whole = whole.of(path, failure);
         }
         Some(whole)
     }

@@ -124,10 +124,7 @@ pub fn late(all: usize, mut failures: Vec<(WorkloadRef, Failure)>) -> Result<(),
         failures.len()
     ));
     for (at, failure) in failures {
-        whole = whole.cause(format!("{at}: {}", failure.told()));
-        for hint in failure.hints {
-            whole = whole.hint(hint);
-        }
+        whole = whole.of(at, &failure);
     }
     Err(whole)
 }

@@ -211,6 +211,27 @@ impl Cluster {
         }
     }
 
+    /// Changes an object on top of the version that the change names.
+    ///
+    /// # Errors
+    /// Where the server refuses (exit code 3).
+    pub(super) async fn merge(
+        &self,
+        uri: String,
+        change: &serde_json::Value,
+        what: String,
+        namespace: &Namespace,
+    ) -> Result<Written, Failure> {
+        let request = write(Method::PATCH, uri, "application/merge-patch+json", change);
+        let answer = self.send(request).await?;
+        match answer.status {
+            StatusCode::CONFLICT => Ok(Written::Stale),
+            _ if answer.is_absent() => Ok(Written::Stale),
+            status if status.is_success() => Ok(Written::Done),
+            _ => Err(answer.refused(&self.attempt("patch", what, Some(namespace)))),
+        }
+    }
+
     /// How a person gets there.
     pub fn reach(&self) -> &Reach {
         &self.reach

@@ -4,7 +4,7 @@
 //! the rest. What a server says about pods that cannot be made is only searched for known words,
 //! never shown.
 
-use super::cluster::{Cluster, Written, get, write};
+use super::cluster::{Cluster, Written, get};
 use super::inspect::api_of;
 use super::observe::PAGE;
 use super::workloads::{PodBody, RESTARTED_AT, Stays, WorkloadBody};
@@ -13,7 +13,6 @@ use crate::domain::ownership::ROTATION_MANAGER;
 use crate::domain::rollout::{self, Seen, Warned, Warning};
 use crate::domain::workloads::{Kind, ROTATION_MARK, Workload};
 use crate::error::Failure;
-use http::{Method, StatusCode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::core::params::ListParams;
 use serde::Deserialize;
@@ -72,17 +71,8 @@ impl Cluster {
         };
         let uri = format!("{path}?fieldManager={ROTATION_MANAGER}");
         let patch = restart_patch(workload, mark, now);
-        let request = write(Method::PATCH, uri, "application/merge-patch+json", &patch);
-        let answer = self.send(request).await?;
-        match answer.status {
-            StatusCode::CONFLICT => Ok(Written::Stale),
-            _ if answer.is_absent() => Ok(Written::Stale),
-            status if status.is_success() => Ok(Written::Done),
-            _ => {
-                let (what, at) = (workload.to_string(), Some(&workload.namespace));
-                Err(answer.refused(&self.attempt("patch", what, at)))
-            }
-        }
+        self.merge(uri, &patch, workload.to_string(), &workload.namespace)
+            .await
     }
 
     /// Waits until a workload has changed since it was read, or may have, and not longer than

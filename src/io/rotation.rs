@@ -1,13 +1,12 @@
 //! The state of a rotation in the cluster: annotations, written by a manager that owns no data.
 
-use super::cluster::{Cluster, Written, get, write};
+use super::cluster::{Cluster, Written, get};
 use super::wire::NamedBody;
 use crate::domain::live::OWN_ANNOTATIONS;
 use crate::domain::names::Namespace;
 use crate::domain::ownership::ROTATION_MANAGER;
 use crate::domain::rotation::{RETIRED, STATE};
 use crate::error::Failure;
-use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -71,16 +70,7 @@ impl Cluster {
             "resourceVersion": keeper.resource_version, "annotations": annotations,
         } });
         let uri = format!("{}?fieldManager={ROTATION_MANAGER}", keeper.path);
-        let request = write(Method::PATCH, uri, "application/merge-patch+json", &change);
-        let answer = self.send(request).await?;
-        match answer.status {
-            StatusCode::CONFLICT => Ok(Written::Stale),
-            _ if answer.is_absent() => Ok(Written::Stale),
-            status if status.is_success() => Ok(Written::Done),
-            _ => {
-                let (what, at) = (keeper.what.clone(), Some(&keeper.namespace));
-                Err(answer.refused(&self.attempt("patch", what, at)))
-            }
-        }
+        self.merge(uri, &change, keeper.what.clone(), &keeper.namespace)
+            .await
     }
 }

@@ -156,7 +156,6 @@ fn one_file_prints() {
 fn values_are_exposed_in_few_places() {
     let allowed = [
         "commands/keeping.rs",
-        "commands/rotate/file.rs",
         "domain/assignments.rs",
         "domain/findings/credentials.rs",
         "domain/findings/values.rs",

@@ -4,20 +4,15 @@ use super::look::Look;
 use super::{Run, file, prove};
 use crate::commands::rolling::Rolling;
 use crate::commands::{Answer, Verdict};
-use crate::domain::bundles::ROUTER;
-use crate::domain::live::LiveValue;
-use crate::domain::manifest::{MINTED_AT, Manifest, UNKNOWN};
-use crate::domain::rotation::edits::{At, Edit};
+use crate::domain::rotation::edits::At;
 use crate::domain::rotation::holders::{Holder, holders};
 use crate::domain::rotation::step::{Step, View, next};
-use crate::domain::rotation::{MADE, Phase, Rotation, STATE, Side, WRITTEN, is_retired};
+use crate::domain::rotation::{Phase, Rotation, Side, is_retired};
 use crate::domain::tokens::{PerToken, Token, TokenName};
 use crate::domain::tokens_file::Held;
 use crate::error::Failure;
-use crate::io::cluster::{WIDTH, Written};
+use crate::io::cluster::Written;
 use crate::render::rotation as rendered;
-use futures_util::stream::{self, StreamExt};
-use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -160,7 +155,7 @@ impl Run<'_> {
             self.count(written, memory)?;
             return Ok(None);
         };
-        self.check_carried_on(look, rotation, memory)?;
+        self.check_carried_on(look, rotation, memory.rotation.as_ref())?;
         if look.untold {
             let text = rotation.text();
             let written = self.cluster.keep_state(&look.keeper, Some(&text), None);
@@ -175,7 +170,7 @@ impl Run<'_> {
         let held = file::read(&self.global.tokens_file)?;
         self.check_file(rotation, &held)?;
         let values = look.values(rotation, &held);
-        let nothing = BTreeMap::new();
+        let outside = look.outside();
         let view = View {
             rotation,
             values: &values,
@@ -183,7 +178,7 @@ impl Run<'_> {
             home: &home,
             targets: &look.targets,
             facts: &look.facts,
-            outside: look.outside.as_ref().unwrap_or(&nothing),
+            outside: &outside,
             lagging: &look.lagging,
             proven: memory.proven == Some((rotation.id.clone(), rotation.phase)),
             until: self.rotate.until.map(Into::into),
@@ -293,77 +288,6 @@ impl Run<'_> {
         }
     }
 
-    /// Refuses to carry on what does not fit the options.
-    fn check_carried_on(
-        &self,
-        look: &Look,
-        rotation: &Rotation,
-        memory: &Memory,
-    ) -> Result<(), Failure> {
-        if let Some(before) = memory.rotation.as_ref().filter(|it| it.id != rotation.id) {
-            return Err(Failure::no(format!(
-                "rotation {} is over, and somebody has begun another one",
-                before.id
-            ))
-            .hint(format!(
-                "see where it stands: {} rotate --status",
-                self.reach.program
-            )));
-        }
-        let other = self
-            .rotate
-            .token
-            .iter()
-            .find(|name| rotation.change(**name).is_none());
-        if let Some(name) = other {
-            return Err(Failure::no(format!(
-                "the rotation that is open is of {}, not of {name}",
-                rendered::names(rotation)
-            ))
-            .hint(format!(
-                "carry it on first: {} rotate --apply",
-                self.reach.program
-            )));
-        }
-        if self.rotate.abort && rotation.phase.aborted().is_none() && !rotation.phase.is_back() {
-            return Err(Failure::no(format!(
-                "the rotation is in {}: servers have begun to forget the old token, and there is \
-                 no way back",
-                rotation.phase
-            ))
-            .hint(format!("finish it: {} rotate --apply", self.reach.program)));
-        }
-        if memory.rotation.is_none() {
-            self.check_sight_and_strangers(look, rotation)?;
-        }
-        Ok(())
-    }
-
-    fn check_sight_and_strangers(&self, look: &Look, rotation: &Rotation) -> Result<(), Failure> {
-        self.check_sight(look)?;
-        let Some(outside) = &look.outside else {
-            return Ok(());
-        };
-        let mut failure = Failure::undecided();
-        for side in [Side::Old, Side::New] {
-            for holder in crate::domain::rotation::holders::strangers(rotation, side, outside) {
-                if let Holder::Secret { at, .. } = holder {
-                    failure = failure
-                        .cause(format!(
-                            "Secret {at} has a token of this rotation, and namespace {} is not of \
-                             the selection",
-                            at.namespace
-                        ))
-                        .hint(format!("add --fleet-namespace {}", at.namespace));
-                }
-            }
-        }
-        match failure.causes.is_empty() {
-            true => Ok(()),
-            false => Err(failure),
-        }
-    }
-
     /// Takes the turn that the options ask for; tells whether there was one to take.
     async fn turn(
         &self,
@@ -379,9 +303,7 @@ impl Run<'_> {
         let Some(phase) = phase else {
             return Ok(false);
         };
-        let nothing = BTreeMap::new();
-        let outside = look.outside.as_ref().unwrap_or(&nothing);
-        let holders = holders(rotation, phase, &look.facts, outside);
+        let holders = holders(rotation, phase, &look.facts, &look.outside());
         if !holders.is_empty() && !self.rotate.close_anyway {
             return Err(rendered::held(&holders, &self.reach));
         }
@@ -394,27 +316,7 @@ impl Run<'_> {
         Ok(true)
     }
 
-    /// A tokens file that knows neither value belongs to something else.
-    fn check_file(&self, rotation: &Rotation, held: &Held) -> Result<(), Failure> {
-        for (name, change) in rotation.changes() {
-            let current = held.current.get(name).as_ref();
-            if current.is_some_and(|token| change.side(token.value()).is_none()) {
-                let path = self.global.tokens_file.display();
-                return Err(Failure::no(format!(
-                    "{name} in {path} is neither the old nor the new token of the rotation that is \
-                     open"
-                ))
-                .hint(format!(
-                    "if that file is of another installation, name the right one with \
-                     --tokens-file; else move it away and run this again: the values are in the \
-                     cluster (mv {path} {path}.stale)"
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    fn keep(&self, decide: impl FnOnce(&Held) -> Held) -> Result<Held, Failure> {
+    fn keep(&self, decide: impl FnOnce(&Held) -> Held) -> Result<(), Failure> {
         file::change(&self.global.tokens_file, &self.place(), self.ui, |held| {
             Ok(decide(held))
         })
@@ -456,8 +358,7 @@ impl Run<'_> {
                 current,
                 ..Held::default()
             }
-        })?;
-        Ok(())
+        })
     }
 
     /// Pods that are being deleted end by themselves: tells whether they have time left, after a
@@ -492,112 +393,5 @@ impl Run<'_> {
             );
         }
         Ok(())
-    }
-
-    /// Writes all of them, and says which could not be.
-    async fn write_all(
-        &self,
-        look: &Look,
-        rotation: &Rotation,
-        edits: &[Edit],
-    ) -> Result<Written, Failure> {
-        let writes = edits
-            .iter()
-            .map(|edit| async move { (edit, self.write(look, rotation, edit, None).await) });
-        let progress = self.ui.progress(edits.len(), "places written");
-        let ended: Vec<_> = stream::iter(writes)
-            .buffered(WIDTH)
-            .inspect(|_| progress.step())
-            .collect()
-            .await;
-        let mut state = Written::Done;
-        let mut failures = Vec::new();
-        for (edit, ended) in ended {
-            match ended {
-                Ok(Written::Done) => {
-                    self.ui.detail(1, &format!("wrote {}", edit.at));
-                }
-                Ok(Written::Stale) => state = Written::Stale,
-                Err(failure) => failures.push((&edit.at, failure)),
-            }
-        }
-        if failures.is_empty() {
-            return Ok(state);
-        }
-        let mut whole = Failure::unable(format!(
-            "{} of {} places could not be written, so the rotation stays in {}",
-            failures.len(),
-            edits.len(),
-            rotation.phase
-        ));
-        for (at, failure) in failures {
-            whole = whole.cause(format!("{at}: {}", failure.told()));
-            for hint in failure.hints {
-                whole = whole.hint(hint);
-            }
-        }
-        Err(whole.hint(format!(
-            "mend that, then: {} rotate --apply",
-            self.reach.program
-        )))
-    }
-
-    /// Writes a place on top of what was read, unless the rotation has gone on meanwhile. `state` is
-    /// what opens one.
-    pub(super) async fn write(
-        &self,
-        look: &Look,
-        rotation: &Rotation,
-        edit: &Edit,
-        state: Option<&str>,
-    ) -> Result<Written, Failure> {
-        let At::Secret(at) = &edit.at else {
-            return self.write_entry(look, rotation, edit, state).await;
-        };
-        let home = at.namespace == look.facts.home && at.name == ROUTER.secret;
-        let live = look.facts.places.get(&at.namespace);
-        let Some(live) = live.and_then(|place| place.live(at.name)) else {
-            return Ok(Written::Stale);
-        };
-        if !home {
-            // What was read may be older than the phase that it was planned for.
-            let now = self.state_now(&look.keeper).await?;
-            let same = now.is_some_and(|it| it.id == rotation.id && it.phase == rotation.phase);
-            if !same {
-                return Ok(Written::Stale);
-            }
-        }
-        let (mut data, mut annotations) = live.applied_before();
-        for key in &edit.remove {
-            data.remove(*key);
-        }
-        for (key, value) in &edit.set {
-            data.insert((*key).to_owned(), LiveValue::encode(value).base64);
-        }
-        match edit.made {
-            true => drop(annotations.insert(MADE.to_owned(), rotation.id.clone())),
-            false => drop(annotations.remove(MADE)),
-        }
-        annotations.insert(WRITTEN.to_owned(), rotation.mark());
-        for (name, change) in rotation.changes() {
-            if !edit.set.contains_key(name.as_str()) {
-                continue;
-            }
-            let minted = match rotation.phase.row().sent {
-                Side::New => rotation.since.clone(),
-                Side::Old => change.minted.clone().unwrap_or_else(|| UNKNOWN.to_owned()),
-            };
-            annotations.insert(format!("{MINTED_AT}{name}"), minted);
-        }
-        if let Some(state) = state {
-            annotations.insert(STATE.to_owned(), state.to_owned());
-        }
-        let manifest = Manifest {
-            at: at.clone(),
-            annotations,
-            data,
-            resource_version: Some(live.resource_version.clone()),
-        };
-        self.cluster.write(&manifest, false).await
     }
 }

@@ -1,6 +1,6 @@
 //! The tokens file of a rotation: locked for as long as a change takes, never longer.
 
-use crate::domain::tokens_file::{AppliedTo, Held, TokensFile};
+use crate::domain::tokens_file::{AppliedTo, Held};
 use crate::error::Failure;
 use crate::io::tokens_file::{self, Locked};
 use crate::ui::Ui;
@@ -17,36 +17,23 @@ pub fn read(path: &Path) -> Result<Held, Failure> {
         .unwrap_or_default())
 }
 
-/// Brings the file to what `decide` makes of it, and gives what it holds then. Nothing is written
-/// where that is what it holds already.
+/// Brings the file to what `decide` makes of it; nothing is written where that is what it holds.
 ///
 /// # Errors
-/// A file or folder that cannot be used; what `decide` fails with.
+/// A file or folder that cannot be used (exit code 3); what `decide` fails with.
 pub fn change(
     path: &Path,
     place: &AppliedTo,
     ui: Ui,
     decide: impl FnOnce(&Held) -> Result<Held, Failure>,
-) -> Result<Held, Failure> {
+) -> Result<(), Failure> {
     let locked = Locked::new(path, &ui)?;
     let loaded = locked.read(&ui)?;
-    let file = loaded
-        .as_ref()
-        .map_or_else(TokensFile::default, |loaded| loaded.file.clone());
+    let file = loaded.map(|loaded| loaded.file).unwrap_or_default();
     let wanted = decide(file.held())?;
-    let text = file.holding(&wanted, Some(place));
-    let same = file.held() == &wanted;
-    if !same {
-        locked.write(&text)?;
-    }
-    let written = TokensFile::parse(text.expose()).map_err(|bad| {
-        Failure::unable("the tokens file that was written cannot be read back").because(bad)
-    })?;
-    if !same {
+    if *file.held() != wanted {
+        locked.write(&file.holding(&wanted, Some(place)))?;
         super::super::say_if_git_would_take_it(path, ui);
     }
-    Ok(match same {
-        true => wanted,
-        false => written.held().clone(),
-    })
+    Ok(())
 }

@@ -20,6 +20,7 @@ use crate::error::Failure;
 use crate::io::external_secrets;
 use crate::io::observe::Fleet;
 use crate::io::rotation::Keeper;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// One look at everything.
@@ -68,6 +69,13 @@ impl Look {
             .into_iter()
             .flat_map(|name| held.all(name).map(move |token| (name, token.value())));
         Values::find(rotation, kept.chain(filed))
+    }
+
+    /// The router Secrets of all other namespaces, as far as they may be listed.
+    pub fn outside(&self) -> Cow<'_, BTreeMap<Namespace, Observed>> {
+        self.outside
+            .as_ref()
+            .map_or_else(Cow::default, Cow::Borrowed)
     }
 
     /// Every workload.
@@ -205,11 +213,7 @@ impl Run<'_> {
         };
         let observed = facts.home_place().secrets.get(ROUTER.secret);
         let Some(observed) = observed else {
-            return Err(Failure::unable(format!("{at} may not be read")).hint(format!(
-                "have an administrator run: {} rbac rotate{} --service-account NAMESPACE:NAME | {} \
-                 apply -f -",
-                self.reach.program, self.reach.fleet, self.reach.kubectl
-            )));
+            return Err(Failure::unable(format!("{at} may not be read")).hint(self.role()));
         };
         let Some(live) = &observed.live else {
             return Err(

@@ -4,12 +4,14 @@
 //! killed run, another operator or a person did in between is seen at the next look.
 
 mod act;
+mod check;
 mod file;
 mod look;
 mod open;
 mod prove;
 mod roll;
 mod store;
+mod write;
 
 pub use self::act::Ended;
 
@@ -18,11 +20,10 @@ use super::reach::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Global, Rotate};
 use crate::domain::reach::Reach;
+use crate::domain::rotation::Phase;
 use crate::domain::rotation::edits::Odd;
 use crate::domain::rotation::holders::holders;
 use crate::domain::rotation::rollouts::{Who, WorkloadRef, pending};
-use crate::domain::rotation::{Change, Phase, Rotation};
-use crate::domain::tokens::{PerToken, TokenName};
 use crate::domain::tokens_file::AppliedTo;
 use crate::error::Failure;
 use crate::io::cluster::Cluster;
@@ -31,7 +32,6 @@ use crate::render::document::Body;
 use crate::render::rotation::{self as rendered, Forecast, Standing};
 use crate::ui::Ui;
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
 
 /// Rotates, or shows what would be done, or where a rotation stands.
 ///
@@ -86,18 +86,25 @@ impl Run<'_> {
             .to_string()
     }
 
+    /// Has an administrator give what is needed.
+    fn role(&self) -> String {
+        format!(
+            "have an administrator run: {} rbac rotate{} --service-account NAMESPACE:NAME | {} \
+             apply -f -",
+            self.reach.program, self.reach.fleet, self.reach.kubectl
+        )
+    }
+
     /// Where a rotation stands.
     async fn status(&self) -> Result<Answer, Failure> {
         let look = self.look().await?;
         let standing = look.state.as_ref().map(|rotation| {
-            let nothing = BTreeMap::new();
-            let outside = look.outside.as_ref().unwrap_or(&nothing);
             let next = rotation.phase.row().next;
             Standing {
                 rotation,
                 open_for: age(&rotation.since, look.facts.now),
                 holders: next
-                    .map(|next| holders(rotation, coming(next), &look.facts, outside))
+                    .map(|next| holders(rotation, coming(next), &look.facts, &look.outside()))
                     .unwrap_or_default(),
                 pending: pending(rotation, &look.facts, who(rotation.phase))
                     .into_iter()
@@ -126,19 +133,7 @@ impl Run<'_> {
         let held = file::read(&self.global.tokens_file)?;
         self.check(&look, &held)?;
         // The preview mints nothing: what it shows does not depend on values.
-        let chosen = self.chosen();
-        let changes = PerToken::from_fn(|name: TokenName| {
-            chosen.contains(&name).then(|| Change {
-                old: "sha256:000000000000".to_owned(),
-                new: "sha256:000000000001".to_owned(),
-                minted: None,
-            })
-        });
-        let phase = match self.rotate.immediate {
-            true => Phase::Immediate,
-            false => Phase::Open,
-        };
-        let rotation = Rotation::new(String::new(), phase, "", changes);
+        let rotation = self.coming(&look);
         let forecast = Forecast::new(&rotation, &look.facts, Self::unseen(&look));
         Ok(Answer {
             text: rendered::preview(&forecast, &self.reach),

@@ -80,10 +80,7 @@ impl Run<'_> {
         loop {
             sleep(PAUSE).await;
             let look = self.look().await?;
-            let same = look
-                .state
-                .as_ref()
-                .is_some_and(|it| it.id == rotation.id && it.phase == rotation.phase);
+            let same = look.state.as_ref().is_some_and(|it| it.is_as(rotation));
             let waiting: Vec<_> = pending(rotation, &look.facts, Who::Everybody)
                 .into_iter()
                 .map(WorkloadRef::of)

@@ -241,12 +241,8 @@ impl Run<'_> {
             return Err(Failure::unable(format!("{} cannot be written", edit.at))
                 .hint("set BAO_ADDR and log in to the store"));
         };
-        if state.is_none() {
-            let now = self.state_now(&look.keeper).await?;
-            let same = now.is_some_and(|it| it.id == rotation.id && it.phase == rotation.phase);
-            if !same {
-                return Ok(Written::Stale);
-            }
+        if state.is_none() && !self.is_still(look, rotation).await? {
+            return Ok(Written::Stale);
         }
         let Some(entry) = way.entries.get(path) else {
             return Ok(Written::Stale);
@@ -296,10 +292,7 @@ impl Run<'_> {
         let end = limit.and_then(|limit| Instant::now().checked_add(limit));
         loop {
             let look = self.look().await?;
-            let same = look
-                .state
-                .as_ref()
-                .is_some_and(|it| it.id == rotation.id && it.phase == rotation.phase);
+            let same = look.state.as_ref().is_some_and(|it| it.is_as(rotation));
             if !same || edits.iter().all(|edit| is_done(&look, edit)) {
                 return Ok(());
             }

@@ -309,6 +309,11 @@ impl Rotation {
         }
     }
 
+    /// Tells whether another look found the same rotation in the same phase.
+    pub fn is_as(&self, other: &Self) -> bool {
+        self.id == other.id && self.phase == other.phase
+    }
+
     /// The two values of a token; `None` where it does not rotate.
     pub fn change(&self, name: TokenName) -> Option<&Change> {
         self.tokens.get(name.as_str())

@@ -224,10 +224,7 @@ impl Store {
                     ));
             }
         }
-        match failure.causes.is_empty() {
-            true => Ok(()),
-            false => Err(failure),
-        }
+        failure.if_any()
     }
 
     /// What the holder of another token may do with these entries, in the store's words, all

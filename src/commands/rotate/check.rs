@@ -1,0 +1,278 @@
+//! What a person has to decide before a rotation begins, or is carried on.
+
+use super::Run;
+use super::look::Look;
+use crate::domain::bundles::{BUNDLES, EMBEDDINGS, Origin, ROUTER};
+use crate::domain::live::{NamespaceState, Observations};
+use crate::domain::names::SecretRef;
+use crate::domain::ownership::OwnerKind;
+use crate::domain::plan::{FiledTokens, Plan, Wish};
+use crate::domain::resolve::Filed;
+use crate::domain::rotation::edits::At;
+use crate::domain::rotation::holders::{Holder, strangers};
+use crate::domain::rotation::{Change, Phase, Rotation, Side};
+use crate::domain::tokens::{PerToken, Token, fingerprint};
+use crate::domain::tokens_file::Held;
+use crate::domain::workloads::Kind;
+use crate::error::Failure;
+use crate::render::rotation as rendered;
+use std::collections::BTreeSet;
+
+impl Run<'_> {
+    /// Refuses what a person has to decide before a rotation can begin.
+    ///
+    /// # Errors
+    /// All of it (exit code 1), or what cannot be seen and has to be (3).
+    pub fn check(&self, look: &Look, held: &Held) -> Result<(), Failure> {
+        self.check_sight(look)?;
+        let failure = self.check_plan(look, held, Failure::undecided());
+        let failure = check_secrets(look, failure);
+        let failure = check_strangers(look, &self.coming(look), &[Side::Old], failure);
+        failure.if_any()
+    }
+
+    /// Who may not see workloads and pods cannot know when a phase is over.
+    fn check_sight(&self, look: &Look) -> Result<(), Failure> {
+        let needed = Kind::ALL.map(Kind::resource);
+        let denied = look.facts.denied.iter().filter(|denied| {
+            let seen = denied.verb == "list" && needed.contains(&denied.resource.as_str());
+            let secret = denied.verb == "get" && denied.resource.starts_with("secrets/");
+            let copies = self.rotate.copy.iter();
+            let copy = copies
+                .map(|copy| format!("secrets/{}", copy.name))
+                .any(|it| it == denied.resource);
+            let ours = denied.resource.ends_with(ROUTER.secret)
+                || denied.resource.ends_with(EMBEDDINGS.secret);
+            seen || secret && (ours || copy)
+        });
+        let mut failure = Failure::unable("what a rotation depends on may not be seen");
+        for denied in denied {
+            failure = failure.cause(denied.to_string());
+        }
+        failure
+            .if_any()
+            .map_err(|failure| failure.hint(self.role()))
+    }
+
+    /// Every place has to agree before: what `--apply` would refuse is refused here too.
+    fn check_plan(&self, look: &Look, held: &Held, failure: Failure) -> Failure {
+        let wish = Wish {
+            home: look.facts.home.clone(),
+            fleet: look.facts.fleet().map(|(name, _)| name.clone()).collect(),
+            inputs: Default::default(),
+            update: BTreeSet::new(),
+            prefer: None,
+            force_conflicts: true,
+            with_api_keys: false,
+        };
+        let filed = FiledTokens {
+            exists: true,
+            tokens: PerToken::from_fn(|name| match held.current.get(name) {
+                Some(token) => Filed::Found(token.clone()),
+                None => Filed::Absent,
+            }),
+        };
+        let mut observed = Observations::new();
+        for (namespace, place) in &look.facts.places {
+            for (name, found) in &place.secrets {
+                let at = SecretRef {
+                    namespace: namespace.clone(),
+                    name,
+                };
+                observed.insert(at, found.clone());
+            }
+        }
+        let plan = Plan::new(&wish, &filed, &observed);
+        let mut told = failure;
+        for refusal in &plan.refusals {
+            told = told
+                .cause(refusal.message())
+                .hint(refusal.hint(&self.reach));
+        }
+        for (namespace, place) in look.facts.fleet() {
+            let gone =
+                place.state != NamespaceState::Active && place.state != NamespaceState::Forbidden;
+            if gone {
+                told = told
+                    .cause(format!(
+                        "fleet namespace {namespace} is not there, or going away"
+                    ))
+                    .hint("leave it out");
+            } else if place.live(ROUTER.secret).is_none() {
+                told = told
+                    .cause(format!("Secret {namespace}/{} is not there", ROUTER.secret))
+                    .hint(format!("make it first: {}", self.reach.apply));
+            }
+        }
+        let home = look.home();
+        for name in self.chosen() {
+            if home.get(name).is_none() && plan.refusals.is_empty() {
+                told = told
+                    .cause(format!("{name} is not there, or is no token"))
+                    .hint(format!("make it first: {}", self.reach.apply));
+            }
+        }
+        told
+    }
+
+    /// What would rotate, of what is there now: its new values are those of nobody.
+    pub(super) fn coming(&self, look: &Look) -> Rotation {
+        let home = look.home();
+        let chosen = self.chosen();
+        let change = |token: &Token| Change {
+            old: fingerprint(token.value()),
+            new: "sha256:000000000000".to_owned(),
+            minted: None,
+        };
+        let changes = PerToken::from_fn(|name| {
+            let token = home.get(name).as_ref();
+            token.filter(|_| chosen.contains(&name)).map(change)
+        });
+        let phase = match self.rotate.immediate {
+            true => Phase::Immediate,
+            false => Phase::Open,
+        };
+        Rotation::new(String::new(), phase, "", changes)
+    }
+
+    /// Refuses to carry on what does not fit the options, or is not what this run worked on before.
+    ///
+    /// # Errors
+    /// What a person has to decide (exit code 1), or what cannot be seen and has to be (3).
+    pub fn check_carried_on(
+        &self,
+        look: &Look,
+        rotation: &Rotation,
+        before: Option<&Rotation>,
+    ) -> Result<(), Failure> {
+        if let Some(before) = before.filter(|it| it.id != rotation.id) {
+            return Err(Failure::no(format!(
+                "rotation {} is over, and somebody has begun another one",
+                before.id
+            ))
+            .hint(format!(
+                "see where it stands: {} rotate --status",
+                self.reach.program
+            )));
+        }
+        let other = self
+            .rotate
+            .token
+            .iter()
+            .find(|name| rotation.change(**name).is_none());
+        if let Some(name) = other {
+            return Err(Failure::no(format!(
+                "the rotation that is open is of {}, not of {name}",
+                rendered::names(rotation)
+            ))
+            .hint(format!(
+                "carry it on first: {} rotate --apply",
+                self.reach.program
+            )));
+        }
+        if self.rotate.abort && rotation.phase.aborted().is_none() && !rotation.phase.is_back() {
+            return Err(Failure::no(format!(
+                "the rotation is in {}: servers have begun to forget the old token, and there is \
+                 no way back",
+                rotation.phase
+            ))
+            .hint(format!("finish it: {} rotate --apply", self.reach.program)));
+        }
+        if before.is_some() {
+            return Ok(());
+        }
+        self.check_sight(look)?;
+        let sides = [Side::Old, Side::New];
+        check_strangers(look, rotation, &sides, Failure::undecided()).if_any()
+    }
+
+    /// A tokens file that knows neither value belongs to something else.
+    ///
+    /// # Errors
+    /// Such a one (exit code 1).
+    pub fn check_file(&self, rotation: &Rotation, held: &Held) -> Result<(), Failure> {
+        for (name, change) in rotation.changes() {
+            let current = held.current.get(name).as_ref();
+            if current.is_some_and(|token| change.side(token.value()).is_none()) {
+                let path = self.global.tokens_file.display();
+                return Err(Failure::no(format!(
+                    "{name} in {path} is neither the old nor the new token of the rotation that is \
+                     open"
+                ))
+                .hint(format!(
+                    "if that file is of another installation, name the right one with \
+                     --tokens-file; else move it away and run this again: the values are in the \
+                     cluster (mv {path} {path}.stale)"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses Secrets that cannot be written, or that somebody else would write again.
+fn check_secrets(look: &Look, failure: Failure) -> Failure {
+    let mut told = failure;
+    for (namespace, place) in &look.facts.places {
+        for (name, observed) in &place.secrets {
+            let tokens = BUNDLES
+                .into_iter()
+                .find(|bundle| bundle.secret == *name && bundle.holds_tokens());
+            let (Some(bundle), Some(live)) = (tokens, &observed.live) else {
+                continue;
+            };
+            let at = format!("Secret {namespace}/{name}");
+            let of_store = look
+                .targets
+                .iter()
+                .any(|target| !matches!(target.at, At::Secret(_)) && target.bundle == bundle);
+            if let Some(owner) = &observed.owner {
+                if of_store && owner.kind == OwnerKind::ExternalSecret {
+                    continue;
+                }
+                told = told
+                    .cause(format!("{at} belongs to {owner}"))
+                    .hint(format!("{at}: {}", owner.instead()));
+                continue;
+            }
+            if live.immutable {
+                told = told
+                    .cause(format!("{at} is immutable"))
+                    .hint("make it anew without immutable: true");
+            }
+            for key in bundle.keys {
+                let of_token = !matches!(key.origin, Origin::Input(_));
+                let managers = live.foreign_managers(key.name);
+                if of_token && !managers.is_empty() {
+                    told = told
+                        .cause(format!(
+                            "{at}: {} is managed by {}",
+                            key.name,
+                            managers.join(", ")
+                        ))
+                        .hint(format!("have it let go of {}, or rotate there", key.name));
+                }
+            }
+        }
+    }
+    told
+}
+
+/// Refuses where another namespace has one of these values and is not of the selection.
+fn check_strangers(look: &Look, rotation: &Rotation, sides: &[Side], failure: Failure) -> Failure {
+    let mut told = failure;
+    for side in sides {
+        for holder in strangers(rotation, *side, &look.outside()) {
+            if let Holder::Secret { at, .. } = holder {
+                told = told
+                    .cause(format!(
+                        "Secret {at} has the {} token, and namespace {} is not of the selection",
+                        side.as_str(),
+                        at.namespace
+                    ))
+                    .hint(format!("add --fleet-namespace {}", at.namespace));
+            }
+        }
+    }
+    told
+}
