@@ -1,6 +1,9 @@
 //! How a person reaches the same cluster, namespace and file from a shell, for hints that can be
 //! pasted. A hint that leads elsewhere is worse than none.
 
+/// What carries an open rotation on and begins none: it knows its fleet and copies itself.
+const CARRY_ON: &str = "rotate --continue --apply";
+
 /// Programs with the options that lead there. Each text is quoted for a shell.
 #[derive(Clone, Debug, Default)]
 pub struct Reach {
@@ -18,4 +21,16 @@ pub struct Reach {
     pub kubectl: String,
     /// Options for helm, each with a space before it: ` --kube-context c`.
     pub helm: String,
+}
+
+impl Reach {
+    /// Carries on the rotation that is open.
+    pub fn carry_on(&self) -> String {
+        format!("{} {CARRY_ON}", self.program)
+    }
+
+    /// Another command of this program, for the same fleet.
+    pub fn command(&self, name: &str) -> String {
+        format!("{} {name}{}", self.program, self.fleet)
+    }
 }

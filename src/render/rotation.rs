@@ -31,6 +31,8 @@ pub struct Forecast {
     workloads: Vec<Restarts>,
     named: Vec<String>,
     unseen: Vec<String>,
+    /// The command with all of its options but `--apply`.
+    command: String,
 }
 
 /// How often a workload restarts.
@@ -45,7 +47,12 @@ struct Restarts {
 
 impl Forecast {
     /// Counts the restarts of a rotation from its present phase on.
-    pub fn new(rotation: &Rotation, facts: &ClusterFacts, unseen: Vec<String>) -> Self {
+    pub fn new(
+        rotation: &Rotation,
+        facts: &ClusterFacts,
+        unseen: Vec<String>,
+        command: String,
+    ) -> Self {
         let mut phases = vec![rotation.phase];
         while let Some(next) = phases.last().and_then(|phase| phase.row().next) {
             phases.push(next);
@@ -101,6 +108,7 @@ impl Forecast {
             workloads,
             named,
             unseen,
+            command,
         }
     }
 }
@@ -137,7 +145,7 @@ before        old            old
 ";
 
 /// The preview.
-pub fn preview(forecast: &Forecast, reach: &Reach) -> String {
+pub fn preview(forecast: &Forecast) -> String {
     let mut text = format!("A rotation of {}:\n\n", forecast.tokens);
     match forecast.phases.as_slice() {
         [Phase::Open, ..] => text.push_str(TIME_LINE),
@@ -200,8 +208,8 @@ pub fn preview(forecast: &Forecast, reach: &Reach) -> String {
     }
     let _ = writeln!(
         text,
-        "\nNothing has been changed. To do it: {}{} rotate --apply",
-        reach.program, reach.fleet
+        "\nNothing has been changed. To do it: {} --apply",
+        forecast.command
     );
     text
 }
@@ -267,7 +275,7 @@ pub fn status(standing: Option<&Standing<'_>>, reach: &Reach) -> String {
     for line in &standing.unseen {
         let _ = writeln!(text, "  not seen: {line}");
     }
-    let _ = writeln!(text, "carry it on: {} rotate --apply", reach.program);
+    let _ = writeln!(text, "carry it on: {}", reach.carry_on());
     if rotation.phase.aborted().is_some() {
         let _ = writeln!(
             text,
@@ -363,15 +371,15 @@ pub fn ended(outcome: &impl Outcome, reach: &Reach, palette: Palette) -> String 
         };
     };
     let names = names(rotation);
-    let program = &reach.program;
     match outcome.word() {
         "done" => {
             format!("{ok} {names} rotated: one token everywhere, the old one is accepted nowhere\n")
         }
         "aborted" => format!("{ok} back to the old {names}; the new one is accepted nowhere\n"),
         "stopped" => format!(
-            "{ok} the rotation of {names} stands after {}; carry it on: {program} rotate --apply\n",
-            rotation.phase
+            "{ok} the rotation of {names} stands after {}; carry it on: {}\n",
+            rotation.phase,
+            reach.carry_on()
         ),
         _ => String::new(),
     }

@@ -4,6 +4,7 @@ use super::look::Look;
 use super::{Run, file, prove};
 use crate::commands::rolling::Rolling;
 use crate::commands::{Answer, Verdict};
+use crate::domain::bundles::ROUTER;
 use crate::domain::rotation::edits::At;
 use crate::domain::rotation::holders::{Holder, holders};
 use crate::domain::rotation::step::{Step, View, next};
@@ -95,17 +96,15 @@ impl Run<'_> {
             // What has begun can be carried on, and that is the remedy of most.
             Some(rotation) if failure.hints.is_empty() => {
                 let failure = failure.cause(format!("the rotation stands in {}", rotation.phase));
-                failure.hint(format!(
-                    "carry it on: {} rotate --apply",
-                    self.reach.program
-                ))
+                failure.hint(format!("carry it on: {}", self.reach.carry_on()))
             }
             _ => failure,
         })?;
         let verdict = match &ended {
-            Ended::Held(_, holders) => Verdict::Failed(rendered::held(holders, &self.reach).hint(
-                format!("then carry it on: {} rotate --apply", self.reach.program),
-            )),
+            Ended::Held(_, holders) => Verdict::Failed(
+                rendered::held(holders, &self.reach)
+                    .hint(format!("then carry it on: {}", self.reach.carry_on())),
+            ),
             _ => Verdict::Yes,
         };
         Ok(Answer {
@@ -134,8 +133,10 @@ impl Run<'_> {
                 return self.over_meanwhile(look, before).map(Some);
             }
             if self.rotate.abort {
-                return Err(Failure::no("no rotation is open")
-                    .hint("to have a token exchanged again: rotate --apply"));
+                return Err(Failure::no("no rotation is open").hint(format!(
+                    "to exchange the tokens again: {} --apply",
+                    self.command()
+                )));
             }
             if self.rotate.carry_on {
                 return Ok(Some(Ended::Nothing));
@@ -386,10 +387,13 @@ impl Run<'_> {
             Written::Stale => memory.stale + 1,
         };
         if memory.stale >= ROUNDS {
+            let (kubectl, home) = (&self.reach.kubectl, &self.global.namespace);
             return Err(
-                Failure::unable("others keep changing the Secrets while this runs").hint(
-                    "see who: kubectl get secrets --show-managed-fields -o yaml; then run it again",
-                ),
+                Failure::unable("others keep changing the Secrets while this runs").hint(format!(
+                    "see who: {kubectl} -n {home} get secret {} -o \
+                     jsonpath='{{.metadata.managedFields}}' --show-managed-fields; then run it again",
+                    ROUTER.secret
+                )),
             );
         }
         Ok(())

@@ -16,6 +16,7 @@ use crate::domain::tokens_file::Held;
 use crate::domain::workloads::Kind;
 use crate::error::Failure;
 use crate::render::rotation as rendered;
+use crate::render::script::quote;
 use std::collections::BTreeSet;
 
 impl Run<'_> {
@@ -165,10 +166,7 @@ impl Run<'_> {
                 "the rotation that is open is of {}, not of {name}",
                 rendered::names(rotation)
             ))
-            .hint(format!(
-                "carry it on first: {} rotate --apply",
-                self.reach.program
-            )));
+            .hint(format!("carry it on first: {}", self.reach.carry_on())));
         }
         if self.rotate.abort && rotation.phase.aborted().is_none() && !rotation.phase.is_back() {
             return Err(Failure::no(format!(
@@ -176,7 +174,7 @@ impl Run<'_> {
                  no way back",
                 rotation.phase
             ))
-            .hint(format!("finish it: {} rotate --apply", self.reach.program)));
+            .hint(format!("finish it: {}", self.reach.carry_on())));
         }
         if before.is_some() {
             return Ok(());
@@ -194,7 +192,7 @@ impl Run<'_> {
         for (name, change) in rotation.changes() {
             let current = held.current.get(name).as_ref();
             if current.is_some_and(|token| change.side(token.value()).is_none()) {
-                let path = self.global.tokens_file.display();
+                let path = quote(&self.global.tokens_file.display().to_string());
                 return Err(Failure::no(format!(
                     "{name} in {path} is neither the old nor the new token of the rotation that is \
                      open"
@@ -202,7 +200,7 @@ impl Run<'_> {
                 .hint(format!(
                     "if that file is of another installation, name the right one with \
                      --tokens-file; else move it away and run this again: the values are in the \
-                     cluster (mv {path} {path}.stale)"
+                     cluster (mv -- {path} {path}.stale)"
                 )));
             }
         }

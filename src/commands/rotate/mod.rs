@@ -86,12 +86,33 @@ impl Run<'_> {
             .to_string()
     }
 
+    /// This command with what it is about, without `--apply`.
+    fn command(&self) -> String {
+        let tokens = self
+            .rotate
+            .token
+            .iter()
+            .map(|name| format!(" --token {name}"));
+        let copies = self
+            .rotate
+            .copy
+            .iter()
+            .map(|copy| format!(" --copy {copy}"));
+        let options: String = tokens.chain(copies).collect();
+        let immediate = if self.rotate.immediate {
+            " --immediate"
+        } else {
+            ""
+        };
+        format!("{}{options}{immediate}", self.reach.command("rotate"))
+    }
+
     /// Has an administrator give what is needed.
     fn role(&self) -> String {
         format!(
-            "have an administrator run: {} rbac rotate{} --service-account NAMESPACE:NAME | {} \
-             apply -f -",
-            self.reach.program, self.reach.fleet, self.reach.kubectl
+            "have an administrator run: {} --service-account NAMESPACE:NAME | {} apply -f -",
+            self.reach.command("rbac rotate"),
+            self.reach.kubectl
         )
     }
 
@@ -130,13 +151,16 @@ impl Run<'_> {
         if self.rotate.abort {
             return Err(Failure::no("no rotation is open").hint("there is nothing to abort"));
         }
+        if self.rotate.carry_on {
+            return self.status().await;
+        }
         let held = file::read(&self.global.tokens_file)?;
         self.check(&look, &held)?;
         // The preview mints nothing: what it shows does not depend on values.
         let rotation = self.coming(&look);
-        let forecast = Forecast::new(&rotation, &look.facts, Self::unseen(&look));
+        let forecast = Forecast::new(&rotation, &look.facts, Self::unseen(&look), self.command());
         Ok(Answer {
-            text: rendered::preview(&forecast, &self.reach),
+            text: rendered::preview(&forecast),
             next: None,
             body: Body::Rotation(rendered::preview_body(&forecast)),
             verdict: Verdict::Yes,
@@ -175,10 +199,7 @@ fn odd(odd: &[Odd], reach: &Reach) -> Failure {
         failure = failure.cause(open::told(one));
     }
     failure
-        .hint(format!(
-            "see what is where: {}{} verify",
-            reach.program, reach.fleet
-        ))
+        .hint(format!("see what is where: {}", reach.command("verify")))
         .hint(format!(
             "go back to the old token: {} rotate --abort --apply",
             reach.program

@@ -149,8 +149,9 @@ impl Server<'_> {
                 failure.causes = wrongly;
                 return Err(failure.hint(format!(
                     "see where its pods take their environment from: {} -n {namespace} get \
-                     statefulset {service} -o yaml; then: {} rotate --apply",
-                    run.reach.kubectl, run.reach.program
+                     statefulset {service} -o yaml; then: {}",
+                    run.reach.kubectl,
+                    run.reach.carry_on()
                 )));
             }
             sleep(PAUSE).await;

@@ -48,8 +48,8 @@ impl Run<'_> {
             failure
                 .cause(format!("the rotation stays in {}", rotation.phase))
                 .hint(format!(
-                    "mend that, then carry it on: {} rotate --apply",
-                    self.reach.program
+                    "mend that, then carry it on: {}",
+                    self.reach.carry_on()
                 ))
         })
     }

@@ -83,7 +83,7 @@ impl Run<'_> {
                 "several ExternalSecrets make Secret {}/{}",
                 facts.home, ROUTER.secret
             ))
-            .hint(format!("{}{} verify", self.reach.program, self.reach.fleet))),
+            .hint(self.reach.command("verify"))),
         }
     }
 
@@ -169,7 +169,7 @@ impl Run<'_> {
         let Some(store) = store else {
             return Err(
                 Failure::unable(format!("the store of {external} cannot be read"))
-                    .hint(format!("{}{} verify", self.reach.program, self.reach.fleet)),
+                    .hint(self.reach.command("verify")),
             );
         };
         let entry = external.entry().filter(|_| !external.templated);
@@ -219,12 +219,10 @@ impl Run<'_> {
         for at in &look.lagging {
             failure = failure.cause(at.to_string());
         }
-        Err(failure
-            .hint(format!("{}{} sync", self.reach.program, self.reach.fleet))
-            .hint(format!(
-                "if that does not help, {} is not the store that the operator reads: see BAO_ADDR",
-                store.address()
-            )))
+        Err(failure.hint(self.reach.command("sync")).hint(format!(
+            "if that does not help, {} is not the store that the operator reads: see BAO_ADDR",
+            store.address()
+        )))
     }
 
     /// Writes an entry on top of the version that was read, unless the rotation has gone on
@@ -301,8 +299,8 @@ impl Run<'_> {
                     "the store has not been edited in time, or the Secrets do not follow it",
                 )
                 .hint(format!(
-                    "edit it, then carry it on: {} rotate --apply",
-                    self.reach.program
+                    "edit it, then carry it on: {}",
+                    self.reach.carry_on()
                 )));
             }
             for (external, _) in look.way.iter().flat_map(|way| &way.externals) {
@@ -335,11 +333,8 @@ impl Run<'_> {
                         external.target,
                         failure.told()
                     ))
-                    .hint(format!("{}{} verify", self.reach.program, self.reach.fleet))
-                    .hint(format!(
-                        "then carry it on: {} rotate --apply",
-                        self.reach.program
-                    ))
+                    .hint(self.reach.command("verify"))
+                    .hint(format!("then carry it on: {}", self.reach.carry_on()))
                 })
         });
         stream::iter(work)

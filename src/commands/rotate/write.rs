@@ -51,10 +51,7 @@ impl Run<'_> {
         for (at, failure) in failures {
             whole = whole.of(at, &failure);
         }
-        Err(whole.hint(format!(
-            "mend that, then: {} rotate --apply",
-            self.reach.program
-        )))
+        Err(whole.hint(format!("mend that, then: {}", self.reach.carry_on())))
     }
 
     /// Tells whether the rotation still is in that phase: what was read may be older than the phase

@@ -218,7 +218,7 @@ impl<'a> Case<'a> {
         let before = self.before_apply();
         let over = match self.rotation {
             // It refuses until then.
-            Ok(Some(_)) => format!("{} rotate --apply && ", self.reach.program),
+            Ok(Some(_)) => format!("{} && ", self.reach.carry_on()),
             _ => String::new(),
         };
         format!(

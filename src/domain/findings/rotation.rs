@@ -61,7 +61,7 @@ fn told(case: &Case<'_>, rotation: &Rotation) -> Check {
         true => Check::warn(
             ID,
             format!("{message}, over the limit of {}", span(case.max_overlap)),
-            format!("{} rotate --apply", case.reach.program),
+            case.reach.carry_on(),
         ),
         false => Check::pass(ID, message),
     }

@@ -123,15 +123,15 @@ pub(super) fn mint(case: &Case<'_>, name: TokenName) -> String {
     {
         return case.ask_owner(home, owner);
     }
-    let Reach { program, fleet, .. } = case.reach;
+    let reach: &Reach = case.reach;
     match case.rotation {
         Ok(None) => {
             let before = match disagree(case) {
                 true => format!("{} && ", case.apply_with(&[], &options(case))),
                 false => String::new(),
             };
-            format!("{before}{program} rotate{fleet} --token {name} --apply")
+            format!("{before}{} --token {name} --apply", reach.command("rotate"))
         }
-        _ => format!("{program} rotate{fleet} --apply"),
+        _ => format!("{} --apply", reach.command("rotate")),
     }
 }
