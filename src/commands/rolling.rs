@@ -187,7 +187,10 @@ async fn roll_one(cluster: &Cluster, ui: Ui, task: &Task<'_>) -> Result<Rolled, 
 }
 
 /// Why a rollout does not end.
-async fn hangs(cluster: &Cluster, workload: &Workload) -> Result<Failure, Failure> {
+///
+/// # Errors
+/// What cannot be read (exit code 3).
+pub async fn hangs(cluster: &Cluster, workload: &Workload) -> Result<Failure, Failure> {
     let mut failure = Failure::unable(format!(
         "it did not roll out in time: {}",
         workload.rollout.progress(workload.kind)

@@ -372,10 +372,20 @@ pub fn ended(outcome: &impl Outcome, reach: &Reach, palette: Palette) -> String 
     };
     let names = names(rotation);
     match outcome.word() {
-        "done" => {
-            format!("{ok} {names} rotated: one token everywhere, the old one is accepted nowhere\n")
+        word @ ("done" | "aborted") => {
+            let (what, everywhere, gone) = match word {
+                "done" => (format!("{names} rotated"), ": one token everywhere", "old"),
+                _ => (format!("back to the old {names}"), "", "new"),
+            };
+            let left: Vec<_> = outcome.holders().iter().map(shown).collect();
+            match left.is_empty() {
+                true => format!("{ok} {what}{everywhere}, the {gone} one is accepted nowhere\n"),
+                false => format!(
+                    "{ok} {what}; the {gone} one is accepted nowhere, and still held by {}\n",
+                    left.join("; ")
+                ),
+            }
         }
-        "aborted" => format!("{ok} back to the old {names}; the new one is accepted nowhere\n"),
         "stopped" => format!(
             "{ok} the rotation of {names} stands after {}; carry it on: {}\n",
             rotation.phase,

@@ -26,8 +26,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// What a run ended with, where it did not fail.
 #[derive(Debug)]
 pub enum Ended {
-    /// The rotation, or its abort, is over.
-    Over(Rotation),
+    /// The rotation, or its abort, is over; these hold what is forgotten all the same.
+    Over(Rotation, Vec<Holder>),
     /// Somebody else finished it meanwhile.
     Meanwhile,
     /// It stands after the phase that the run was to reach.
@@ -53,6 +53,8 @@ pub struct Memory {
     told: Option<Phase>,
     /// How often in a row somebody else wrote first.
     stale: usize,
+    /// Who held what is forgotten when that was done anyway.
+    left: Vec<Holder>,
     /// Since when it waits for pods that are being deleted.
     leaving: Option<Instant>,
     /// What it has seen of rollouts.
@@ -62,7 +64,7 @@ pub struct Memory {
 impl rendered::Outcome for Ended {
     fn rotation(&self) -> Option<&Rotation> {
         match self {
-            Self::Over(rotation) | Self::Stopped(rotation) | Self::Held(rotation, _) => {
+            Self::Over(rotation, _) | Self::Stopped(rotation) | Self::Held(rotation, _) => {
                 Some(rotation)
             }
             Self::Meanwhile | Self::Nothing => None,
@@ -71,8 +73,8 @@ impl rendered::Outcome for Ended {
 
     fn word(&self) -> &'static str {
         match self {
-            Self::Over(rotation) if rotation.phase.is_back() => "aborted",
-            Self::Over(_) => "done",
+            Self::Over(rotation, _) if rotation.phase.is_back() => "aborted",
+            Self::Over(..) => "done",
             Self::Meanwhile => "meanwhile",
             Self::Stopped(_) => "stopped",
             Self::Held(..) => "held",
@@ -82,7 +84,7 @@ impl rendered::Outcome for Ended {
 
     fn holders(&self) -> &[Holder] {
         match self {
-            Self::Held(_, holders) => holders,
+            Self::Over(_, holders) | Self::Held(_, holders) => holders,
             _ => &[],
         }
     }
@@ -157,10 +159,9 @@ impl Run<'_> {
             return Ok(None);
         };
         self.check_carried_on(look, rotation, memory.rotation.as_ref())?;
-        if look.untold {
-            let text = rotation.text();
-            let written = self.cluster.keep_state(&look.keeper, Some(&text), None);
-            self.count(written.await?, memory)?;
+        let wider = self.knowing(rotation);
+        if look.untold || wider != *rotation {
+            self.put_state(look, &wider, memory).await?;
             return Ok(None);
         }
         if self.turn(look, rotation, memory).await? {
@@ -218,12 +219,14 @@ impl Run<'_> {
                 // The file first: what is about to be handed out has to be on disk.
                 let wanted = rotation.in_phase(phase, "").held(&values, &home);
                 self.keep(|_| wanted)?;
+                memory.left = holders(rotation, phase, &look.facts, &look.outside());
+                for holder in &memory.left {
+                    let holder = rendered::shown(holder);
+                    self.ui
+                        .warn(&format!("--close-anyway: {holder} is left behind"));
+                }
                 let next = rotation.in_phase(phase, &self.now(look));
-                let written = self
-                    .cluster
-                    .keep_state(&look.keeper, Some(&next.text()), None)
-                    .await?;
-                self.count(written, memory)?;
+                self.put_state(look, &next, memory).await?;
             }
             Step::Finish(wanted) => {
                 self.keep(|_| wanted)?;
@@ -233,7 +236,8 @@ impl Run<'_> {
                     .keep_state(&look.keeper, None, Some(&retired))
                     .await?;
                 if written == Written::Done {
-                    return Ok(Some(Ended::Over(rotation.clone())));
+                    let left = std::mem::take(&mut memory.left);
+                    return Ok(Some(Ended::Over(rotation.clone(), left)));
                 }
                 self.count(written, memory)?;
             }
@@ -298,7 +302,17 @@ impl Run<'_> {
     ) -> Result<bool, Failure> {
         let phase = match (self.rotate.abort, self.rotate.immediate, rotation.phase) {
             (true, _, phase) => phase.aborted(),
-            (_, true, Phase::Open | Phase::Switch) => Some(Phase::Immediate),
+            (_, true, Phase::Open | Phase::Switch | Phase::Back) => Some(Phase::Immediate),
+            (_, true, Phase::Undo) => {
+                return Err(Failure::no(
+                    "an abort is open, and servers have begun to forget the new token",
+                )
+                .hint(format!(
+                    "finish it, then exchange the token at once: {} && {} --apply",
+                    self.reach.carry_on(),
+                    self.command()
+                )));
+            }
             _ => None,
         };
         let Some(phase) = phase else {
@@ -308,13 +322,22 @@ impl Run<'_> {
         if !holders.is_empty() && !self.rotate.close_anyway {
             return Err(rendered::held(&holders, &self.reach));
         }
+        memory.left = holders;
         let next = rotation.in_phase(phase, &self.now(look));
-        let written = self
-            .cluster
-            .keep_state(&look.keeper, Some(&next.text()), None)
-            .await?;
-        self.count(written, memory)?;
+        self.put_state(look, &next, memory).await?;
         Ok(true)
+    }
+
+    /// Writes the state on top of what was read.
+    async fn put_state(
+        &self,
+        look: &Look,
+        rotation: &Rotation,
+        memory: &mut Memory,
+    ) -> Result<(), Failure> {
+        let text = rotation.text();
+        let written = self.cluster.keep_state(&look.keeper, Some(&text), None);
+        self.count(written.await?, memory)
     }
 
     fn keep(&self, decide: impl FnOnce(&Held) -> Held) -> Result<(), Failure> {

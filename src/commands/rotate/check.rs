@@ -3,18 +3,19 @@
 use super::Run;
 use super::look::Look;
 use crate::domain::bundles::{BUNDLES, EMBEDDINGS, Origin, ROUTER};
-use crate::domain::live::{NamespaceState, Observations};
-use crate::domain::names::SecretRef;
+use crate::domain::live::{NamespaceState, Observations, Observed};
+use crate::domain::names::{Namespace, SecretRef};
 use crate::domain::ownership::OwnerKind;
 use crate::domain::plan::{FiledTokens, Plan, Wish};
 use crate::domain::resolve::Filed;
 use crate::domain::rotation::edits::At;
 use crate::domain::rotation::holders::{Holder, strangers};
-use crate::domain::rotation::{Change, Phase, Rotation, Side};
+use crate::domain::rotation::{Change, Phase, Rotation, STATE, Side};
 use crate::domain::tokens::{PerToken, Token, fingerprint};
 use crate::domain::tokens_file::Held;
 use crate::domain::workloads::Kind;
 use crate::error::Failure;
+use crate::io::environment;
 use crate::render::rotation as rendered;
 use crate::render::script::quote;
 use std::collections::BTreeSet;
@@ -28,7 +29,7 @@ impl Run<'_> {
         self.check_sight(look)?;
         let failure = self.check_plan(look, held, Failure::undecided());
         let failure = check_secrets(look, failure);
-        let failure = check_strangers(look, &self.coming(look), &[Side::Old], failure);
+        let failure = self.check_strangers(look, &self.coming(look), &[Side::Old], failure);
         failure.if_any()
     }
 
@@ -180,8 +181,25 @@ impl Run<'_> {
             return Ok(());
         }
         self.check_sight(look)?;
-        let sides = [Side::Old, Side::New];
-        check_strangers(look, rotation, &sides, Failure::undecided()).if_any()
+        let mut failure = Failure::undecided();
+        if self.knowing(rotation) != *rotation {
+            // A place that comes in on the way has to be as one that was there from the start.
+            failure = check_secrets(look, failure);
+        }
+        // Who goes back brings nobody the old token.
+        let sides: &[Side] = match self.rotate.abort {
+            true => &[Side::New],
+            false => &[Side::Old, Side::New],
+        };
+        let failure = self.check_strangers(look, rotation, sides, failure);
+        match failure.if_any() {
+            Err(failure) if self.rotate.close_anyway => {
+                self.ui
+                    .warn(&format!("--close-anyway: {}", failure.causes.join("; ")));
+                Ok(())
+            }
+            checked => checked,
+        }
     }
 
     /// A tokens file that knows neither value belongs to something else.
@@ -256,21 +274,57 @@ fn check_secrets(look: &Look, failure: Failure) -> Failure {
     told
 }
 
-/// Refuses where another namespace has one of these values and is not of the selection.
-fn check_strangers(look: &Look, rotation: &Rotation, sides: &[Side], failure: Failure) -> Failure {
-    let mut told = failure;
-    for side in sides {
-        for holder in strangers(rotation, *side, &look.outside()) {
-            if let Holder::Secret { at, .. } = holder {
-                told = told
-                    .cause(format!(
-                        "Secret {at} has the {} token, and namespace {} is not of the selection",
-                        side.as_str(),
-                        at.namespace
-                    ))
-                    .hint(format!("add --fleet-namespace {}", at.namespace));
+/// Tells whether a router Secret is the home of a rotation that is open. The operator copies
+/// annotations onto the Secrets that it makes.
+fn is_home(observed: Option<&Observed>) -> bool {
+    let observed = observed.filter(|observed| observed.owner.is_none());
+    let live = observed.and_then(|observed| observed.live.as_ref());
+    live.is_some_and(|live| live.annotations.contains_key(STATE))
+}
+
+impl Run<'_> {
+    /// Refuses where another namespace has one of these values and is not of the selection, and where
+    /// one that has them is the home of a rotation of its own.
+    fn check_strangers(
+        &self,
+        look: &Look,
+        rotation: &Rotation,
+        sides: &[Side],
+        failure: Failure,
+    ) -> Failure {
+        let outside = look.outside();
+        let mut told = failure;
+        let of_its_own = |told: Failure, namespace: &Namespace| {
+            told.cause(format!(
+                "a rotation is open whose home is namespace {namespace}, which has the same tokens"
+            ))
+            .hint(format!(
+                "see it: {} -n {namespace} rotate --status",
+                environment::program()
+            ))
+        };
+        for (namespace, place) in look.facts.fleet() {
+            if is_home(place.secrets.get(ROUTER.secret)) {
+                told = of_its_own(told, namespace);
             }
         }
+        for side in sides {
+            for holder in strangers(rotation, *side, &outside) {
+                let Holder::Secret { at, .. } = holder else {
+                    continue;
+                };
+                told = match is_home(outside.get(&at.namespace)) {
+                    true => of_its_own(told, &at.namespace),
+                    false => told
+                        .cause(format!(
+                            "Secret {at} has the {} token, and namespace {} is not of the selection",
+                            side.as_str(),
+                            at.namespace
+                        ))
+                        .hint(format!("add --fleet-namespace {}", at.namespace)),
+                };
+            }
+        }
+        told
     }
-    told
 }

@@ -18,10 +18,9 @@ use crate::domain::value::SecretValue;
 use crate::domain::workloads::Workload;
 use crate::error::Failure;
 use crate::io::external_secrets;
-use crate::io::observe::Fleet;
 use crate::io::rotation::Keeper;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One look at everything.
 pub struct Look {
@@ -137,22 +136,21 @@ impl Run<'_> {
     /// # Errors
     /// What cannot be read (exit code 3), a state that is not ours (1).
     pub async fn look(&self) -> Result<Look, Failure> {
-        let mut fleet = super::super::fleet(&self.rotate.fleet);
-        let mut facts = self.inspect(&fleet).await?;
+        let mut facts = self.inspect(None).await?;
         let (keeper, annotations) = self.keeper(&facts).await?;
         let text = annotations.get(STATE);
         let state = text.map(|text| Rotation::parse(text)).transpose();
-        let mut state = readable(&keeper.what, state)?;
+        let mut state = self.readable(&keeper.what, state)?;
         let mut way = self.way(&facts).await?;
         // The one write that opened it may be all that there was time for.
         let untold = state.is_none();
         if let (None, Some(way)) = (&state, &way) {
-            state = readable("the store", way.state())?;
+            state = self.readable("the store", way.state())?;
         }
         if let Some(rotation) = &state
-            && self.widen(&mut fleet, rotation)?
+            && self.is_wider(rotation)?
         {
-            facts = self.inspect(&fleet).await?;
+            facts = self.inspect(Some(rotation)).await?;
             way = self.way(&facts).await?;
         }
         let id = state.as_ref().map(|rotation| rotation.id.as_str());
@@ -176,28 +174,35 @@ impl Run<'_> {
         })
     }
 
-    async fn inspect(&self, fleet: &Fleet) -> Result<ClusterFacts, Failure> {
-        let copies = self.rotate.copy.iter().cloned().collect();
+    /// Reads the places of the options and, where one is open, of the rotation.
+    async fn inspect(&self, rotation: Option<&Rotation>) -> Result<ClusterFacts, Failure> {
+        let mut fleet = super::super::fleet(&self.rotate.fleet);
+        let mut copies: BTreeSet<_> = self.rotate.copy.iter().cloned().collect();
+        if let Some(rotation) = rotation {
+            fleet.named.extend(rotation.named());
+            fleet.selector = fleet.selector.or_else(|| rotation.selector.clone());
+            copies.extend(rotation.copies());
+        }
         self.cluster
-            .inspect(&self.global.namespace, fleet, &copies)
+            .inspect(&self.global.namespace, &fleet, &copies)
             .await
     }
 
-    /// Adds the fleet of an open rotation; tells whether there is more to look at than before.
-    fn widen(&self, fleet: &mut Fleet, rotation: &Rotation) -> Result<bool, Failure> {
-        let before = (fleet.named.len(), fleet.selector.is_some());
-        fleet.named.extend(rotation.named());
-        match (&fleet.selector, &rotation.selector) {
-            (None, selector) => fleet.selector.clone_from(selector),
-            (Some(one), Some(other)) if one != other => {
-                return Err(Failure::no(
-                    "the rotation that is open was begun with another --fleet-selector",
-                )
-                .hint("leave the option out: the rotation knows its fleet"));
+    /// Tells whether a rotation is about more places than the options name.
+    fn is_wider(&self, rotation: &Rotation) -> Result<bool, Failure> {
+        let options = super::super::fleet(&self.rotate.fleet);
+        match (&options.selector, &rotation.selector) {
+            (Some(one), Some(other)) if one != other => Err(Failure::no(
+                "the rotation that is open was begun with another --fleet-selector",
+            )
+            .hint("leave the option out: the rotation knows its fleet")),
+            (selector, of_rotation) => {
+                let copies: BTreeSet<_> = self.rotate.copy.iter().cloned().collect();
+                Ok(selector != of_rotation
+                    || !rotation.named().is_subset(&options.named)
+                    || !rotation.copies().is_subset(&copies))
             }
-            _ => {}
         }
-        Ok(before != (fleet.named.len(), fleet.selector.is_some()))
     }
 
     /// What has the state, and its annotations of ours.
@@ -291,17 +296,23 @@ fn plain_targets(facts: &ClusterFacts, id: Option<&str>) -> Vec<Target> {
     targets
 }
 
-fn readable(
-    what: &str,
-    state: Result<Option<Rotation>, BadState>,
-) -> Result<Option<Rotation>, Failure> {
-    state.map_err(|bad| {
-        Failure::no(format!("{what}: {bad}"))
-            .hint("see who wrote it; without it no rotation is open")
-    })
-}
-
 impl Run<'_> {
+    fn readable(
+        &self,
+        what: &str,
+        state: Result<Option<Rotation>, BadState>,
+    ) -> Result<Option<Rotation>, Failure> {
+        state.map_err(|bad| {
+            Failure::no(format!("{what}: {bad}")).hint(format!(
+                "see who wrote it: {} -n {} get {} -o jsonpath='{{.metadata.annotations.{STATE}}}'; \
+                 do not just take it away: it says which entries of the lists are old",
+                self.reach.kubectl,
+                self.global.namespace,
+                what.replace(&format!("{}/", self.global.namespace), "")
+            ))
+        })
+    }
+
     /// The state alone, as it is now.
     ///
     /// # Errors

@@ -20,10 +20,10 @@ use super::reach::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Global, Rotate};
 use crate::domain::reach::Reach;
-use crate::domain::rotation::Phase;
 use crate::domain::rotation::edits::Odd;
 use crate::domain::rotation::holders::holders;
 use crate::domain::rotation::rollouts::{Who, WorkloadRef, pending};
+use crate::domain::rotation::{Phase, Rotation};
 use crate::domain::tokens_file::AppliedTo;
 use crate::error::Failure;
 use crate::io::cluster::Cluster;
@@ -84,6 +84,12 @@ impl Run<'_> {
         jiff::Timestamp::from_second(look.facts.now)
             .unwrap_or_else(|_| jiff::Timestamp::now())
             .to_string()
+    }
+
+    /// A rotation with what the options say of its places.
+    fn knowing(&self, rotation: &Rotation) -> Rotation {
+        let fleet = super::fleet(&self.rotate.fleet);
+        rotation.knowing(&fleet.named, fleet.selector.as_ref(), &self.rotate.copy)
     }
 
     /// This command with what it is about, without `--apply`.

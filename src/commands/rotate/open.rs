@@ -90,10 +90,7 @@ impl Run<'_> {
         });
         let id = fingerprint(environment::mint()?.value());
         let id = id.trim_start_matches("sha256:").chars().take(8).collect();
-        let mut rotation = Rotation::new(id, phase, &self.now(look), changes);
-        let fleet = super::super::fleet(&self.rotate.fleet);
-        rotation.fleet = fleet.named.iter().map(ToString::to_string).collect();
-        rotation.selector = fleet.selector;
+        let mut rotation = self.knowing(&Rotation::new(id, phase, &self.now(look), changes));
         let mut values = Values::default();
         for name in chosen {
             for (side, tokens) in [(Side::Old, &home), (Side::New, &new)] {
@@ -101,12 +98,6 @@ impl Run<'_> {
                     values.put(name, side, token.clone());
                 }
             }
-        }
-        if phase == Phase::Immediate {
-            let held = rotation.held(&values, &home);
-            file::change(&self.global.tokens_file, &self.place(), self.ui, |_| {
-                Ok(held)
-            })?;
         }
         let target = look.targets.iter().find(|target| target.home);
         let Some(target) = target else {

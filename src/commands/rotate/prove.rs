@@ -97,46 +97,40 @@ impl Server<'_> {
         let end = Instant::now() + PATIENCE;
         loop {
             let wrong = environment::mint()?;
-            let mut wrongly = Vec::new();
-            let mut silent = None;
             let open_door = self.ask(wrong.value()).await == Verdict::Accepts;
+            let (mut wrongly, mut rightly) = (Vec::new(), Vec::new());
+            let mut silent = None;
             for side in [Side::Old, Side::New] {
                 let Some(value) = values.get(token, side) else {
                     continue;
                 };
-                let accepted = row.both || side == row.sent;
+                let (side, accepted) = (side.as_str(), row.both || side == row.sent);
                 match self.ask(value.value()).await {
                     Verdict::Silent(why) => silent = Some(why),
                     Verdict::Accepts if !accepted && !open_door => {
-                        wrongly.push(format!("it still accepts the {} {token}", side.as_str()));
+                        wrongly.push(format!("it still accepts the {side} {token}"));
                     }
                     Verdict::Refuses if accepted => {
-                        wrongly.push(format!("it refuses the {} {token}", side.as_str()));
+                        wrongly.push(format!("it refuses the {side} {token}"));
                     }
-                    Verdict::Accepts | Verdict::Refuses => {}
+                    Verdict::Accepts => rightly.push(format!("accepts the {side} {token}")),
+                    Verdict::Refuses => rightly.push(format!("refuses the {side} {token}")),
                 }
             }
-            if let Some(why) = silent {
-                run.ui.story(&format!(
-                    "  not proven: StatefulSet {namespace}/{service} gave no answer ({why})"
-                ));
-                return Ok(());
-            }
             if wrongly.is_empty() {
-                match open_door {
-                    true => run.ui.warn(&format!(
+                run.ui.story(&match silent {
+                    Some(why) => format!(
+                        "  not proven: StatefulSet {namespace}/{service} gave no answer ({why})"
+                    ),
+                    None => format!(
+                        "  StatefulSet {namespace}/{service}: proven, it {}",
+                        rightly.join(" and ")
+                    ),
+                });
+                if open_door {
+                    run.ui.warn(&format!(
                         "StatefulSet {namespace}/{service} lets everybody in, whatever the token"
-                    )),
-                    false => run.ui.story(&format!(
-                        "  StatefulSet {namespace}/{service}: proven, {}",
-                        match (row.both, row.sent) {
-                            (true, _) => "it accepts the old and the new token",
-                            (false, Side::New) =>
-                                "it accepts the new token and refuses the old one",
-                            (false, Side::Old) =>
-                                "it accepts the old token and refuses the new one",
-                        }
-                    )),
+                    ));
                 }
                 return Ok(());
             }

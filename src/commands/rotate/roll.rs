@@ -2,7 +2,7 @@
 
 use super::Run;
 use super::look::Look;
-use crate::commands::rolling::{Aim, Rolling, late, roll};
+use crate::commands::rolling::{Aim, Rolling, hangs, late, roll};
 use crate::domain::rotation::Rotation;
 use crate::domain::rotation::rollouts::{Who, WorkloadRef, pending, role};
 use crate::domain::workloads::Workload;
@@ -90,8 +90,17 @@ impl Run<'_> {
                 return Ok(());
             }
             if end.is_some_and(|end| Instant::now() >= end) {
-                let unrun = |at| (at, Failure::unable("nobody has restarted it yet"));
-                return late(workloads.len(), waiting.into_iter().map(unrun).collect());
+                let mut unrun = Vec::new();
+                for at in waiting {
+                    let found = look.workloads().find(|it| WorkloadRef::of(it) == at);
+                    let unready = found.filter(|it| !it.rollout.is_complete(it.kind));
+                    let why = match unready {
+                        Some(workload) => hangs(&self.cluster, workload).await?,
+                        None => Failure::unable("nobody has restarted it yet"),
+                    };
+                    unrun.push((at, why));
+                }
+                return late(workloads.len(), unrun);
             }
         }
     }

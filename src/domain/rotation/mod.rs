@@ -24,6 +24,7 @@ pub mod step;
 #[cfg(test)]
 mod tests;
 
+use super::facts::CopyRef;
 use super::names::Namespace;
 use super::tokens::{PerToken, Token, TokenName, fingerprint};
 use super::tokens_file::Held;
@@ -227,6 +228,9 @@ pub struct Rotation {
     /// The selector of the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
+    /// The other Secrets that hold copies of its tokens, each as `NAMESPACE/NAME`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub copies: BTreeSet<String>,
     /// Whether it made the list `KB_ROUTER_TOKENS` of the store's entry.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub made: bool,
@@ -253,6 +257,7 @@ impl Rotation {
             at: now.to_owned(),
             fleet: BTreeSet::new(),
             selector: None,
+            copies: BTreeSet::new(),
             made: false,
             tokens: tokens.collect(),
         }
@@ -281,14 +286,16 @@ impl Rotation {
             .fleet
             .iter()
             .all(|name| name.parse::<Namespace>().is_ok());
-        let selector = rotation.selector.iter();
-        let printable = selector.clone().all(|it| !it.contains(char::is_control));
+        let mut free = rotation.selector.iter().chain(&rotation.copies);
+        let printable = free.all(|it| !it.contains(char::is_control));
+        let copies = rotation.copies.iter().all(|it| copy(it).is_some());
         let good = hex(&rotation.id, 8)
             && known
             && distinct
             && named.len() > 0
             && fleet
             && printable
+            && copies
             && time(&rotation.since)
             && time(&rotation.at);
         good.then_some(rotation).ok_or(BadState)
@@ -332,6 +339,26 @@ impl Rotation {
             .iter()
             .filter_map(|name| name.parse().ok())
             .collect()
+    }
+
+    /// The copies.
+    pub fn copies(&self) -> BTreeSet<CopyRef> {
+        self.copies.iter().filter_map(|it| copy(it)).collect()
+    }
+
+    /// The same with what a run knows beside it of the places that it is about.
+    #[must_use]
+    pub fn knowing(
+        &self,
+        fleet: &BTreeSet<Namespace>,
+        selector: Option<&String>,
+        copies: &[CopyRef],
+    ) -> Self {
+        let mut wider = self.clone();
+        wider.fleet.extend(fleet.iter().map(ToString::to_string));
+        wider.copies.extend(copies.iter().map(ToString::to_string));
+        wider.selector = wider.selector.or_else(|| selector.cloned());
+        wider
     }
 
     /// What a workload's template says that was restarted in the present phase.
@@ -394,6 +421,17 @@ impl Rotation {
             previous,
         }
     }
+}
+
+/// A Secret in a namespace, as [`CopyRef`] shows it.
+fn copy(text: &str) -> Option<CopyRef> {
+    let (namespace, name) = text.split_once('/')?;
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+    let good = !name.is_empty() && name.chars().all(inner);
+    good.then_some(CopyRef {
+        namespace: namespace.parse().ok()?,
+        name: name.to_owned(),
+    })
 }
 
 /// Tells whether a token has been retired.
