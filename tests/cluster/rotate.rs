@@ -7,6 +7,7 @@ mod gate;
 mod killed;
 pub mod kubelet;
 pub mod load;
+mod mended;
 mod outages;
 mod person;
 mod races;

@@ -219,7 +219,7 @@ fn verify_tells_of_a_rotation_and_cries_no_wolf() {
         let said = late[0]["message"].as_str().unwrap();
         assert!(said.ends_with(", over the limit of 0 seconds"), "{said}");
         let hint = late[0]["hint"].as_str().unwrap();
-        assert!(hint.ends_with(" rotate --apply"), "{hint}");
+        assert!(hint.ends_with(" rotate --continue --apply"), "{hint}");
     }
     // Somebody else's file is from before; a run was killed that had not come to the fleet.
     let now = fs::read(space.file()).unwrap();

@@ -7,6 +7,7 @@ use crate::commands::{Answer, Verdict};
 use crate::domain::bundles::ROUTER;
 use crate::domain::rotation::edits::At;
 use crate::domain::rotation::holders::{Holder, holders};
+use crate::domain::rotation::rollouts::WorkloadRef;
 use crate::domain::rotation::step::{Step, View, next};
 use crate::domain::rotation::{Phase, Rotation, Side, is_retired};
 use crate::domain::tokens::{PerToken, Token, TokenName};
@@ -14,6 +15,7 @@ use crate::domain::tokens_file::Held;
 use crate::error::Failure;
 use crate::io::cluster::Written;
 use crate::render::rotation as rendered;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -53,6 +55,8 @@ pub struct Memory {
     told: Option<Phase>,
     /// How often in a row somebody else wrote first.
     stale: usize,
+    /// The servers whose list had to be written again, since somebody took our entry off.
+    relisted: BTreeSet<WorkloadRef>,
     /// Who held what is forgotten when that was done anyway.
     left: Vec<Holder>,
     /// Since when it waits for pods that are being deleted.
@@ -187,6 +191,13 @@ impl Run<'_> {
             anyway: self.rotate.close_anyway,
         };
         let step = next(&view).map_err(|odd| super::odd(&odd, &self.reach))?;
+        let waits = matches!(step, Step::File(_) | Step::Write(_) | Step::Follow(_));
+        if !waits && !memory.relisted.is_empty() {
+            let servers = std::mem::take(&mut memory.relisted);
+            self.roll_again(look, rotation, servers, &mut memory.rolling)
+                .await?;
+            return Ok(None);
+        }
         match step {
             Step::File(wanted) => {
                 self.keep(|_| wanted)?;
@@ -196,6 +207,7 @@ impl Run<'_> {
                 let (by_hand, ours): (Vec<_>, Vec<_>) = edits
                     .into_iter()
                     .partition(|edit| matches!(edit.at, At::Hand(_)));
+                memory.relisted.extend(self.relisted(look, rotation, &ours));
                 let written = self.write_all(look, rotation, &ours).await?;
                 self.count(written, memory)?;
                 self.by_hand(rotation, &held, &by_hand).await?;

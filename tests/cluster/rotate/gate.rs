@@ -56,7 +56,7 @@ fn a_pod_from_before_the_switch_holds_the_gate_until_it_is_gone() {
     let mut scene = Scene::new(&[]);
     let named = lonely(&scene.home);
     let held = scene.run(&ROTATE).exits(1);
-    held.says(&[&named, "replace --force", "rotate --apply"]);
+    held.says(&[&named, "replace --force", "rotate --continue --apply"]);
     let new = scene.served();
     let both = |scene: &Scene| {
         scene.accepted(&scene.first);
@@ -203,7 +203,7 @@ fn a_rollout_without_room_for_its_pod_is_told_and_carried_on() {
     ran.says(&[
         "a ResourceQuota does not let",
         "stays in open",
-        "rotate --apply",
+        "rotate --continue --apply",
     ]);
     assert_eq!(router_token(&space), before, "clients are left alone");
     let waits = format!("waits for StatefulSet {}/agentibrain-", space.namespace);

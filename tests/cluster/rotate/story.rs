@@ -10,7 +10,7 @@ const THIRD: &str = "the-token-of-somebody-else";
 
 impl Scene {
     /// Runs `rotate`, where nobody plays Reloader.
-    fn rotate(&self, words: &[&str]) -> Ran {
+    pub fn rotate(&self, words: &[&str]) -> Ran {
         let alone = ["rotate", "--reloader-grace", "0"];
         self.run(&[&alone, words].concat())
     }
@@ -48,7 +48,7 @@ impl Scene {
 
     /// The rotation is over: everybody has new tokens, and the first are worth nothing.
     #[track_caller]
-    fn rotated(&self) -> Tokens {
+    pub fn rotated(&self) -> Tokens {
         let new = self.served();
         self.are_others(&new);
         self.is_plain(&new);
