@@ -70,23 +70,26 @@ pub async fn readers(
         };
         roll(cluster, ui, &workloads, &aim, &mut rolling).await?;
     }
-    Ok(())
+    Err(
+        Failure::unable("who reads what was changed keeps being restarted by others").hint(
+            format!(
+                "see who: {} -n {home} get statefulsets,deployments,daemonsets",
+                cluster.reach().kubectl
+            ),
+        ),
+    )
 }
 
 async fn look(cluster: &Cluster, home: &Namespace) -> Result<ClusterFacts, Failure> {
     let facts = cluster
         .inspect(home, &Fleet::default(), &BTreeSet::new())
         .await?;
-    let needed = Kind::ALL.map(Kind::resource);
-    let denied = facts
-        .denied
-        .iter()
-        .find(|it| it.verb == "list" && needed.contains(&it.resource.as_str()));
-    match denied {
+    let blind = facts.blind().next().map(ToString::to_string);
+    match blind {
         None => Ok(facts),
         Some(denied) => Err(
             Failure::unable("--restart cannot see who reads the Secrets")
-                .cause(denied.to_string())
+                .cause(denied)
                 .hint(
                     "have an administrator give you what `rbac rotate` prints, or restart by hand",
                 ),

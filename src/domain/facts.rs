@@ -245,6 +245,14 @@ impl ClusterFacts {
         self.places.iter().filter(|(name, _)| **name != self.home)
     }
 
+    /// What could not be listed of who reads the Secrets: whoever may not see that cannot know who
+    /// has restarted.
+    pub fn blind(&self) -> impl Iterator<Item = &Denied> {
+        let readers = Kind::ALL.map(Kind::resource);
+        let denied = self.denied.iter();
+        denied.filter(move |it| it.verb == "list" && readers.contains(&it.resource.as_str()))
+    }
+
     /// Tells whether that could not be read.
     pub fn is_denied(&self, verb: &str, resource: &str, namespace: &Namespace) -> bool {
         self.denied.iter().any(|denied| {

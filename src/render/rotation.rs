@@ -4,8 +4,9 @@ use super::document::Body;
 use crate::domain::facts::ClusterFacts;
 use crate::domain::reach::Reach;
 use crate::domain::rotation::holders::Holder;
-use crate::domain::rotation::rollouts::{WorkloadRef, role};
-use crate::domain::rotation::{Phase, Rotation};
+use crate::domain::rotation::rollouts::{WorkloadRef, role, sends};
+use crate::domain::rotation::{Change, Phase, Rotation};
+use crate::domain::tokens::TokenName;
 use crate::domain::workloads::Kind;
 use crate::error::Failure;
 use crate::ui::{Palette, Tone};
@@ -91,9 +92,9 @@ impl Forecast {
             }
             let alone = place.pods.iter().filter(|pod| {
                 !place.workloads.iter().any(|it| pod.belongs_to(it))
-                    && rotation.changes().any(|(token, _)| {
-                        crate::domain::rotation::rollouts::sends(&pod.spec, None, token)
-                    })
+                    && rotation
+                        .changes()
+                        .any(|(token, _)| sends(&pod.spec, None, token))
             });
             named.extend(alone.map(|pod| {
                 format!(
@@ -438,10 +439,7 @@ struct HolderBody {
 
 impl From<&Rotation> for StateBody {
     fn from(rotation: &Rotation) -> Self {
-        let print = |(name, change): (
-            crate::domain::tokens::TokenName,
-            &crate::domain::rotation::Change,
-        )| {
+        let print = |(name, change): (TokenName, &Change)| {
             let (old, new) = (change.old.clone(), change.new.clone());
             (name.as_str(), PrintBody { old, new })
         };

@@ -13,7 +13,6 @@ use crate::domain::rotation::holders::{Holder, strangers};
 use crate::domain::rotation::{Change, Phase, Rotation, STATE, Side};
 use crate::domain::tokens::{PerToken, Token, fingerprint};
 use crate::domain::tokens_file::Held;
-use crate::domain::workloads::Kind;
 use crate::error::Failure;
 use crate::io::environment;
 use crate::render::rotation as rendered;
@@ -35,18 +34,14 @@ impl Run<'_> {
 
     /// Who may not see workloads and pods cannot know when a phase is over.
     fn check_sight(&self, look: &Look) -> Result<(), Failure> {
-        let needed = Kind::ALL.map(Kind::resource);
-        let denied = look.facts.denied.iter().filter(|denied| {
-            let seen = denied.verb == "list" && needed.contains(&denied.resource.as_str());
-            let secret = denied.verb == "get" && denied.resource.starts_with("secrets/");
-            let copies = self.rotate.copy.iter();
-            let copy = copies
-                .map(|copy| format!("secrets/{}", copy.name))
-                .any(|it| it == denied.resource);
-            let ours = denied.resource.ends_with(ROUTER.secret)
-                || denied.resource.ends_with(EMBEDDINGS.secret);
-            seen || secret && (ours || copy)
+        let secrets = look.facts.denied.iter().filter(|denied| {
+            let name = denied.resource.strip_prefix("secrets/");
+            name.filter(|_| denied.verb == "get").is_some_and(|name| {
+                let ours = [ROUTER.secret, EMBEDDINGS.secret].contains(&name);
+                ours || self.rotate.copy.iter().any(|copy| copy.name == name)
+            })
         });
+        let denied = look.facts.blind().chain(secrets);
         let mut failure = Failure::unable("what a rotation depends on may not be seen");
         for denied in denied {
             failure = failure.cause(denied.to_string());

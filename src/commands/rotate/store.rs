@@ -13,6 +13,7 @@ use crate::domain::rotation::rollouts::serves;
 use crate::domain::rotation::{BadState, NEXT_KEY, PREVIOUS_KEY, Rotation, STORE_STATE};
 use crate::domain::rotation_open;
 use crate::domain::store::{Entry, Field};
+use crate::domain::tokens::TokenName;
 use crate::domain::tokens_file::Held;
 use crate::domain::value::SecretValue;
 use crate::error::Failure;
@@ -505,7 +506,7 @@ impl Way {
 fn made(state: &Rotation, texts: &BTreeMap<String, SecretValue>) -> bool {
     let row = state.phase.row();
     let list = texts.get("KB_ROUTER_TOKENS");
-    let change = state.change(crate::domain::tokens::TokenName::KbRouterToken);
+    let change = state.change(TokenName::KbRouterToken);
     let forgotten = list.zip(change).is_some_and(|(list, change)| {
         list.entries()
             .any(|entry| change.side(&SecretValue::from(entry)) == Some(row.sent.other()))

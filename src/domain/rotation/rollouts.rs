@@ -59,8 +59,8 @@ pub fn sends(spec: &PodSpec, maker: Option<&str>, token: TokenName) -> bool {
     if maker == Some(server_of(token)) {
         return false;
     }
-    let references = spec.references().into_iter();
-    references.into_iter().any(|reference| {
+    let mut references = spec.references().into_iter();
+    references.any(|reference| {
         let key = reference.key.is_none_or(|key| key == token.as_str());
         reference.secret == ROUTER.secret && key
     })
@@ -78,10 +78,8 @@ pub fn role(rotation: &Rotation, workload: &Workload) -> Role {
 }
 
 fn reads_tokens(spec: &PodSpec) -> bool {
-    let references = spec.references().into_iter();
-    references
-        .into_iter()
-        .any(|it| it.secret == ROUTER.secret || it.secret == EMBEDDINGS_BUNDLE.secret)
+    let mut references = spec.references().into_iter();
+    references.any(|it| it.secret == ROUTER.secret || it.secret == EMBEDDINGS_BUNDLE.secret)
 }
 
 /// Tells whether a brain-api of this place takes its tokens from the router Secret.
