@@ -15,7 +15,7 @@ use crate::domain::tokens_file::Held;
 use crate::error::Failure;
 use crate::io::cluster::Written;
 use crate::render::rotation as rendered;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -57,6 +57,8 @@ pub struct Memory {
     stale: usize,
     /// The servers whose list had to be written again, since somebody took our entry off.
     relisted: BTreeSet<WorkloadRef>,
+    /// The entries of the store that it has written, and in which phase: they have no mark.
+    entries: BTreeMap<At, String>,
     /// Who held what is forgotten when that was done anyway.
     left: Vec<Holder>,
     /// Since when it waits for pods that are being deleted.
@@ -123,7 +125,11 @@ impl Run<'_> {
 
     async fn go(&self, memory: &mut Memory) -> Result<Ended, Failure> {
         loop {
-            let look = self.look().await?;
+            let mut look = self.look().await?;
+            for target in &mut look.targets {
+                let entry = memory.entries.get(&target.at);
+                target.written = entry.cloned().or(target.written.take());
+            }
             if let Some(ended) = self.step(&look, memory).await? {
                 return Ok(ended);
             }
@@ -210,6 +216,13 @@ impl Run<'_> {
                 memory.relisted.extend(self.relisted(look, rotation, &ours));
                 let written = self.write_all(look, rotation, &ours).await?;
                 self.count(written, memory)?;
+                if written == Written::Done {
+                    let entries = ours.into_iter().map(|edit| edit.at);
+                    let entries = entries.filter(|at| matches!(at, At::Entry(_)));
+                    memory
+                        .entries
+                        .extend(entries.map(|at| (at, rotation.mark())));
+                }
                 self.by_hand(rotation, &held, &by_hand).await?;
             }
             Step::Follow(secrets) => self.follow(look, &secrets).await?,

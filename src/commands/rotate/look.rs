@@ -10,7 +10,7 @@ use crate::domain::ownership::OwnerKind;
 use crate::domain::rotation::edits::{At, Target};
 use crate::domain::rotation::rollouts::serves;
 use crate::domain::rotation::{
-    BadState, MADE, NEXT_KEY, PREVIOUS_KEY, RETIRED, Rotation, STATE, Values,
+    BadState, MADE, NEXT_KEY, PREVIOUS_KEY, RETIRED, Rotation, STATE, Values, WRITTEN,
 };
 use crate::domain::tokens::{PerToken, Token, TokenName};
 use crate::domain::tokens_file::Held;
@@ -127,6 +127,7 @@ pub fn target(
         texts: texts(live),
         serves: router && serves(place),
         made: id.is_some() && live.annotations.get(MADE).map(String::as_str) == id,
+        written: live.annotations.get(WRITTEN).cloned(),
     })
 }
 

@@ -471,6 +471,7 @@ impl Way {
                     bundle,
                     home: router && *path == self.home,
                     made: state.is_some_and(|state| router && made(state, &texts)),
+                    written: None,
                     texts,
                     serves: false,
                 }

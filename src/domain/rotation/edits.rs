@@ -1,6 +1,6 @@
 //! What a Secret, or an entry of the store, has to hold in a phase, and what has to change for it.
 
-use super::{NEXT_KEY, PREVIOUS_KEY, Rotation, STORE_STATE, Side, Values};
+use super::{NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, STORE_STATE, Side, Values};
 use crate::domain::bundles::{Bundle, Origin, ROUTER};
 use crate::domain::names::{Namespace, SecretRef};
 use crate::domain::tokens::{Token, TokenName};
@@ -45,6 +45,8 @@ pub struct Target {
     pub serves: bool,
     /// Whether this rotation made its list `KB_ROUTER_TOKENS`.
     pub made: bool,
+    /// Which rotation wrote it last, and in which phase, as [`Rotation::mark`] says it.
+    pub written: Option<String>,
 }
 
 /// What has to change in a place.
@@ -130,7 +132,22 @@ pub fn edit(
         edit.remove.insert(STORE_STATE);
     }
     let changed = !edit.set.is_empty() || !edit.remove.is_empty() || edit.made != target.made;
-    Ok(changed.then_some(edit))
+    Ok((changed || part == Part::All && is_exposed(rotation, target)).then_some(edit))
+}
+
+/// Tells whether an operator who was stopped amid an earlier phase could still write what that phase
+/// wanted: on the way forward each place is written that it could have had in hand, on a way back it
+/// may be right as it is. To write it once, on top of the same version, is the fence.
+fn is_exposed(rotation: &Rotation, target: &Target) -> bool {
+    let fenced = match rotation.phase {
+        Phase::Open | Phase::Switch | Phase::Close => false,
+        // More on a list does no harm yet.
+        Phase::Back => target.bundle == &ROUTER,
+        Phase::Undo | Phase::Immediate => true,
+    };
+    // Whoever edits by hand asks nobody.
+    let ours = !matches!(target.at, At::Hand(_));
+    fenced && ours && target.written.as_deref() != Some(&rotation.mark())
 }
 
 impl Edit {
@@ -247,7 +264,7 @@ impl Edit {
     ) -> Result<(), Odd> {
         let token = TokenName::EmbeddingsApiKey;
         let row = rotation.phase.row();
-        let open = rotation.phase == super::Phase::Open;
+        let open = rotation.phase == Phase::Open;
         let wanted = match rotation.change(token) {
             Some(_) if open => Some((NEXT_KEY, Side::New)),
             Some(_) if row.both && !listed => Some(match row.sent {

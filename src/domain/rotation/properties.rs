@@ -35,6 +35,7 @@ type Texts = BTreeMap<String, SecretValue>;
 struct Stored {
     texts: Texts,
     made: Option<String>,
+    written: Option<String>,
     version: usize,
     changed: i64,
 }
@@ -69,6 +70,8 @@ enum Act {
     File(Held),
     Open(Rotation, Values, Edit, usize),
     Write(Edit, usize, String),
+    /// It has found the phase to be the same, and has not written yet.
+    Put(Edit, usize, Rotation),
     Restart(WorkloadRef, String),
     Await(WorkloadRef),
     Prove(String),
@@ -225,21 +228,24 @@ impl Sim {
                     Some((value(Side::Old)?, value(Side::New)?))
                 });
                 self.openings -= 1;
-                self.apply(&edit, &rotation.id);
+                self.apply(&edit, &rotation.id, &rotation.mark());
                 self.state = Some(rotation);
             }
             Act::Write(edit, seen, mark) => {
+                let Some(rotation) = self.state.clone().filter(|it| it.mark() == mark) else {
+                    return false;
+                };
+                let put = Act::Put(edit, seen, rotation);
+                self.operators[index].queue.push_front(put);
+            }
+            Act::Put(edit, seen, rotation) => {
                 let At::Secret(at) = &edit.at else {
                     unreachable!()
-                };
-                let Some(rotation) = self.state.as_ref().filter(|it| it.mark() == mark) else {
-                    return false;
                 };
                 if self.secrets[at].version != seen {
                     return false;
                 }
-                let id = rotation.id.clone();
-                self.apply(&edit, &id);
+                self.apply(&edit, &rotation.id, &rotation.mark());
             }
             Act::Restart(of, mark) => self.restart(self.index(&of), Some(mark)),
             Act::Await(of) => self.start(self.index(&of)),
@@ -341,6 +347,18 @@ impl Sim {
         self.check();
     }
 
+    /// What all others had in hand comes now.
+    fn late(&mut self, index: usize) {
+        for other in (0..self.operators.len()).filter(|it| *it != index) {
+            while let Some(act) = self.operators[other].queue.pop_front() {
+                if !self.act(other, act) {
+                    self.operators[other].queue.clear();
+                }
+                self.check();
+            }
+        }
+    }
+
     /// One operator runs to the end, and opens a rotation where there is none.
     fn complete(&mut self, index: usize) {
         self.openings += usize::from(self.state.is_none());
@@ -352,6 +370,9 @@ impl Sim {
             self.micro(index);
             seen |= self.state.is_some();
             if seen && self.state.is_none() {
+                self.over(index);
+                // Who was stopped amid a write comes too late.
+                self.late(index);
                 return self.over(index);
             }
             if !self.operators[index].holders.is_empty() {

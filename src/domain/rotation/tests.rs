@@ -89,6 +89,7 @@ fn target(bundle: &'static Bundle, made: bool, texts: &str) -> Target {
         texts: texts.collect(),
         serves: bundle == &ROUTER,
         made,
+        written: None,
     }
 }
 
@@ -104,9 +105,15 @@ fn words(edit: Result<Option<Edit>, Odd>) -> String {
     set.chain(gone).chain(made).collect::<Vec<_>>().join(" ")
 }
 
+/// The edit of a place that has been written in this phase already.
 fn told(phase: Phase, target: &Target) -> String {
+    let rotation = rotation(phase);
+    let target = &Target {
+        written: Some(rotation.mark()),
+        ..target.clone()
+    };
     words(edit(
-        &rotation(phase),
+        &rotation,
         &values(),
         target,
         Part::All,
@@ -280,6 +287,58 @@ fn a_fleet_namespace_gets_a_list_only_where_a_brain_api_reads_it() {
     };
     let opened = "EMBEDDINGS_API_KEY_NEXT=em1 KB_ROUTER_TOKENS=kb0,kb1 made";
     assert_eq!(told(Phase::Open, &home), opened);
+}
+
+/// On a way back a place may be right as it is, and an operator who was stopped amid the phase before
+/// has it in hand, on top of the version that it has.
+#[test]
+fn each_place_is_written_once_on_a_way_that_does_not_repeat_what_came_before() {
+    use Phase::{Back, Close, Immediate, Open, Switch, Undo};
+    let router = |sent: usize, list: &str| {
+        let tokens = format!("KB_ROUTER_TOKEN=kb{sent} EMBEDDINGS_API_KEY=em{sent}");
+        let fleet = target(&ROUTER, false, &format!("{tokens} {list}"));
+        Target {
+            home: false,
+            ..fleet
+        }
+    };
+    let keys = |list: &str| {
+        let list = format!("EMBEDDINGS_API_KEYS={list}");
+        target(&EMBEDDINGS_BUNDLE, false, &list)
+    };
+    for (phase, target, fenced) in [
+        (Open, router(0, "KB_ROUTER_TOKENS=kb0,kb1"), false),
+        (Switch, router(1, "KB_ROUTER_TOKENS=kb0,kb1"), false),
+        (Close, router(1, "KB_ROUTER_TOKENS=kb1"), false),
+        (Back, router(0, "KB_ROUTER_TOKENS=kb0,kb1"), true),
+        (Back, keys("em0,em1"), false),
+        (Undo, router(0, "KB_ROUTER_TOKENS=kb0"), true),
+        (Undo, keys("em0"), true),
+        (Immediate, router(1, "KB_ROUTER_TOKENS=kb1"), true),
+        (Immediate, keys("em1"), true),
+    ] {
+        assert_eq!(told(phase, &target), "nothing");
+        let edited = |target: &Target| {
+            let edit = edit(&rotation(phase), &values(), target, Part::All, true).unwrap();
+            if let Some(edit) = &edit {
+                assert!(edit.set.is_empty() && edit.remove.is_empty(), "{phase}");
+            }
+            edit.is_some()
+        };
+        let before = [None, Some("0123abcd.switch"), Some("76543210.undo")];
+        for written in before.map(|it| it.map(str::to_owned)) {
+            let target = Target {
+                written,
+                ..target.clone()
+            };
+            assert_eq!(edited(&target), fenced, "{phase} {target:?}");
+        }
+        let by_hand = Target {
+            at: At::Hand("path".to_owned()),
+            ..target
+        };
+        assert!(!edited(&by_hand), "{phase}");
+    }
 }
 
 #[test]

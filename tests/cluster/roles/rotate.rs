@@ -241,6 +241,50 @@ fn each_right_in_the_role_for_rotate_on_path_2_is_needed() {
     assert!(needless.is_empty(), "{needless:#?}");
 }
 
+/// The tokens file keeps to what the cluster has until the server has taken the first write.
+#[test]
+fn a_leak_is_met_again_where_the_first_write_was_forbidden() {
+    let space = with_account();
+    let admin = Space {
+        kubeconfig: SANDBOX.kubeconfig.clone(),
+        ..space.other_operator()
+    };
+    admin.run_with(&INPUTS, &["--apply"]).exits(0);
+    let before = admin.data(ROUTER);
+    std::fs::create_dir_all(space.folder.path().join("local")).unwrap();
+    std::fs::copy(admin.file(), space.file()).unwrap();
+    let rules = rules(&space, "rotate");
+    let mut reading = rules.clone();
+    for rule in reading
+        .iter_mut()
+        .filter(|rule| rule["resources"] == json!(["secrets"]))
+    {
+        let verbs = rule["verbs"].as_array_mut().unwrap();
+        verbs.retain(|verb| verb != "patch");
+    }
+    assert_ne!(reading, rules);
+    bind_rules(&space, "rotate", &reading);
+    let leak = ["rotate", "--immediate", "--apply"];
+    for _ in 0..2 {
+        space.run(&leak).exits(3).says(&["may not patch"]);
+        assert_eq!(admin.data(ROUTER), before);
+    }
+    let filed = space.filed();
+    for (key, value) in &before {
+        assert_eq!(filed[key], *value, "{key}");
+    }
+    bind_rules(&space, "rotate", &rules);
+    crate::workloads::wait("the Role is in force", || {
+        super::may(&space, "patch", "", "secrets", ROUTER)
+    });
+    space.run(&leak).exits(0);
+    let after = admin.data(ROUTER);
+    for (key, value) in &before {
+        assert_ne!(after[key], *value, "{key}");
+    }
+    assert_eq!(space.filed(), after);
+}
+
 #[test]
 fn the_role_for_rotate_opens_nothing_else() {
     let space = with_account();

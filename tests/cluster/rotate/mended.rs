@@ -2,6 +2,7 @@
 
 use super::load::Holds;
 use super::scene::Scene;
+use crate::sandbox::SANDBOX;
 use crate::space::{INPUTS, ROUTER, Ran, Space};
 use crate::workloads::{BRAIN_API, restart};
 use serde_json::json;
@@ -111,6 +112,29 @@ fn a_leak_during_an_abort_does_not_bring_the_old_token_back() {
         old["EMBEDDINGS_API_KEY"]
     );
     assert_eq!(space.filed(), space.data(ROUTER));
+}
+
+/// Whoever was stopped between its look at the phase and its write comes too late, also where the
+/// abort finds all as it should be.
+#[test]
+fn an_abort_leaves_no_place_as_somebody_else_has_seen_it() {
+    let (home, agents) = (brain(), Space::new());
+    let fleet = ["--fleet-namespace", &agents.namespace];
+    home.run_with(&INPUTS, &[&["--apply"], &fleet[..]].concat())
+        .exits(0);
+    let open = [&fleet[..], &["--until", "open", "--apply"]].concat();
+    rotate(&home, &open).exits(0);
+    let (data, seen) = (agents.data(ROUTER), agents.object(ROUTER).unwrap());
+    rotate(&home, &["--abort", "--apply"]).exits(0);
+    assert_eq!(agents.data(ROUTER), data);
+    let late = json!({
+        "metadata": { "resourceVersion": seen["metadata"]["resourceVersion"] },
+        "stringData": { "KB_ROUTER_TOKEN": "what the switch would have written" },
+    });
+    let content_type = "application/merge-patch+json";
+    let (status, _) = SANDBOX.request("PATCH", &agents.path(ROUTER), content_type, &late);
+    assert_eq!(status, 409);
+    assert_eq!(agents.data(ROUTER), data);
 }
 
 #[test]

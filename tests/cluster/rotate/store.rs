@@ -95,6 +95,27 @@ fn a_rotation_stops_where_it_is_told_to_and_goes_back() {
     assert_eq!(mover.values(), before);
 }
 
+/// Whoever was stopped with what `open` wants of an entry in hand comes too late, also where it never
+/// had been written.
+#[test]
+fn an_abort_leaves_no_entry_as_somebody_else_has_seen_it() {
+    let mover = moved();
+    let path = mover.entry("embeddings");
+    let before = SANDBOX.bao.fields(&path);
+    rotate(&mover, &["--apply", "--until", "open"]).exits(0);
+    let fields: Vec<_> = before
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
+    SANDBOX.bao.put(&path, &fields);
+    let (_, seen) = SANDBOX.bao.entry(&path).unwrap();
+    rotate(&mover, &["--abort", "--apply"]).exits(0);
+    let (after, version) = SANDBOX.bao.entry(&path).unwrap();
+    assert_eq!(after, before);
+    assert!(version > seen, "still version {seen}");
+    is_settled(&mover);
+}
+
 #[test]
 fn a_store_that_cannot_be_written_is_refused_before_anything() {
     let mut mover = moved();

@@ -301,6 +301,7 @@ impl Sim {
             texts: stored.texts.clone(),
             serves: bundle == &ROUTER && serves(&facts.places[&at.namespace]),
             made: stored.made.as_deref() == Some(id),
+            written: stored.written.clone(),
         }
     }
 
@@ -324,12 +325,14 @@ impl Sim {
         PerToken::from_fn(|name| Token::parse(&self.home().texts[name.as_str()]).ok())
     }
 
-    pub(super) fn apply(&mut self, edit: &Edit, id: &str) {
+    pub(super) fn apply(&mut self, edit: &Edit, id: &str, mark: &str) {
         let At::Secret(at) = &edit.at else {
             unreachable!()
         };
         let stored = self.secrets.get_mut(at).unwrap();
         stored.made = edit.made.then(|| id.to_owned());
+        stored.written = Some(mark.to_owned());
+        stored.changed = self.now;
         stored.version += 1;
         for (key, value) in &edit.set {
             stored.texts.insert((*key).to_owned(), value.clone());
@@ -338,7 +341,6 @@ impl Sim {
             stored.texts.remove(*key);
         }
         if !edit.set.is_empty() || !edit.remove.is_empty() {
-            stored.changed = self.now;
             self.reloader_sees(at);
         }
     }
