@@ -3,7 +3,9 @@
 
 mod cluster;
 mod promise;
+mod worlds;
 
+use self::worlds::{Event, World, some_event, some_world};
 use super::edits::{At, Edit, Part, Target, edit};
 use super::holders::Holder;
 use super::rollouts::{Standing, WorkloadRef, serves, standing};
@@ -394,65 +396,6 @@ impl Sim {
     }
 }
 
-#[derive(Clone, Debug)]
-enum Event {
-    Run(usize, usize, Option<Phase>),
-    Kill(usize),
-    Abort(usize),
-    Lose(usize),
-    Restart(usize),
-    Start(usize),
-    Reloader,
-    Gone(usize),
-    Theirs(usize),
-    Tick(i64),
-}
-
-fn some_event() -> impl Strategy<Value = Event> {
-    let until = prop_oneof![
-        4 => Just(None),
-        1 => Just(Some(Phase::Open)),
-        1 => Just(Some(Phase::Switch)),
-    ];
-    prop_oneof![
-        12 => (0..3_usize, 1..12_usize, until).prop_map(|(who, n, until)| Event::Run(who, n, until)),
-        2 => (0..3_usize).prop_map(Event::Kill),
-        1 => (0..3_usize).prop_map(Event::Abort),
-        1 => (0..3_usize).prop_map(Event::Lose),
-        3 => (0..9_usize).prop_map(Event::Restart),
-        4 => (0..9_usize).prop_map(Event::Start),
-        2 => Just(Event::Reloader),
-        2 => (0..9_usize).prop_map(Event::Gone),
-        1 => (0..3_usize).prop_map(Event::Theirs),
-        3 => (1..3_i64).prop_map(Event::Tick),
-    ]
-}
-
-#[derive(Clone, Debug)]
-struct World {
-    /// The shape of each list `KB_ROUTER_TOKENS`, and whether there is a brain-api; home first.
-    places: Vec<(usize, bool)>,
-    /// The shapes of the lists of keys.
-    embeddings: Option<(usize, usize)>,
-    rotating: Vec<TokenName>,
-    reloaded: u16,
-    bare: bool,
-    /// Whether each has a tokens file.
-    operators: Vec<bool>,
-}
-
-prop_compose! {
-    fn some_world()(
-        places in proptest::collection::vec((0..6_usize, proptest::bool::weighted(0.8)), 1..=3),
-        embeddings in proptest::option::weighted(0.8, (0..6_usize, 0..6_usize)),
-        rotating in proptest::sample::subsequence(TokenName::ALL.to_vec(), 1..=2),
-        reloaded: u16, bare: bool,
-        operators in proptest::collection::vec(any::<bool>(), 1..=3),
-    ) -> World {
-        World { places, embeddings, rotating, reloaded, bare, operators }
-    }
-}
-
 /// A case plays whole rotations: however many are asked for, it stays in minutes.
 fn config() -> ProptestConfig {
     let asked = ProptestConfig::default();
@@ -472,6 +415,21 @@ proptest! {
         sim.openings = 2;
         events.iter().for_each(|event| sim.happen(event));
         (0..sim.operators.len()).for_each(|index| sim.complete(index));
+    }
+
+    /// An operator who is stopped amid anything at all, while another takes the rotation back, comes
+    /// too late with what it has in hand.
+    #[test]
+    fn who_was_stopped_while_another_takes_it_back_comes_too_late(
+        world in some_world(), steps in 0..60_usize, later in 0..40_usize,
+    ) {
+        let mut sim = Sim::new(&World { operators: vec![true, true], ..world });
+        sim.openings = 1;
+        for event in [Event::Run(0, steps, None), Event::Abort(1), Event::Run(1, 1 + later, None)] {
+            sim.happen(&event);
+        }
+        sim.late(1);
+        sim.complete(1);
     }
 
     /// A pod that never restarts keeps its token: the gate holds and names it, however often it is
