@@ -7,7 +7,6 @@ use crate::commands::{Answer, Verdict};
 use crate::domain::bundles::ROUTER;
 use crate::domain::rotation::edits::At;
 use crate::domain::rotation::holders::{Holder, holders};
-use crate::domain::rotation::rollouts::WorkloadRef;
 use crate::domain::rotation::step::{Step, View, next};
 use crate::domain::rotation::{Phase, Rotation, Side, is_retired};
 use crate::domain::tokens::{PerToken, Token, TokenName};
@@ -15,12 +14,15 @@ use crate::domain::tokens_file::Held;
 use crate::error::Failure;
 use crate::io::cluster::Written;
 use crate::render::rotation as rendered;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// How often a write is tried at most where somebody else wrote first.
 const ROUNDS: usize = 20;
+
+/// How often a list is written again at most that somebody resets: each time its servers restart.
+const RELISTS: usize = 3;
 
 /// The pause between two looks at pods that end.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -55,8 +57,8 @@ pub struct Memory {
     told: Option<Phase>,
     /// How often in a row somebody else wrote first.
     stale: usize,
-    /// The servers whose list had to be written again, since somebody took our entry off.
-    relisted: BTreeSet<WorkloadRef>,
+    /// How often somebody took an entry of the rotation off a list.
+    relisted: usize,
     /// The entries of the store that it has written, and in which phase: they have no mark.
     entries: BTreeMap<At, String>,
     /// Who held what is forgotten when that was done anyway.
@@ -197,23 +199,25 @@ impl Run<'_> {
             anyway: self.rotate.close_anyway,
         };
         let step = next(&view).map_err(|odd| super::odd(&odd, &self.reach))?;
-        let waits = matches!(step, Step::File(_) | Step::Write(_) | Step::Follow(_));
-        if !waits && !memory.relisted.is_empty() {
-            let servers = std::mem::take(&mut memory.relisted);
-            self.roll_again(look, rotation, servers, &mut memory.rolling)
-                .await?;
-            return Ok(None);
-        }
         match step {
             Step::File(wanted) => {
                 self.keep(|_| wanted)?;
+            }
+            Step::Relist => {
+                self.ui.story(
+                    "  a list had lost an entry of this rotation: its servers restart once more",
+                );
+                memory.relisted += 1;
+                if memory.relisted > RELISTS {
+                    return Err(self.contested());
+                }
+                self.put_state(look, &rotation.relisted(), memory).await?;
             }
             Step::Write(edits) => {
                 memory.rolling.written(look.workloads());
                 let (by_hand, ours): (Vec<_>, Vec<_>) = edits
                     .into_iter()
                     .partition(|edit| matches!(edit.at, At::Hand(_)));
-                memory.relisted.extend(self.relisted(look, rotation, &ours));
                 let written = self.write_all(look, rotation, &ours).await?;
                 self.count(written, memory)?;
                 if written == Written::Done {
@@ -226,8 +230,8 @@ impl Run<'_> {
                 self.by_hand(rotation, &held, &by_hand).await?;
             }
             Step::Follow(secrets) => self.follow(look, &secrets).await?,
-            Step::Roll(workloads) => {
-                self.roll(look, rotation, &workloads, &mut memory.rolling)
+            Step::Roll(who, workloads) => {
+                self.roll(look, rotation, who, &workloads, &mut memory.rolling)
                     .await?;
             }
             Step::Prove => {
@@ -434,16 +438,18 @@ impl Run<'_> {
             Written::Done => 0,
             Written::Stale => memory.stale + 1,
         };
-        if memory.stale >= ROUNDS {
-            let (kubectl, home) = (&self.reach.kubectl, &self.global.namespace);
-            return Err(
-                Failure::unable("others keep changing the Secrets while this runs").hint(format!(
-                    "see who: {kubectl} -n {home} get secret {} -o \
-                     jsonpath='{{.metadata.managedFields}}' --show-managed-fields; then run it again",
-                    ROUTER.secret
-                )),
-            );
+        match memory.stale >= ROUNDS {
+            true => Err(self.contested()),
+            false => Ok(()),
         }
-        Ok(())
+    }
+
+    fn contested(&self) -> Failure {
+        let (kubectl, home) = (&self.reach.kubectl, &self.global.namespace);
+        Failure::unable("others keep changing the Secrets while this runs").hint(format!(
+            "see who: {kubectl} -n {home} get secret {} -o \
+             jsonpath='{{.metadata.managedFields}}' --show-managed-fields; then run it again",
+            ROUTER.secret
+        ))
     }
 }

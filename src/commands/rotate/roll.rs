@@ -3,24 +3,15 @@
 use super::Run;
 use super::look::Look;
 use crate::commands::rolling::{Aim, Rolling, hangs, late, roll};
-use crate::domain::bundles::{EMBEDDINGS, Origin, ROUTER};
-use crate::domain::rotation::edits::{At, Edit};
-use crate::domain::rotation::rollouts::{Who, WorkloadRef, pending, role};
-use crate::domain::rotation::{Phase, Rotation, WRITTEN};
+use crate::domain::rotation::Rotation;
+use crate::domain::rotation::rollouts::{Who, WorkloadRef, is_marked, mark, pending};
 use crate::domain::workloads::Workload;
 use crate::error::Failure;
-use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// The pause between two looks at what a person does.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Tells whether a key is a list of tokens.
-fn is_list(key: &str) -> bool {
-    let mut keys = [&ROUTER, &EMBEDDINGS].into_iter().flat_map(|it| it.keys);
-    keys.any(|it| it.name == key && matches!(it.origin, Origin::TokenList(..)))
-}
 
 impl Run<'_> {
     /// Restarts these workloads, or has somebody do it, and waits until they have rolled out.
@@ -31,20 +22,16 @@ impl Run<'_> {
         &self,
         look: &Look,
         rotation: &Rotation,
+        who: Who,
         workloads: &[WorkloadRef],
         rolling: &mut Rolling,
     ) -> Result<(), Failure> {
         let rolled = match self.rotate.no_restart {
-            true => self.wait_for_hands(rotation, workloads, rolling).await,
+            true => self.wait_for_hands(rotation, who, workloads, rolling).await,
             false => {
-                let row = rotation.phase.row();
-                let good = |workload: &Workload| {
-                    let role = role(rotation, workload);
-                    let server_only = row.both && role.server && !row.clients;
-                    rotation.marks(workload.mark.as_deref(), server_only)
-                };
+                let good = |workload: &Workload| is_marked(rotation, workload, who);
                 let aim = Aim {
-                    mark: rotation.mark(),
+                    mark: mark(rotation, who),
                     good: &good,
                     now: &self.now(look),
                     grace: self.rotate.reloader_grace.0.unwrap_or_default(),
@@ -63,84 +50,17 @@ impl Run<'_> {
         })
     }
 
-    /// The servers that read a list which this rotation has written before and which these edits
-    /// write again while both tokens are accepted: one that was restarted for the first list may have
-    /// started since without our entry, and its template does not tell.
-    pub(super) fn relisted(
-        &self,
-        look: &Look,
-        rotation: &Rotation,
-        edits: &[Edit],
-    ) -> Vec<WorkloadRef> {
-        let again = edits.iter().filter(|edit| {
-            let lists = edit.set.keys().any(|key| is_list(key));
-            // Whoever restarts by hand is asked again: their pods are told by their age.
-            let ours = lists && !self.rotate.no_restart;
-            ours && rotation.phase.row().both && self.has_written(look, rotation, &edit.at)
-        });
-        let servers = again.flat_map(|edit| {
-            look.workloads().filter(|workload| {
-                let here = match &edit.at {
-                    At::Secret(at) => at.namespace == workload.namespace,
-                    At::Entry(_) | At::Hand(_) => true,
-                };
-                let read = workload.spec.references().into_iter();
-                let mut read = read.map(|it| it.secret);
-                let list = look.targets.iter().find(|target| target.at == edit.at);
-                let reads = list.is_some_and(|list| read.any(|it| it == list.bundle.secret));
-                here && reads && role(rotation, workload).server
-            })
-        });
-        servers.map(WorkloadRef::of).collect()
-    }
-
-    /// Tells whether this rotation has written a place before. Of an entry only its phase tells.
-    fn has_written(&self, look: &Look, rotation: &Rotation, at: &At) -> bool {
-        let At::Secret(at) = at else {
-            return rotation.phase != Phase::Open;
-        };
-        let place = look.facts.places.get(&at.namespace);
-        let live = place.and_then(|place| place.live(at.name));
-        let mark = live.and_then(|live| live.annotations.get(WRITTEN));
-        mark.and_then(|mark| mark.split_once('.'))
-            .is_some_and(|(id, _)| id == rotation.id)
-    }
-
-    /// Restarts servers whatever their templates say, and waits until they have rolled out.
-    ///
-    /// # Errors
-    /// As those of [`Run::roll`].
-    pub(super) async fn roll_again(
-        &self,
-        look: &Look,
-        rotation: &Rotation,
-        servers: BTreeSet<WorkloadRef>,
-        rolling: &mut Rolling,
-    ) -> Result<(), Failure> {
-        let servers: Vec<_> = servers.into_iter().collect();
-        let mark = format!("{}.{}", rotation.mark(), look.facts.now);
-        let good = |workload: &Workload| workload.mark.as_ref() == Some(&mark);
-        let aim = Aim {
-            mark: mark.clone(),
-            good: &good,
-            now: &self.now(look),
-            grace: Duration::ZERO,
-            limit: self.rotate.timeout.0,
-        };
-        self.ui
-            .story("  a list had lost an entry of this rotation: its servers restart once more");
-        roll(&self.cluster, self.ui, &servers, &aim, rolling).await
-    }
-
     /// Prints the commands that restart, and waits until they have been run.
     async fn wait_for_hands(
         &self,
         rotation: &Rotation,
+        who: Who,
         workloads: &[WorkloadRef],
         rolling: &mut Rolling,
     ) -> Result<(), Failure> {
+        let mark = mark(rotation, who);
         let mut untold = workloads.to_vec();
-        untold.retain(|at| rolling.leave(&rotation.mark(), at));
+        untold.retain(|at| rolling.leave(&mark, at));
         if !untold.is_empty() {
             // Who restarts at once would do so within the second of the write, and then nobody
             // could tell what a pod started with.
@@ -159,7 +79,7 @@ impl Run<'_> {
             sleep(PAUSE).await;
             let look = self.look().await?;
             let same = look.state.as_ref().is_some_and(|it| it.is_as(rotation));
-            let waiting: Vec<_> = pending(rotation, &look.facts, Who::Everybody)
+            let waiting: Vec<_> = pending(rotation, &look.facts, who)
                 .into_iter()
                 .map(WorkloadRef::of)
                 .filter(|at| workloads.contains(at))

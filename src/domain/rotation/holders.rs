@@ -132,7 +132,7 @@ fn pods(rotation: &Rotation, place: &Place) -> Vec<Holder> {
     let holds = |pod: &Pod| match (started(pod), changed) {
         // It has nothing until a container runs, and then it gets what is there.
         (None, _) => false,
-        (Some(_), _) if rotation.marks(pod.mark.as_deref(), false) => false,
+        (Some(_), _) if rotation.marks_client(pod.mark.as_deref()) => false,
         (Some(at), Some(changed)) => at <= changed,
         (Some(_), None) => true,
     };

@@ -112,6 +112,15 @@ pub struct Row {
 }
 
 impl Phase {
+    const ALL: [Self; 6] = [
+        Self::Open,
+        Self::Switch,
+        Self::Close,
+        Self::Back,
+        Self::Undo,
+        Self::Immediate,
+    ];
+
     /// THE TABLE of the phases.
     pub fn row(self) -> Row {
         use Side::{New, Old};
@@ -231,6 +240,9 @@ pub struct Rotation {
     /// The other Secrets that hold copies of its tokens, each as `NAMESPACE/NAME`.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub copies: BTreeSet<String>,
+    /// How often lists had to be written again that servers ran on already.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub relisted: u32,
     /// Whether it made the list `KB_ROUTER_TOKENS` of the store's entry.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub made: bool,
@@ -258,6 +270,7 @@ impl Rotation {
             fleet: BTreeSet::new(),
             selector: None,
             copies: BTreeSet::new(),
+            relisted: 0,
             made: false,
             tokens: tokens.collect(),
         }
@@ -361,22 +374,63 @@ impl Rotation {
         wider
     }
 
-    /// What a workload's template says that was restarted in the present phase.
-    pub fn mark(&self) -> String {
-        format!("{}.{}", self.id, self.phase)
+    /// The same, after lists had to be written again.
+    #[must_use]
+    pub fn relisted(&self) -> Self {
+        Self {
+            relisted: self.relisted.saturating_add(1),
+            ..self.clone()
+        }
     }
 
-    /// Tells whether a template was restarted so that its pods are right in the present phase: in
-    /// this very phase or, of a server while both tokens are accepted, in any such phase of this
-    /// rotation.
-    pub fn marks(&self, mark: Option<&str>, server_only: bool) -> bool {
-        let Some(mark) = mark else { return false };
-        if server_only && self.phase.row().both {
-            return mark
-                .split_once('.')
-                .is_some_and(|(id, phase)| id == self.id && phase != Phase::Immediate.as_str());
+    /// What a workload's template says that was restarted in the present phase: `ID.PHASE`, or
+    /// `ID.PHASE.N` where lists had to be written again for the Nth time.
+    pub fn mark(&self) -> String {
+        self.mark_of(self.phase)
+    }
+
+    /// What it says of one that was restarted for what it accepts: while both tokens are accepted
+    /// that may be before clients get theirs, and a server may be a client too.
+    pub fn server_mark(&self) -> String {
+        match self.phase.row().both {
+            true => self.mark_of(Phase::Open),
+            false => self.mark(),
         }
-        mark == self.mark()
+    }
+
+    fn mark_of(&self, phase: Phase) -> String {
+        let mark = format!("{}.{phase}", self.id);
+        match self.relisted {
+            0 => mark,
+            times => format!("{mark}.{times}"),
+        }
+    }
+
+    /// Tells whether a template was restarted so that what its pods send is right in the present
+    /// phase.
+    pub fn marks_client(&self, mark: Option<&str>) -> bool {
+        self.marked(mark)
+            .is_some_and(|(phase, _)| phase == self.phase)
+    }
+
+    /// Tells whether a template was restarted so that what its pods accept is right in the present
+    /// phase: in this very phase or, while both tokens are accepted, in any such phase of this
+    /// rotation; and since lists were last written again.
+    pub fn marks_server(&self, mark: Option<&str>) -> bool {
+        self.marked(mark).is_some_and(|(phase, relisted)| {
+            let both = self.phase.row().both && phase != Phase::Immediate;
+            (both || phase == self.phase) && relisted == self.relisted
+        })
+    }
+
+    /// The parts of a mark of this rotation.
+    fn marked(&self, mark: Option<&str>) -> Option<(Phase, u32)> {
+        let mark = mark?.strip_prefix(&self.id)?.strip_prefix('.')?;
+        let (name, times) = mark.split_once('.').unwrap_or((mark, "0"));
+        let phase = Phase::ALL
+            .into_iter()
+            .find(|phase| phase.as_str() == name)?;
+        Some((phase, times.parse().ok()?))
     }
 
     /// What the annotation of retired tokens says when this rotation is over.
@@ -421,6 +475,15 @@ impl Rotation {
             previous,
         }
     }
+}
+
+/// Tells serde to leave a count out.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+const fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// A Secret in a namespace, as [`CopyRef`] shows it.

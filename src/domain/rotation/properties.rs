@@ -155,14 +155,14 @@ impl Sim {
                 });
                 edits.collect()
             }
-            Step::Roll(names) => {
-                let server_only = rotation.phase.row().both;
+            Step::Relist => vec![Act::State(rotation.relisted(), version)],
+            Step::Roll(who, names) => {
                 let acts = names.into_iter().map(|name| {
                     let place = &facts.places[&name.namespace];
                     let workload = self.loads[self.index(&name)].observed();
-                    match standing(rotation, place, &workload, server_only) {
+                    match standing(rotation, place, &workload, who) {
                         Standing::Rolling => Act::Await(name),
-                        _ => Act::Restart(name, mark.clone()),
+                        _ => Act::Restart(name, super::rollouts::mark(rotation, who)),
                     }
                 });
                 acts.collect()
@@ -344,6 +344,7 @@ impl Sim {
                     self.reloader_sees(&at);
                 }
             }
+            Event::Reset(which) => self.reset(which),
             Event::Tick(seconds) => self.now += seconds,
         }
         self.check();

@@ -141,14 +141,17 @@ pub enum Standing {
     Stale,
 }
 
-/// How a workload stands. `server_only` where only what it accepts counts.
-pub fn standing(
-    rotation: &Rotation,
-    place: &Place,
-    workload: &Workload,
-    server_only: bool,
-) -> Standing {
-    let marked = rotation.marks(workload.mark.as_deref(), server_only);
+/// Tells whether the mark of a workload's template is good for what it is looked at as.
+pub fn is_marked(rotation: &Rotation, workload: &Workload, who: Who) -> bool {
+    let (role, mark) = (role(rotation, workload), workload.mark.as_deref());
+    let server = role.server && who != Who::Clients;
+    let client = role.client && who != Who::Servers;
+    (!server || rotation.marks_server(mark)) && (!client || rotation.marks_client(mark))
+}
+
+/// How a workload stands, looked at as that.
+pub fn standing(rotation: &Rotation, place: &Place, workload: &Workload, who: Who) -> Standing {
+    let marked = is_marked(rotation, workload, who);
     let complete = workload.rollout.is_complete(workload.kind);
     match (marked, complete) {
         (true, true) => Standing::Right,
@@ -169,9 +172,16 @@ pub enum Who {
     Everybody,
 }
 
+/// What the template of a workload says that is restarted as that.
+pub fn mark(rotation: &Rotation, who: Who) -> String {
+    match who {
+        Who::Servers => rotation.server_mark(),
+        Who::Clients | Who::Everybody => rotation.mark(),
+    }
+}
+
 /// The workloads that have to roll out before the phase can go on.
 pub fn pending<'a>(rotation: &Rotation, facts: &'a ClusterFacts, who: Who) -> Vec<&'a Workload> {
-    let both = rotation.phase.row().both;
     let mut found = Vec::new();
     for place in facts.places.values() {
         for workload in &place.workloads {
@@ -180,12 +190,12 @@ pub fn pending<'a>(rotation: &Rotation, facts: &'a ClusterFacts, who: Who) -> Ve
                 continue;
             }
             let role = role(rotation, workload);
-            let (counts, server_only) = match who {
-                Who::Servers => (role.server, both),
-                Who::Clients => (role.client, false),
-                Who::Everybody => (role.server || role.client, false),
+            let counts = match who {
+                Who::Servers => role.server,
+                Who::Clients => role.client,
+                Who::Everybody => role.server || role.client,
             };
-            if counts && standing(rotation, place, workload, server_only) != Standing::Right {
+            if counts && standing(rotation, place, workload, who) != Standing::Right {
                 found.push(workload);
             }
         }

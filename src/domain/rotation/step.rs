@@ -1,10 +1,11 @@
 //! What comes next: from what is there now, however it came about. A run that was killed, another
 //! operator, somebody who restarted a workload by hand: all of them are only a different start.
 
-use super::edits::{Edit, Odd, Part, Target, edit, holds_both};
+use super::edits::{At, Edit, Odd, Part, Target, edit, holds_both};
 use super::holders::{Holder, holders};
-use super::rollouts::{Who, WorkloadRef, pending};
+use super::rollouts::{Who, WorkloadRef, pending, server_of};
 use super::{Phase, Rotation, Values};
+use crate::domain::bundles::Origin;
 use crate::domain::facts::ClusterFacts;
 use crate::domain::live::Observed;
 use crate::domain::names::{Namespace, SecretRef};
@@ -44,12 +45,15 @@ pub struct View<'a> {
 pub enum Step {
     /// The tokens file gets these values.
     File(Held),
+    /// Lists are to be written again that servers run on: the state says so first, so that whoever
+    /// carries on restarts them.
+    Relist,
     /// These places are written.
     Write(Vec<Edit>),
     /// These Secrets have to follow the store.
     Follow(Vec<SecretRef>),
-    /// These workloads have to roll out.
-    Roll(Vec<WorkloadRef>),
+    /// These workloads have to roll out, as that.
+    Roll(Who, Vec<WorkloadRef>),
     /// The servers are asked.
     Prove,
     /// Somebody still holds what the next phase forgets.
@@ -76,7 +80,7 @@ pub fn next(view: &View<'_>) -> Result<Step, Vec<Odd>> {
     let roll = |who| {
         let workloads = pending(rotation, view.facts, who);
         let names: Vec<_> = workloads.into_iter().map(WorkloadRef::of).collect();
-        (!names.is_empty()).then_some(Step::Roll(names))
+        (!names.is_empty()).then_some(Step::Roll(who, names))
     };
     let follow = || (!view.lagging.is_empty()).then(|| Step::Follow(view.lagging.to_vec()));
     if row.both {
@@ -140,8 +144,35 @@ fn written(view: &View<'_>, part: Part) -> Result<Option<Step>, Vec<Odd>> {
             Err(why) => odd.push(why),
         }
     }
-    match odd.is_empty() {
-        true => Ok((!edits.is_empty()).then_some(Step::Write(edits))),
-        false => Err(odd),
+    match (odd.is_empty(), edits.is_empty()) {
+        (false, _) => Err(odd),
+        (true, true) => Ok(None),
+        (true, false) if edits.iter().any(|edit| is_relied_on(view, edit)) => {
+            Ok(Some(Step::Relist))
+        }
+        (true, false) => Ok(Some(Step::Write(edits))),
     }
+}
+
+/// Tells whether a server counts as right that may have started with what the edit is about to mend.
+fn is_relied_on(view: &View<'_>, edit: &Edit) -> bool {
+    let target = view.targets.iter().find(|target| target.at == edit.at);
+    let keys = target.into_iter().flat_map(|target| target.bundle.keys);
+    let lists = keys.filter_map(|key| match key.origin {
+        Origin::TokenList(token, _) => Some((key.name, token)),
+        _ => None,
+    });
+    let edited = lists.filter(|(key, _)| edit.set.contains_key(key) || edit.remove.contains(key));
+    let mut servers = edited.flat_map(|(_, token)| {
+        let read = view
+            .facts
+            .places
+            .iter()
+            .filter(|(namespace, _)| match &edit.at {
+                At::Secret(at) => at.namespace == **namespace,
+                At::Entry(_) | At::Hand(_) => true,
+            });
+        read.filter_map(move |(_, place)| place.stateful_set(server_of(token)))
+    });
+    servers.any(|server| view.rotation.marks_server(server.mark.as_deref()))
 }

@@ -448,9 +448,49 @@ fn a_mark_counts_in_its_phase_and_for_a_server_while_both_are_accepted() {
         (Phase::Switch, "0123abcd", false, false),
     ] {
         let rotation = rotation(phase);
-        assert_eq!(rotation.marks(Some(mark), false), clients, "{phase} {mark}");
-        assert_eq!(rotation.marks(Some(mark), true), servers, "{phase} {mark}");
-        assert!(!rotation.marks(None, true));
+        let of_clients = rotation.marks_client(Some(mark));
+        assert_eq!(of_clients, clients, "{phase} {mark}");
+        let of_servers = rotation.marks_server(Some(mark));
+        assert_eq!(of_servers, servers, "{phase} {mark}");
+        assert!(!rotation.marks_client(None) && !rotation.marks_server(None));
+
+        // A list had to be written again: servers have to start once more, clients need not.
+        let relisted = rotation.relisted();
+        assert_eq!(relisted.marks_client(Some(mark)), clients, "{phase} {mark}");
+        assert!(!relisted.marks_server(Some(mark)), "{phase} {mark}");
+        let mark = format!("{mark}.1");
+        assert_eq!(
+            relisted.marks_client(Some(&mark)),
+            clients,
+            "{phase} {mark}"
+        );
+        assert_eq!(
+            relisted.marks_server(Some(&mark)),
+            servers,
+            "{phase} {mark}"
+        );
+        assert!(!rotation.marks_server(Some(&mark)), "{phase} {mark}");
+    }
+}
+
+/// Before clients get theirs a server that is a client too does not count as one that has it.
+#[test]
+fn what_is_restarted_for_what_it_accepts_is_marked_so() {
+    for (phase, expected) in [
+        (Phase::Open, "0123abcd.open"),
+        (Phase::Switch, "0123abcd.open"),
+        (Phase::Back, "0123abcd.open"),
+        (Phase::Close, "0123abcd.close"),
+        (Phase::Undo, "0123abcd.undo"),
+    ] {
+        let rotation = rotation(phase);
+        assert_eq!(rotation.server_mark(), expected);
+        assert!(rotation.marks_server(Some(expected)));
+        let relisted = rotation.relisted();
+        assert_eq!(relisted.server_mark(), format!("{expected}.1"));
+        assert!(relisted.marks_server(Some(&relisted.server_mark())));
+        let client = !matches!(phase, Phase::Switch | Phase::Back);
+        assert_eq!(rotation.marks_client(Some(expected)), client);
     }
 }
 

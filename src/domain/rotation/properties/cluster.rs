@@ -345,6 +345,39 @@ impl Sim {
         }
     }
 
+    /// Takes the new token off a list, as somebody who applies what was there before; not after
+    /// clients have it, and not where it would be nowhere else.
+    pub(super) fn reset(&mut self, which: usize) {
+        let open = |rotation: &&Rotation| rotation.phase == Phase::Open;
+        if self.state.as_ref().filter(open).is_none() {
+            return;
+        }
+        let lists = self.secrets.iter().flat_map(|(at, stored)| {
+            let known = [(LIST, KB), (EMBEDDINGS_API_KEYS, KEY), (API_KEYS, KEY)];
+            let there = known
+                .into_iter()
+                .filter(|(key, _)| stored.texts.contains_key(*key));
+            there.map(|(key, name)| (at.clone(), key, name))
+        });
+        let lists: Vec<_> = lists
+            .filter(|(at, key, _)| *at != router(&ns("home")) || *key != LIST)
+            .collect();
+        let Some((at, key, name)) = lists.get(which % lists.len().max(1)) else {
+            return;
+        };
+        let Some((_, new)) = self.values.get(*name) else {
+            return;
+        };
+        let list = &self.secrets[at].texts[*key];
+        let kept: Vec<_> = list
+            .entries()
+            .filter(|entry| *entry != new.value().expose())
+            .collect();
+        let kept = kept.join(",");
+        self.put(at, key, &kept);
+        self.reloader_sees(at);
+    }
+
     pub(super) fn reloader_sees(&mut self, at: &SecretRef) {
         for load in &mut self.loads {
             let Workload {

@@ -13,6 +13,8 @@ pub(super) enum Event {
     Reloader,
     Gone(usize),
     Theirs(usize),
+    /// Somebody resets a list to what it was before.
+    Reset(usize),
     Tick(i64),
 }
 
@@ -32,6 +34,7 @@ pub(super) fn some_event() -> impl Strategy<Value = Event> {
         2 => Just(Event::Reloader),
         2 => (0..9_usize).prop_map(Event::Gone),
         1 => (0..3_usize).prop_map(Event::Theirs),
+        2 => (0..9_usize).prop_map(Event::Reset),
         3 => (1..3_i64).prop_map(Event::Tick),
     ]
 }

@@ -212,7 +212,7 @@ fn an_abort_from_open_waits_for_no_pod() {
 fn servers_run_on_a_mended_list_before_a_client_gets_its_token() {
     let rotation = rotation_of(Phase::Switch, &[KB]);
     let home = PerToken::default();
-    let next_of = |texts: &str, mark: Option<&str>| {
+    let next_of = |rotation: &Rotation, texts: &str, mark: Option<&str>| {
         let target = target(&ROUTER, true, texts);
         let pod = pod("server", Some(("StatefulSet", BRAIN_API)), Some(99), mark);
         let workload = Workload {
@@ -236,7 +236,7 @@ fn servers_run_on_a_mended_list_before_a_client_gets_its_token() {
             ..Place::default()
         });
         let step = next(&View {
-            rotation: &rotation,
+            rotation,
             values: &values(),
             held: &rotation.held(&values(), &home),
             home: &home,
@@ -250,14 +250,23 @@ fn servers_run_on_a_mended_list_before_a_client_gets_its_token() {
         });
         match step.unwrap() {
             Step::Write(mut edits) => words(Ok(edits.pop())),
-            Step::Roll(names) => format!("roll {}", names[0].name),
+            Step::Roll(who, names) => format!("roll {} as {who:?}", names[0].name),
             other => format!("{other:?}"),
         }
     };
     let open = Some("0123abcd.open");
     let gone = "KB_ROUTER_TOKEN=kb0 KB_ROUTER_TOKENS=kb0";
-    assert_eq!(next_of(gone, open), "KB_ROUTER_TOKENS=kb0,kb1 made");
+    let roll = format!("roll {BRAIN_API} as Servers");
+    let (mended, given) = ("KB_ROUTER_TOKENS=kb0,kb1 made", "KB_ROUTER_TOKEN=kb1 made");
+    assert_eq!(next_of(&rotation, gone, None), mended);
     let listed = "KB_ROUTER_TOKEN=kb0 KB_ROUTER_TOKENS=kb0,kb1";
-    assert_eq!(next_of(listed, None), format!("roll {BRAIN_API}"));
-    assert_eq!(next_of(listed, open), "KB_ROUTER_TOKEN=kb1 made");
+    assert_eq!(next_of(&rotation, listed, None), roll);
+    assert_eq!(next_of(&rotation, listed, open), given);
+    // Its template says that it is right: first the state says that it no longer does.
+    assert_eq!(next_of(&rotation, gone, open), "Relist");
+    let rotation = rotation.relisted();
+    assert_eq!(next_of(&rotation, gone, open), mended);
+    assert_eq!(next_of(&rotation, listed, open), roll);
+    let open = Some("0123abcd.open.1");
+    assert_eq!(next_of(&rotation, listed, open), given);
 }
