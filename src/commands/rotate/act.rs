@@ -176,11 +176,6 @@ impl Run<'_> {
             self.put_state(look, &wider, memory).await?;
             return Ok(None);
         }
-        if self.turn(look, rotation, memory).await? {
-            return Ok(None);
-        }
-        self.tell(rotation, memory);
-        memory.rotation = Some(rotation.clone());
         let held = file::read(&self.global.tokens_file)?;
         self.check_file(rotation, &held)?;
         let values = look.values(rotation, &held);
@@ -198,6 +193,12 @@ impl Run<'_> {
             until: self.rotate.until.map(Into::into),
             anyway: self.rotate.close_anyway,
         };
+        if let Some(phase) = self.turn(rotation)? {
+            self.take(look, &view, phase, memory).await?;
+            return Ok(None);
+        }
+        self.tell(rotation, memory);
+        memory.rotation = Some(rotation.clone());
         let step = next(&view).map_err(|odd| super::odd(&odd, &self.reach))?;
         match step {
             Step::File(wanted) => {
@@ -322,39 +323,43 @@ impl Run<'_> {
         }
     }
 
-    /// Takes the turn that the options ask for; tells whether there was one to take.
-    async fn turn(
+    /// The turn that the options ask for, where there is one to take.
+    fn turn(&self, rotation: &Rotation) -> Result<Option<Phase>, Failure> {
+        match (self.rotate.abort, self.rotate.immediate, rotation.phase) {
+            (true, _, phase) => Ok(phase.aborted()),
+            (_, true, Phase::Open | Phase::Switch | Phase::Back) => Ok(Some(Phase::Immediate)),
+            (_, true, Phase::Undo) => Err(Failure::no(
+                "an abort is open, and servers have begun to forget the new token",
+            )
+            .hint(format!(
+                "finish it, then exchange the token at once: {} && {} --apply",
+                self.reach.carry_on(),
+                self.command()
+            ))),
+            _ => Ok(None),
+        }
+    }
+
+    /// Takes a turn, unless somebody holds what is forgotten then, or it could not be gone through.
+    async fn take(
         &self,
         look: &Look,
-        rotation: &Rotation,
+        view: &View<'_>,
+        phase: Phase,
         memory: &mut Memory,
-    ) -> Result<bool, Failure> {
-        let phase = match (self.rotate.abort, self.rotate.immediate, rotation.phase) {
-            (true, _, phase) => phase.aborted(),
-            (_, true, Phase::Open | Phase::Switch | Phase::Back) => Some(Phase::Immediate),
-            (_, true, Phase::Undo) => {
-                return Err(Failure::no(
-                    "an abort is open, and servers have begun to forget the new token",
-                )
-                .hint(format!(
-                    "finish it, then exchange the token at once: {} && {} --apply",
-                    self.reach.carry_on(),
-                    self.command()
-                )));
-            }
-            _ => None,
-        };
-        let Some(phase) = phase else {
-            return Ok(false);
-        };
-        let holders = holders(rotation, phase, &look.facts, &look.outside());
+    ) -> Result<(), Failure> {
+        let holders = holders(view.rotation, phase, view.facts, view.outside);
         if !holders.is_empty() && !self.rotate.close_anyway {
             return Err(rendered::held(&holders, &self.reach));
         }
+        let turned = view.rotation.in_phase(phase, &self.now(look));
+        next(&View {
+            rotation: &turned,
+            ..*view
+        })
+        .map_err(|odd| super::odd(&odd, &self.reach))?;
         memory.left = holders;
-        let next = rotation.in_phase(phase, &self.now(look));
-        self.put_state(look, &next, memory).await?;
-        Ok(true)
+        self.put_state(look, &turned, memory).await
     }
 
     /// Writes the state on top of what was read.
