@@ -20,7 +20,8 @@ pub struct Rolling {
     written: Option<Instant>,
     /// The generation of each workload before that.
     before: BTreeMap<WorkloadRef, i64>,
-    /// What Reloader restarted, or did not in its time: it is not waited for again with this mark.
+    /// What Reloader has restarted since, or not in its time: it is not waited for again with this
+    /// mark.
     left: BTreeSet<(String, WorkloadRef)>,
 }
 
@@ -31,6 +32,7 @@ impl Rolling {
             .map(|it| (WorkloadRef::of(it), it.rollout.generation))
             .collect();
         self.written = Some(Instant::now());
+        self.left.clear();
     }
 
     /// Notes that a workload is left to others; tells whether that is new.
