@@ -5,7 +5,7 @@ use crate::domain::facts::ClusterFacts;
 use crate::domain::reach::Reach;
 use crate::domain::rotation::holders::Holder;
 use crate::domain::rotation::rollouts::{WorkloadRef, role, sends};
-use crate::domain::rotation::{Change, Phase, Rotation};
+use crate::domain::rotation::{Change, Phase, Rotation, Side};
 use crate::domain::tokens::TokenName;
 use crate::domain::workloads::Kind;
 use crate::error::Failure;
@@ -260,10 +260,7 @@ pub fn status(standing: Option<&Standing<'_>>, reach: &Reach) -> String {
     for at in &standing.pending {
         let _ = writeln!(text, "  waits for {at} to roll out");
     }
-    let side = match rotation.phase.is_back() {
-        true => "new",
-        false => "old",
-    };
+    let side = rotation.leaves().as_str();
     for holder in &standing.holders {
         let _ = writeln!(text, "  still on the {side} token: {}", shown(holder));
     }
@@ -290,7 +287,7 @@ pub fn status(standing: Option<&Standing<'_>>, reach: &Reach) -> String {
 /// A holder, in words.
 pub fn shown(holder: &Holder) -> String {
     match holder {
-        Holder::Secret { at, keys } => {
+        Holder::Secret { at, keys, .. } => {
             let keys: Vec<_> = keys
                 .iter()
                 .map(|key| key.replace(char::is_control, "?"))
@@ -322,12 +319,16 @@ pub fn shown(holder: &Holder) -> String {
     }
 }
 
-fn remedy(holder: &Holder, reach: &Reach) -> String {
+/// What to do about one who holds that value.
+fn remedy(holder: &Holder, side: Side, reach: &Reach) -> String {
     let kubectl = &reach.kubectl;
     match holder {
+        Holder::Secret { ours: true, .. } => reach.carry_on(),
         Holder::Secret { at, .. } => format!(
-            "put the new token into Secret {at}, or, if nobody reads it: {kubectl} -n {} delete secret {}",
-            at.namespace, at.name
+            "put the {} token into Secret {at}, or, if nobody reads it: {kubectl} -n {} delete secret {}",
+            side.other().as_str(),
+            at.namespace,
+            at.name
         ),
         Holder::Pod {
             namespace,
@@ -353,11 +354,13 @@ fn remedy(holder: &Holder, reach: &Reach) -> String {
     }
 }
 
-/// The failure where somebody still holds what is to be forgotten.
-pub fn held(holders: &[Holder], reach: &Reach) -> Failure {
+/// The failure where somebody still holds the value that is to be forgotten.
+pub fn held(holders: &[Holder], side: Side, reach: &Reach) -> Failure {
     let mut failure = Failure::no("somebody still holds the token that is to be forgotten");
     for holder in holders {
-        failure = failure.cause(shown(holder)).hint(remedy(holder, reach));
+        failure = failure
+            .cause(shown(holder))
+            .hint(remedy(holder, side, reach));
     }
     failure
 }
@@ -453,7 +456,7 @@ impl From<&Rotation> for StateBody {
     }
 }
 
-fn holder_body(holder: &Holder, reach: &Reach) -> HolderBody {
+fn holder_body(holder: &Holder, side: Side, reach: &Reach) -> HolderBody {
     let (namespace, object) = match holder {
         Holder::Secret { at, .. } => (at.namespace.to_string(), format!("Secret/{}", at.name)),
         Holder::Pod {
@@ -464,12 +467,13 @@ fn holder_body(holder: &Holder, reach: &Reach) -> HolderBody {
         namespace,
         object,
         message: shown(holder),
-        hint: remedy(holder, reach),
+        hint: remedy(holder, side, reach),
     }
 }
 
 /// The document of a run that ended.
 pub fn body_of(outcome: &impl Outcome, reach: &Reach) -> Body {
+    let side = outcome.rotation().map_or(Side::Old, Rotation::leaves);
     Body::Rotation(RotationBody {
         outcome: outcome.word(),
         rotation: outcome.rotation().map(StateBody::from),
@@ -477,7 +481,7 @@ pub fn body_of(outcome: &impl Outcome, reach: &Reach) -> Body {
         holders: outcome
             .holders()
             .iter()
-            .map(|holder| holder_body(holder, reach))
+            .map(|holder| holder_body(holder, side, reach))
             .collect(),
         unseen: Vec::new(),
     })
@@ -510,7 +514,7 @@ pub fn status_body(standing: Option<&Standing<'_>>, reach: &Reach) -> RotationBo
         holders: standing
             .holders
             .iter()
-            .map(|holder| holder_body(holder, reach))
+            .map(|holder| holder_body(holder, standing.rotation.leaves(), reach))
             .collect(),
         unseen: standing.unseen.clone(),
     }

@@ -18,11 +18,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
+/// What a rotation in one step costs.
+const AT_ONCE: &str = "--immediate: until every workload has restarted, clients are answered 401";
+
 /// How often a write is tried at most where somebody else wrote first.
 const ROUNDS: usize = 20;
 
-/// How often a list is written again at most that somebody resets: each time its servers restart.
-const RELISTS: usize = 3;
+/// How often places are written again at most that somebody resets: each time pods restart.
+const AGAIN: usize = 3;
 
 /// The pause between two looks at pods that end.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -49,16 +52,16 @@ pub struct Memory {
     began: Option<PerToken<Option<Token>>>,
     /// The rotation that it works on, as it was last seen.
     rotation: Option<Rotation>,
-    /// The phase that it has proven.
-    proven: Option<(String, Phase)>,
+    /// The mark of the phase that it has proven.
+    proven: Option<String>,
     /// Whether it opened the rotation itself.
     opened: bool,
     /// The phase that it has told of.
     told: Option<Phase>,
     /// How often in a row somebody else wrote first.
     stale: usize,
-    /// How often somebody took an entry of the rotation off a list.
-    relisted: usize,
+    /// How often somebody put something else where the rotation had written.
+    again: usize,
     /// The entries of the store that it has written, and in which phase: they have no mark.
     entries: BTreeMap<At, String>,
     /// Who held what is forgotten when that was done anyway.
@@ -111,8 +114,8 @@ impl Run<'_> {
             _ => failure,
         })?;
         let verdict = match &ended {
-            Ended::Held(_, holders) => Verdict::Failed(
-                rendered::held(holders, &self.reach)
+            Ended::Held(rotation, holders) => Verdict::Failed(
+                rendered::held(holders, rotation.leaves(), &self.reach)
                     .hint(format!("then carry it on: {}", self.reach.carry_on())),
             ),
             _ => Verdict::Yes,
@@ -189,7 +192,7 @@ impl Run<'_> {
             facts: &look.facts,
             outside: &outside,
             lagging: &look.lagging,
-            proven: memory.proven == Some((rotation.id.clone(), rotation.phase)),
+            proven: memory.proven == Some(rotation.mark()),
             until: self.rotate.until.map(Into::into),
             anyway: self.rotate.close_anyway,
         };
@@ -204,15 +207,16 @@ impl Run<'_> {
             Step::File(wanted) => {
                 self.keep(|_| wanted)?;
             }
-            Step::Relist => {
+            Step::Again => {
                 self.ui.story(
-                    "  a list had lost an entry of this rotation: its servers restart once more",
+                    "  somebody has put other values where this rotation wrote: they are written \
+                     again, and what may have started with them restarts once more",
                 );
-                memory.relisted += 1;
-                if memory.relisted > RELISTS {
+                memory.again += 1;
+                if memory.again > AGAIN {
                     return Err(self.contested());
                 }
-                self.put_state(look, &rotation.relisted(), memory).await?;
+                self.put_state(look, &rotation.again(), memory).await?;
             }
             Step::Write(edits) => {
                 memory.rolling.written(look.workloads());
@@ -237,7 +241,7 @@ impl Run<'_> {
             }
             Step::Prove => {
                 prove::prove(self, look, rotation, &values).await?;
-                memory.proven = Some((rotation.id.clone(), rotation.phase));
+                memory.proven = Some(rotation.mark());
             }
             Step::Hold(holders) => {
                 if !self.wait_for_leaving(&holders, memory).await {
@@ -249,7 +253,7 @@ impl Run<'_> {
                 // The file first: what is about to be handed out has to be on disk.
                 let wanted = rotation.in_phase(phase, "").held(&values, &home);
                 self.keep(|_| wanted)?;
-                memory.left = holders(rotation, phase, &look.facts, &look.outside());
+                memory.left = self.forgotten(look, rotation, phase);
                 for holder in &memory.left {
                     let holder = rendered::shown(holder);
                     self.ui
@@ -266,7 +270,11 @@ impl Run<'_> {
                     .keep_state(&look.keeper, None, Some(&retired))
                     .await?;
                 if written == Written::Done {
-                    let left = std::mem::take(&mut memory.left);
+                    let mut left = std::mem::take(&mut memory.left);
+                    // A run before may have left somebody behind, too.
+                    left.extend(self.forgotten(look, rotation, rotation.phase));
+                    left.sort();
+                    left.dedup();
                     return Ok(Some(Ended::Over(rotation.clone(), left)));
                 }
                 self.count(written, memory)?;
@@ -301,8 +309,7 @@ impl Run<'_> {
                 .warn(&format!("--copy {copy}: there is no such Secret"));
         }
         if self.rotate.immediate {
-            self.ui
-                .warn("--immediate: until every workload has restarted, clients are answered 401");
+            self.ui.warn(AT_ONCE);
         }
         Ok(())
     }
@@ -348,18 +355,32 @@ impl Run<'_> {
         phase: Phase,
         memory: &mut Memory,
     ) -> Result<(), Failure> {
-        let holders = holders(view.rotation, phase, view.facts, view.outside);
+        let holders = self.forgotten(look, view.rotation, phase);
         if !holders.is_empty() && !self.rotate.close_anyway {
-            return Err(rendered::held(&holders, &self.reach));
+            let side = view.rotation.in_phase(phase, "").leaves();
+            return Err(rendered::held(&holders, side, &self.reach));
+        }
+        if phase == Phase::Immediate {
+            self.ui.warn(AT_ONCE);
         }
         let turned = view.rotation.in_phase(phase, &self.now(look));
+        // As if the file had followed, since that is all that would be looked at else.
+        let held = turned.held(view.values, view.home);
         next(&View {
             rotation: &turned,
+            held: &held,
             ..*view
         })
         .map_err(|odd| super::odd(&odd, &self.reach))?;
         memory.left = holders;
         self.put_state(look, &turned, memory).await
+    }
+
+    /// Who holds what that phase forgets.
+    fn forgotten(&self, look: &Look, rotation: &Rotation, phase: Phase) -> Vec<Holder> {
+        let side = phase.forgets();
+        side.map(|side| holders(rotation, side, &look.facts, &look.outside()))
+            .unwrap_or_default()
     }
 
     /// Writes the state on top of what was read.

@@ -126,13 +126,11 @@ impl Run<'_> {
     async fn status(&self) -> Result<Answer, Failure> {
         let look = self.look().await?;
         let standing = look.state.as_ref().map(|rotation| {
-            let next = rotation.phase.row().next;
+            let side = rotation.leaves();
             Standing {
                 rotation,
                 open_for: age(&rotation.since, look.facts.now),
-                holders: next
-                    .map(|next| holders(rotation, coming(next), &look.facts, &look.outside()))
-                    .unwrap_or_default(),
+                holders: holders(rotation, side, &look.facts, &look.outside()),
                 pending: pending(rotation, &look.facts, who(rotation.phase))
                     .into_iter()
                     .map(WorkloadRef::of)
@@ -171,15 +169,6 @@ impl Run<'_> {
             body: Body::Rotation(rendered::preview_body(&forecast)),
             verdict: Verdict::Yes,
         })
-    }
-}
-
-/// The phase whose gate `--status` looks at: of `open` that of `close` too, for it is asked who is
-/// still on the old token.
-fn coming(next: Phase) -> Phase {
-    match next {
-        Phase::Switch => Phase::Close,
-        next => next,
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Holder {
         at: CopyRef,
         /// Under these keys.
         keys: Vec<String>,
+        /// Whether the rotation writes it.
+        ours: bool,
     },
     /// A pod that took it before it was exchanged.
     Pod {
@@ -36,17 +38,13 @@ pub enum Holder {
     },
 }
 
-/// Who still holds the value that the next phase forgets, in a rotation that is at the end of its
-/// phase.
+/// Who still holds that value.
 pub fn holders(
     rotation: &Rotation,
-    next: Phase,
+    side: Side,
     facts: &ClusterFacts,
     outside: &BTreeMap<Namespace, Observed>,
 ) -> Vec<Holder> {
-    let Some(side) = next.forgets() else {
-        return Vec::new();
-    };
     let mut found = Vec::new();
     for (namespace, place) in &facts.places {
         let router = place.live(ROUTER.secret);
@@ -56,21 +54,15 @@ pub fn holders(
             let live = observed.live.as_ref().filter(|_| !ours)?;
             Some((name.as_str(), keys_with(rotation, side, live)))
         });
-        found.extend(
-            router
-                .into_iter()
-                .chain(others)
-                .filter_map(|(name, keys)| secret(namespace, name, keys)),
-        );
-        // From open on no client has got the new one.
-        if rotation.phase != Phase::Open {
-            found.extend(pods(rotation, place));
-        }
+        let router = router.and_then(|(name, keys)| secret(namespace, name, keys, true));
+        let others = others.filter_map(|(name, keys)| secret(namespace, name, keys, false));
+        found.extend(router.into_iter().chain(others));
+        found.extend(pods(rotation, side, place));
     }
     for (at, observed) in &facts.copies {
         let Some(live) = &observed.live else { continue };
         let keys = keys_with(rotation, side, live);
-        found.extend(secret(&at.namespace, &at.name, keys));
+        found.extend(secret(&at.namespace, &at.name, keys, false));
     }
     found.extend(strangers(rotation, side, outside));
     found.sort();
@@ -86,17 +78,17 @@ pub fn strangers(
 ) -> Vec<Holder> {
     let found = outside.iter().filter_map(|(namespace, observed)| {
         let keys = keys_of_clients(rotation, side, observed.live.as_ref()?);
-        secret(namespace, ROUTER.secret, keys)
+        secret(namespace, ROUTER.secret, keys, false)
     });
     found.collect()
 }
 
-fn secret(namespace: &Namespace, name: &str, keys: Vec<String>) -> Option<Holder> {
+fn secret(namespace: &Namespace, name: &str, keys: Vec<String>, ours: bool) -> Option<Holder> {
     let at = CopyRef {
         namespace: namespace.clone(),
         name: name.to_owned(),
     };
-    (!keys.is_empty()).then_some(Holder::Secret { at, keys })
+    (!keys.is_empty()).then_some(Holder::Secret { at, keys, ours })
 }
 
 /// The keys of a router Secret that clients read and that have the value.
@@ -124,14 +116,22 @@ fn keys_with(rotation: &Rotation, side: Side, live: &LiveSecret) -> Vec<String> 
         .collect()
 }
 
-/// The pods of a place that took a token before it was exchanged, or may have.
-fn pods(rotation: &Rotation, place: &Place) -> Vec<Holder> {
+/// The pods of a place that took that value, or may have.
+fn pods(rotation: &Rotation, side: Side, place: &Place) -> Vec<Holder> {
+    let row = rotation.phase.row();
+    let all_have_it = rotation.phase == Phase::Open && side == row.sent;
+    // From open on no client has got the new one; and when the clients' turn is over, nobody can
+    // tell any more by the time at which Secrets changed.
+    if !all_have_it && !row.clients {
+        return Vec::new();
+    }
     let changed = place.live(ROUTER.secret).and_then(|live| live.changed);
     let all = place.pods.iter().map(|pod| (pod, false));
     let all = all.chain(place.leaving.iter().map(|pod| (pod, true)));
     let holds = |pod: &Pod| match (started(pod), changed) {
         // It has nothing until a container runs, and then it gets what is there.
         (None, _) => false,
+        (Some(_), _) if all_have_it => true,
         (Some(_), _) if rotation.marks_client(pod.mark.as_deref()) => false,
         (Some(at), Some(changed)) => at <= changed,
         (Some(_), None) => true,

@@ -107,9 +107,9 @@ pub struct Rotation {
     /// The other Secrets that hold copies of its tokens, each as `NAMESPACE/NAME`.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub copies: BTreeSet<String>,
-    /// How often lists had to be written again that servers ran on already.
+    /// How often a place had to be written again that pods may have started on already.
     #[serde(default, skip_serializing_if = "is_none")]
-    pub relisted: u32,
+    pub again: u32,
     /// Whether it made the list `KB_ROUTER_TOKENS` of the store's entry.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub made: bool,
@@ -137,7 +137,7 @@ impl Rotation {
             fleet: BTreeSet::new(),
             selector: None,
             copies: BTreeSet::new(),
-            relisted: 0,
+            again: 0,
             made: false,
             tokens: tokens.collect(),
         }
@@ -184,6 +184,14 @@ impl Rotation {
     /// The annotation.
     pub fn text(&self) -> String {
         serde_json::to_string(self).expect("the state has text keys and no foreign types")
+    }
+
+    /// The value that is on its way out.
+    pub fn leaves(&self) -> Side {
+        match self.phase.is_back() {
+            true => Side::New,
+            false => Side::Old,
+        }
     }
 
     /// The same, in that phase from now on.
@@ -241,17 +249,17 @@ impl Rotation {
         wider
     }
 
-    /// The same, after lists had to be written again.
+    /// The same, before a place is written again: what was restarted before counts no more.
     #[must_use]
-    pub fn relisted(&self) -> Self {
+    pub fn again(&self) -> Self {
         Self {
-            relisted: self.relisted.saturating_add(1),
+            again: self.again.saturating_add(1),
             ..self.clone()
         }
     }
 
     /// What a workload's template says that was restarted in the present phase: `ID.PHASE`, or
-    /// `ID.PHASE.N` where lists had to be written again for the Nth time.
+    /// `ID.PHASE.N` where places had to be written again for the Nth time.
     pub fn mark(&self) -> String {
         self.mark_of(self.phase)
     }
@@ -267,45 +275,46 @@ impl Rotation {
 
     fn mark_of(&self, phase: Phase) -> String {
         let mark = format!("{}.{phase}", self.id);
-        match self.relisted {
+        match self.again {
             0 => mark,
             times => format!("{mark}.{times}"),
         }
     }
 
     /// Tells whether a template was restarted so that what its pods send is right in the present
-    /// phase.
+    /// phase: in this very phase, or in the one before where clients got the same; and since places
+    /// were last written again.
     pub fn marks_client(&self, mark: Option<&str>) -> bool {
-        self.marked(mark)
-            .is_some_and(|(phase, _)| phase == self.phase)
+        self.marked(mark).is_some_and(|phase| {
+            let before = phase.row();
+            let same = before.next == Some(self.phase) && before.sent == self.phase.row().sent;
+            same || phase == self.phase
+        })
     }
 
     /// Tells whether a template was restarted so that what its pods accept is right in the present
     /// phase: in this very phase or, while both tokens are accepted, in any such phase of this
-    /// rotation; and since lists were last written again.
+    /// rotation; and since places were last written again.
     pub fn marks_server(&self, mark: Option<&str>) -> bool {
-        self.marked(mark).is_some_and(|(phase, relisted)| {
+        self.marked(mark).is_some_and(|phase| {
             let both = self.phase.row().both && phase != Phase::Immediate;
-            (both || phase == self.phase) && relisted == self.relisted
+            both || phase == self.phase
         })
     }
 
-    /// The parts of a mark of this rotation.
-    fn marked(&self, mark: Option<&str>) -> Option<(Phase, u32)> {
+    /// The phase of a mark of this rotation that still counts.
+    fn marked(&self, mark: Option<&str>) -> Option<Phase> {
         let mark = mark?.strip_prefix(&self.id)?.strip_prefix('.')?;
         let (name, times) = mark.split_once('.').unwrap_or((mark, "0"));
         let phase = Phase::ALL
             .into_iter()
             .find(|phase| phase.as_str() == name)?;
-        Some((phase, times.parse().ok()?))
+        (times.parse() == Ok(self.again)).then_some(phase)
     }
 
     /// What the annotation of retired tokens says when this rotation is over.
     pub fn retire(&self, before: Option<&str>) -> String {
-        let side = match self.phase.is_back() {
-            true => Side::New,
-            false => Side::Old,
-        };
+        let side = self.leaves();
         let mut all: Vec<_> = before
             .unwrap_or_default()
             .split_whitespace()

@@ -155,7 +155,7 @@ impl Sim {
                 });
                 edits.collect()
             }
-            Step::Relist => vec![Act::State(rotation.relisted(), version)],
+            Step::Again => vec![Act::State(rotation.again(), version)],
             Step::Roll(who, names) => {
                 let acts = names.into_iter().map(|name| {
                     let place = &facts.places[&name.namespace];

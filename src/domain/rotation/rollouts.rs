@@ -66,13 +66,22 @@ pub fn sends(spec: &PodSpec, maker: Option<&str>, token: TokenName) -> bool {
     })
 }
 
+/// The StatefulSet that makes a workload's pods: itself, where it is one.
+pub fn maker(workload: &Workload) -> Option<&str> {
+    (workload.kind == Kind::StatefulSet).then_some(workload.name.as_str())
+}
+
+/// Tells whether a workload checks a token that it takes from our Secrets.
+pub fn is_server(workload: &Workload, token: TokenName) -> bool {
+    maker(workload) == Some(server_of(token)) && reads_tokens(&workload.spec)
+}
+
 /// What a workload is to this rotation, among the rest of its namespace.
 pub fn role(rotation: &Rotation, workload: &Workload) -> Role {
-    let maker = (workload.kind == Kind::StatefulSet).then_some(workload.name.as_str());
     let mut role = Role::default();
     for (token, _) in rotation.changes() {
-        role.server |= maker == Some(server_of(token)) && reads_tokens(&workload.spec);
-        role.client |= sends(&workload.spec, maker, token);
+        role.server |= is_server(workload, token);
+        role.client |= sends(&workload.spec, maker(workload), token);
     }
     role
 }

@@ -3,7 +3,7 @@
 
 use super::edits::{At, Edit, Odd, Part, Target, edit, holds_both};
 use super::holders::{Holder, holders};
-use super::rollouts::{Who, WorkloadRef, pending, server_of};
+use super::rollouts::{Who, WorkloadRef, is_server, maker, pending, sends};
 use super::{Phase, Rotation, Values};
 use crate::domain::bundles::Origin;
 use crate::domain::facts::ClusterFacts;
@@ -11,6 +11,7 @@ use crate::domain::live::Observed;
 use crate::domain::names::{Namespace, SecretRef};
 use crate::domain::tokens::{PerToken, Token};
 use crate::domain::tokens_file::Held;
+use crate::domain::workloads::Workload;
 use std::collections::BTreeMap;
 
 /// Everything that the next step depends on.
@@ -45,9 +46,9 @@ pub struct View<'a> {
 pub enum Step {
     /// The tokens file gets these values.
     File(Held),
-    /// Lists are to be written again that servers run on: the state says so first, so that whoever
-    /// carries on restarts them.
-    Relist,
+    /// A place is to be written again that pods may have started on already: the state says so first,
+    /// so that whoever carries on restarts them.
+    Again,
     /// These places are written.
     Write(Vec<Edit>),
     /// These Secrets have to follow the store.
@@ -93,6 +94,12 @@ pub fn next(view: &View<'_>) -> Result<Step, Vec<Odd>> {
     if let Some(step) = written(view, Part::All)?.or_else(follow) {
         return Ok(step);
     }
+    // Who got the wrong one meanwhile comes before servers forget it.
+    if rotation.again > 0
+        && let Some(step) = roll(Who::Clients).filter(|_| !row.both)
+    {
+        return Ok(step);
+    }
     let who = match (row.servers, row.clients) {
         (true, false) => Who::Servers,
         (false, true) => Who::Clients,
@@ -115,11 +122,13 @@ pub fn next(view: &View<'_>) -> Result<Step, Vec<Odd>> {
     if view.until.is_some_and(|until| rotation.phase >= until) && !rotation.phase.is_back() {
         return Ok(Step::Stop);
     }
-    let holders = holders(rotation, next, view.facts, view.outside);
-    if !holders.is_empty() && !view.anyway {
-        return Ok(Step::Hold(holders));
+    let holders = next
+        .forgets()
+        .map(|side| holders(rotation, side, view.facts, view.outside));
+    match holders.filter(|found| !found.is_empty() && !view.anyway) {
+        Some(holders) => Ok(Step::Hold(holders)),
+        None => Ok(Step::Advance(next)),
     }
-    Ok(Step::Advance(next))
 }
 
 /// Tells whether the file lacks any of it, or has more. A token that nobody knows is no reason.
@@ -147,32 +156,42 @@ fn written(view: &View<'_>, part: Part) -> Result<Option<Step>, Vec<Odd>> {
     match (odd.is_empty(), edits.is_empty()) {
         (false, _) => Err(odd),
         (true, true) => Ok(None),
-        (true, false) if edits.iter().any(|edit| is_relied_on(view, edit)) => {
-            Ok(Some(Step::Relist))
-        }
+        (true, false) if edits.iter().any(|edit| is_relied_on(view, edit)) => Ok(Some(Step::Again)),
         (true, false) => Ok(Some(Step::Write(edits))),
     }
 }
 
-/// Tells whether a server counts as right that may have started with what the edit is about to mend.
+/// Tells whether a workload counts as right that may have started with what the edit is about to
+/// mend: somebody has put something else there since.
 fn is_relied_on(view: &View<'_>, edit: &Edit) -> bool {
+    let rotation = view.rotation;
+    let row = rotation.phase.row();
     let target = view.targets.iter().find(|target| target.at == edit.at);
     let keys = target.into_iter().flat_map(|target| target.bundle.keys);
-    let lists = keys.filter_map(|key| match key.origin {
-        Origin::TokenList(token, _) => Some((key.name, token)),
-        _ => None,
-    });
-    let edited = lists.filter(|(key, _)| edit.set.contains_key(key) || edit.remove.contains(key));
-    let mut servers = edited.flat_map(|(_, token)| {
-        let read = view
-            .facts
-            .places
-            .iter()
-            .filter(|(namespace, _)| match &edit.at {
-                At::Secret(at) => at.namespace == **namespace,
-                At::Entry(_) | At::Hand(_) => true,
-            });
-        read.filter_map(move |(_, place)| place.stateful_set(server_of(token)))
-    });
-    servers.any(|server| view.rotation.marks_server(server.mark.as_deref()))
+    let mut edited =
+        keys.filter(|key| edit.set.contains_key(key.name) || edit.remove.contains(key.name));
+    let here = |place: &&Workload| match &edit.at {
+        At::Secret(at) => at.namespace == place.namespace,
+        At::Entry(_) | At::Hand(_) => true,
+    };
+    let all = view.facts.places.values();
+    let workloads: Vec<_> = all
+        .flat_map(|place| &place.workloads)
+        .filter(here)
+        .collect();
+    edited.any(|key| {
+        let (token, sent) = match key.origin {
+            Origin::Token(token) => (token, true),
+            Origin::TokenList(token, _) => (token, false),
+            Origin::Input(_) => return false,
+        };
+        // When the clients' turn is over, all of them have theirs: what is wrong came later.
+        let late = sent && !row.both && !row.clients && rotation.again == 0;
+        late || workloads.iter().any(|workload| {
+            let mark = workload.mark.as_deref();
+            let server = is_server(workload, token) && (!sent || !row.both);
+            let client = sent && sends(&workload.spec, maker(workload), token);
+            server && rotation.marks_server(mark) || client && rotation.marks_client(mark)
+        })
+    })
 }

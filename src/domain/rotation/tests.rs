@@ -439,7 +439,10 @@ fn a_mark_counts_in_its_phase_and_for_a_server_while_both_are_accepted() {
         (Phase::Switch, "0123abcd.open", false, true),
         (Phase::Switch, "0123abcd.switch", true, true),
         (Phase::Back, "0123abcd.switch", false, true),
-        (Phase::Close, "0123abcd.switch", false, false),
+        // What a client got in the switch is right to the end.
+        (Phase::Close, "0123abcd.switch", true, false),
+        (Phase::Close, "0123abcd.open", false, false),
+        (Phase::Undo, "0123abcd.back", true, false),
         (Phase::Close, "0123abcd.close", true, true),
         (Phase::Undo, "0123abcd.open", false, false),
         (Phase::Switch, "ffffffff.switch", false, false),
@@ -454,21 +457,14 @@ fn a_mark_counts_in_its_phase_and_for_a_server_while_both_are_accepted() {
         assert_eq!(of_servers, servers, "{phase} {mark}");
         assert!(!rotation.marks_client(None) && !rotation.marks_server(None));
 
-        // A list had to be written again: servers have to start once more, clients need not.
-        let relisted = rotation.relisted();
-        assert_eq!(relisted.marks_client(Some(mark)), clients, "{phase} {mark}");
-        assert!(!relisted.marks_server(Some(mark)), "{phase} {mark}");
+        // A place had to be written again: what was restarted before has to start once more.
+        let again = rotation.again();
+        assert!(!again.marks_client(Some(mark)), "{phase} {mark}");
+        assert!(!again.marks_server(Some(mark)), "{phase} {mark}");
         let mark = format!("{mark}.1");
-        assert_eq!(
-            relisted.marks_client(Some(&mark)),
-            clients,
-            "{phase} {mark}"
-        );
-        assert_eq!(
-            relisted.marks_server(Some(&mark)),
-            servers,
-            "{phase} {mark}"
-        );
+        assert_eq!(again.marks_client(Some(&mark)), clients, "{phase} {mark}");
+        assert_eq!(again.marks_server(Some(&mark)), servers, "{phase} {mark}");
+        assert!(!rotation.marks_client(Some(&mark)), "{phase} {mark}");
         assert!(!rotation.marks_server(Some(&mark)), "{phase} {mark}");
     }
 }
@@ -486,9 +482,9 @@ fn what_is_restarted_for_what_it_accepts_is_marked_so() {
         let rotation = rotation(phase);
         assert_eq!(rotation.server_mark(), expected);
         assert!(rotation.marks_server(Some(expected)));
-        let relisted = rotation.relisted();
-        assert_eq!(relisted.server_mark(), format!("{expected}.1"));
-        assert!(relisted.marks_server(Some(&relisted.server_mark())));
+        let again = rotation.again();
+        assert_eq!(again.server_mark(), format!("{expected}.1"));
+        assert!(again.marks_server(Some(&again.server_mark())));
         let client = !matches!(phase, Phase::Switch | Phase::Back);
         assert_eq!(rotation.marks_client(Some(expected)), client);
     }

@@ -345,13 +345,32 @@ impl Sim {
         }
     }
 
-    /// Takes the new token off a list, as somebody who applies what was there before; not after
-    /// clients have it, and not where it would be nowhere else.
+    /// Puts back what was there before the phase, as somebody who applies an old manifest: of a list
+    /// not after clients have the new token, and not where that would be nowhere else.
     pub(super) fn reset(&mut self, which: usize) {
-        let open = |rotation: &&Rotation| rotation.phase == Phase::Open;
-        if self.state.as_ref().filter(open).is_none() {
-            return;
+        match self.state.as_ref().map(|it| it.phase) {
+            Some(Phase::Open) => self.reset_list(which),
+            Some(Phase::Switch) => self.reset_client(which, Side::Old),
+            Some(Phase::Back) => self.reset_client(which, Side::New),
+            _ => {}
         }
+    }
+
+    fn reset_client(&mut self, which: usize, side: Side) {
+        let routers = self.secrets.keys().filter(|at| at.name == ROUTER.secret);
+        let at = routers.cycle().nth(which).unwrap().clone();
+        for (name, values) in self.values.clone().iter() {
+            // Home's may be the only place that has it.
+            let kept = name == KEY && at == router(&ns("home"));
+            if let Some((old, new)) = values.as_ref().filter(|_| !kept) {
+                let token = [old, new][side as usize];
+                self.put(&at, name.as_str(), token.value().expose());
+            }
+        }
+        self.reloader_sees(&at);
+    }
+
+    fn reset_list(&mut self, which: usize) {
         let lists = self.secrets.iter().flat_map(|(at, stored)| {
             let known = [(LIST, KB), (EMBEDDINGS_API_KEYS, KEY), (API_KEYS, KEY)];
             let there = known

@@ -72,16 +72,16 @@ fn switched(pods: Vec<Pod>, leaving: Vec<Pod>) -> ClusterFacts {
     })
 }
 
-/// Who holds what close forgets, in words.
+/// Who holds that value, in words.
 fn told_holders(
     rotation: &Rotation,
-    next: Phase,
+    side: Side,
     facts: &ClusterFacts,
     outside: &BTreeMap<Namespace, Observed>,
 ) -> Vec<String> {
-    let found = holders(rotation, next, facts, outside).into_iter();
+    let found = holders(rotation, side, facts, outside).into_iter();
     let told = found.map(|holder| match holder {
-        Holder::Secret { at, keys } => format!("{at} {}", keys.join(",")),
+        Holder::Secret { at, keys, .. } => format!("{at} {}", keys.join(",")),
         Holder::Pod {
             name,
             leaving,
@@ -143,7 +143,7 @@ fn a_pod_holds_the_old_token_unless_it_surely_started_after_the_switch() {
         };
         let found = told_holders(
             &rotation(Phase::Switch),
-            Phase::Close,
+            Side::Old,
             &facts,
             &BTreeMap::new(),
         );
@@ -156,7 +156,7 @@ fn a_server_does_not_hold_what_it_checks() {
     let server = pod("server", Some(("StatefulSet", BRAIN_API)), Some(99), None);
     let facts = switched(vec![server], Vec::new());
     let rotation = rotation_of(Phase::Switch, &[KB]);
-    let found = told_holders(&rotation, Phase::Close, &facts, &BTreeMap::new());
+    let found = told_holders(&rotation, Side::Old, &facts, &BTreeMap::new());
     assert!(found.is_empty(), "{found:?}");
 }
 
@@ -178,7 +178,7 @@ fn copies_others_and_strangers_hold_what_they_have() {
         ("new".parse().unwrap(), secret("KB_ROUTER_TOKEN=kb1")),
         ("gone".parse().unwrap(), Observed::default()),
     ]);
-    let found = told_holders(&rotation(Phase::Switch), Phase::Close, &facts, &outside);
+    let found = told_holders(&rotation(Phase::Switch), Side::Old, &facts, &outside);
     let expected = [
         "home/theirs A",
         "other/agentibrain-router-secrets KB_ROUTER_TOKEN",
@@ -186,26 +186,94 @@ fn copies_others_and_strangers_hold_what_they_have() {
     ];
     assert_eq!(found, expected);
     // On the way back it is the new one.
-    let found = told_holders(&rotation(Phase::Back), Phase::Undo, &facts, &outside);
+    let found = told_holders(&rotation(Phase::Back), Side::New, &facts, &outside);
     assert!(found.contains(&"tools/copy NEW".to_owned()), "{found:?}");
-    // Nothing is forgotten at the switch.
-    let found = told_holders(&rotation(Phase::Open), Phase::Switch, &facts, &outside);
-    assert!(found.is_empty(), "{found:?}");
 }
 
 #[test]
-fn an_abort_from_open_waits_for_no_pod() {
+fn only_the_switch_gives_clients_the_new_token() {
     let mut facts = switched(vec![pod("before", None, Some(99), None)], Vec::new());
     let place = facts.places.values_mut().next().unwrap();
     let texts = "KB_ROUTER_TOKEN=kb0 EMBEDDINGS_API_KEY=em0 KB_ROUTER_TOKENS=kb0,kb1";
     place.secrets.insert(ROUTER.secret, secret(texts));
-    let found = told_holders(
-        &rotation(Phase::Open),
-        Phase::Undo,
-        &facts,
-        &BTreeMap::new(),
-    );
-    assert!(found.is_empty(), "{found:?}");
+    let of = |phase, side| told_holders(&rotation(phase), side, &facts, &BTreeMap::new());
+    assert!(of(Phase::Open, Side::New).is_empty());
+    // Until the switch all of them have the old one.
+    let router = "home/agentibrain-router-secrets KB_ROUTER_TOKEN,EMBEDDINGS_API_KEY";
+    assert_eq!(of(Phase::Open, Side::Old), [router, "before 2"]);
+    // After it, who was left behind shows in Secrets alone.
+    assert_eq!(of(Phase::Close, Side::Old), [router]);
+}
+
+/// Somebody resets what clients read, and one of them restarts meanwhile: its template says that it is
+/// right.
+#[test]
+fn what_was_reset_after_a_restart_is_written_again_and_restarted() {
+    let home = PerToken::default();
+    let after = |rotation: &Rotation, texts: &str, mark: &str| {
+        let owner = Some(("Deployment", "agents"));
+        let pod = pod("agents-1", owner, Some(99), Some(mark));
+        let workload = Workload {
+            kind: Kind::Deployment,
+            namespace: pod.namespace.clone(),
+            name: "agents".to_owned(),
+            spec: pod.spec.clone(),
+            reloaded: false,
+            mark: pod.mark.clone(),
+            rollout: Rollout {
+                generation: 1,
+                observed: 1,
+                same_revision: true,
+                ..Rollout::default()
+            },
+        };
+        let facts = facts(Place {
+            secrets: BTreeMap::from([(ROUTER.secret, secret(texts))]),
+            workloads: vec![workload],
+            pods: vec![pod],
+            ..Place::default()
+        });
+        let step = next(&View {
+            rotation,
+            values: &values(),
+            held: &rotation.held(&values(), &home),
+            home: &home,
+            targets: &[Target {
+                written: Some(rotation.mark()),
+                ..target(&ROUTER, texts.contains("TOKENS"), texts)
+            }],
+            facts: &facts,
+            outside: &BTreeMap::new(),
+            lagging: &[],
+            proven: true,
+            until: None,
+            anyway: false,
+        });
+        match step.unwrap() {
+            Step::Write(edits) => format!("write {}", edits.len()),
+            Step::Roll(who, names) => format!("roll {} as {who:?}", names[0].name),
+            other => format!("{other:?}"),
+        }
+    };
+    for (phase, reset, right) in [
+        (
+            Phase::Switch,
+            "KB_ROUTER_TOKEN=kb0 KB_ROUTER_TOKENS=kb0,kb1",
+            "KB_ROUTER_TOKEN=kb1 KB_ROUTER_TOKENS=kb0,kb1",
+        ),
+        (Phase::Close, "KB_ROUTER_TOKEN=kb0", "KB_ROUTER_TOKEN=kb1"),
+        (Phase::Undo, "KB_ROUTER_TOKEN=kb1", "KB_ROUTER_TOKEN=kb0"),
+    ] {
+        let rotation = rotation_of(phase, &[KB]);
+        let mark = rotation.mark();
+        assert_eq!(after(&rotation, reset, &mark), "Again", "{phase}");
+        let again = rotation.again();
+        assert_eq!(after(&again, reset, &mark), "write 1", "{phase}");
+        let clients = "roll agents as Clients";
+        assert_eq!(after(&again, right, &mark), clients, "{phase}");
+        let rolled = after(&again, right, &again.mark());
+        assert!(!rolled.contains("agents as"), "{phase} {rolled}");
+    }
 }
 
 #[test]
@@ -263,8 +331,8 @@ fn servers_run_on_a_mended_list_before_a_client_gets_its_token() {
     assert_eq!(next_of(&rotation, listed, None), roll);
     assert_eq!(next_of(&rotation, listed, open), given);
     // Its template says that it is right: first the state says that it no longer does.
-    assert_eq!(next_of(&rotation, gone, open), "Relist");
-    let rotation = rotation.relisted();
+    assert_eq!(next_of(&rotation, gone, open), "Again");
+    let rotation = rotation.again();
     assert_eq!(next_of(&rotation, gone, open), mended);
     assert_eq!(next_of(&rotation, listed, open), roll);
     let open = Some("0123abcd.open.1");
