@@ -29,6 +29,12 @@ impl Reach {
         format!("{} {CARRY_ON}", self.program)
     }
 
+    /// This program, for another home namespace.
+    pub fn elsewhere(&self, namespace: &str) -> String {
+        let (here, there) = (format!("-n {}", self.home), format!("-n {namespace}"));
+        self.program.replacen(&here, &there, 1)
+    }
+
     /// Another command of this program, for the same fleet.
     pub fn command(&self, name: &str) -> String {
         format!("{} {name}{}", self.program, self.fleet)

@@ -202,7 +202,7 @@ impl Run<'_> {
         }
         self.tell(rotation, memory);
         memory.rotation = Some(rotation.clone());
-        let step = next(&view).map_err(|odd| super::odd(&odd, &self.reach))?;
+        let step = next(&view).map_err(|odd| self.odd(rotation, &odd))?;
         match step {
             Step::File(wanted) => {
                 self.keep(|_| wanted)?;
@@ -332,6 +332,16 @@ impl Run<'_> {
 
     /// The turn that the options ask for, where there is one to take.
     fn turn(&self, rotation: &Rotation) -> Result<Option<Phase>, Failure> {
+        if self.rotate.immediate && self.chosen().len() < rotation.changes().count() {
+            return Err(Failure::no(format!(
+                "the rotation that is open is of {}, and --immediate would exchange both at once",
+                rendered::names(rotation)
+            ))
+            .hint(format!(
+                "leave --token out, or finish it first: {}",
+                self.reach.carry_on()
+            )));
+        }
         match (self.rotate.abort, self.rotate.immediate, rotation.phase) {
             (true, _, phase) => Ok(phase.aborted()),
             (_, true, Phase::Open | Phase::Switch | Phase::Back) => Ok(Some(Phase::Immediate)),
@@ -371,7 +381,7 @@ impl Run<'_> {
             held: &held,
             ..*view
         })
-        .map_err(|odd| super::odd(&odd, &self.reach))?;
+        .map_err(|odd| self.odd(&turned, &odd))?;
         memory.left = holders;
         self.put_state(look, &turned, memory).await
     }

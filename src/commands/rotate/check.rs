@@ -8,13 +8,15 @@ use crate::domain::names::{Namespace, SecretRef};
 use crate::domain::ownership::OwnerKind;
 use crate::domain::plan::{FiledTokens, Plan, Wish};
 use crate::domain::resolve::Filed;
-use crate::domain::rotation::edits::At;
+use crate::domain::rotation::edits::{At, concerns};
 use crate::domain::rotation::holders::{Holder, strangers};
-use crate::domain::rotation::{Change, Phase, Rotation, STATE, Side};
+use crate::domain::rotation::rollouts::{is_server, reads_list};
+use crate::domain::rotation::{
+    Change, Phase, Rotation, STATE, STORE_STATE, Side, is_retired, leftovers,
+};
 use crate::domain::tokens::{PerToken, Token, fingerprint};
 use crate::domain::tokens_file::Held;
 use crate::error::Failure;
-use crate::io::environment;
 use crate::render::rotation as rendered;
 use crate::render::script::quote;
 use std::collections::BTreeSet;
@@ -27,8 +29,11 @@ impl Run<'_> {
     pub fn check(&self, look: &Look, held: &Held) -> Result<(), Failure> {
         self.check_sight(look)?;
         let failure = self.check_plan(look, held, Failure::undecided());
-        let failure = check_secrets(look, failure);
-        let failure = self.check_strangers(look, &self.coming(look), &[Side::Old], failure);
+        let coming = self.coming(look);
+        let failure = check_secrets(look, &coming, failure);
+        let failure = self.check_servers(look, &coming, failure);
+        let failure = self.check_leftovers(look, held, failure);
+        let failure = self.check_strangers(look, &coming, &[Side::Old], failure);
         failure.if_any()
     }
 
@@ -152,6 +157,31 @@ impl Run<'_> {
                 self.reach.program
             )));
         }
+        if let Some(way) = &look.way
+            && rotation.phase.row().both
+            && !way.tells_of(rotation)
+        {
+            let what = look
+                .keeper
+                .what
+                .replace(&format!("{}/", look.keeper.namespace), "");
+            return Err(Failure::no(format!(
+                "the store tells nothing of rotation {}: somebody else has finished it, from another \
+                 cluster that reads the same entry, or has written the entry anew",
+                rotation.id
+            ))
+            .hint(format!(
+                "if it is finished, let this cluster forget it: {kubectl} -n {home} annotate {what} \
+                 {STATE}-; {}; {kubectl} -n {home} rollout restart statefulset,deployment",
+                self.reach.command("sync"),
+                kubectl = self.reach.kubectl,
+                home = self.global.namespace,
+            ))
+            .hint(format!(
+                "if not, put its field {STORE_STATE} back: it is the annotation {STATE} of {}",
+                look.keeper.what
+            )));
+        }
         let other = self
             .rotate
             .token
@@ -179,7 +209,8 @@ impl Run<'_> {
         let mut failure = Failure::undecided();
         if self.knowing(rotation) != *rotation {
             // A place that comes in on the way has to be as one that was there from the start.
-            failure = check_secrets(look, failure);
+            failure = check_secrets(look, rotation, failure);
+            failure = self.check_servers(look, rotation, failure);
         }
         // Who goes back brings nobody the old token.
         let sides: &[Side] = match self.rotate.abort {
@@ -221,14 +252,80 @@ impl Run<'_> {
     }
 }
 
+impl Run<'_> {
+    /// Refuses servers that could not accept two tokens.
+    fn check_servers(&self, look: &Look, rotation: &Rotation, failure: Failure) -> Failure {
+        let mut told = failure;
+        if !rotation.phase.row().both {
+            return told;
+        }
+        for (token, _) in rotation.changes() {
+            let servers = look
+                .workloads()
+                .filter(|workload| is_server(workload, token) && !reads_list(workload, token));
+            for server in servers {
+                told = told
+                    .cause(format!(
+                        "{server} does not read a list of accepted tokens, so it cannot accept the \
+                         old and the new {token} at once"
+                    ))
+                    .hint(format!(
+                        "have it read the whole Secret by envFrom, as the chart does; or exchange \
+                         the token in one step: {} --immediate --apply",
+                        self.command()
+                    ));
+            }
+        }
+        told
+    }
+
+    /// Refuses where something is left of a rotation that nothing is known of any more: another one
+    /// would leave its old token accepted for good.
+    fn check_leftovers(&self, look: &Look, held: &Held, failure: Failure) -> Failure {
+        let (mut told, kubectl) = (failure, &self.reach.kubectl);
+        for (namespace, place) in &look.facts.places {
+            for name in [ROUTER.secret, EMBEDDINGS.secret] {
+                let left = place.live(name).map(leftovers).unwrap_or_default();
+                if !left.is_empty() {
+                    told = told
+                        .cause(format!(
+                            "Secret {namespace}/{name} has {} of a rotation whose state is gone",
+                            left.join(" and ")
+                        ))
+                        .hint(format!(
+                            "take that off, and what is old on the lists: {kubectl} -n {namespace} \
+                             edit secret {name}"
+                        ));
+                }
+            }
+        }
+        let retired = look.retired.as_deref();
+        for name in self.chosen() {
+            let previous = held.previous.get(name).as_ref();
+            if previous.is_some_and(|token| !is_retired(retired, name, token.value())) {
+                let file = quote(&self.global.tokens_file.display().to_string());
+                told = told
+                    .cause(format!(
+                        "{file} has a previous {name}, of a rotation whose state is gone"
+                    ))
+                    .hint(format!(
+                        "take that value off the lists that have it, then its line out of the file: \
+                         \"${{EDITOR:-vi}}\" {file}"
+                    ));
+            }
+        }
+        told
+    }
+}
+
 /// Refuses Secrets that cannot be written, or that somebody else would write again.
-fn check_secrets(look: &Look, failure: Failure) -> Failure {
+fn check_secrets(look: &Look, rotation: &Rotation, failure: Failure) -> Failure {
     let mut told = failure;
     for (namespace, place) in &look.facts.places {
         for (name, observed) in &place.secrets {
             let tokens = BUNDLES
                 .into_iter()
-                .find(|bundle| bundle.secret == *name && bundle.holds_tokens());
+                .find(|bundle| bundle.secret == *name && concerns(rotation, bundle));
             let (Some(bundle), Some(live)) = (tokens, &observed.live) else {
                 continue;
             };
@@ -294,8 +391,8 @@ impl Run<'_> {
                 "a rotation is open whose home is namespace {namespace}, which has the same tokens"
             ))
             .hint(format!(
-                "see it: {} -n {namespace} rotate --status",
-                environment::program()
+                "see it: {} rotate --status",
+                self.reach.elsewhere(namespace.as_str())
             ))
         };
         for (namespace, place) in look.facts.fleet() {

@@ -141,12 +141,12 @@ impl Run<'_> {
         let (keeper, annotations) = self.keeper(&facts).await?;
         let text = annotations.get(STATE);
         let state = text.map(|text| Rotation::parse(text)).transpose();
-        let mut state = self.readable(&keeper.what, state)?;
+        let mut state = self.readable(&keeper.what, Some(&keeper), state)?;
         let mut way = self.way(&facts).await?;
         // The one write that opened it may be all that there was time for.
         let untold = state.is_none();
         if let (None, Some(way)) = (&state, &way) {
-            state = self.readable("the store", way.state())?;
+            state = self.readable("the store", None, way.state())?;
         }
         if let Some(rotation) = &state
             && self.is_wider(rotation)?
@@ -301,16 +301,25 @@ impl Run<'_> {
     fn readable(
         &self,
         what: &str,
+        keeper: Option<&Keeper>,
         state: Result<Option<Rotation>, BadState>,
     ) -> Result<Option<Rotation>, Failure> {
         state.map_err(|bad| {
-            Failure::no(format!("{what}: {bad}")).hint(format!(
-                "see who wrote it: {} -n {} get {} -o jsonpath='{{.metadata.annotations.{STATE}}}'; \
-                 do not just take it away: it says which entries of the lists are old",
-                self.reach.kubectl,
-                self.global.namespace,
-                what.replace(&format!("{}/", self.global.namespace), "")
-            ))
+            let failure = Failure::no(format!("{what}: {bad}")).hint(
+                "do not just take it away: it says which entries of the lists are old; put back \
+                 what was there, or take those entries off first",
+            );
+            match keeper {
+                None => failure,
+                // Neither values nor annotations are in there.
+                Some(keeper) => failure.hint(format!(
+                    "see who wrote it: {} -n {} get {} --show-managed-fields -o \
+                     jsonpath='{{.metadata.managedFields}}'",
+                    self.reach.kubectl,
+                    keeper.namespace,
+                    keeper.what.replace(&format!("{}/", keeper.namespace), "")
+                )),
+            }
         })
     }
 

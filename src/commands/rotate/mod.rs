@@ -6,6 +6,7 @@
 mod act;
 mod check;
 mod file;
+mod hand;
 mod look;
 mod open;
 mod prove;
@@ -20,10 +21,10 @@ use super::reach::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Global, Rotate};
 use crate::domain::reach::Reach;
-use crate::domain::rotation::edits::Odd;
+use crate::domain::rotation::edits::{At, Odd};
 use crate::domain::rotation::holders::holders;
 use crate::domain::rotation::rollouts::{Who, WorkloadRef, pending};
-use crate::domain::rotation::{Phase, Rotation};
+use crate::domain::rotation::{Phase, Rotation, Side};
 use crate::domain::tokens_file::AppliedTo;
 use crate::error::Failure;
 use crate::io::cluster::Cluster;
@@ -122,6 +123,44 @@ impl Run<'_> {
         )
     }
 
+    /// A rotation that cannot go on as things are.
+    fn odd(&self, rotation: &Rotation, odd: &[Odd]) -> Failure {
+        let mut failure = Failure::no("the rotation cannot go on: a person has to decide");
+        for one in odd {
+            failure = failure.cause(open::told(one));
+            failure = match one {
+                Odd::Neither { at, key } => failure.hint(self.put_back(at, key)),
+                Odd::Lost { side, .. } if *side == Side::New && rotation.phase.aborted().is_some() => {
+                    failure.hint(format!(
+                        "go back to the old token: {} rotate --abort --apply",
+                        self.reach.program
+                    ))
+                }
+                Odd::Lost { .. } => failure.hint(
+                    "name the tokens file of who began the rotation with --tokens-file: it has both",
+                ),
+            };
+        }
+        failure.hint(format!("then carry it on: {}", self.reach.carry_on()))
+    }
+
+    /// Puts a value of the rotation back where another one is. No value is on a command line.
+    fn put_back(&self, at: &At, key: &str) -> String {
+        let (home, file) = (&self.global.namespace, &self.reach.tokens_file);
+        match at {
+            At::Secret(at) if at.namespace != *home => {
+                let (kubectl, name) = (&self.reach.kubectl, at.name);
+                format!(
+                    "put home's there: {kubectl} -n {home} get secret {name} -o \
+                     go-template='{{\"data\":{{\"{key}\":\"{{{{index .data \"{key}\"}}}}\"}}}}' | {kubectl} -n \
+                     {} patch secret {name} --patch-file /dev/stdin",
+                    at.namespace
+                )
+            }
+            at => format!("put the old or the new {key} back into {at}: {file} has both"),
+        }
+    }
+
     /// Where a rotation stands.
     async fn status(&self) -> Result<Answer, Failure> {
         let look = self.look().await?;
@@ -185,18 +224,4 @@ fn who(phase: Phase) -> Who {
 fn age(since: &str, now: i64) -> i64 {
     let since: Option<jiff::Timestamp> = since.parse().ok();
     since.map_or(0, |since| (now - since.as_second()).max(0))
-}
-
-/// A rotation that cannot go on as things are.
-fn odd(odd: &[Odd], reach: &Reach) -> Failure {
-    let mut failure = Failure::no("the rotation cannot go on: a person has to decide");
-    for one in odd {
-        failure = failure.cause(open::told(one));
-    }
-    failure
-        .hint(format!("see what is where: {}", reach.command("verify")))
-        .hint(format!(
-            "go back to the old token: {} rotate --abort --apply",
-            reach.program
-        ))
 }

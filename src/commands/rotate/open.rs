@@ -104,7 +104,7 @@ impl Run<'_> {
             return Err(Failure::unable("the home router Secret is gone").hint("run it again"));
         };
         let edit = edit(&rotation, &values, target, Part::All, true)
-            .map_err(|odd| super::odd(&[odd], &self.reach))?;
+            .map_err(|odd| self.odd(&rotation, &[odd]))?;
         let Some(edit) = edit else {
             return Err(
                 Failure::unable("there is nothing to write that would open a rotation")

@@ -5,7 +5,9 @@ use super::Case;
 use super::check::{Check, Id};
 use super::tokens::span;
 use crate::domain::bundles::{BUNDLES, Bundle, ROUTER};
-use crate::domain::rotation::{NEXT_KEY, PREVIOUS_KEY, Rotation, STORE_STATE, Side};
+use crate::domain::rotation::{
+    NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, STORE_STATE, Side, WRITTEN, leftovers,
+};
 use crate::domain::tokens::TokenName;
 use crate::domain::value::SecretValue;
 use crate::domain::workloads::{BRAIN_API, EMBEDDINGS, Kind, Pod};
@@ -32,7 +34,7 @@ pub(super) fn check(case: &Case<'_>) -> Check {
             let unseen = unlisted.map(|denied| case.denied(ID, denied));
             unseen
                 .or_else(|| case.unread_at_home(ID, &ROUTER))
-                .unwrap_or_else(|| Check::pass(ID, "no rotation is open"))
+                .unwrap_or_else(|| none(case))
         }
         Err(bad) => Check::fail(
             ID,
@@ -45,6 +47,25 @@ pub(super) fn check(case: &Case<'_>) -> Check {
         ),
     };
     check.at(home, "Secret", ROUTER.secret)
+}
+
+fn none(case: &Case<'_>) -> Check {
+    let home = case.cluster.home_place();
+    let left = home.live(ROUTER.secret).map(leftovers).unwrap_or_default();
+    match left.is_empty() {
+        true => Check::pass(ID, "no rotation is open"),
+        false => Check::warn(
+            ID,
+            format!(
+                "it has {} of a rotation whose state is gone: lists may still have its old token",
+                left.join(" and ")
+            ),
+            case.kubectl(
+                &case.cluster.home,
+                &format!("edit secret {}", ROUTER.secret),
+            ),
+        ),
+    }
 }
 
 fn told(case: &Case<'_>, rotation: &Rotation) -> Check {
@@ -100,15 +121,27 @@ pub(super) fn answers_for(case: &Case<'_>, pod: &Pod, secret: &str, changed: i64
     let home = case.cluster.home_place();
     let router = home.secrets.get(ROUTER.secret);
     let over = router.and_then(|router| router.rotated);
-    let servers = home.pods.iter().filter(|pod| is_server(pod));
+    let mut servers = home.pods.iter().filter(|pod| is_server(pod));
+    let place = case.cluster.places.get(&pod.namespace);
+    let live = place.and_then(|place| place.live(secret));
+    let wrote = live.and_then(|live| parts(live.annotations.get(WRITTEN).map(String::as_str)));
     over.is_some_and(|over| changed <= over)
-        && last_rotation(pod).is_some_and(|id| servers.filter_map(last_rotation).any(|it| it == id))
+        && match (parts(pod.mark.as_deref()), wrote) {
+            // Only who was restarted for what it sends is not restarted when servers forget.
+            (Some((id, phase)), _) if [Phase::Switch, Phase::Back].contains(&phase) => {
+                servers.any(|pod| parts(pod.mark.as_deref()).is_some_and(|(it, _)| it == id))
+            }
+            // Who got no other token needs none back.
+            (mine, Some((id, Phase::Undo))) => mine.is_none_or(|(it, _)| it != id),
+            _ => false,
+        }
 }
 
-/// The id of the rotation that has restarted a pod last.
-fn last_rotation(pod: &Pod) -> Option<&str> {
-    let (id, _) = pod.mark.as_deref()?.split_once('.')?;
-    Some(id)
+/// A mark's rotation and phase.
+fn parts(mark: Option<&str>) -> Option<(&str, Phase)> {
+    let (id, rest) = mark?.split_once('.')?;
+    let (phase, _) = rest.split_once('.').unwrap_or((rest, ""));
+    Some((id, Phase::parse(phase)?))
 }
 
 fn is_server(pod: &Pod) -> bool {

@@ -135,6 +135,14 @@ pub fn edit(
     Ok((changed || part == Part::All && is_exposed(rotation, target)).then_some(edit))
 }
 
+/// Tells whether a bundle has a token that rotates, or a list of such.
+pub fn concerns(rotation: &Rotation, bundle: &Bundle) -> bool {
+    bundle.keys.iter().any(|key| match key.origin {
+        Origin::Token(token) | Origin::TokenList(token, _) => rotation.change(token).is_some(),
+        Origin::Input(_) => false,
+    })
+}
+
 /// Tells whether an operator who was stopped amid an earlier phase could still write what that phase
 /// wanted: on the way forward each place is written that it could have had in hand, on a way back it
 /// may be right as it is. To write it once, on top of the same version, is the fence.
@@ -146,7 +154,7 @@ fn is_exposed(rotation: &Rotation, target: &Target) -> bool {
         Phase::Undo | Phase::Immediate => true,
     };
     // Whoever edits by hand asks nobody.
-    let ours = !matches!(target.at, At::Hand(_));
+    let ours = !matches!(target.at, At::Hand(_)) && concerns(rotation, target.bundle);
     fenced && ours && target.written.as_deref() != Some(&rotation.mark())
 }
 

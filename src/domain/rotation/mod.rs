@@ -28,6 +28,7 @@ mod tests;
 pub use self::phase::{Phase, Row, Side};
 
 use super::facts::CopyRef;
+use super::live::LiveSecret;
 use super::names::Namespace;
 use super::tokens::{PerToken, Token, TokenName, fingerprint};
 use super::tokens_file::Held;
@@ -306,9 +307,7 @@ impl Rotation {
     fn marked(&self, mark: Option<&str>) -> Option<Phase> {
         let mark = mark?.strip_prefix(&self.id)?.strip_prefix('.')?;
         let (name, times) = mark.split_once('.').unwrap_or((mark, "0"));
-        let phase = Phase::ALL
-            .into_iter()
-            .find(|phase| phase.as_str() == name)?;
+        let phase = Phase::parse(name)?;
         (times.parse() == Ok(self.again)).then_some(phase)
     }
 
@@ -371,6 +370,17 @@ fn copy(text: &str) -> Option<CopyRef> {
         namespace: namespace.parse().ok()?,
         name: name.to_owned(),
     })
+}
+
+/// What a Secret has that only an open rotation has there, in words.
+pub fn leftovers(live: &LiveSecret) -> Vec<String> {
+    let keys = [NEXT_KEY, PREVIOUS_KEY, STORE_STATE];
+    let keys = keys.into_iter().filter(|key| live.data.contains_key(*key));
+    let made = live.annotations.contains_key(MADE);
+    let made = made.then(|| format!("the annotation {MADE}"));
+    keys.map(|key| format!("the key {key}"))
+        .chain(made)
+        .collect()
 }
 
 /// Tells whether a token has been retired.

@@ -64,7 +64,7 @@ pub struct Row {
 }
 
 impl Phase {
-    pub(super) const ALL: [Self; 6] = [
+    const ALL: [Self; 6] = [
         Self::Open,
         Self::Switch,
         Self::Close,
@@ -91,6 +91,11 @@ impl Phase {
             Self::Undo => row(Old, false, true, false, None),
             Self::Immediate => row(New, false, true, true, None),
         }
+    }
+
+    /// The one of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|phase| phase.as_str() == name)
     }
 
     /// Its name.

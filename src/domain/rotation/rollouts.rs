@@ -1,7 +1,7 @@
 //! Which workloads have to run on what has been written, and which of them do.
 
 use super::Rotation;
-use crate::domain::bundles::{EMBEDDINGS as EMBEDDINGS_BUNDLE, ROUTER};
+use crate::domain::bundles::{EMBEDDINGS as EMBEDDINGS_BUNDLE, Origin, ROUTER};
 use crate::domain::facts::{ClusterFacts, Place};
 use crate::domain::names::Namespace;
 use crate::domain::tokens::TokenName;
@@ -74,6 +74,18 @@ pub fn maker(workload: &Workload) -> Option<&str> {
 /// Tells whether a workload checks a token that it takes from our Secrets.
 pub fn is_server(workload: &Workload, token: TokenName) -> bool {
     maker(workload) == Some(server_of(token)) && reads_tokens(&workload.spec)
+}
+
+/// Tells whether a workload reads a list of such tokens: only so it can accept two of them.
+pub fn reads_list(workload: &Workload, token: TokenName) -> bool {
+    let bundles = [&ROUTER, &EMBEDDINGS_BUNDLE];
+    workload.spec.references().into_iter().any(|reference| {
+        let bundle = bundles.iter().find(|it| it.secret == reference.secret);
+        let keys = bundle.into_iter().flat_map(|bundle| bundle.keys);
+        let mut lists =
+            keys.filter(|key| matches!(key.origin, Origin::TokenList(of, _) if of == token));
+        lists.any(|list| reference.key.is_none_or(|key| key == list.name))
+    })
 }
 
 /// What a workload is to this rotation, among the rest of its namespace.

@@ -147,8 +147,9 @@ impl Own {
         let before = self.data(ROUTER);
         let mut command = self.space.command(&self.environment(), &ROTATE);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().unwrap();
-        thread::sleep(Duration::from_secs(1).mul_f64(0.5 + 3.0 * chance()));
+        let mut child = command.spawn().unwrap();
+        thread::sleep(Duration::from_secs(1).mul_f64(0.5 + 2.0 * chance()));
+        assert!(child.try_wait().unwrap().is_none(), "{what} too late");
         outage(self);
         let ran = Ran::from(child.wait_with_output().unwrap());
         let mut story = format!("{what}: {}\n{}", ran.code, ran.err);
