@@ -2,6 +2,7 @@
 //! clients that keep sending the token that theirs started with.
 
 mod by_hand;
+mod decisions;
 pub mod follow;
 mod gate;
 mod killed;

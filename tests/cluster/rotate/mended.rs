@@ -1,10 +1,11 @@
 //! What a rotation has to see that others did to it, and what it knows when it is carried on.
 
+use super::decisions::rotation_of;
 use super::load::Holds;
 use super::scene::Scene;
 use crate::sandbox::SANDBOX;
 use crate::space::{INPUTS, ROUTER, Ran, Space};
-use crate::workloads::{BRAIN_API, restart};
+use crate::workloads::{BRAIN_API, KEEPER, pod_of, restart};
 use serde_json::json;
 
 fn brain() -> Space {
@@ -26,8 +27,30 @@ fn a_server_that_has_lost_the_new_token_restarts_before_a_client_gets_it() {
     restart(&scene.home, BRAIN_API);
     scene.settle();
     let ran = scene.rotate(&["--apply"]).exits(0);
-    ran.says(&["its servers restart once more"]);
+    ran.says(&["may have started with them restarts once more"]);
     scene.rotated();
+    scene.load.stop().assert_no_refusal();
+}
+
+#[test]
+fn a_client_that_was_given_the_old_token_again_restarts_before_servers_forget_it() {
+    let mut scene = Scene::new(&[Holds::Agents]);
+    scene.rotate(&["--until", "switch", "--apply"]).exits(0);
+    let new = scene.served();
+    let old = [("KB_ROUTER_TOKEN", scene.first.router.as_str())];
+    scene.home.set_keys(ROUTER, &old, "kubectl-edit");
+    restart(&scene.home, KEEPER);
+    scene.settle();
+    let held = |mark: &str| {
+        let pod = pod_of(&scene.home, KEEPER).unwrap();
+        pod["metadata"]["annotations"]["k8s-bootstrap/rotation"] == mark
+    };
+    let id = rotation_of(&scene.home)["id"].as_str().unwrap().to_owned();
+    assert!(held(&format!("{id}.switch")), "it counts as switched");
+    let ran = scene.rotate(&["--apply"]).exits(0);
+    ran.says(&["may have started with them restarts once more"]);
+    assert!(held(&format!("{id}.switch.1")), "it was restarted");
+    assert!(scene.rotated() == new, "the same rotation");
     scene.load.stop().assert_no_refusal();
 }
 

@@ -1,0 +1,242 @@
+//! What a person has to decide, and what is said of it: no rotation begins, or turns, where it could
+//! not end well.
+
+use crate::migrate::Mover;
+use crate::sandbox::SANDBOX;
+use crate::space::{EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
+use serde_json::{Value, json};
+
+const STATE: &str = "k8s-bootstrap/rotation";
+const KB: &str = "KB_ROUTER_TOKEN";
+
+fn brain() -> Space {
+    let space = Space::new();
+    space.run_with(&INPUTS, &["--apply"]).exits(0);
+    space
+}
+
+fn rotate(space: &Space, words: &[&str]) -> Ran {
+    space.run(&[&["rotate"], words].concat())
+}
+
+/// The state that the home Secret tells.
+pub fn rotation_of(space: &Space) -> Value {
+    let object = space.object(ROUTER).unwrap();
+    let text = object["metadata"]["annotations"][STATE].as_str().unwrap();
+    serde_json::from_str(text).unwrap()
+}
+
+fn annotate(space: &Space, state: Option<&str>) {
+    let object = json!({ "metadata": { "annotations": { STATE: state } } });
+    SANDBOX.expect("PATCH", &space.path(ROUTER), &object);
+}
+
+/// Runs the command of a hint, as it was printed.
+fn paste(space: &Space, ran: &Ran, before: &str) -> Ran {
+    let mut hints = ran.err.lines().filter(|line| line.contains("hint: "));
+    let hint = hints.find_map(|line| line.split_once(before));
+    let line = hint
+        .unwrap_or_else(|| panic!("no {before:?} in {}", ran.err))
+        .1;
+    space.shell(line).output().unwrap().into()
+}
+
+#[test]
+fn no_turn_is_taken_that_cannot_be_gone_through() {
+    let (home, fleet) = (brain(), Space::new());
+    let named = ["--fleet-namespace", &fleet.namespace];
+    home.run_with(&INPUTS, &[&["--apply"], &named[..]].concat())
+        .exits(0);
+    let switch = [&named[..], &["--until", "switch", "--apply"]].concat();
+    rotate(&home, &switch).exits(0);
+    let third = "a-token-that-nobody-knows-of";
+    fleet.set_keys(ROUTER, &[(KB, third)], "kubectl-edit");
+    let state = rotation_of(&home);
+    for words in [
+        &["--continue", "--apply"][..],
+        &["--abort", "--apply"],
+        &["--immediate", "--apply"],
+    ] {
+        let ran = rotate(&home, words).exits(1);
+        let ran = ran.says(&[
+            &fleet.namespace,
+            "neither the old nor the new",
+            "put home's",
+        ]);
+        assert!(
+            !ran.err.contains(third) && !ran.err.contains("--abort"),
+            "{}",
+            ran.err
+        );
+        assert_eq!(rotation_of(&home), state, "{words:?}");
+    }
+    // The hint as it stands.
+    let ran = rotate(&home, &["--continue", "--apply"]);
+    paste(&home, &ran, "put home's there: ").exits(0);
+    assert_eq!(fleet.data(ROUTER)[KB], home.data(ROUTER)[KB]);
+    rotate(&home, &["--abort", "--apply"]).exits(0);
+    assert_eq!(fleet.data(ROUTER), home.data(ROUTER));
+    assert_eq!(home.filed(), home.data(ROUTER));
+}
+
+#[test]
+fn what_is_left_of_a_lost_state_is_no_ground_to_begin_on() {
+    let space = brain();
+    rotate(&space, &["--until", "switch", "--apply"]).exits(0);
+    let state = rotation_of(&space).to_string();
+    annotate(&space, None);
+    rotate(&space, &["--status"])
+        .exits(0)
+        .says(&["no rotation is open"]);
+    space
+        .run(&["verify"])
+        .says(&["of a rotation whose state is gone"]);
+    let before = (space.data(ROUTER), space.filed());
+    for words in [&[][..], &["--apply"], &["--immediate", "--apply"]] {
+        let ran = rotate(&space, words).exits(1);
+        ran.says(&[
+            "k8s-bootstrap/rotation-made of a rotation whose state is gone",
+            "has a previous KB_ROUTER_TOKEN",
+            "edit secret agentibrain-router-secrets",
+        ]);
+        assert_eq!((space.data(ROUTER), space.filed()), before);
+    }
+    // With its state it goes on as if nothing had been.
+    annotate(&space, Some(&state));
+    rotate(&space, &["--apply"]).exits(0);
+    rotate(&space, &["--apply"]).exits(0);
+    let ran = space.run(&["verify"]);
+    assert!(!ran.out.contains("state is gone"), "{}", ran.out);
+}
+
+#[test]
+fn a_server_that_reads_single_keys_cannot_accept_two_tokens() {
+    let space = brain();
+    let server = |keys: &[&str]| {
+        let read = keys.iter().map(|key| {
+            json!({ "name": key, "valueFrom": { "secretKeyRef": { "name": ROUTER, "key": key, "optional": true } } })
+        });
+        let labels = json!({ "app": "brain-api" });
+        let template = json!({
+            "metadata": { "labels": labels },
+            "spec": { "containers": [{ "name": "main", "image": "none", "env": read.collect::<Vec<_>>() }] },
+        });
+        json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet",
+            "metadata": { "name": "agentibrain-brain-api" },
+            "spec": { "replicas": 0, "serviceName": "x", "selector": { "matchLabels": labels }, "template": template },
+        })
+    };
+    let path = format!("/apis/apps/v1/namespaces/{}/statefulsets", space.namespace);
+    SANDBOX.expect("POST", &path, &server(&[KB]));
+    let before = space.data(ROUTER);
+    for words in [&[][..], &["--apply"]] {
+        let ran = rotate(&space, words).exits(1);
+        ran.says(&[
+            "agentibrain-brain-api does not read a list",
+            "--immediate --apply",
+        ]);
+    }
+    assert_eq!(space.data(ROUTER), before);
+    rotate(&space, &["--token", "EMBEDDINGS_API_KEY", "--apply"]).exits(0);
+    let path = format!("{path}/agentibrain-brain-api");
+    SANDBOX.expect("DELETE", &path, &Value::Null);
+    let path = path.trim_end_matches("/agentibrain-brain-api");
+    SANDBOX.expect("POST", path, &server(&[KB, "KB_ROUTER_TOKENS"]));
+    rotate(&space, &["--apply"]).exits(0);
+}
+
+#[test]
+fn a_rotation_of_one_token_looks_at_no_secret_without_it() {
+    let space = brain();
+    let frozen = json!({ "immutable": true });
+    SANDBOX.expect("PATCH", &space.path(EMBEDDINGS), &frozen);
+    let version = || space.object(EMBEDDINGS).unwrap()["metadata"]["resourceVersion"].clone();
+    let before = version();
+    rotate(&space, &["--apply"])
+        .exits(1)
+        .says(&["is immutable"]);
+    rotate(&space, &["--token", KB, "--until", "open", "--apply"]).exits(0);
+    rotate(&space, &["--abort", "--apply"]).exits(0);
+    rotate(&space, &["--token", KB, "--apply"]).exits(0);
+    assert_eq!(version(), before);
+}
+
+#[test]
+fn a_leak_of_one_token_exchanges_no_other_and_says_what_it_costs() {
+    let space = brain();
+    rotate(&space, &["--until", "open", "--apply"]).exits(0);
+    let state = rotation_of(&space);
+    let ran = rotate(&space, &["--immediate", "--token", KB, "--apply"]).exits(1);
+    ran.says(&["would exchange both at once", "leave --token out"]);
+    assert_eq!(rotation_of(&space), state);
+    let ran = rotate(&space, &["--immediate", "--apply"]).exits(0);
+    ran.says(&["clients are answered 401"]);
+}
+
+#[test]
+fn who_was_left_behind_is_named_at_the_end_whoever_comes_to_it() {
+    let (space, tools) = (brain(), Space::new());
+    let old = space.filed()[KB].clone();
+    tools.create_secret("copy", &[("TOKEN", &old)], &json!({}));
+    let copy = format!("{}/copy", tools.namespace);
+    rotate(&space, &["--copy", &copy, "--until", "switch", "--apply"]).exits(0);
+    let status = rotate(&space, &["--status"]).exits(0);
+    status.says(&["still on the old token", &copy]);
+    // As a run with --close-anyway leaves it that is killed there.
+    let mut state = rotation_of(&space);
+    state["phase"] = "close".into();
+    annotate(&space, Some(&state.to_string()));
+    let status = rotate(&space, &["--status"]).exits(0);
+    status.says(&["in close since", "still on the old token", &copy]);
+    let ran = rotate(&space, &["--continue", "--apply"]).exits(0);
+    ran.says(&["still held by", &copy]);
+}
+
+#[test]
+fn who_has_which_token_is_told_in_every_phase_and_how_to_go_on() {
+    let space = brain();
+    rotate(&space, &["--until", "open", "--apply"]).exits(0);
+    let status = rotate(&space, &["--status", "-o", "json"]).exits(0).json();
+    let holders = status["holders"].as_array().unwrap();
+    assert_eq!(holders[0]["object"], format!("Secret/{ROUTER}"), "{status}");
+    let hint = holders[0]["hint"].as_str().unwrap();
+    assert!(hint.ends_with("rotate --continue --apply"), "{hint}");
+    // Who holds up an abort is to get the old one.
+    rotate(&space, &["--until", "switch", "--apply"]).exits(0);
+    let new = space.filed()[KB].clone();
+    space.create_secret("brain-ops-secrets", &[("TOKEN", &new)], &json!({}));
+    let ran = rotate(&space, &["--abort", "--apply"]).exits(1);
+    ran.says(&["put the old token into Secret"]);
+}
+
+#[test]
+fn a_store_that_tells_nothing_of_the_rotation_is_not_written() {
+    let mover = Mover::new();
+    mover.migrate(&["--apply"]).exits(0);
+    mover
+        .run(&["rotate", "--until", "open", "--apply"])
+        .exits(0);
+    let path = mover.entry("router");
+    let mut fields = SANDBOX.bao.fields(&path);
+    let told = fields.remove("K8S_BOOTSTRAP_ROTATION").unwrap();
+    let put = |fields: &crate::space::Data| {
+        let all = fields
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()));
+        SANDBOX.bao.put(&path, &all.collect::<Vec<_>>());
+    };
+    put(&fields);
+    let before = SANDBOX.bao.entry(&path);
+    for words in [&["--continue", "--apply"][..], &["--abort", "--apply"]] {
+        let ran = mover.run(&[&["rotate"], words].concat()).exits(1);
+        ran.says(&[
+            "the store tells nothing of rotation",
+            "put its field K8S_BOOTSTRAP_ROTATION back",
+        ]);
+        assert_eq!(SANDBOX.bao.entry(&path), before);
+    }
+    fields.insert("K8S_BOOTSTRAP_ROTATION".to_owned(), told);
+    put(&fields);
+    mover.run(&["rotate", "--apply"]).exits(0);
+}
