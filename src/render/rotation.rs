@@ -165,7 +165,9 @@ pub fn preview(forecast: &Forecast) -> String {
             _ => format!("{count} {times}"),
         };
         let reloader = match one.reloaded {
-            true => " (Reloader restarts it whenever a Secret that it reads changes)",
+            true => {
+                " (it asks for Reloader, which restarts it whenever a Secret that it reads changes)"
+            }
             false => "",
         };
         let _ = writeln!(
@@ -182,13 +184,14 @@ pub fn preview(forecast: &Forecast) -> String {
     if forecast.workloads.is_empty() {
         let _ = writeln!(text, "  none: no workload here reads these tokens");
     }
-    if forecast.workloads.iter().any(|one| one.reloaded) {
+    let immediate = forecast.phases == [Phase::Immediate];
+    if !immediate && forecast.workloads.iter().any(|one| one.reloaded) {
         let _ = writeln!(
             text,
             "Where Reloader runs it restarts clients at open too; they come back with the old token."
         );
     }
-    if forecast.phases == [Phase::Immediate] {
+    if immediate {
         let _ = writeln!(
             text,
             "Until all of them have restarted, clients are answered 401."
@@ -213,6 +216,21 @@ pub fn preview(forecast: &Forecast) -> String {
         forecast.command
     );
     text
+}
+
+/// What a turn of the rotation that is open would do.
+pub fn turned(phase: Phase, command: &str) -> String {
+    let cost = match phase {
+        Phase::Immediate => {
+            "It is the new token of this rotation that all get. Until all of them have restarted, \
+             clients are answered 401.\n"
+        }
+        _ => "",
+    };
+    format!(
+        "\nIt would turn to {}.\n{cost}Nothing has been changed. To do it: {command} --apply\n",
+        told(phase)
+    )
 }
 
 /// Where a rotation stands.

@@ -240,6 +240,15 @@ fn verify_tells_of_a_rotation_and_cries_no_wolf() {
     run(&["rotate", "--apply"]).exits(0);
     let ran = is_quiet(look());
     assert_eq!(messages(&ran, "rotation.open"), ["no rotation is open"]);
+    // Nor after one that was taken back, of whatever tokens.
+    let one = ["--token", "KB_ROUTER_TOKEN"];
+    for (words, phase) in [(&[][..], "open"), (&one, "open"), (&[], "switch")] {
+        sleep(Duration::from_millis(1100));
+        let until = ["rotate", "--until", phase, "--apply"];
+        run(&[&until, words].concat()).exits(0);
+        run(&["rotate", "--abort", "--apply"]).exits(0);
+        is_quiet(look());
+    }
     // What somebody changes afterwards is no matter of it.
     sleep(Duration::from_millis(1100));
     space.set_keys(ROUTER, &[("KB_ROUTER_TOKENS", "")], "kubectl-edit");

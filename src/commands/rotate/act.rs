@@ -109,14 +109,14 @@ impl Run<'_> {
             // What has begun can be carried on, and that is the remedy of most.
             Some(rotation) if failure.hints.is_empty() => {
                 let failure = failure.cause(format!("the rotation stands in {}", rotation.phase));
-                failure.hint(format!("carry it on: {}", self.reach.carry_on()))
+                failure.hint(format!("carry it on: {}", self.carry_on()))
             }
             _ => failure,
         })?;
         let verdict = match &ended {
             Ended::Held(rotation, holders) => Verdict::Failed(
                 rendered::held(holders, rotation.leaves(), &self.reach)
-                    .hint(format!("then carry it on: {}", self.reach.carry_on())),
+                    .hint(format!("then carry it on: {}", self.carry_on())),
             ),
             _ => Verdict::Yes,
         };
@@ -331,17 +331,7 @@ impl Run<'_> {
     }
 
     /// The turn that the options ask for, where there is one to take.
-    fn turn(&self, rotation: &Rotation) -> Result<Option<Phase>, Failure> {
-        if self.rotate.immediate && self.chosen().len() < rotation.changes().count() {
-            return Err(Failure::no(format!(
-                "the rotation that is open is of {}, and --immediate would exchange both at once",
-                rendered::names(rotation)
-            ))
-            .hint(format!(
-                "leave --token out, or finish it first: {}",
-                self.reach.carry_on()
-            )));
-        }
+    pub(super) fn turn(&self, rotation: &Rotation) -> Result<Option<Phase>, Failure> {
         match (self.rotate.abort, self.rotate.immediate, rotation.phase) {
             (true, _, phase) => Ok(phase.aborted()),
             (_, true, Phase::Open | Phase::Switch | Phase::Back) => Ok(Some(Phase::Immediate)),
@@ -350,7 +340,7 @@ impl Run<'_> {
             )
             .hint(format!(
                 "finish it, then exchange the token at once: {} && {} --apply",
-                self.reach.carry_on(),
+                self.carry_on(),
                 self.command()
             ))),
             _ => Ok(None),

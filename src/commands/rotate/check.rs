@@ -91,6 +91,20 @@ impl Run<'_> {
                 .cause(refusal.message())
                 .hint(refusal.hint(&self.reach));
         }
+        let home = look.home();
+        for name in self.chosen() {
+            if home.get(name).is_none() && plan.refusals.is_empty() {
+                told = told
+                    .cause(format!("{name} is not there, or is no token"))
+                    .hint(format!("make it first: {}", self.reach.apply));
+            }
+        }
+        self.check_fleet(look, told)
+    }
+
+    /// Every namespace of the fleet has to be there with its Secret.
+    fn check_fleet(&self, look: &Look, failure: Failure) -> Failure {
+        let mut told = failure;
         for (namespace, place) in look.facts.fleet() {
             let gone =
                 place.state != NamespaceState::Active && place.state != NamespaceState::Forbidden;
@@ -103,14 +117,6 @@ impl Run<'_> {
             } else if place.live(ROUTER.secret).is_none() {
                 told = told
                     .cause(format!("Secret {namespace}/{} is not there", ROUTER.secret))
-                    .hint(format!("make it first: {}", self.reach.apply));
-            }
-        }
-        let home = look.home();
-        for name in self.chosen() {
-            if home.get(name).is_none() && plan.refusals.is_empty() {
-                told = told
-                    .cause(format!("{name} is not there, or is no token"))
                     .hint(format!("make it first: {}", self.reach.apply));
             }
         }
@@ -182,17 +188,15 @@ impl Run<'_> {
                 look.keeper.what
             )));
         }
-        let other = self
-            .rotate
-            .token
-            .iter()
-            .find(|name| rotation.change(**name).is_none());
-        if let Some(name) = other {
+        let rotating: BTreeSet<_> = rotation.changes().map(|(name, _)| name).collect();
+        if !self.rotate.token.is_empty() && self.chosen() != rotating {
+            let chosen: Vec<_> = self.chosen().iter().map(|name| name.as_str()).collect();
             return Err(Failure::no(format!(
-                "the rotation that is open is of {}, not of {name}",
-                rendered::names(rotation)
+                "the rotation that is open is of {}, not of {}",
+                rendered::names(rotation),
+                chosen.join(" and ")
             ))
-            .hint(format!("carry it on first: {}", self.reach.carry_on())));
+            .hint(format!("carry it on first: {}", self.carry_on())));
         }
         if self.rotate.abort && rotation.phase.aborted().is_none() && !rotation.phase.is_back() {
             return Err(Failure::no(format!(
@@ -200,7 +204,7 @@ impl Run<'_> {
                  no way back",
                 rotation.phase
             ))
-            .hint(format!("finish it: {}", self.reach.carry_on())));
+            .hint(format!("finish it: {}", self.carry_on())));
         }
         if before.is_some() {
             return Ok(());
@@ -209,6 +213,7 @@ impl Run<'_> {
         let mut failure = Failure::undecided();
         if self.knowing(rotation) != *rotation {
             // A place that comes in on the way has to be as one that was there from the start.
+            failure = self.check_fleet(look, failure);
             failure = check_secrets(look, rotation, failure);
             failure = self.check_servers(look, rotation, failure);
         }

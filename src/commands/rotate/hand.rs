@@ -51,10 +51,7 @@ impl Run<'_> {
                 return Err(Failure::unable(
                     "the store has not been edited in time, or the Secrets do not follow it",
                 )
-                .hint(format!(
-                    "edit it, then carry it on: {}",
-                    self.reach.carry_on()
-                )));
+                .hint(format!("edit it, then carry it on: {}", self.carry_on())));
             }
             for (external, _) in look.way.iter().flat_map(|way| &way.externals) {
                 let version = version_of(&look.facts)?;

@@ -60,6 +60,9 @@ pub async fn run(global: &Global, rotate: &Rotate, ui: Ui) -> Result<Answer, Fai
     }
 }
 
+/// Who restarts by hand does so to the end.
+const NO_RESTART: &str = " --no-restart";
+
 /// A run.
 pub struct Run<'a> {
     global: &'a Global,
@@ -105,13 +108,28 @@ impl Run<'_> {
             .copy
             .iter()
             .map(|copy| format!(" --copy {copy}"));
-        let options: String = tokens.chain(copies).collect();
-        let immediate = if self.rotate.immediate {
-            " --immediate"
-        } else {
-            ""
-        };
-        format!("{}{options}{immediate}", self.reach.command("rotate"))
+        let until = self.rotate.until.map(|until| {
+            let until = Phase::from(until);
+            format!(" --until {until}")
+        });
+        let switches = [
+            (self.rotate.immediate, " --immediate"),
+            (self.rotate.abort, " --abort"),
+            (self.rotate.no_restart, NO_RESTART),
+            (self.rotate.close_anyway, " --close-anyway"),
+        ];
+        let switches = switches.into_iter().filter(|(given, _)| *given);
+        let switches = switches.map(|(_, option)| option.to_owned());
+        let options: String = tokens.chain(copies).chain(until).chain(switches).collect();
+        format!("{}{options}", self.reach.command("rotate"))
+    }
+
+    /// Carries on the rotation that is open, restarting by the same hands.
+    fn carry_on(&self) -> String {
+        match self.rotate.no_restart {
+            true => format!("{}{NO_RESTART}", self.reach.carry_on()),
+            false => self.reach.carry_on(),
+        }
     }
 
     /// Has an administrator give what is needed.
@@ -141,7 +159,7 @@ impl Run<'_> {
                 ),
             };
         }
-        failure.hint(format!("then carry it on: {}", self.reach.carry_on()))
+        failure.hint(format!("then carry it on: {}", self.carry_on()))
     }
 
     /// Puts a value of the rotation back where another one is. No value is on a command line.
@@ -188,11 +206,21 @@ impl Run<'_> {
     /// What would be done.
     async fn preview(&self) -> Result<Answer, Failure> {
         let look = self.look().await?;
-        if look.state.is_some() {
-            return self.status().await;
+        if let Some(rotation) = &look.state {
+            let turn = self.turn(rotation)?;
+            let mut answer = self.status().await?;
+            if let Some(phase) = turn {
+                answer
+                    .text
+                    .push_str(&rendered::turned(phase, &self.command()));
+            }
+            return Ok(answer);
         }
         if self.rotate.abort {
-            return Err(Failure::no("no rotation is open").hint("there is nothing to abort"));
+            return Err(
+                Failure::no("no rotation is open, so there is nothing to abort")
+                    .hint(format!("see it: {} rotate --status", self.reach.program)),
+            );
         }
         if self.rotate.carry_on {
             return self.status().await;

@@ -145,7 +145,7 @@ impl Server<'_> {
                     "see where its pods take their environment from: {} -n {namespace} get \
                      statefulset {service} -o yaml; then: {}",
                     run.reach.kubectl,
-                    run.reach.carry_on()
+                    run.carry_on()
                 )));
             }
             sleep(PAUSE).await;

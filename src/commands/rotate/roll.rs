@@ -43,10 +43,7 @@ impl Run<'_> {
         rolled.map_err(|failure| {
             failure
                 .cause(format!("the rotation stays in {}", rotation.phase))
-                .hint(format!(
-                    "mend that, then carry it on: {}",
-                    self.reach.carry_on()
-                ))
+                .hint(format!("mend that, then carry it on: {}", self.carry_on()))
         })
     }
 

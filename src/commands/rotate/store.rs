@@ -283,7 +283,7 @@ impl Run<'_> {
                         failure.told()
                     ))
                     .hint(self.reach.command("verify"))
-                    .hint(format!("then carry it on: {}", self.reach.carry_on()))
+                    .hint(format!("then carry it on: {}", self.carry_on()))
                 })
         });
         stream::iter(work)

@@ -51,7 +51,7 @@ impl Run<'_> {
         for (at, failure) in failures {
             whole = whole.of(at, &failure);
         }
-        Err(whole.hint(format!("mend that, then: {}", self.reach.carry_on())))
+        Err(whole.hint(format!("mend that, then: {}", self.carry_on())))
     }
 
     /// Tells whether the rotation still is in that phase: what was read may be older than the phase

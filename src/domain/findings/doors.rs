@@ -349,8 +349,8 @@ fn unreachable(case: &Case<'_>, door: &Door, why: &str) -> Check {
 /// Whether the pod that was asked started before its Secret last changed.
 fn older_than_secret(case: &Case<'_>, door: &Door) -> bool {
     pod(case, door).is_some_and(|pod| {
-        let outdated = pods::outdated(case, pod);
-        outdated.iter().any(|(secret, _)| *secret == door.secret)
+        let missed = pods::missed(case, pod);
+        missed.iter().any(|(secret, _)| *secret == door.secret)
     })
 }
 

@@ -37,7 +37,7 @@ pub(super) fn outdated<'a>(case: &Case<'_>, pod: &'a Pod) -> Vec<(&'a str, i64)>
 
 /// The same without what a rotation answers for: it restarts each pod when it is its turn, and none
 /// for what does not concern it.
-fn missed<'a>(case: &Case<'_>, pod: &'a Pod) -> Vec<(&'a str, i64)> {
+pub(super) fn missed<'a>(case: &Case<'_>, pod: &'a Pod) -> Vec<(&'a str, i64)> {
     let mut found = outdated(case, pod);
     found.retain(|(secret, changed)| !rotation::answers_for(case, pod, secret, *changed));
     found

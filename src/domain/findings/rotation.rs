@@ -5,6 +5,7 @@ use super::Case;
 use super::check::{Check, Id};
 use super::tokens::span;
 use crate::domain::bundles::{BUNDLES, Bundle, ROUTER};
+use crate::domain::live::LiveSecret;
 use crate::domain::rotation::{
     NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, STORE_STATE, Side, WRITTEN, leftovers,
 };
@@ -125,16 +126,31 @@ pub(super) fn answers_for(case: &Case<'_>, pod: &Pod, secret: &str, changed: i64
     let place = case.cluster.places.get(&pod.namespace);
     let live = place.and_then(|place| place.live(secret));
     let wrote = live.and_then(|live| parts(live.annotations.get(WRITTEN).map(String::as_str)));
-    over.is_some_and(|over| changed <= over)
-        && match (parts(pod.mark.as_deref()), wrote) {
-            // Only who was restarted for what it sends is not restarted when servers forget.
-            (Some((id, phase)), _) if [Phase::Switch, Phase::Back].contains(&phase) => {
-                servers.any(|pod| parts(pod.mark.as_deref()).is_some_and(|(it, _)| it == id))
-            }
-            // Who got no other token needs none back.
-            (mine, Some((id, Phase::Undo))) => mine.is_none_or(|(it, _)| it != id),
-            _ => false,
-        }
+    let mine = parts(pod.mark.as_deref());
+    // Only who was restarted for what it sends is not restarted when servers forget.
+    let switched = mine.is_some_and(|(id, phase)| {
+        let of_it = |pod| parts(pod).is_some_and(|(it, _)| it == id);
+        let turned = [Phase::Switch, Phase::Back].contains(&phase);
+        turned && servers.any(|pod| of_it(pod.mark.as_deref()))
+    });
+    let answered = match wrote {
+        // Who got no other token needs none back.
+        Some((id, Phase::Undo)) => mine.is_none_or(|(it, _)| it != id),
+        // Somebody else has restarted it when it was its turn: close waited for that.
+        Some((_, Phase::Close)) => live.is_some_and(|live| began_before(live, pod)),
+        _ => false,
+    };
+    over.is_some_and(|over| changed <= over) && (switched || answered)
+}
+
+/// Tells whether a pod started since the last rotation of a Secret's tokens began: they are as old as
+/// that.
+fn began_before(live: &LiveSecret, pod: &Pod) -> bool {
+    let minted = live.minted.values().max();
+    let started = pod.started.values().min();
+    minted
+        .zip(started)
+        .is_some_and(|(minted, started)| started > minted)
 }
 
 /// A mark's rotation and phase.

@@ -6,6 +6,7 @@ use crate::domain::bundles::{API_KEYS, BUNDLES, Bundle, Key, Origin, Presence, R
 use crate::domain::facts::{CopyRef, FileState};
 use crate::domain::live::{LiveSecret, LiveValue, Observed};
 use crate::domain::names::Namespace;
+use crate::domain::rotation_open;
 use crate::domain::tokens::{PerToken, Token, TokenName, fingerprint};
 use crate::domain::value::SecretValue;
 use std::collections::BTreeMap;
@@ -212,7 +213,25 @@ fn copies(case: &Case<'_>) -> Vec<Check> {
             let copy = live.data.get(name.as_str());
             let copy = copy.filter(|value| value.text.as_ref() != Some(token));
             if let Some(stale) = copy {
-                checks.push(stale_copy(case, at, observed, name, (token, stale)));
+                checks.push(stale_copy(
+                    case,
+                    at,
+                    observed,
+                    (name.as_str(), name),
+                    (token, stale),
+                ));
+            }
+        }
+        for (key, value) in &live.data {
+            let held = value.text.as_ref();
+            let known = TokenName::parse(key).is_some();
+            let retired = TokenName::ALL.into_iter().find(|name| {
+                let router = case.cluster.home_place().secrets.get(ROUTER.secret);
+                held.is_some_and(|held| rotation_open::retired(router, *name, held))
+            });
+            let exchanged = retired.and_then(|name| Some((name, tokens.get(name).as_ref()?)));
+            if let Some((name, token)) = exchanged.filter(|_| !known) {
+                checks.push(stale_copy(case, at, observed, (key, name), (token, value)));
             }
         }
         let holds = |value: &SecretValue| {
@@ -327,7 +346,7 @@ fn stale_copy(
     case: &Case<'_>,
     at: &CopyRef,
     observed: &Observed,
-    name: TokenName,
+    (key, name): (&str, TokenName),
     (token, stale): (&SecretValue, &LiveValue),
 ) -> Check {
     let hint = match &observed.owner {
@@ -336,7 +355,7 @@ fn stale_copy(
             "{} | {}",
             from_home(
                 case,
-                &format!("{{\"data\":{{\"{name}\":\"{{{{.data.{name}}}}}\"}}}}")
+                &format!("{{\"data\":{{\"{key}\":\"{{{{.data.{name}}}}}\"}}}}")
             ),
             case.kubectl(
                 &at.namespace,
@@ -347,7 +366,7 @@ fn stale_copy(
     Check::warn(
         Id::TokensCopies,
         format!(
-            "its copy of {name} is stale: it has {}, the home namespace has {}",
+            "its {key} is a stale copy of {name}: it has {}, the home namespace has {}",
             stale
                 .text
                 .as_ref()

@@ -4,6 +4,7 @@
 use crate::migrate::Mover;
 use crate::sandbox::SANDBOX;
 use crate::space::{EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
+use crate::verify::checks::of;
 use serde_json::{Value, json};
 
 const STATE: &str = "k8s-bootstrap/rotation";
@@ -167,11 +168,80 @@ fn a_leak_of_one_token_exchanges_no_other_and_says_what_it_costs() {
     let space = brain();
     rotate(&space, &["--until", "open", "--apply"]).exits(0);
     let state = rotation_of(&space);
-    let ran = rotate(&space, &["--immediate", "--token", KB, "--apply"]).exits(1);
-    ran.says(&["would exchange both at once", "leave --token out"]);
-    assert_eq!(rotation_of(&space), state);
-    let ran = rotate(&space, &["--immediate", "--apply"]).exits(0);
+    for words in [&["--apply"][..], &["--immediate", "--apply"]] {
+        let ran = rotate(&space, &[&["--token", KB], words].concat()).exits(1);
+        ran.says(&["is of KB_ROUTER_TOKEN and EMBEDDINGS_API_KEY, not of KB_ROUTER_TOKEN"]);
+        assert_eq!(rotation_of(&space), state);
+    }
+    // A turn is shown before it is taken, and the command that takes it.
+    let new = space.data(ROUTER)["EMBEDDINGS_API_KEY_NEXT"].clone();
+    for (option, told) in [("--abort", "undo: "), ("--immediate", "immediate: ")] {
+        let ran = rotate(&space, &[option]).exits(0);
+        let command = format!("rotate {option} --apply");
+        ran.says(&[
+            "It would turn to",
+            told,
+            "Nothing has been changed",
+            &command,
+        ]);
+        assert_eq!(rotation_of(&space), state);
+    }
+    let ran = rotate(&space, &["--immediate"]).exits(0);
+    let (_, line) = ran.out.split_once("To do it: ").unwrap();
+    let ran = Ran::from(space.shell(line).output().unwrap()).exits(0);
     ran.says(&["clients are answered 401"]);
+    assert_eq!(space.data(ROUTER)["EMBEDDINGS_API_KEY"], new);
+}
+
+/// What a preview shows is what its command does, and what carries on is what was begun.
+#[test]
+fn a_command_that_is_shown_keeps_the_options_that_were_given() {
+    let space = brain();
+    let given = ["--token", KB, "--until", "switch", "--no-restart"];
+    let ran = rotate(&space, &given).exits(0);
+    let (_, line) = ran.out.split_once("To do it: ").unwrap();
+    for words in ["--token KB_ROUTER_TOKEN", "--until switch", "--no-restart"] {
+        assert!(line.contains(words), "{line}");
+    }
+    Ran::from(space.shell(line).output().unwrap()).exits(0);
+    assert_eq!(rotation_of(&space)["phase"], "switch");
+    // A fleet namespace that is not there is no reason to go on without it.
+    let typo = ["--continue", "--fleet-namespace", "agnets", "--apply"];
+    rotate(&space, &typo)
+        .exits(1)
+        .says(&["fleet namespace agnets is not there"]);
+    assert_eq!(rotation_of(&space)["phase"], "switch");
+    space.create_secret(
+        "brain-ops-secrets",
+        &[("T", &token_before(&space))],
+        &json!({}),
+    );
+    let ran = rotate(&space, &["--continue", "--no-restart", "--apply"]).exits(1);
+    ran.says(&["rotate --continue --apply --no-restart"]);
+}
+
+/// The old router token, as the list has it.
+fn token_before(space: &Space) -> String {
+    let list = space.data(ROUTER)["KB_ROUTER_TOKENS"].clone();
+    list.split(',').next().unwrap().to_owned()
+}
+
+#[test]
+fn a_copy_of_a_token_that_went_is_found_by_its_value() {
+    let (space, tools) = (brain(), Space::new());
+    let old = space.filed()[KB].clone();
+    tools.create_secret("copy", &[("T", &old)], &json!({}));
+    let copy = format!("{}/copy", tools.namespace);
+    rotate(&space, &["--apply"]).exits(0);
+    let look = || space.run(&["verify", "--copy", &copy, "-o", "json"]);
+    let ran = look().says(&["its T is a stale copy of KB_ROUTER_TOKEN"]);
+    assert!(!ran.out.contains(&old));
+    let hint = of(&ran, "tokens.copies")[0]["hint"].clone();
+    let mended = space.shell(hint.as_str().unwrap()).output().unwrap();
+    Ran::from(mended).exits(0);
+    assert_eq!(tools.data("copy")["T"], space.data(ROUTER)[KB]);
+    let ran = look().says(&["copies in step"]);
+    assert!(!ran.out.contains("stale copy"), "{}", ran.out);
 }
 
 #[test]
