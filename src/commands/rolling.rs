@@ -1,7 +1,7 @@
 //! Workloads that have to make their pods anew: restarted by us, or left to Reloader, and waited for.
 
 use crate::domain::rotation::rollouts::WorkloadRef;
-use crate::domain::workloads::Workload;
+use crate::domain::workloads::{Kind, Workload, first_pod};
 use crate::error::Failure;
 use crate::io::cluster::{Cluster, WIDTH, Written};
 use crate::ui::Ui;
@@ -199,6 +199,14 @@ pub async fn hangs(cluster: &Cluster, workload: &Workload) -> Result<Failure, Fa
     ));
     for why in cluster.why_stuck(workload).await? {
         failure = failure.cause(why);
+    }
+    if workload.kind == Kind::StatefulSet {
+        let (kubectl, namespace) = (&cluster.reach().kubectl, &workload.namespace);
+        let pod = first_pod(&workload.name);
+        failure = failure.hint(format!(
+            "when that is mended, a StatefulSet keeps a pod that never was ready: {kubectl} -n \
+             {namespace} delete pod {pod} --wait=false"
+        ));
     }
     Ok(failure)
 }
