@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 const STATE: &str = "k8s-bootstrap/rotation";
 const KB: &str = "KB_ROUTER_TOKEN";
 
-fn brain() -> Space {
+/// A home with plain Secrets; no workload is there.
+pub fn brain() -> Space {
     let space = Space::new();
     space.run_with(&INPUTS, &["--apply"]).exits(0);
     space
 }
 
-fn rotate(space: &Space, words: &[&str]) -> Ran {
+pub fn rotate(space: &Space, words: &[&str]) -> Ran {
     space.run(&[&["rotate"], words].concat())
 }
 

@@ -1,22 +1,12 @@
 //! What a rotation has to see that others did to it, and what it knows when it is carried on.
 
-use super::decisions::rotation_of;
+use super::decisions::{brain, rotate, rotation_of};
 use super::load::Holds;
 use super::scene::Scene;
 use crate::sandbox::SANDBOX;
 use crate::space::{INPUTS, ROUTER, Ran, Space};
 use crate::workloads::{BRAIN_API, KEEPER, pod_of, restart};
 use serde_json::json;
-
-fn brain() -> Space {
-    let space = Space::new();
-    space.run_with(&INPUTS, &["--apply"]).exits(0);
-    space
-}
-
-fn rotate(space: &Space, words: &[&str]) -> Ran {
-    space.run(&[&["rotate"], words].concat())
-}
 
 #[test]
 fn a_server_that_has_lost_the_new_token_restarts_before_a_client_gets_it() {
