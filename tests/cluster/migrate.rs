@@ -10,6 +10,7 @@ use crate::sandbox::SANDBOX;
 use crate::space::{AGENTICORE, Data, EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::process::Command;
 
 /// The Secrets with their ExternalSecrets and the names of their entries.
 pub const ALL: [(&str, &str, &str); 3] = [
@@ -60,9 +61,14 @@ impl Mover {
 
     /// Runs the program as an operator of the store.
     pub fn run(&self, arguments: &[&str]) -> Ran {
+        self.command(arguments).output().unwrap().into()
+    }
+
+    /// The program, to be run by an operator of the store.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let own = self.space.operator(&self.token);
         let own = own.each_ref().map(|(name, value)| (*name, value.as_str()));
-        self.space.run_with(&own, arguments)
+        self.space.command(&own, arguments)
     }
 
     /// The path of an entry.

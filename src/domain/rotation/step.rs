@@ -95,8 +95,9 @@ pub fn next(view: &View<'_>) -> Result<Step, Vec<Odd>> {
         return Ok(step);
     }
     // Who got the wrong one meanwhile comes before servers forget it.
-    if rotation.again > 0
-        && let Some(step) = roll(Who::Clients).filter(|_| !row.both)
+    if !row.both
+        && rotation.again > 0
+        && let Some(step) = roll(Who::Clients)
     {
         return Ok(step);
     }

@@ -1,10 +1,14 @@
 //! A rotation on Path 2, on a real operator and store: the store is written, the Secrets follow.
 
+use super::scene::chance;
 use crate::migrate::{ALL, Mover};
 use crate::sandbox::SANDBOX;
-use crate::space::{EMBEDDINGS, ROUTER, Ran};
+use crate::space::{EMBEDDINGS, ROUTER, Ran, trials};
 use crate::workloads::{WORKLOADS, install, wait_ready};
 use serde_json::json;
+use std::process::Stdio;
+use std::thread;
+use std::time::Instant;
 
 /// A brain on Path 2, whose workloads run.
 fn moved() -> Mover {
@@ -93,6 +97,46 @@ fn a_rotation_stops_where_it_is_told_to_and_goes_back() {
         .says(&["back to the old"]);
     is_settled(&mover);
     assert_eq!(mover.values(), before);
+}
+
+/// A few trials: each is a rotation or two.
+#[test]
+fn a_rotation_of_the_store_that_is_killed_ends_with_one_token_everywhere() {
+    let mover = moved();
+    let began = Instant::now();
+    rotate(&mover, &["--apply"]).exits(0);
+    let whole = began.elapsed();
+    let trials = trials().min(10);
+    for trial in 0..trials {
+        let before = mover.values();
+        let mut child = mover
+            .command(&["rotate", "--reloader-grace", "0", "--apply"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let part = (trial as f64 + chance()) / trials as f64;
+        thread::sleep(whole.mul_f64(part));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if trial % 3 == 1 {
+            // Not begun, or too far.
+            let ran = rotate(&mover, &["--abort", "--apply"]);
+            assert!(ran.code <= 1, "{}", ran.err);
+        }
+        if trial % 3 == 2 {
+            std::fs::remove_file(mover.space.file()).unwrap();
+        }
+        rotate(&mover, &["--apply"]).exits(0);
+        is_settled(&mover);
+        let after = mover.values();
+        for token in ["KB_ROUTER_TOKEN", "EMBEDDINGS_API_KEY"] {
+            assert_ne!(
+                before[ROUTER][token], after[ROUTER][token],
+                "{part} {token}"
+            );
+        }
+    }
 }
 
 /// Whoever was stopped with what `open` wants of an entry in hand comes too late, also where it never
