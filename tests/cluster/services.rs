@@ -9,6 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use tokio::net::TcpSocket;
 
 /// How many services can run at a time.
@@ -172,8 +173,11 @@ impl Service {
     pub fn stop(&self) {
         if let Some(server) = locked(&self.server).take() {
             self.state.ending.store(true, Ordering::SeqCst);
-            // It is waiting for one.
-            TcpStream::connect(("127.0.0.1", self.slot.0.local_port)).unwrap();
+            // It is waiting for a connection, and somebody else may bring that, too.
+            while !server.is_finished() {
+                drop(TcpStream::connect(("127.0.0.1", self.slot.0.local_port)));
+                thread::sleep(Duration::from_millis(1));
+            }
             server.join().unwrap();
             self.state.ending.store(false, Ordering::SeqCst);
         }

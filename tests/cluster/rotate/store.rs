@@ -106,7 +106,7 @@ fn a_rotation_of_the_store_that_is_killed_ends_with_one_token_everywhere() {
     let began = Instant::now();
     rotate(&mover, &["--apply"]).exits(0);
     let whole = began.elapsed();
-    let trials = trials().min(10);
+    let trials = trials().min(6);
     for trial in 0..trials {
         let before = mover.values();
         let mut child = mover
