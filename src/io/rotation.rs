@@ -23,6 +23,13 @@ pub struct Keeper {
     pub resource_version: String,
 }
 
+impl Keeper {
+    /// What it is, as kubectl takes it beside the namespace.
+    pub fn object(&self) -> String {
+        self.what.replace(&format!("{}/", self.namespace), "")
+    }
+}
+
 impl Cluster {
     /// An object that has the state or may get it, as it is now, with its annotations of ours;
     /// `None` where it is gone.

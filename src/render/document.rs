@@ -56,7 +56,7 @@ pub enum Body {
         external_secrets: Vec<super::sync::RefreshBody>,
     },
     /// What a rotation would do, where it stands, how it ended.
-    Rotation(super::rotation::RotationBody),
+    Rotation(super::rotation_document::RotationBody),
     /// What `verify` found.
     Checks {
         /// In the order of their ids.

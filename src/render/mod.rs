@@ -8,6 +8,7 @@ pub mod migration;
 pub mod rbac;
 pub mod report;
 pub mod rotation;
+pub mod rotation_document;
 pub mod script;
 pub mod store;
 pub mod sync;

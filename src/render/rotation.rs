@@ -1,17 +1,13 @@
 //! A rotation in words and for `-o json`: what it would do, where it stands, how it ended.
 
-use super::document::Body;
 use crate::domain::facts::ClusterFacts;
 use crate::domain::reach::Reach;
 use crate::domain::rotation::holders::Holder;
 use crate::domain::rotation::rollouts::{WorkloadRef, role, sends};
-use crate::domain::rotation::{Change, Phase, Rotation, Side};
-use crate::domain::tokens::TokenName;
+use crate::domain::rotation::{Phase, Rotation, Side};
 use crate::domain::workloads::Kind;
 use crate::error::Failure;
 use crate::ui::{Palette, Tone};
-use serde::Serialize;
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// How a run ended, for words.
@@ -29,19 +25,19 @@ pub trait Outcome {
 pub struct Forecast {
     tokens: String,
     phases: Vec<Phase>,
-    workloads: Vec<Restarts>,
+    pub(super) workloads: Vec<Restarts>,
     named: Vec<String>,
-    unseen: Vec<String>,
+    pub(super) unseen: Vec<String>,
     /// The command with all of its options but `--apply`.
     command: String,
 }
 
 /// How often a workload restarts.
 #[derive(Debug)]
-struct Restarts {
-    at: WorkloadRef,
-    phases: Vec<Phase>,
-    reloaded: bool,
+pub(super) struct Restarts {
+    pub(super) at: WorkloadRef,
+    pub(super) phases: Vec<Phase>,
+    pub(super) reloaded: bool,
     trouble: Option<&'static str>,
     role: &'static str,
 }
@@ -278,7 +274,7 @@ pub fn status(standing: Option<&Standing<'_>>, reach: &Reach) -> String {
     for at in &standing.pending {
         let _ = writeln!(text, "  waits for {at} to roll out");
     }
-    let side = rotation.leaves().as_str();
+    let side = rotation.phase.leaves().as_str();
     for holder in &standing.holders {
         let _ = writeln!(text, "  still on the {side} token: {}", shown(holder));
     }
@@ -338,7 +334,7 @@ pub fn shown(holder: &Holder) -> String {
 }
 
 /// What to do about one who holds that value.
-fn remedy(holder: &Holder, side: Side, reach: &Reach) -> String {
+pub(super) fn remedy(holder: &Holder, side: Side, reach: &Reach) -> String {
     let kubectl = &reach.kubectl;
     match holder {
         Holder::Secret { ours: true, .. } => reach.carry_on(),
@@ -414,143 +410,5 @@ pub fn ended(outcome: &impl Outcome, reach: &Reach, palette: Palette) -> String 
             reach.carry_on()
         ),
         _ => String::new(),
-    }
-}
-
-/// The document of `rotate`.
-#[derive(Debug, Serialize)]
-pub struct RotationBody {
-    outcome: &'static str,
-    rotation: Option<StateBody>,
-    workloads: Vec<WorkloadBody>,
-    holders: Vec<HolderBody>,
-    unseen: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct StateBody {
-    id: String,
-    phase: &'static str,
-    since: String,
-    phase_since: String,
-    tokens: BTreeMap<&'static str, PrintBody>,
-}
-
-#[derive(Debug, Serialize)]
-struct PrintBody {
-    old: String,
-    new: String,
-}
-
-#[derive(Debug, Serialize)]
-struct WorkloadBody {
-    namespace: String,
-    object: String,
-    restarts: Vec<&'static str>,
-    reloader: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct HolderBody {
-    namespace: String,
-    object: String,
-    message: String,
-    hint: String,
-}
-
-impl From<&Rotation> for StateBody {
-    fn from(rotation: &Rotation) -> Self {
-        let print = |(name, change): (TokenName, &Change)| {
-            let (old, new) = (change.old.clone(), change.new.clone());
-            (name.as_str(), PrintBody { old, new })
-        };
-        Self {
-            id: rotation.id.clone(),
-            phase: rotation.phase.as_str(),
-            since: rotation.since.clone(),
-            phase_since: rotation.at.clone(),
-            tokens: rotation.changes().map(print).collect(),
-        }
-    }
-}
-
-fn holder_body(holder: &Holder, side: Side, reach: &Reach) -> HolderBody {
-    let (namespace, object) = match holder {
-        Holder::Secret { at, .. } => (at.namespace.to_string(), format!("Secret/{}", at.name)),
-        Holder::Pod {
-            namespace, name, ..
-        } => (namespace.to_string(), format!("Pod/{name}")),
-    };
-    HolderBody {
-        namespace,
-        object,
-        message: shown(holder),
-        hint: remedy(holder, side, reach),
-    }
-}
-
-/// The document of a run that ended.
-pub fn body_of(outcome: &impl Outcome, reach: &Reach) -> Body {
-    let side = outcome.rotation().map_or(Side::Old, Rotation::leaves);
-    Body::Rotation(RotationBody {
-        outcome: outcome.word(),
-        rotation: outcome.rotation().map(StateBody::from),
-        workloads: Vec::new(),
-        holders: outcome
-            .holders()
-            .iter()
-            .map(|holder| holder_body(holder, side, reach))
-            .collect(),
-        unseen: Vec::new(),
-    })
-}
-
-/// The document of `--status`.
-pub fn status_body(standing: Option<&Standing<'_>>, reach: &Reach) -> RotationBody {
-    let Some(standing) = standing else {
-        return RotationBody {
-            outcome: "none",
-            rotation: None,
-            workloads: Vec::new(),
-            holders: Vec::new(),
-            unseen: Vec::new(),
-        };
-    };
-    RotationBody {
-        outcome: "open",
-        rotation: Some(standing.rotation.into()),
-        workloads: standing
-            .pending
-            .iter()
-            .map(|at| WorkloadBody {
-                namespace: at.namespace.to_string(),
-                object: format!("{}/{}", at.kind.as_str(), at.name),
-                restarts: vec![standing.rotation.phase.as_str()],
-                reloader: false,
-            })
-            .collect(),
-        holders: standing
-            .holders
-            .iter()
-            .map(|holder| holder_body(holder, standing.rotation.leaves(), reach))
-            .collect(),
-        unseen: standing.unseen.clone(),
-    }
-}
-
-/// The document of the preview.
-pub fn preview_body(forecast: &Forecast) -> RotationBody {
-    let workloads = forecast.workloads.iter().map(|one| WorkloadBody {
-        namespace: one.at.namespace.to_string(),
-        object: format!("{}/{}", one.at.kind.as_str(), one.at.name),
-        restarts: one.phases.iter().map(|phase| phase.as_str()).collect(),
-        reloader: one.reloaded,
-    });
-    RotationBody {
-        outcome: "planned",
-        rotation: None,
-        workloads: workloads.collect(),
-        holders: Vec::new(),
-        unseen: forecast.unseen.clone(),
     }
 }

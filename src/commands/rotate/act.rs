@@ -6,14 +6,14 @@ use crate::commands::rolling::Rolling;
 use crate::commands::{Answer, Verdict};
 use crate::domain::bundles::ROUTER;
 use crate::domain::rotation::edits::At;
-use crate::domain::rotation::holders::{Holder, holders};
+use crate::domain::rotation::holders::{Holder, forgotten};
 use crate::domain::rotation::step::{Step, View, next};
 use crate::domain::rotation::{Phase, Rotation, Side, is_retired};
 use crate::domain::tokens::{PerToken, Token, TokenName};
 use crate::domain::tokens_file::Held;
 use crate::error::Failure;
 use crate::io::cluster::Written;
-use crate::render::rotation as rendered;
+use crate::render::{rotation as rendered, rotation_document as document};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -115,7 +115,7 @@ impl Run<'_> {
         })?;
         let verdict = match &ended {
             Ended::Held(rotation, holders) => Verdict::Failed(
-                rendered::held(holders, rotation.leaves(), &self.reach)
+                rendered::held(holders, rotation.phase.leaves(), &self.reach)
                     .hint(format!("then carry it on: {}", self.carry_on())),
             ),
             _ => Verdict::Yes,
@@ -123,7 +123,7 @@ impl Run<'_> {
         Ok(Answer {
             text: rendered::ended(&ended, &self.reach, self.ui.palette()),
             next: None,
-            body: rendered::body_of(&ended, &self.reach),
+            body: document::of(&ended, &self.reach),
             verdict,
         })
     }
@@ -249,16 +249,16 @@ impl Run<'_> {
                 }
             }
             Step::Stop => return Ok(Some(Ended::Stopped(rotation.clone()))),
-            Step::Advance(phase) => {
+            Step::Advance(phase, left) => {
                 // The file first: what is about to be handed out has to be on disk.
                 let wanted = rotation.in_phase(phase, "").held(&values, &home);
                 self.keep(|_| wanted)?;
-                memory.left = self.forgotten(look, rotation, phase);
-                for holder in &memory.left {
+                for holder in &left {
                     let holder = rendered::shown(holder);
                     self.ui
                         .warn(&format!("--close-anyway: {holder} is left behind"));
                 }
+                memory.left = left;
                 let next = rotation.in_phase(phase, &self.now(look));
                 self.put_state(look, &next, memory).await?;
             }
@@ -272,7 +272,7 @@ impl Run<'_> {
                 if written == Written::Done {
                     let mut left = std::mem::take(&mut memory.left);
                     // A run before may have left somebody behind, too.
-                    left.extend(self.forgotten(look, rotation, rotation.phase));
+                    left.extend(forgotten(rotation, rotation.phase, &look.facts, &outside));
                     left.sort();
                     left.dedup();
                     return Ok(Some(Ended::Over(rotation.clone(), left)));
@@ -355,10 +355,9 @@ impl Run<'_> {
         phase: Phase,
         memory: &mut Memory,
     ) -> Result<(), Failure> {
-        let holders = self.forgotten(look, view.rotation, phase);
+        let holders = forgotten(view.rotation, phase, view.facts, view.outside);
         if !holders.is_empty() && !self.rotate.close_anyway {
-            let side = view.rotation.in_phase(phase, "").leaves();
-            return Err(rendered::held(&holders, side, &self.reach));
+            return Err(rendered::held(&holders, phase.leaves(), &self.reach));
         }
         if phase == Phase::Immediate {
             self.ui.warn(AT_ONCE);
@@ -374,13 +373,6 @@ impl Run<'_> {
         .map_err(|odd| self.odd(&turned, &odd))?;
         memory.left = holders;
         self.put_state(look, &turned, memory).await
-    }
-
-    /// Who holds what that phase forgets.
-    fn forgotten(&self, look: &Look, rotation: &Rotation, phase: Phase) -> Vec<Holder> {
-        let side = phase.forgets();
-        side.map(|side| holders(rotation, side, &look.facts, &look.outside()))
-            .unwrap_or_default()
     }
 
     /// Writes the state on top of what was read.

@@ -167,10 +167,7 @@ impl Run<'_> {
             && rotation.phase.row().both
             && !way.tells_of(rotation)
         {
-            let what = look
-                .keeper
-                .what
-                .replace(&format!("{}/", look.keeper.namespace), "");
+            let what = look.keeper.object();
             return Err(Failure::no(format!(
                 "the store tells nothing of rotation {}: somebody else has finished it, from another \
                  cluster that reads the same entry, or has written the entry anew",

@@ -317,7 +317,7 @@ impl Run<'_> {
                      jsonpath='{{.metadata.managedFields}}'",
                     self.reach.kubectl,
                     keeper.namespace,
-                    keeper.what.replace(&format!("{}/", keeper.namespace), "")
+                    keeper.object()
                 )),
             }
         })

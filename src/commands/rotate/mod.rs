@@ -31,6 +31,7 @@ use crate::io::cluster::Cluster;
 use crate::io::store::Store;
 use crate::render::document::Body;
 use crate::render::rotation::{self as rendered, Forecast, Standing};
+use crate::render::rotation_document as document;
 use crate::ui::Ui;
 use std::cell::OnceCell;
 
@@ -183,12 +184,12 @@ impl Run<'_> {
     async fn status(&self) -> Result<Answer, Failure> {
         let look = self.look().await?;
         let standing = look.state.as_ref().map(|rotation| {
-            let side = rotation.leaves();
+            let side = rotation.phase.leaves();
             Standing {
                 rotation,
                 open_for: age(&rotation.since, look.facts.now),
                 holders: holders(rotation, side, &look.facts, &look.outside()),
-                pending: pending(rotation, &look.facts, who(rotation.phase))
+                pending: pending(rotation, &look.facts, Who::of(rotation.phase))
                     .into_iter()
                     .map(WorkloadRef::of)
                     .collect(),
@@ -198,7 +199,7 @@ impl Run<'_> {
         Ok(Answer {
             text: rendered::status(standing.as_ref(), &self.reach),
             next: None,
-            body: Body::Rotation(rendered::status_body(standing.as_ref(), &self.reach)),
+            body: Body::Rotation(document::of_status(standing.as_ref(), &self.reach)),
             verdict: Verdict::Yes,
         })
     }
@@ -233,18 +234,9 @@ impl Run<'_> {
         Ok(Answer {
             text: rendered::preview(&forecast),
             next: None,
-            body: Body::Rotation(rendered::preview_body(&forecast)),
+            body: Body::Rotation(document::of_preview(&forecast)),
             verdict: Verdict::Yes,
         })
-    }
-}
-
-fn who(phase: Phase) -> Who {
-    let row = phase.row();
-    match (row.servers, row.clients) {
-        (true, false) => Who::Servers,
-        (false, true) => Who::Clients,
-        _ => Who::Everybody,
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
 
 /// The Secrets of the table that have changed since a container of the pod took its environment
 /// from them, with when.
-pub(super) fn outdated<'a>(case: &Case<'_>, pod: &'a Pod) -> Vec<(&'a str, i64)> {
+fn outdated<'a>(case: &Case<'_>, pod: &'a Pod) -> Vec<(&'a str, i64)> {
     let mut found = BTreeSet::new();
     for (reference, started) in taken(pod) {
         let Leads::There(live) = follow(case, &pod.namespace, &reference) else {

@@ -7,7 +7,7 @@ use super::tokens::span;
 use crate::domain::bundles::{BUNDLES, Bundle, ROUTER};
 use crate::domain::live::LiveSecret;
 use crate::domain::rotation::{
-    NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, STORE_STATE, Side, WRITTEN, leftovers,
+    NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, STORE_STATE, Side, WRITTEN, leftovers, parts,
 };
 use crate::domain::tokens::TokenName;
 use crate::domain::value::SecretValue;
@@ -122,22 +122,22 @@ pub(super) fn answers_for(case: &Case<'_>, pod: &Pod, secret: &str, changed: i64
     let home = case.cluster.home_place();
     let router = home.secrets.get(ROUTER.secret);
     let over = router.and_then(|router| router.rotated);
-    let mut servers = home.pods.iter().filter(|pod| is_server(pod));
+    let servers = home.pods.iter().filter(|pod| is_server(pod));
     let place = case.cluster.places.get(&pod.namespace);
     let live = place.and_then(|place| place.live(secret));
-    let wrote = live.and_then(|live| parts(live.annotations.get(WRITTEN).map(String::as_str)));
-    let mine = parts(pod.mark.as_deref());
+    let wrote = live.and_then(|live| parts(live.annotations.get(WRITTEN)?));
+    let mine = pod.mark.as_deref().and_then(parts);
     // Only who was restarted for what it sends is not restarted when servers forget.
-    let switched = mine.is_some_and(|(id, phase)| {
-        let of_it = |pod| parts(pod).is_some_and(|(it, _)| it == id);
+    let switched = mine.is_some_and(|(id, phase, _)| {
         let turned = [Phase::Switch, Phase::Back].contains(&phase);
-        turned && servers.any(|pod| of_it(pod.mark.as_deref()))
+        let mut marks = servers.filter_map(|pod| parts(pod.mark.as_deref()?));
+        turned && marks.any(|(it, ..)| it == id)
     });
     let answered = match wrote {
         // Who got no other token needs none back.
-        Some((id, Phase::Undo)) => mine.is_none_or(|(it, _)| it != id),
+        Some((id, Phase::Undo, _)) => mine.is_none_or(|(it, ..)| it != id),
         // Somebody else has restarted it when it was its turn: close waited for that.
-        Some((_, Phase::Close)) => live.is_some_and(|live| began_before(live, pod)),
+        Some((_, Phase::Close, _)) => live.is_some_and(|live| started_since(live, pod)),
         _ => false,
     };
     over.is_some_and(|over| changed <= over) && (switched || answered)
@@ -145,19 +145,12 @@ pub(super) fn answers_for(case: &Case<'_>, pod: &Pod, secret: &str, changed: i64
 
 /// Tells whether a pod started since the last rotation of a Secret's tokens began: they are as old as
 /// that.
-fn began_before(live: &LiveSecret, pod: &Pod) -> bool {
+fn started_since(live: &LiveSecret, pod: &Pod) -> bool {
     let minted = live.minted.values().max();
     let started = pod.started.values().min();
     minted
         .zip(started)
         .is_some_and(|(minted, started)| started > minted)
-}
-
-/// A mark's rotation and phase.
-fn parts(mark: Option<&str>) -> Option<(&str, Phase)> {
-    let (id, rest) = mark?.split_once('.')?;
-    let (phase, _) = rest.split_once('.').unwrap_or((rest, ""));
-    Some((id, Phase::parse(phase)?))
 }
 
 fn is_server(pod: &Pod) -> bool {

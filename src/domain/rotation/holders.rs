@@ -38,6 +38,18 @@ pub enum Holder {
     },
 }
 
+/// Who still holds what that phase forgets.
+pub fn forgotten(
+    rotation: &Rotation,
+    phase: Phase,
+    facts: &ClusterFacts,
+    outside: &BTreeMap<Namespace, Observed>,
+) -> Vec<Holder> {
+    let side = phase.forgets();
+    side.map(|side| holders(rotation, side, facts, outside))
+        .unwrap_or_default()
+}
+
 /// Who still holds that value.
 pub fn holders(
     rotation: &Rotation,

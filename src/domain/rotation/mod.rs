@@ -109,7 +109,7 @@ pub struct Rotation {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub copies: BTreeSet<String>,
     /// How often a place had to be written again that pods may have started on already.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub again: u32,
     /// Whether it made the list `KB_ROUTER_TOKENS` of the store's entry.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -185,14 +185,6 @@ impl Rotation {
     /// The annotation.
     pub fn text(&self) -> String {
         serde_json::to_string(self).expect("the state has text keys and no foreign types")
-    }
-
-    /// The value that is on its way out.
-    pub fn leaves(&self) -> Side {
-        match self.phase.is_back() {
-            true => Side::New,
-            false => Side::Old,
-        }
     }
 
     /// The same, in that phase from now on.
@@ -305,15 +297,13 @@ impl Rotation {
 
     /// The phase of a mark of this rotation that still counts.
     fn marked(&self, mark: Option<&str>) -> Option<Phase> {
-        let mark = mark?.strip_prefix(&self.id)?.strip_prefix('.')?;
-        let (name, times) = mark.split_once('.').unwrap_or((mark, "0"));
-        let phase = Phase::parse(name)?;
-        (times.parse() == Ok(self.again)).then_some(phase)
+        let (id, phase, again) = parts(mark?)?;
+        (id == self.id && again == self.again).then_some(phase)
     }
 
     /// What the annotation of retired tokens says when this rotation is over.
     pub fn retire(&self, before: Option<&str>) -> String {
-        let side = self.leaves();
+        let side = self.phase.leaves();
         let mut all: Vec<_> = before
             .unwrap_or_default()
             .split_whitespace()
@@ -352,12 +342,20 @@ impl Rotation {
     }
 }
 
+/// The parts of a mark, as [`Rotation::mark`] makes it: the id of the rotation, its phase, and how
+/// often places had been written again.
+pub fn parts(mark: &str) -> Option<(&str, Phase, u32)> {
+    let (id, rest) = mark.split_once('.')?;
+    let (phase, again) = rest.split_once('.').unwrap_or((rest, "0"));
+    Some((id, Phase::parse(phase)?, again.parse().ok()?))
+}
+
 /// Tells serde to leave a count out.
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde calls it with a reference"
 )]
-const fn is_none(count: &u32) -> bool {
+const fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 

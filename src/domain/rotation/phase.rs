@@ -126,12 +126,19 @@ impl Phase {
         matches!(self, Self::Back | Self::Undo)
     }
 
+    /// The value that is on its way out.
+    pub const fn leaves(self) -> Side {
+        match self.is_back() {
+            true => Side::New,
+            false => Side::Old,
+        }
+    }
+
     /// The value that nobody may hold any more when this phase begins, since servers forget it;
     /// `None` where nothing is forgotten, or that is the price.
     pub const fn forgets(self) -> Option<Side> {
         match self {
-            Self::Close => Some(Side::Old),
-            Self::Undo => Some(Side::New),
+            Self::Close | Self::Undo => Some(self.leaves()),
             Self::Open | Self::Switch | Self::Back | Self::Immediate => None,
         }
     }

@@ -168,7 +168,7 @@ impl Sim {
                 acts.collect()
             }
             Step::Prove => vec![Act::Prove(mark)],
-            Step::Advance(phase) => vec![Act::State(rotation.in_phase(phase, NOW), version)],
+            Step::Advance(phase, _) => vec![Act::State(rotation.in_phase(phase, NOW), version)],
             Step::Finish(held) => vec![Act::File(held), Act::Finish(version)],
             Step::Hold(found) => {
                 holders = found;

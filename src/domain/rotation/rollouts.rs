@@ -1,6 +1,6 @@
 //! Which workloads have to run on what has been written, and which of them do.
 
-use super::Rotation;
+use super::{Phase, Rotation};
 use crate::domain::bundles::{EMBEDDINGS as EMBEDDINGS_BUNDLE, Origin, ROUTER};
 use crate::domain::facts::{ClusterFacts, Place};
 use crate::domain::names::Namespace;
@@ -191,6 +191,18 @@ pub enum Who {
     Clients,
     /// Both.
     Everybody,
+}
+
+impl Who {
+    /// Who restarts in a phase.
+    pub fn of(phase: Phase) -> Self {
+        let row = phase.row();
+        match (row.servers, row.clients) {
+            (true, false) => Self::Servers,
+            (false, true) => Self::Clients,
+            _ => Self::Everybody,
+        }
+    }
 }
 
 /// What the template of a workload says that is restarted as that.

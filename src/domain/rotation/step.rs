@@ -2,7 +2,7 @@
 //! operator, somebody who restarted a workload by hand: all of them are only a different start.
 
 use super::edits::{At, Edit, Odd, Part, Target, edit, holds_both};
-use super::holders::{Holder, holders};
+use super::holders::{Holder, forgotten};
 use super::rollouts::{Who, WorkloadRef, is_server, maker, pending, sends};
 use super::{Phase, Rotation, Values};
 use crate::domain::bundles::Origin;
@@ -61,8 +61,8 @@ pub enum Step {
     Hold(Vec<Holder>),
     /// The run stops here, as it was told to.
     Stop,
-    /// The next phase begins.
-    Advance(Phase),
+    /// The next phase begins, although these hold what it forgets.
+    Advance(Phase, Vec<Holder>),
     /// The rotation is over: the tokens file gets these values, the state goes.
     Finish(Held),
 }
@@ -101,12 +101,7 @@ pub fn next(view: &View<'_>) -> Result<Step, Vec<Odd>> {
     {
         return Ok(step);
     }
-    let who = match (row.servers, row.clients) {
-        (true, false) => Who::Servers,
-        (false, true) => Who::Clients,
-        _ => Who::Everybody,
-    };
-    if let Some(step) = roll(who) {
+    if let Some(step) = roll(Who::of(rotation.phase)) {
         return Ok(step);
     }
     if row.servers && !view.proven {
@@ -123,12 +118,10 @@ pub fn next(view: &View<'_>) -> Result<Step, Vec<Odd>> {
     if view.until.is_some_and(|until| rotation.phase >= until) && !rotation.phase.is_back() {
         return Ok(Step::Stop);
     }
-    let holders = next
-        .forgets()
-        .map(|side| holders(rotation, side, view.facts, view.outside));
-    match holders.filter(|found| !found.is_empty() && !view.anyway) {
-        Some(holders) => Ok(Step::Hold(holders)),
-        None => Ok(Step::Advance(next)),
+    let holders = forgotten(rotation, next, view.facts, view.outside);
+    match holders.is_empty() || view.anyway {
+        true => Ok(Step::Advance(next, holders)),
+        false => Ok(Step::Hold(holders)),
     }
 }
 

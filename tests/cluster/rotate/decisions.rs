@@ -17,6 +17,14 @@ pub fn brain() -> Space {
     space
 }
 
+/// Brings home's router Secret to another namespace; gives the options that name it.
+pub fn joined<'a>(home: &Space, member: &'a Space) -> [&'a str; 2] {
+    let named = ["--fleet-namespace", member.namespace.as_str()];
+    home.run_with(&INPUTS, &[&["--apply"], &named[..]].concat())
+        .exits(0);
+    named
+}
+
 pub fn rotate(space: &Space, words: &[&str]) -> Ran {
     space.run(&[&["rotate"], words].concat())
 }
@@ -46,9 +54,7 @@ fn paste(space: &Space, ran: &Ran, before: &str) -> Ran {
 #[test]
 fn no_turn_is_taken_that_cannot_be_gone_through() {
     let (home, fleet) = (brain(), Space::new());
-    let named = ["--fleet-namespace", &fleet.namespace];
-    home.run_with(&INPUTS, &[&["--apply"], &named[..]].concat())
-        .exits(0);
+    let named = joined(&home, &fleet);
     let switch = [&named[..], &["--until", "switch", "--apply"]].concat();
     rotate(&home, &switch).exits(0);
     let third = "a-token-that-nobody-knows-of";

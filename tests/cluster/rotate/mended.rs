@@ -1,10 +1,10 @@
 //! What a rotation has to see that others did to it, and what it knows when it is carried on.
 
-use super::decisions::{brain, rotate, rotation_of};
+use super::decisions::{brain, joined, rotate, rotation_of};
 use super::load::Holds;
 use super::scene::Scene;
 use crate::sandbox::SANDBOX;
-use crate::space::{INPUTS, ROUTER, Ran, Space};
+use crate::space::{ROUTER, Ran, Space};
 use crate::workloads::{BRAIN_API, KEEPER, pod_of, restart};
 use serde_json::json;
 
@@ -81,9 +81,7 @@ fn a_copy_and_a_namespace_are_known_to_who_carries_on() {
 fn the_home_of_another_rotation_is_no_fleet() {
     let home = brain();
     let fleet = Space::new();
-    let both = ["--fleet-namespace", &fleet.namespace];
-    home.run_with(&INPUTS, &[&["--apply"], &both[..]].concat())
-        .exits(0);
+    let both = joined(&home, &fleet);
     rotate(
         &home,
         &[&both[..], &["--until", "open", "--apply"]].concat(),
@@ -132,9 +130,7 @@ fn a_leak_during_an_abort_does_not_bring_the_old_token_back() {
 #[test]
 fn an_abort_leaves_no_place_as_somebody_else_has_seen_it() {
     let (home, agents) = (brain(), Space::new());
-    let fleet = ["--fleet-namespace", &agents.namespace];
-    home.run_with(&INPUTS, &[&["--apply"], &fleet[..]].concat())
-        .exits(0);
+    let fleet = joined(&home, &agents);
     let open = [&fleet[..], &["--until", "open", "--apply"]].concat();
     rotate(&home, &open).exits(0);
     let (data, seen) = (agents.data(ROUTER), agents.object(ROUTER).unwrap());
@@ -153,10 +149,7 @@ fn an_abort_leaves_no_place_as_somebody_else_has_seen_it() {
 #[test]
 fn the_command_of_the_preview_does_what_it_shows() {
     let (space, fleet) = (brain(), Space::new());
-    let both = ["--fleet-namespace", &fleet.namespace];
-    space
-        .run_with(&INPUTS, &[&["--apply"], &both[..]].concat())
-        .exits(0);
+    let both = joined(&space, &fleet);
     let before = space.data(ROUTER);
     let shown = rotate(
         &space,

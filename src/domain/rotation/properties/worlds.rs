@@ -13,7 +13,7 @@ pub(super) enum Event {
     Reloader,
     Gone(usize),
     Theirs(usize),
-    /// Somebody resets a list to what it was before.
+    /// Somebody puts back what a place held before the phase.
     Reset(usize),
     Tick(i64),
 }

@@ -1,0 +1,150 @@
+//! The JSON documents of `rotate`.
+
+use super::document::Body;
+use super::rotation::{Forecast, Outcome, Standing, remedy, shown};
+use crate::domain::reach::Reach;
+use crate::domain::rotation::holders::Holder;
+use crate::domain::rotation::{Change, Rotation, Side};
+use crate::domain::tokens::TokenName;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The document of `rotate`.
+#[derive(Debug, Serialize)]
+pub struct RotationBody {
+    outcome: &'static str,
+    rotation: Option<StateBody>,
+    workloads: Vec<WorkloadBody>,
+    holders: Vec<HolderBody>,
+    unseen: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct StateBody {
+    id: String,
+    phase: &'static str,
+    since: String,
+    phase_since: String,
+    tokens: BTreeMap<&'static str, PrintBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct PrintBody {
+    old: String,
+    new: String,
+}
+
+#[derive(Debug, Serialize)]
+struct WorkloadBody {
+    namespace: String,
+    object: String,
+    restarts: Vec<&'static str>,
+    reloader: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct HolderBody {
+    namespace: String,
+    object: String,
+    message: String,
+    hint: String,
+}
+
+impl From<&Rotation> for StateBody {
+    fn from(rotation: &Rotation) -> Self {
+        let print = |(name, change): (TokenName, &Change)| {
+            let (old, new) = (change.old.clone(), change.new.clone());
+            (name.as_str(), PrintBody { old, new })
+        };
+        Self {
+            id: rotation.id.clone(),
+            phase: rotation.phase.as_str(),
+            since: rotation.since.clone(),
+            phase_since: rotation.at.clone(),
+            tokens: rotation.changes().map(print).collect(),
+        }
+    }
+}
+
+fn holder_body(holder: &Holder, side: Side, reach: &Reach) -> HolderBody {
+    let (namespace, object) = match holder {
+        Holder::Secret { at, .. } => (at.namespace.to_string(), format!("Secret/{}", at.name)),
+        Holder::Pod {
+            namespace, name, ..
+        } => (namespace.to_string(), format!("Pod/{name}")),
+    };
+    HolderBody {
+        namespace,
+        object,
+        message: shown(holder),
+        hint: remedy(holder, side, reach),
+    }
+}
+
+/// The document of a run that ended.
+pub fn of(outcome: &impl Outcome, reach: &Reach) -> Body {
+    let side = outcome
+        .rotation()
+        .map_or(Side::Old, |rotation| rotation.phase.leaves());
+    Body::Rotation(RotationBody {
+        outcome: outcome.word(),
+        rotation: outcome.rotation().map(StateBody::from),
+        workloads: Vec::new(),
+        holders: outcome
+            .holders()
+            .iter()
+            .map(|holder| holder_body(holder, side, reach))
+            .collect(),
+        unseen: Vec::new(),
+    })
+}
+
+/// The document of `--status`.
+pub fn of_status(standing: Option<&Standing<'_>>, reach: &Reach) -> RotationBody {
+    let Some(standing) = standing else {
+        return RotationBody {
+            outcome: "none",
+            rotation: None,
+            workloads: Vec::new(),
+            holders: Vec::new(),
+            unseen: Vec::new(),
+        };
+    };
+    RotationBody {
+        outcome: "open",
+        rotation: Some(standing.rotation.into()),
+        workloads: standing
+            .pending
+            .iter()
+            .map(|at| WorkloadBody {
+                namespace: at.namespace.to_string(),
+                object: format!("{}/{}", at.kind.as_str(), at.name),
+                restarts: vec![standing.rotation.phase.as_str()],
+                reloader: false,
+            })
+            .collect(),
+        holders: standing
+            .holders
+            .iter()
+            .map(|holder| holder_body(holder, standing.rotation.phase.leaves(), reach))
+            .collect(),
+        unseen: standing.unseen.clone(),
+    }
+}
+
+/// The document of the preview.
+pub fn of_preview(forecast: &Forecast) -> RotationBody {
+    let workloads = forecast.workloads.iter().map(|one| WorkloadBody {
+        namespace: one.at.namespace.to_string(),
+        object: format!("{}/{}", one.at.kind.as_str(), one.at.name),
+        restarts: one.phases.iter().map(|phase| phase.as_str()).collect(),
+        reloader: one.reloaded,
+    });
+    RotationBody {
+        outcome: "planned",
+        rotation: None,
+        workloads: workloads.collect(),
+        holders: Vec::new(),
+        unseen: forecast.unseen.clone(),
+    }
+}
