@@ -17,6 +17,9 @@ mod kubeconfig;
 mod manual;
 mod populate;
 mod preview;
+mod readme;
+#[path = "../support/readme_text.rs"]
+mod readme_text;
 mod redaction;
 mod script;
 mod streams;

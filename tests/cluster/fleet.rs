@@ -11,8 +11,6 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 /// Tokens of somebody else.
 const STRANGERS: [(&str, &str); 2] = [
@@ -178,15 +176,6 @@ fn action_in(ran: &Ran, space: &Space) -> String {
     let (_, _, action) = here.next().expect("it is in the document");
     assert_eq!(here.next(), None);
     action
-}
-
-#[track_caller]
-fn wait(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !done() {
-        assert!(Instant::now() < deadline, "waited too long: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Tests of the built binary against a real etcd and kube-apiserver (`local/sandbox.sh`).
 //!
-//! One sandbox serves the whole binary, a namespace each test. Where the servers cannot start, the
-//! tests fail.
+//! One sandbox serves the whole target, a namespace each test. Where the servers cannot start, the
+//! tests fail. What needs controllers, nodes, helm, External Secrets Operator or a store is in the
+//! target `all_servers`.
 
 // A test that unwraps nothing it should not has a clearer failure than any message.
 #![allow(clippy::unwrap_used)]
@@ -14,24 +15,23 @@ mod fleet;
 mod forms;
 mod inputs;
 mod lists;
-mod migrate;
 mod old_script;
-mod owners;
-mod path2;
-mod populate;
+mod ownership;
 mod races;
 mod readme;
 mod roles;
-mod rotate;
-mod rotate_seen;
-mod sandbox;
 mod secrecy;
-mod services;
-mod space;
-mod stage;
-mod stub;
-mod sync;
+#[path = "../support/mod.rs"]
+mod support;
 mod tokens;
 mod verify;
-mod via_eso;
-mod workloads;
+
+use support::{
+    account, checks, fleet_checks, owners, readers, readme_text, recorded, sandbox, searched,
+    secret_checks, space, story, stub, token_checks, wait, workloads,
+};
+
+/// More servers than etcd and kube-apiserver: none.
+fn sandbox_options() -> Vec<String> {
+    Vec::new()
+}

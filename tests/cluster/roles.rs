@@ -1,131 +1,11 @@
 //! What a service account may do with just the Roles that `rbac` prints, and what is said where a
 //! right is missing.
 
-mod path2;
-mod rotate;
-
+use crate::account::{bind_printed, bind_rules, log_in, may, rules, with_account};
 use crate::sandbox::SANDBOX;
-use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
+use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Space};
+use crate::wait::wait;
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
-
-const ACCOUNT: &str = "tester";
-
-/// A namespace, and a service account in it that the program runs as. It has no right yet.
-pub fn with_account() -> Space {
-    let mut space = Space::new();
-    space.kubectl(&["create", "serviceaccount", ACCOUNT]);
-    let token = space.kubectl(&["create", "token", ACCOUNT]);
-    log_in(&mut space, token.trim());
-    space
-}
-
-/// Makes the program use the administrator's cluster with this token.
-pub fn log_in(space: &mut Space, token: &str) {
-    let admin = space.kubectl(&["config", "view", "--raw", "--minify", "-o", "json"]);
-    let admin: Value = serde_json::from_str(&admin).unwrap();
-    let kubeconfig = json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": admin["clusters"],
-        "users": [{ "name": ACCOUNT, "user": { "token": token } }],
-        "contexts": [{
-            "name": ACCOUNT,
-            "context": { "cluster": admin["clusters"][0]["name"], "user": ACCOUNT },
-        }],
-        "current-context": ACCOUNT,
-    });
-    let path = space.folder.path().join("kubeconfig");
-    std::fs::write(&path, kubeconfig.to_string()).unwrap();
-    space.kubeconfig = path;
-}
-
-/// What `rbac` prints for a command, bound to the account.
-fn printed(space: &Space, command: &str, format: &str) -> String {
-    let account = format!("{}:{ACCOUNT}", space.namespace);
-    let command: Vec<_> = command.split(' ').collect();
-    let more = ["--service-account", &account, "-o", format];
-    let arguments = [&["rbac"], &command[..], &more].concat();
-    space.run(&arguments).exits(0).out
-}
-
-/// The Role and the RoleBinding that `rbac` prints for a command.
-fn objects(space: &Space, command: &str) -> Vec<Value> {
-    let document: Value = serde_json::from_str(&printed(space, command, "json")).unwrap();
-    document["objects"].as_array().unwrap().clone()
-}
-
-/// Applies a Role and its binding, and waits until the server goes by them.
-fn bind(space: &Space, manifests: &str, rules: &Value) {
-    std::fs::write(space.folder.path().join("role.yaml"), manifests).unwrap();
-    space.kubectl(&["apply", "-f", "role.yaml"]);
-    let last = rules.as_array().unwrap().last().unwrap();
-    let text = |field: &str| last[field][0].as_str().unwrap_or_default();
-    wait("the Role is in force", || {
-        may(
-            space,
-            text("verbs"),
-            text("apiGroups"),
-            text("resources"),
-            text("resourceNames"),
-        )
-    });
-}
-
-/// Binds exactly what `rbac` prints.
-pub fn bind_printed(space: &Space, command: &str) {
-    let document: Value = serde_json::from_str(&printed(space, command, "json")).unwrap();
-    let rules = &document["objects"][0]["rules"];
-    bind(space, &printed(space, command, "text"), rules);
-}
-
-/// Binds what `rbac` prints for a command, with other rules.
-fn bind_rules(space: &Space, command: &str, rules: &[Value]) {
-    let mut objects = objects(space, command);
-    objects[0]["rules"] = json!(rules);
-    let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
-    bind(space, &list.to_string(), &json!(rules));
-}
-
-/// The rules that `rbac` prints for a command.
-fn rules(space: &Space, command: &str) -> Vec<Value> {
-    objects(space, command)[0]["rules"]
-        .as_array()
-        .unwrap()
-        .clone()
-}
-
-/// Asks the server whether the account has a right.
-pub fn may(space: &Space, verb: &str, group: &str, resource: &str, name: &str) -> bool {
-    let user = format!("{}:{ACCOUNT}", space.namespace);
-    may_in(&space.namespace, &user, [verb, group, resource, name])
-}
-
-/// Asks it for an account, by namespace and name; without a namespace, in all of them.
-fn may_in(namespace: &str, account: &str, [verb, group, resource, name]: [&str; 4]) -> bool {
-    let review = json!({
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SubjectAccessReview",
-        "spec": {
-            "user": format!("system:serviceaccount:{account}"),
-            "resourceAttributes": {
-                "namespace": namespace, "verb": verb, "group": group, "resource": resource,
-                "name": name,
-            },
-        },
-    });
-    let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
-    SANDBOX.expect("POST", path, &review)["status"]["allowed"] == true
-}
-
-#[track_caller]
-fn wait(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !done() {
-        assert!(Instant::now() < deadline, "waited too long: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 #[test]
 fn the_printed_role_is_enough_for_apply() {
@@ -185,41 +65,6 @@ fn the_printed_role_is_enough_for_recover_and_not_for_more() {
         "externalsecrets",
         ""
     ));
-}
-
-#[test]
-fn the_printed_role_is_enough_for_populate_and_not_for_more() {
-    let mut space = with_account();
-    let as_account = std::mem::replace(&mut space.kubeconfig, SANDBOX.kubeconfig.clone());
-    space.bootstrapped();
-    space.kubeconfig = as_account;
-    let populate = || {
-        let arguments = [
-            "populate",
-            "--from-cluster",
-            "--apply",
-            "--prefix",
-            &space.namespace,
-        ];
-        let mut command = space.command(&[], &arguments);
-        command.envs(space.operator(&SANDBOX.bao.root));
-        Ran::from(command.output().unwrap())
-    };
-    populate()
-        .exits(3)
-        .says(&["may not get", "rbac populate --service-account"]);
-    bind_printed(&space, "populate");
-    let ran = populate().exits(0);
-    assert!(!ran.err.contains("warning"), "{}", ran.err);
-    for (entry, secret) in [("router", ROUTER), ("agenticore", AGENTICORE)] {
-        let path = format!("{}/{entry}", space.namespace);
-        assert_eq!(SANDBOX.bao.fields(&path), space.data(secret));
-    }
-    for verb in ["create", "patch", "update", "delete", "list"] {
-        assert!(!may(&space, verb, "", "secrets", ROUTER), "{verb}");
-    }
-    assert!(!may(&space, "get", "", "secrets", "another"));
-    assert!(!may(&space, "get", "", "namespaces", &space.namespace));
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Runs over a fleet that fail in part, are killed, or meet each other.
 
-use super::{Fleet, action_in, names_of_secrets, wait};
+use super::{Fleet, action_in, names_of_secrets};
 use crate::sandbox::SANDBOX;
 use crate::space::{Data, INPUTS, ROUTER, Ran, Space, trials};
+use crate::wait::wait;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -1,29 +1,22 @@
 //! What a service account does in a fleet with just the Roles that `rbac` prints.
 
-use super::{Fleet, action_in, wait};
+use super::{Fleet, action_in};
+use crate::account::{ACCOUNT, log_in};
 use crate::sandbox::SANDBOX;
 use crate::space::{EMBEDDINGS, ROUTER, Ran};
+use crate::wait::wait;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
-
-const ACCOUNT: &str = "tester";
 
 /// The ClusterRoles that `rbac` prints have one name for the whole cluster.
 static CLUSTER_ROLES: Mutex<()> = Mutex::new(());
 
 /// Makes the program run as a service account of home, which has no right yet.
 fn as_account(fleet: &mut Fleet) {
-    let home = &fleet.home;
-    home.kubectl(&["create", "serviceaccount", ACCOUNT]);
-    let token = home.kubectl(&["create", "token", ACCOUNT]);
-    let config = home.kubectl(&["config", "view", "--raw", "--minify", "-o", "json"]);
-    let mut config: Value = serde_json::from_str(&config).unwrap();
-    config["users"][0]["user"] = json!({ "token": token.trim() });
-    let path = home.folder.path().join("kubeconfig");
-    std::fs::write(&path, config.to_string()).unwrap();
-    fleet.home.kubeconfig = path;
+    let token = fleet.home.service_account(ACCOUNT);
+    log_in(&mut fleet.home, &token);
 }
 
 /// Tells whether the account may do that; without a namespace, in all of them.

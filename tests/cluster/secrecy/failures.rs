@@ -1,10 +1,7 @@
 //! No value shows where a run fails: unreachable, forbidden, bad files, bad inputs, bad command lines.
 
-use super::{FILED, FORMATS, Searched};
-use crate::sandbox::SANDBOX;
-use crate::space::{Ran, Space};
-use serde_json::json;
-use std::process::Command;
+use crate::account::log_in;
+use crate::searched::{FILED, FORMATS, Searched};
 
 #[test]
 fn no_value_shows_in_an_error() {
@@ -83,14 +80,9 @@ fn bad_inputs(at: &Searched) {
 fn no_value_shows_where_the_cluster_forbids() {
     for format in FORMATS {
         let mut at = Searched::new(format);
-        at.space.kubectl(&["create", "serviceaccount", "nobody"]);
-        let token = at
-            .space
-            .kubectl(&["create", "token", "nobody"])
-            .trim()
-            .to_owned();
+        let token = at.space.service_account("nobody");
         at.hide(&token);
-        at.space.kubeconfig = kubeconfig_of(&at.space, &token);
+        log_in(&mut at.space, &token);
         at.space.write_file(&FILED);
         for command in [&["--apply"][..], &["diff"], &["tokens", "recover"]] {
             at.run(command, 3).says(&["403"]);
@@ -109,22 +101,6 @@ fn no_value_shows_where_the_cluster_forbids() {
         at.run(&["--apply"], 3).says(&["403"]);
         at.run(&["diff"], 1);
     }
-}
-
-/// The sandbox's kubeconfig with another user.
-fn kubeconfig_of(space: &Space, token: &str) -> std::path::PathBuf {
-    let output = Command::new("kubectl")
-        .env("PATH", &SANDBOX.path)
-        .args(["config", "view", "--raw", "--flatten", "-o", "json"])
-        .env("KUBECONFIG", &SANDBOX.kubeconfig)
-        .output();
-    let mut config = Ran::from(output.unwrap()).exits(0).json();
-    for user in config["users"].as_array_mut().unwrap() {
-        user["user"] = json!({ "token": token });
-    }
-    let path = space.folder.path().join("kubeconfig");
-    std::fs::write(&path, config.to_string()).unwrap();
-    path
 }
 
 #[test]

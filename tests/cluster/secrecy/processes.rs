@@ -1,13 +1,11 @@
 //! What is started, and with which words: as the kernel has it, as it is called by its name, and as
 //! the sources say it.
 
-use super::{FILED, INPUTS, Searched};
+use crate::recorded::{instead, quoted};
 use crate::sandbox::SANDBOX;
+use crate::searched::{FILED, INPUTS, Searched};
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
-use std::fs::Permissions;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -42,31 +40,6 @@ fn command_lines(id: u32) -> Vec<String> {
         next += 1;
     }
     family.into_iter().map(|id| read(id, "cmdline")).collect()
-}
-
-/// Puts a script onto a PATH before the sandbox's; gives that PATH.
-pub fn instead(at: &Searched, name: &str, text: &str) -> OsString {
-    let folder = at.space.folder.path().join("instead");
-    std::fs::create_dir(&folder).unwrap();
-    write_program(&folder.join(name), text);
-    before(&folder, SANDBOX.path.as_os_str())
-}
-
-fn before(folder: &Path, path: &OsStr) -> OsString {
-    std::env::join_paths(std::iter::once(folder.to_owned()).chain(std::env::split_paths(path)))
-        .unwrap()
-}
-
-fn write_program(path: &Path, text: &str) {
-    std::fs::write(path, format!("#!/bin/sh\n{text}")).unwrap();
-    std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
-}
-
-/// A text as a word for sh.
-pub fn quoted(text: &OsStr) -> String {
-    shlex::try_quote(text.to_str().unwrap())
-        .unwrap()
-        .into_owned()
 }
 
 #[test]
@@ -117,32 +90,6 @@ fn no_value_is_on_the_command_line_of_the_program_or_its_children() {
         }
         at.search(&Vec::from_iter(seen).join("\n"), &["--apply"]);
     }
-}
-
-/// A PATH on which every program there is records how it is called, and then is that program.
-pub fn recording(at: &Searched, path: &OsStr, record: &Path) -> PathBuf {
-    let folder = at.space.folder.path().join("recording");
-    std::fs::create_dir(&folder).unwrap();
-    let recorder = at.space.folder.path().join("recorder");
-    let text = format!(
-        "printf '%s\\n' \"$0\" \"$@\" >> {record}\n\
-         path={path}\n\
-         IFS=:\n\
-         for folder in $path; do\n\
-           [ ! -x \"$folder/${{0##*/}}\" ] || exec \"$folder/${{0##*/}}\" \"$@\"\n\
-         done\n\
-         exit 127\n",
-        record = quoted(record.as_os_str()),
-        path = quoted(path),
-    );
-    write_program(&recorder, &text);
-    for entries in std::env::split_paths(path).filter_map(|folder| folder.read_dir().ok()) {
-        for entry in entries {
-            // The same name may be in several folders.
-            symlink(&recorder, folder.join(entry.unwrap().file_name())).ok();
-        }
-    }
-    folder
 }
 
 /// One place starts a process: git, by its name. (The plug-in is started by kube.)

@@ -1,12 +1,12 @@
 //! How old the tokens are, and how one is minted again.
 
-use super::checks::{follow, of, verify};
-use super::tokens::{
+use crate::checks::{follow, of, verify};
+use crate::sandbox::SANDBOX;
+use crate::space::{ROUTER, Space};
+use crate::token_checks::{
     EMBEDDINGS_KEY, LISTS, ROUTER_TOKEN, STRANGER, TOKENS, agrees, hint, look, marks_of_helm, mend,
     secret, statuses, the, with_lists,
 };
-use crate::sandbox::SANDBOX;
-use crate::space::{ROUTER, Space};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;

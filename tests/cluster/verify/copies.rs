@@ -1,12 +1,11 @@
 //! Copies of the tokens in Secrets that operators keep.
 
-use super::checks::of;
-use super::tokens::{
-    EMBEDDINGS_KEY, ROUTER_TOKEN, STRANGER, TOKENS, fingerprint, hint, install_secret, look, mend,
-    secret, statuses, the,
-};
+use crate::checks::of;
 use crate::sandbox::SANDBOX;
 use crate::space::{ROUTER, Ran, Space};
+use crate::token_checks::{
+    EMBEDDINGS_KEY, ROUTER_TOKEN, STRANGER, TOKENS, fingerprint, look, mend, secret, statuses, the,
+};
 use serde_json::{Value, json};
 
 const ID: &str = "tokens.copies";
@@ -172,22 +171,6 @@ fn a_named_copy_in_a_namespace_that_is_absent_is_made_with_it() {
     let check = the(&ran, (ID, "warn"), at, &["namespace", "does not exist"]);
     mend(&[&space], &check, &[]);
     passes(&look(&[&space, &third], &[&named], 0));
-}
-
-#[test]
-fn a_stale_copy_that_helm_owns_is_mended_by_its_release() {
-    let space = home();
-    let filed = space.filed();
-    let right = [(ROUTER_TOKEN, &*filed[ROUTER_TOKEN])];
-    let data: [&[(&str, &str)]; 2] = [&[(ROUTER_TOKEN, STRANGER)], &right];
-    let chart = install_secret(&space, USUAL[0], data);
-    let ran = look(&[&space], &[], 0);
-    let at = (space.namespace.as_str(), &*secret(USUAL[0]));
-    let check = the(&ran, (ID, "warn"), at, &[ROUTER_TOKEN, "stale"]);
-    let wanted = format!("helm -n {} upgrade agents", space.namespace);
-    assert!(hint(&check).starts_with(&wanted), "{check}");
-    mend(&[&space], &check, &[("CHART", &chart)]);
-    passes(&look(&[&space], &[], 0));
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! `embeddings.door`, and what `workload.wired` says of brain-api's: is there anything that the
 //! service checks its callers with.
 
-use super::checks::{follow, of};
-use super::readers::{about, env, env_from, extend, finding, look, make, pod, statuses};
+use crate::checks::{follow, of};
+use crate::readers::{about, env, env_from, extend, finding, look, make, pod, statuses};
 use crate::sandbox::SANDBOX;
 use crate::space::{EMBEDDINGS, INPUTS, ROUTER, Space};
-use crate::workloads::{EMBEDDINGS_SERVICE, name_of_pod, run_since, wait, wait_ready};
+use crate::wait::wait;
 use serde_json::{Value, json};
 
 const DOOR: &str = "embeddings.door";
@@ -57,27 +57,6 @@ fn a_service_that_reads_the_documented_secret_lets_everyone_in() {
     space.set_keys(EMBEDDINGS, &[("API_KEYS", " , ")], "k8s-bootstrap");
     let (status, ..) = finding(&space, &look(&space, &[]), DOOR, OBJECT);
     assert_eq!(status, "warn");
-}
-
-#[test]
-fn a_pod_from_before_the_key_may_let_everyone_in() {
-    let space = Space::new();
-    space.bootstrapped();
-    service(&space, env_from(&[EMBEDDINGS]));
-    wait_ready(&space, EMBEDDINGS_SERVICE);
-    let pod = name_of_pod(&space, EMBEDDINGS_SERVICE);
-    run_since(&space, &pod, "2020-01-02T03:04:05Z", true);
-    space.run(&["--apply", "--with-api-keys"]).exits(0);
-    let (status, message, hint) = finding(&space, &look(&space, &[]), DOOR, OBJECT);
-    assert_eq!(status, "warn");
-    assert!(
-        message.contains("older than embeddings-secrets"),
-        "{message}"
-    );
-    follow(&space, &hint, &[]).exits(0);
-    wait("the door is closed", || {
-        finding(&space, &look(&space, &[]), DOOR, OBJECT).0 == "pass"
-    });
 }
 
 /// What is in the spec is not missing from it, whether its Secret is there or not.

@@ -1,6 +1,6 @@
 //! `file.*`: the tokens file, its mode, what is in it, and git.
 
-use super::checks::{checks, follow, of, verify};
+use crate::checks::{checks, follow, of, verify};
 use crate::space::{ROUTER, Space};
 use serde_json::Value;
 use std::fs;

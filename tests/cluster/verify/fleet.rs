@@ -1,105 +1,15 @@
 //! The fleet namespaces have the tokens of home.
 
-use super::checks::{follow, of};
-use super::tokens::{
-    EMBEDDINGS_KEY, ROUTER_TOKEN, STRANGER, TOKENS, fingerprint, hides, hint, install_secret, look,
-    marks_of_helm, mend, secret, statuses, the,
-};
+use crate::checks::{follow, of};
 use crate::fleet::{administrator, own_reads, requests_of};
+use crate::fleet_checks::{CheckedFleet as Fleet, ID};
 use crate::sandbox::SANDBOX;
-use crate::space::{Data, EMBEDDINGS, ROUTER, Ran, Space};
+use crate::space::{EMBEDDINGS, ROUTER, Space};
+use crate::token_checks::{
+    EMBEDDINGS_KEY, ROUTER_TOKEN, STRANGER, TOKENS, fingerprint, hint, look, marks_of_helm, mend,
+    statuses, the,
+};
 use serde_json::{Value, json};
-use std::process::Stdio;
-
-const ID: &str = "tokens.fleet";
-
-/// A home namespace with everything, and members with a label that only they have.
-struct Fleet {
-    home: Space,
-    members: Vec<Space>,
-}
-
-impl Fleet {
-    /// All members have the tokens.
-    fn new(count: usize) -> Self {
-        let mut fleet = Self {
-            home: Space::new(),
-            members: Vec::new(),
-        };
-        fleet.home.bootstrapped();
-        fleet.grow(count);
-        fleet
-    }
-
-    fn grow(&mut self, count: usize) {
-        let tokens = self.home.filed();
-        for _ in 0..count {
-            let member = Space::new();
-            self.label(&member);
-            let data: Vec<_> = tokens
-                .iter()
-                .map(|(k, v)| (k.as_str(), v.as_str()))
-                .collect();
-            member.create_secret(ROUTER, &data, &Value::Null);
-            self.members.push(member);
-        }
-    }
-
-    fn label(&self, space: &Space) {
-        let path = format!("/api/v1/namespaces/{}", space.namespace);
-        let labels = json!({ "metadata": { "labels": { "fleet": self.home.namespace } } });
-        SANDBOX.expect("PATCH", &path, &labels);
-    }
-
-    /// The arguments that name all members, and those that select them.
-    fn ways(&self) -> [Vec<String>; 2] {
-        let names = self.members.iter();
-        let named = names.map(|member| format!("--fleet-namespace={}", member.namespace));
-        [
-            named.collect(),
-            vec![format!("--fleet-selector=fleet={}", self.home.namespace)],
-        ]
-    }
-
-    fn spaces(&self) -> Vec<&Space> {
-        std::iter::once(&self.home).chain(&self.members).collect()
-    }
-
-    /// Looks at the whole fleet in one of its ways.
-    #[track_caller]
-    fn look(&self, way: &[String], code: i32) -> Ran {
-        let arguments: Vec<_> = way.iter().map(String::as_str).collect();
-        look(&self.spaces(), &arguments, code)
-    }
-
-    /// The first member's router Secret, which has these words said about it.
-    #[track_caller]
-    fn the(&self, ran: &Ran, status: &str, words: &[&str]) -> Value {
-        let at = (self.members[0].namespace.as_str(), &*secret(ROUTER));
-        the(ran, (ID, status), at, words)
-    }
-
-    /// One check that passes, for all members.
-    #[track_caller]
-    fn is_well(&self, way: &[String]) {
-        let ran = self.look(way, 0);
-        let checks = of(&ran, ID);
-        assert_eq!(statuses(&ran, ID), ["pass"], "{checks:#?}");
-        let message = checks[0]["message"].as_str().unwrap();
-        let count = format!("{} fleet namespace", self.members.len());
-        assert!(message.starts_with(&count), "{message}");
-        for member in &self.members {
-            assert_eq!(tokens(member), self.home.filed());
-        }
-    }
-}
-
-/// Those of a space's keys that are tokens.
-fn tokens(space: &Space) -> Data {
-    let mut data = space.data(ROUTER);
-    data.retain(|key, _| TOKENS.contains(&key.as_str()));
-    data
-}
 
 #[test]
 fn a_fleet_that_is_not_named_is_not_looked_at() {
@@ -222,35 +132,6 @@ fn each_hint_mends_its_check_whatever_else_is_wrong_in_the_fleet() {
 }
 
 #[test]
-fn a_fleet_secret_that_helm_owns_is_mended_by_its_release() {
-    let fleet = Fleet::new(2);
-    let member = &fleet.members[0];
-    let right = fleet.home.filed();
-    for (wrong, words) in [
-        (vec![(ROUTER_TOKEN, STRANGER)], ["differs", ROUTER_TOKEN]),
-        (vec![], ["missing", ROUTER_TOKEN]),
-    ] {
-        member.kubectl(&["delete", "secret", ROUTER]);
-        let key = (EMBEDDINGS_KEY, right[EMBEDDINGS_KEY].as_str());
-        let wrong: Vec<_> = wrong.into_iter().chain([key]).collect();
-        let after: Vec<_> = right
-            .iter()
-            .map(|(k, v)| (k.as_str(), v.as_str()))
-            .collect();
-        let chart = install_secret(member, ROUTER, [&wrong, &after]);
-        let way = &fleet.ways()[1];
-        let ran = fleet.look(way, 1);
-        let check = fleet.the(&ran, "fail", &words);
-        assert!(hint(&check).starts_with("helm "), "{check}");
-        mend(&fleet.spaces(), &check, &[("CHART", &chart)]);
-        fleet.is_well(way);
-        let line = format!("helm -n {} uninstall agents", member.namespace);
-        Ran::from(member.shell(&line).output().unwrap()).exits(0);
-        fleet.home.run(&["--apply", way[0].as_str()]).exits(0);
-    }
-}
-
-#[test]
 fn a_named_namespace_that_is_absent_is_told_and_made() {
     let mut fleet = Fleet::new(1);
     fleet.members.insert(0, Space::without_namespace());
@@ -264,36 +145,6 @@ fn a_named_namespace_that_is_absent_is_told_and_made() {
     assert!(hint(&check).contains(&format!("create namespace {}", absent.namespace)));
     mend(&fleet.spaces(), &check, &[]);
     fleet.is_well(&way);
-}
-
-#[test]
-fn a_named_namespace_that_is_being_deleted_is_told_and_made_again() {
-    let fleet = Fleet::new(2);
-    let leaving = &fleet.members[0];
-    leaving.terminate();
-    let [named, selected] = &fleet.ways();
-    let ran = fleet.look(named, 1);
-    let check = fleet.the(&ran, "fail", &["namespace is being deleted"]);
-
-    // The hint waits, so it is running when the namespace can go at last.
-    let mut shell = fleet.home.shell(&hint(&check));
-    let waiting = shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let waiting = waiting.unwrap();
-    let path = format!("/api/v1/namespaces/{}", leaving.namespace);
-    let free = json!({ "metadata": { "finalizers": null } });
-    SANDBOX.expect("PATCH", &path, &free);
-    let ran = Ran::from(waiting.wait_with_output().unwrap());
-    hides(&fleet.spaces(), &ran);
-    ran.exits(0);
-    fleet.is_well(named);
-
-    // Of one that was only selected there is nothing to say.
-    leaving.terminate();
-    fleet.label(leaving);
-    let ran = fleet.look(selected, 0);
-    assert_eq!(statuses(&ran, ID), ["pass"]);
-    assert!(!ran.out.contains(&leaving.namespace), "{}", ran.out);
-    SANDBOX.expect("PATCH", &path, &free);
 }
 
 #[test]

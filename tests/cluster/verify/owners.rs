@@ -1,32 +1,10 @@
 //! `owner.secret`: whose each Secret is, and where a hint leads where that is somebody else.
 
-use super::checks::{follow, verify};
-use super::secrets::{OTHER, bootstrapped, delete, found, only, set};
-use crate::owners::{apply_as, external_secret, reference};
+use crate::checks::verify;
+use crate::owners::{OWNER, apply_as, hint, marked, reference};
+use crate::secret_checks::{OTHER, bootstrapped, found, only};
 use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Space};
 use serde_json::{Value, json};
-use std::fs;
-
-const OWNER: &str = "owner.secret";
-
-/// Makes the agenticore Secret with these marks; its key is a placeholder.
-fn marked(metadata: &Value) -> Space {
-    let space = bootstrapped();
-    delete(&space, AGENTICORE);
-    let data = [("ANTHROPIC_API_KEY", "changeme"), ("GITHUB_TOKEN", OTHER)];
-    space.create_secret(AGENTICORE, &data, &json!({ "metadata": metadata }));
-    space
-}
-
-/// The hint of the value that only its owner can mend.
-fn hint(space: &Space, arguments: &[&str]) -> String {
-    let found = found(
-        &verify(space, arguments).exits(1),
-        "secret.value",
-        AGENTICORE,
-    );
-    found[0]["hint"].as_str().unwrap().to_owned()
-}
 
 #[test]
 fn a_secret_of_this_program_is_its_own() {
@@ -173,67 +151,6 @@ fn an_owner_is_told_by_its_marks_and_the_hint_leads_there() {
             "{context}"
         );
     }
-}
-
-/// A chart of one Secret, which a value of the chart fills.
-fn chart(space: &Space) {
-    let folder = space.folder.path().join("chart");
-    fs::create_dir_all(folder.join("templates")).unwrap();
-    let meta = "apiVersion: v2\nname: keeper\nversion: 0.1.0\n";
-    fs::write(folder.join("Chart.yaml"), meta).unwrap();
-    fs::write(folder.join("values.yaml"), "key: changeme\n").unwrap();
-    let template = format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {AGENTICORE}}}\ntype: Opaque\n\
-         stringData: {{ANTHROPIC_API_KEY: \"{{{{.Values.key}}}}\", GITHUB_TOKEN: \"\"}}\n"
-    );
-    fs::write(folder.join("templates/secret.yaml"), template).unwrap();
-}
-
-#[test]
-fn a_secret_of_a_chart_is_helms_and_the_hint_upgrades_it() {
-    let space = bootstrapped();
-    delete(&space, AGENTICORE);
-    chart(&space);
-    let install = format!("helm -n {} install keeper ./chart", space.namespace);
-    follow(&space, &install, &[]).exits(0);
-    let message = "it belongs to Helm release keeper: change the values of the Helm release";
-    only(&space, OWNER, AGENTICORE, "pass", message);
-    let message = "ANTHROPIC_API_KEY is a placeholder";
-    only(&space, "secret.value", AGENTICORE, "fail", message);
-
-    let values = space.folder.path().join("better.yaml");
-    fs::write(values, format!("key: {OTHER}\n")).unwrap();
-    let variables = [("CHART", "./chart"), ("VALUES", "better.yaml")];
-    follow(&space, &hint(&space, &[]), &variables).exits(0);
-    let fine = "no value is a placeholder or in a wrong form";
-    only(&space, "secret.value", AGENTICORE, "pass", fine);
-    verify(&space, &[]).exits(0);
-}
-
-#[test]
-fn a_secret_that_an_external_secret_targets_is_its_before_it_takes_it() {
-    let space = marked(&json!({}));
-    only(
-        &space,
-        OWNER,
-        AGENTICORE,
-        "pass",
-        "a person made it with kubectl",
-    );
-    external_secret(
-        &space,
-        "keeper",
-        &json!({ "target": { "name": AGENTICORE } }),
-    );
-    let message = "it belongs to ExternalSecret keeper: change the value in the secret store";
-    only(&space, OWNER, AGENTICORE, "pass", message);
-    follow(&space, &hint(&space, &[]), &[])
-        .exits(0)
-        .says(&["keeper"]);
-    // When the store has it right. There is none here, which eso.synced tells.
-    set(&space, AGENTICORE, "ANTHROPIC_API_KEY", OTHER);
-    let fine = "no value is a placeholder or in a wrong form";
-    only(&space, "secret.value", AGENTICORE, "pass", fine);
 }
 
 #[test]

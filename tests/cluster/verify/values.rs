@@ -1,9 +1,9 @@
 //! `secret.value` and `secret.exposed`: can the values be right, and where else do they stand.
 
-use super::checks::{follow, verify};
-use super::secrets::{OTHER, apply, bootstrapped, delete, found, mended, only, set};
+use crate::checks::{follow, verify};
 use crate::owners::reference;
 use crate::sandbox::SANDBOX;
+use crate::secret_checks::{OTHER, apply, bootstrapped, delete, found, mended, only, set};
 use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Space};
 use serde_json::{Value, json};
 use std::fs;

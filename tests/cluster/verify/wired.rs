@@ -1,7 +1,7 @@
 //! `workload.wired`: does what pods refer to exist.
 
-use super::checks::{follow, of};
-use super::readers::{about, env, env_from, finding, look, make, mounting, pod, statuses};
+use crate::checks::{follow, of};
+use crate::readers::{about, env, env_from, finding, look, make, mounting, pod, statuses};
 use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
 use serde_json::json;
 

@@ -1,0 +1,96 @@
+//! `eso.policy`: what the policies of an ExternalSecret lead to on a bad day.
+
+use super::{
+    EXTERNAL, change, checks_of, entry, extracting, filled, look, make, mended, named, synced,
+    until,
+};
+use crate::path2::BAO;
+use crate::space::{EMBEDDINGS, Space};
+use serde_json::json;
+
+const POLICY: &str = "eso.policy";
+
+#[test]
+fn a_deletion_policy_that_clears_the_secret_is_a_trap() {
+    for (policy, what) in [
+        (
+            "Delete",
+            "deletionPolicy Delete: an entry that is gone from the store deletes the Secret",
+        ),
+        (
+            "Merge",
+            "deletionPolicy Merge: a field that is gone from the store leaves the Secret",
+        ),
+    ] {
+        let space = synced();
+        let target = json!({ "name": EMBEDDINGS, "deletionPolicy": policy });
+        change(&space, EXTERNAL, &json!({ "target": target }));
+        let check = until(&space, POLICY, &named(EXTERNAL), "warn", what);
+        mended(&space, &check, &[]);
+        look(&space).exits(0);
+    }
+}
+
+#[test]
+fn a_secret_that_no_change_reaches_is_a_trap() {
+    for (spec, what) in [
+        (json!({ "refreshInterval": "0" }), "refreshInterval 0: "),
+        (
+            json!({ "refreshPolicy": "CreatedOnce" }),
+            "refreshPolicy CreatedOnce: ",
+        ),
+        (
+            json!({ "refreshPolicy": "OnChange" }),
+            "refreshPolicy OnChange: ",
+        ),
+    ] {
+        let space = synced();
+        change(&space, EXTERNAL, &spec);
+        let message = format!("{what}a change in the store does not reach the Secret");
+        let check = until(&space, POLICY, &named(EXTERNAL), "warn", &message);
+        mended(&space, &check, &[]);
+    }
+}
+
+/// A namespace with one ExternalSecret of this policy, beside the plain Secret or without.
+fn of_policy(policy: &str, plain: bool) -> Space {
+    let space = filled();
+    if plain {
+        space.bootstrapped();
+    }
+    space.cluster_store(&BAO.token(&space.namespace, &["read"]));
+    let target = json!({ "name": EMBEDDINGS, "creationPolicy": policy });
+    make(&space, EXTERNAL, &target, &extracting(&entry(&space)));
+    until(&space, "eso.operator", "", "pass", "");
+    space
+}
+
+#[test]
+fn an_external_secret_that_never_writes_is_a_trap() {
+    let message = "creationPolicy None: the operator says Ready and never makes the Secret";
+    let space = of_policy("None", false);
+    let check = until(&space, POLICY, &named(EXTERNAL), "fail", message);
+    mended(&space, &check, &[]);
+    let message = "creationPolicy None: the operator says Ready and never writes to the Secret";
+    let space = of_policy("None", true);
+    let check = until(&space, POLICY, &named(EXTERNAL), "warn", message);
+    mended(&space, &check, &[]);
+}
+
+#[test]
+fn what_holds_no_trap_is_told_and_passes() {
+    for (policy, what) in [
+        ("Owner", "it goes when the ExternalSecret is deleted"),
+        (
+            "Orphan",
+            "the Secret outlives its entry in the store and the ExternalSecret",
+        ),
+        ("Merge", "it adds to a Secret that others make"),
+    ] {
+        let space = of_policy(policy, true);
+        until(&space, POLICY, &named(EXTERNAL), "pass", what);
+        let ran = look(&space).exits(0);
+        let synced = checks_of(&ran, "eso.synced", &named(EXTERNAL));
+        assert_eq!(synced[0]["status"], "pass", "{policy}: {}", ran.out);
+    }
+}

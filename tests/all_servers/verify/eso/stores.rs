@@ -1,0 +1,278 @@
+//! `eso.store`, and what its ExternalSecrets say: the store refuses, does not answer, is not there.
+
+use super::{
+    EXTERNAL, as_pairs, change, checks_of, extract, filled, follow, look, mended, mended_in, named,
+    refresh, store, synced, until, with_store,
+};
+use crate::path2::BAO;
+use crate::path2::OwnBao;
+use crate::sandbox::SANDBOX;
+use crate::space::{EMBEDDINGS, Space};
+use crate::wait::wait;
+use serde_json::{Value, json};
+
+const STORE: &str = "eso.store";
+const SYNCED: &str = "eso.synced";
+const REFUSED: &str = "the store refuses the operator's credentials: unknown, revoked or expired";
+
+/// What stands for the policy that a person knows.
+fn policy(space: &Space) -> String {
+    format!("{}-read", space.namespace)
+}
+
+/// The store and its ExternalSecret fail for this reason; gives the check of the latter.
+#[track_caller]
+fn both_fail(space: &Space, message: &str) -> Value {
+    until(space, STORE, &store(space), "fail", message);
+    until(space, SYNCED, &named(EXTERNAL), "fail", message)
+}
+
+/// After the hint of one of them both are well.
+#[track_caller]
+fn both_mended(space: &Space, check: &Value, environment: &[(&str, &str)]) {
+    mended(space, check, environment);
+    until(space, STORE, &store(space), "pass", "it is ready");
+}
+
+/// Its own condition says Ready for minutes still.
+#[test]
+fn a_revoked_token_is_refused_although_the_store_says_ready() {
+    let space = filled();
+    let token = BAO.token(&space.namespace, &["read"]);
+    space.cluster_store(&token);
+    extract(&space);
+    BAO.revoke(&token);
+    refresh(&space, EXTERNAL);
+    let check = both_fail(&space, REFUSED);
+    let path = space.store_path("ClusterSecretStore");
+    let object = SANDBOX.expect("GET", &path, &Value::Null);
+    assert_eq!(object["status"]["conditions"][0]["status"], "True");
+    let told = until(
+        &space,
+        STORE,
+        &store(&space),
+        "fail",
+        "it says Ready, and does not work",
+    );
+    assert!(
+        told["hint"]
+            .as_str()
+            .unwrap()
+            .contains("token create -orphan"),
+        "{told}"
+    );
+    both_mended(&space, &check, &[("POLICY", &policy(&space))]);
+    look(&space);
+}
+
+#[test]
+fn an_expired_token_is_refused() {
+    let space = filled();
+    let token = BAO.short_token(&space.namespace, 1);
+    wait("it expires", || {
+        let (status, _) = BAO.request(&token, "GET", "auth/token/lookup-self", &Value::Null);
+        status == 403
+    });
+    space.cluster_store(&token);
+    extract(&space);
+    let check = both_fail(&space, REFUSED);
+    both_mended(&space, &check, &[("POLICY", &policy(&space))]);
+}
+
+/// The hint of the store is enough too.
+#[test]
+fn a_token_that_never_was_one_is_refused() {
+    let space = with_store(&BAO.address, "no-token-at-all");
+    BAO.token(&space.namespace, &["read"]);
+    extract(&space);
+    both_fail(&space, REFUSED);
+    let check = until(&space, STORE, &store(&space), "fail", REFUSED);
+    mended(&space, &check, &[("POLICY", &policy(&space))]);
+    refresh(&space, EXTERNAL);
+    until(&space, SYNCED, &named(EXTERNAL), "pass", "it is synced");
+}
+
+/// No token is put there where none was made.
+#[test]
+fn a_token_that_is_not_made_is_not_written() {
+    let space = with_store(&BAO.address, "no-token-at-all");
+    extract(&space);
+    let check = both_fail(&space, REFUSED);
+    let hint = check["hint"].as_str().unwrap();
+    let nobody = [("BAO_TOKEN", "nobody"), ("POLICY", "default")];
+    assert_ne!(follow(&space, hint, &nobody).code, 0);
+    assert_eq!(space.data("store-token")["token"], "no-token-at-all");
+}
+
+#[test]
+fn the_store_of_a_namespace_is_judged_likewise() {
+    let space = filled();
+    let token = BAO.token(&space.namespace, &["read"]);
+    space.store_at("SecretStore", &BAO.address, "no-token-at-all");
+    extract(&space);
+    let spec = json!({ "secretStoreRef": { "kind": "SecretStore", "name": space.namespace } });
+    change(&space, EXTERNAL, &spec);
+    let of_namespace = format!("SecretStore/{}", space.namespace);
+    let check = until(&space, STORE, &of_namespace, "fail", REFUSED);
+    assert_eq!(check["namespace"], space.namespace);
+    BAO.revoke(&token);
+    mended(&space, &check, &[("POLICY", &policy(&space))]);
+    refresh(&space, EXTERNAL);
+    until(&space, SYNCED, &named(EXTERNAL), "pass", "it is synced");
+}
+
+#[test]
+fn credentials_that_are_not_there_are_named() {
+    for remove_key in [false, true] {
+        let space = filled();
+        space.cluster_store(&BAO.token(&space.namespace, &["read"]));
+        let token = space.path("store-token");
+        match remove_key {
+            true => drop(SANDBOX.expect("PATCH", &token, &json!({ "data": { "token": null } }))),
+            false => drop(SANDBOX.expect("DELETE", &token, &Value::Null)),
+        }
+        extract(&space);
+        let message = "the Secret with the operator's credentials is not there";
+        let check = both_fail(&space, message);
+        both_mended(&space, &check, &[("POLICY", &policy(&space))]);
+    }
+}
+
+/// Entries of the namespace in a store of its own, which is stopped or sealed.
+fn in_own_store(own: &OwnBao) -> Space {
+    let space = Space::new();
+    space.bootstrapped();
+    fill(&space, own);
+    space.store_at("ClusterSecretStore", &own.bao.address, &own.bao.root);
+    extract(&space);
+    until(&space, SYNCED, &named(EXTERNAL), "pass", "it is synced");
+    space
+}
+
+/// The environment of an operator of that store.
+fn operator(own: &OwnBao) -> [(&str, &str); 2] {
+    [("BAO_ADDR", &own.bao.address), ("BAO_TOKEN", &own.bao.root)]
+}
+
+fn fill(space: &Space, own: &OwnBao) {
+    let environment = operator(own);
+    let populate = [
+        "populate",
+        "--prefix",
+        &space.namespace,
+        "--from-cluster",
+        "--apply",
+    ];
+    space.run_with(&environment, &populate).exits(0);
+}
+
+#[test]
+fn a_store_that_is_stopped_is_told_and_looked_at_again_when_it_runs() {
+    let mut own = OwnBao::start();
+    let space = in_own_store(&own);
+    own.stop();
+    refresh(&space, EXTERNAL);
+    let check = both_fail(&space, "nobody answers at the store's address");
+    // While it is down the hint does nothing.
+    let hint = check["hint"].as_str().unwrap();
+    assert_ne!(follow(&space, hint, &[]).code, 0);
+    own.run();
+    fill(&space, &own);
+    mended_in(&space, &check, &operator(&own));
+    until(&space, STORE, &store(&space), "pass", "it is ready");
+}
+
+#[test]
+fn a_store_that_is_sealed_is_told_and_unsealed() {
+    let own = OwnBao::start();
+    let space = in_own_store(&own);
+    let key = own.seal();
+    refresh(&space, EXTERNAL);
+    let mut check = both_fail(&space, "the store is sealed");
+    let hint = check["hint"].as_str().unwrap();
+    // It asks for the key at a terminal.
+    let unseal = format!("bao operator unseal -address={}", own.bao.address);
+    assert!(hint.starts_with(&unseal), "{hint}");
+    let with_key = format!("{unseal} {key} >unsealed");
+    check["hint"] = json!(hint.replace(&unseal, &with_key));
+    mended_in(&space, &check, &operator(&own));
+    until(&space, STORE, &store(&space), "pass", "it is ready");
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_is_told_and_trusted() {
+    let space = filled();
+    let token = BAO.token(&space.namespace, &["read"]);
+    space.store_at("ClusterSecretStore", &BAO.tls_address, &token);
+    extract(&space);
+    let check = both_fail(
+        &space,
+        "the operator does not trust the store's certificate",
+    );
+    both_mended(&space, &check, &[("CA", BAO.ca.to_str().unwrap())]);
+}
+
+#[test]
+fn a_store_that_does_not_exist_is_told_and_another_named() {
+    let space = filled();
+    extract(&space);
+    let message = "there is no such store, and ExternalSecret";
+    let of_store = until(&space, STORE, &store(&space), "fail", message);
+    let message = "there is no such store object";
+    let check = until(&space, SYNCED, &named(EXTERNAL), "fail", message);
+    assert_eq!(check["hint"], of_store["hint"]);
+    let other = Space::new();
+    other.cluster_store(&BAO.token(&space.namespace, &["read"]));
+    mended_in(&space, &check, &[("STORE", &other.namespace)]);
+}
+
+#[test]
+fn a_store_that_the_namespace_may_not_use_is_told() {
+    let space = synced();
+    let conditions = json!([{ "namespaces": ["another"] }]);
+    let path = space.store_path("ClusterSecretStore");
+    SANDBOX.expect(
+        "PATCH",
+        &path,
+        &json!({ "spec": { "conditions": conditions } }),
+    );
+    refresh(&space, EXTERNAL);
+    let message = "the store may not be used from that namespace";
+    let check = until(&space, SYNCED, &named(EXTERNAL), "fail", message);
+    let hint = check["hint"].as_str().unwrap();
+    let edit = format!("kubectl edit clustersecretstore {} && ", space.namespace);
+    assert!(hint.starts_with(&edit), "{hint}");
+    // What the person changes in the editor.
+    let change = "#!/bin/sh\nsed -i -e 's/- another/- '\"$HERE\"'/' \"$1\"\n";
+    let editor = crate::stub::script(&space, change);
+    let environment = [
+        ("EDITOR", editor.to_str().unwrap()),
+        ("HERE", &space.namespace),
+    ];
+    mended(&space, &check, &environment);
+}
+
+/// A person whose environment leads to the store is not led there by the hint.
+#[test]
+fn a_hint_leads_to_the_store_where_the_environment_does_not() {
+    let space = with_store(&BAO.address, "no-token-at-all");
+    extract(&space);
+    both_fail(&space, REFUSED);
+    let operator = space.operator(&BAO.root);
+    for (environment, leads) in [(&[][..], true), (&as_pairs(&operator)[..], false)] {
+        let ran = space.run_with(environment, &["verify", "-o", "json"]);
+        let found = checks_of(&ran, STORE, &store(&space));
+        let hint = found[0]["hint"].as_str().unwrap();
+        let option = format!("-address={}", BAO.address);
+        assert_eq!(hint.contains(&option), leads, "{hint}");
+    }
+    let vault = [
+        ("VAULT_ADDR", BAO.address.as_str()),
+        ("VAULT_TOKEN", BAO.root.as_str()),
+    ];
+    let ran = space.run_with(&vault, &["verify", "-o", "json"]);
+    let found = checks_of(&ran, STORE, &store(&space));
+    let hint = found[0]["hint"].as_str().unwrap();
+    assert!(hint.starts_with("TOKEN=$(vault token create "), "{hint}");
+    assert_eq!(space.object(EMBEDDINGS), None);
+}

@@ -1,0 +1,128 @@
+//! `secret.present` and `secret.keys` where pods read the Secret or an ExternalSecret makes it.
+
+use crate::checks::{follow, verify};
+use crate::external_secrets::external_secret;
+use crate::owners::reference;
+use crate::sandbox::SANDBOX;
+use crate::secret_checks::*;
+use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, Space};
+use crate::workloads::{agent_pod, by_hand, install};
+use serde_json::{Value, json};
+
+/// Makes a pod, which no controller would make again, with that in its container.
+fn bare_pod(space: &Space, more: &Value) {
+    agent_pod(space, "first");
+    let mut container = json!({ "name": "main", "image": "registry.invalid/agent:1" });
+    let more = more.as_object().unwrap().clone();
+    container.as_object_mut().unwrap().extend(more);
+    let object = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "lone" },
+        "spec": { "schedulerName": "nobody", "containers": [container] },
+    });
+    let path = format!("/api/v1/namespaces/{}/pods", space.namespace);
+    SANDBOX.expect("POST", &path, &object);
+}
+
+#[test]
+fn a_secret_that_a_workload_needs_is_made_from_the_variables_of_the_hint() {
+    let space = Space::new();
+    space.run(&["--apply"]).exits(0);
+    install(&space, &by_hand(json!({})));
+    for (secret, reader, variable) in [
+        (EMBEDDINGS, "agentibrain-embeddings", INPUTS[0]),
+        (AGENTICORE, "brain-keeper", INPUTS[1]),
+    ] {
+        let message =
+            format!("it does not exist, and StatefulSet {reader} does not start without it");
+        let absent = only(&space, "secret.present", secret, "fail", &message);
+        let (name, _) = variable;
+        let hint = format!("{name}=\"${name}\" {}", apply(&space));
+        assert_eq!(absent["hint"], hint);
+        mended(&space, &absent, &[variable]);
+        assert_eq!(space.data(secret)[name], variable.1);
+    }
+}
+
+#[test]
+fn a_secret_that_nothing_needs_may_be_absent() {
+    let space = Space::new();
+    space.run(&["--apply"]).exits(0);
+    for secret in [EMBEDDINGS, AGENTICORE] {
+        let message = "it does not exist, and nothing that was seen needs it";
+        let absent = only(&space, "secret.present", secret, "skip", message);
+        assert_eq!(absent["hint"], "");
+    }
+    // An optional reference needs nothing.
+    let reference = json!({ "name": EMBEDDINGS, "optional": true });
+    bare_pod(&space, &json!({ "envFrom": [{ "secretRef": reference }] }));
+    let message = "it does not exist, and nothing that was seen needs it";
+    only(&space, "secret.present", EMBEDDINGS, "skip", message);
+    verify(&space, &[]).exits(0);
+}
+
+#[test]
+fn a_secret_that_a_bare_pod_needs_is_missed_too() {
+    let space = Space::new();
+    space.run(&["--apply"]).exits(0);
+    let key = json!({ "name": AGENTICORE, "key": "ANTHROPIC_API_KEY" });
+    let variable = json!({ "name": "KEY", "valueFrom": { "secretKeyRef": key } });
+    bare_pod(&space, &json!({ "env": [variable] }));
+    let message = "it does not exist, and Pod lone does not start without it";
+    let absent = only(&space, "secret.present", AGENTICORE, "fail", message);
+    mended(&space, &absent, &INPUTS[1..]);
+}
+
+#[test]
+fn a_secret_that_an_external_secret_is_to_make_leads_there() {
+    let space = Space::new();
+    space.run(&["--apply"]).exits(0);
+    let target = json!({ "target": { "name": EMBEDDINGS } });
+    external_secret(&space, "brain-embeddings", &target);
+    let message = "it does not exist, and ExternalSecret brain-embeddings is to make it";
+    let absent = only(&space, "secret.present", EMBEDDINGS, "fail", message);
+    let describe = "describe externalsecret brain-embeddings";
+    let hint = format!("kubectl -n {} {describe}", space.namespace);
+    assert_eq!(absent["hint"], hint);
+    follow(&space, &hint, &[])
+        .exits(0)
+        .says(&["brain-embeddings"]);
+}
+
+/// By name and not by count.
+#[test]
+fn a_secret_of_external_secrets_has_all_six_keys_by_name() {
+    let space = bootstrapped();
+    let data = space.data(EMBEDDINGS);
+    let mut data: Vec<_> = data.iter().map(|(k, v)| (&**k, &**v)).collect();
+    data.push(("EXTRA", OTHER));
+    delete(&space, EMBEDDINGS);
+    let more = json!({ "metadata": reference("ExternalSecret", "eso") });
+    space.create_secret(EMBEDDINGS, &data, &more);
+    external_secret(&space, "eso", &json!({ "target": { "name": EMBEDDINGS } }));
+
+    let found = found(&verify(&space, &[]).exits(1), "secret.keys", EMBEDDINGS);
+    let told: Vec<_> = found
+        .iter()
+        .map(|one| (&one["status"], &one["message"]))
+        .collect();
+    let expected = [
+        ("fail", "it lacks LOG_LEVEL"),
+        ("warn", "it has unknown keys: EXTRA"),
+    ];
+    assert_eq!(told.len(), 2, "{told:?}");
+    let hint = format!("kubectl -n {} describe externalsecret eso", space.namespace);
+    for (check, (status, message)) in found.iter().zip(expected) {
+        assert_eq!(
+            (&check["status"], &check["message"]),
+            (&json!(status), &json!(message))
+        );
+        assert_eq!(check["hint"], hint);
+    }
+    follow(&space, &hint, &[]).exits(0);
+
+    // What the store does when the bundle is complete.
+    set(&space, EMBEDDINGS, "LOG_LEVEL", "INFO");
+    space.remove_key(EMBEDDINGS, "EXTRA");
+    let passes = "it has the keys that it should have";
+    only(&space, "secret.keys", EMBEDDINGS, "pass", passes);
+}

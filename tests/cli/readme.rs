@@ -1,0 +1,253 @@
+//! The README: its commands are run, its tables are compared, its promises name tests.
+
+use crate::readme_text::{
+    REPOSITORY, blocks, is_of_the_preview, is_of_the_sandbox, is_of_the_tests, readme, section,
+};
+use assert_cmd::Command;
+use k8s_bootstrap::domain::bundles::{BUNDLES, InputRule, Origin, Presence};
+use k8s_bootstrap::domain::findings::check::Id;
+use std::path::{Path, PathBuf};
+
+/// The cells of the rows of the first table in a text, without the head.
+fn rows(text: &str) -> Vec<Vec<String>> {
+    let rows = text.lines().skip_while(|line| !line.starts_with('|'));
+    rows.take_while(|line| line.starts_with('|'))
+        .skip(2)
+        .map(|line| {
+            let cells = line.trim_matches('|').split('|');
+            cells.map(|cell| cell.trim().to_owned()).collect()
+        })
+        .collect()
+}
+
+#[test]
+fn every_command_of_the_readme_is_run() {
+    let stories = ["The life of the secrets", "With a secret store (Path 2)"];
+    let told: Vec<_> = stories
+        .iter()
+        .flat_map(|heading| blocks(&section(heading), "sh"))
+        .collect();
+    let known: [fn(&str) -> bool; 3] = [is_of_the_preview, is_of_the_sandbox, is_of_the_tests];
+    for block in blocks(&readme(), "sh") {
+        let runs = known.iter().any(|is_it| is_it(&block)) || told.contains(&block);
+        assert!(runs, "no test runs this:\n{block}");
+    }
+}
+
+/// The rest of the command after `cargo run --` is what the tests of the preview run.
+#[test]
+fn the_first_command_is_the_preview() {
+    let first = blocks(&readme(), "sh").swap_remove(0);
+    assert!(is_of_the_preview(&first), "{first}");
+    let arguments = first.trim().strip_prefix("cargo run -- ").unwrap();
+    let mut command = Command::cargo_bin("k8s-bootstrap").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    command.env_clear().current_dir(&folder);
+    command.args(arguments.split(' ')).assert().success();
+}
+
+#[test]
+fn the_whole_check_ends_with_the_command_that_runs_all_tests() {
+    let all = blocks(&readme(), "sh");
+    assert!(is_of_the_sandbox(&all[1]), "the second is the real thing");
+    assert_eq!(all[2].trim(), "cargo test");
+    assert!(is_of_the_tests(&all[3]), "the fourth runs all tests");
+    let check = std::fs::read_to_string(Path::new(REPOSITORY).join(".ci/run")).unwrap();
+    assert_eq!(check.lines().last(), Some(all[3].trim()));
+}
+
+#[test]
+fn the_table_is_the_one_of_the_program() {
+    let rows = rows(&section("The table"));
+    let mut told: Vec<(String, String, String)> = Vec::new();
+    for row in rows {
+        let [secret, key, value, _reader] = row.try_into().expect("four columns");
+        let secret = match secret.as_str() {
+            "" => told.last().expect("the first row names a Secret").0.clone(),
+            _ => secret.trim_matches('`').to_owned(),
+        };
+        told.push((secret, key.trim_matches('`').to_owned(), value));
+    }
+    let mut rows = told.into_iter();
+    for bundle in BUNDLES {
+        for key in bundle.keys {
+            let (secret, name, value) = rows.next().expect("a row for each key");
+            assert_eq!((secret.as_str(), name.as_str()), (bundle.secret, key.name));
+            let wanted = match key.origin {
+                Origin::Token(_) => "token".to_owned(),
+                Origin::TokenList(token, presence) => match presence {
+                    Presence::Always => format!("list with the token `{token}`"),
+                    Presence::OnRequest => {
+                        format!("list with the token `{token}`; made by `--with-api-keys`")
+                    }
+                    Presence::IfFound => {
+                        format!("list with the token `{token}`; kept in step where it exists")
+                    }
+                },
+                Origin::Input(InputRule::Required) => "input, required".to_owned(),
+                Origin::Input(InputRule::Default("")) => "input, default empty".to_owned(),
+                Origin::Input(InputRule::Default(text)) => format!("input, default `{text}`"),
+                Origin::Input(InputRule::EnvFileOnly) => "input, from `--env-file` only".to_owned(),
+            };
+            assert_eq!(value, wanted, "{name}");
+        }
+    }
+    assert_eq!(rows.next(), None);
+}
+
+#[test]
+fn every_check_has_its_row() {
+    let rows = rows(&section("The checks"));
+    let told: Vec<_> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(told, Id::ALL.map(Id::as_str));
+}
+
+#[test]
+fn every_exit_code_has_its_row() {
+    let rows = rows(&section("The command line"));
+    let codes: Vec<_> = rows.iter().map(|row| row[0].as_str()).collect();
+    assert_eq!(codes, ["0", "1", "2", "3"]);
+    assert!(rows.iter().all(|row| row[1].len() > 10), "{rows:?}");
+}
+
+/// What `--help` of a command prints.
+fn help(command: &[&str]) -> String {
+    let output = Command::cargo_bin("k8s-bootstrap")
+        .unwrap()
+        .args(command)
+        .arg("--help")
+        .output();
+    let output = output.unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_commands_are_the_ones_of_the_help() {
+    let list = blocks(&section("The command line"), "text").concat();
+    let commands = list.lines().map(|line| {
+        let line = line.strip_prefix("k8s-bootstrap ").expect(line);
+        // Two spaces part a command from what it does; a bar parts two commands.
+        line.split("  ").next().unwrap()
+    });
+    let mut told = Vec::new();
+    for command in commands.flat_map(|line| line.split(" | ")) {
+        let words: Vec<_> = command.split(' ').collect();
+        match words[0] {
+            word if word.starts_with(['-', '[']) => {}
+            word => told.push(word.to_owned()),
+        }
+        for alternative in words.iter().filter(|word| word.contains('|')) {
+            let of_it = help(&words[..1]);
+            for name in alternative.trim_matches(['[', ']']).split('|') {
+                assert!(of_it.contains(&format!("\n  {name} ")), "{name}\n{of_it}");
+            }
+        }
+    }
+    let whole = help(&[]);
+    let (_, commands) = whole.split_once("\nCommands:\n").unwrap();
+    let commands = commands.split("\n\n").next().unwrap();
+    let helped: Vec<_> = commands
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert_eq!(told, helped);
+    for option in list
+        .split_whitespace()
+        .filter(|word| word.starts_with("--"))
+    {
+        assert!(whole.contains(option), "{option}");
+    }
+    let text = section("The command line");
+    let everywhere = text.split("Everywhere: ").nth(1).unwrap();
+    let everywhere = everywhere.split(". stdout").next().unwrap();
+    for option in everywhere.split('`').filter(|word| word.starts_with('-')) {
+        let flag = option.split(' ').next().unwrap();
+        assert!(whole.contains(flag), "{flag}");
+    }
+}
+
+#[test]
+fn every_promise_names_tests_that_exist() {
+    let text = section("What it promises");
+    let items = items(&text);
+    assert_eq!(
+        items.len(),
+        11,
+        "invariants 1 to 10, and rotations: {items:?}"
+    );
+    let sources = sources();
+    for (index, item) in items.iter().enumerate() {
+        let names: Vec<_> = item
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|name| is_test_name(name))
+            .collect();
+        let number = index + 1;
+        assert!(!names.is_empty(), "promise {number} names no test: {item}");
+        for name in names {
+            assert!(
+                has_test(&sources, name),
+                "promise {number}: there is no test {name}"
+            );
+        }
+    }
+}
+
+/// The items of the numbered list, which have to count from 1.
+fn items(text: &str) -> Vec<String> {
+    let mut items: Vec<String> = Vec::new();
+    for line in text.lines() {
+        if line.starts_with(&format!("{}. ", items.len() + 1)) {
+            items.push(line.to_owned());
+        } else if let Some(item) = items.last_mut().filter(|_| line.starts_with(' ')) {
+            item.push(' ');
+            item.push_str(line.trim());
+        }
+    }
+    items
+}
+
+/// Tells whether it looks like `module::name`.
+fn is_test_name(text: &str) -> bool {
+    let word = |part: &str| {
+        let mut chars = part.chars();
+        !part.is_empty() && chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    text.contains("::") && text.split("::").all(word)
+}
+
+/// The Rust files of the program and of the tests.
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut folders = vec![PathBuf::from(REPOSITORY).join("src")];
+    folders.push(PathBuf::from(REPOSITORY).join("tests"));
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    found
+}
+
+/// Tells whether a test of that name is in a file that one of its modules is called like.
+fn has_test(sources: &[(PathBuf, String)], name: &str) -> bool {
+    let mut modules: Vec<_> = name.split("::").collect();
+    let function = format!("fn {}(", modules.pop().unwrap());
+    sources.iter().any(|(path, text)| {
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        let (before, is_there) = match text.split_once(&function) {
+            Some((before, _)) => (before, true),
+            None => ("", false),
+        };
+        is_there && before.trim_end().ends_with("#[test]") && modules.contains(&stem)
+    })
+}

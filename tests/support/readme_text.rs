@@ -1,0 +1,50 @@
+//! The README, as the tests that hold it to the program read it.
+
+use std::path::Path;
+
+pub const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
+
+pub fn readme() -> String {
+    std::fs::read_to_string(Path::new(REPOSITORY).join("README.md")).unwrap()
+}
+
+/// The fenced blocks of a language, in order.
+pub fn blocks(text: &str, language: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some(fence) = line.strip_prefix("```") {
+            let inside = lines.by_ref().take_while(|line| *line != "```");
+            let block: String = inside.map(|line| format!("{line}\n")).collect();
+            if fence == language {
+                found.push(block);
+            }
+        }
+    }
+    found
+}
+
+/// The text between a heading and the next one of the same level.
+pub fn section(heading: &str) -> String {
+    let text = readme();
+    let (_, rest) = text
+        .split_once(&format!("\n## {heading}\n"))
+        .unwrap_or_else(|| panic!("there is no section {heading:?}"));
+    rest.split("\n## ").next().unwrap().to_owned()
+}
+
+pub fn is_of_the_sandbox(block: &str) -> bool {
+    block.contains("./local/sandbox.sh")
+}
+
+pub fn is_of_the_tests(block: &str) -> bool {
+    matches!(
+        block.trim(),
+        "cargo test" | "cargo test --features all-servers"
+    )
+}
+
+/// Whether it is the preview, run from the checkout.
+pub fn is_of_the_preview(block: &str) -> bool {
+    block.trim() == "cargo run -- -n brain"
+}

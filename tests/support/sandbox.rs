@@ -1,0 +1,191 @@
+//! The control plane that all tests of a target share, and requests to it that are not the program's.
+
+use kube::Config;
+use kube::client::{Body, Client};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::Value;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+/// A running control plane, with the servers that the target asks for. It ends when this process
+/// does: its holder reads stdin to the end.
+pub struct Sandbox {
+    /// An administrator's kubeconfig.
+    pub kubeconfig: PathBuf,
+    /// The folder with the audit log.
+    pub folder: PathBuf,
+    /// The PATH with the sandbox's programs, such as kubectl and helm.
+    pub path: PathBuf,
+    audit: Mutex<Audit>,
+    _holder: Child,
+}
+
+/// The one that all tests share.
+pub static SANDBOX: LazyLock<Sandbox> = LazyLock::new(Sandbox::start);
+
+impl Sandbox {
+    /// Starts one. A test that stops servers has its own.
+    pub fn start() -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/local/sandbox.sh");
+        let tell = r#"printf '%s\n' "$KUBECONFIG" "$SANDBOX_DIR" "$PATH"; exec cat"#;
+        let mut holder = Command::new(script)
+            .arg("run")
+            .args(crate::sandbox_options())
+            .args(["sh", "-c", tell])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("local/sandbox.sh starts");
+        let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+        let mut line = || {
+            let line = lines
+                .next()
+                .expect("the sandbox is up: its own words are above");
+            PathBuf::from(line.unwrap())
+        };
+        let (kubeconfig, folder, path) = (line(), line(), line());
+        let audit = Audit {
+            log: File::open(folder.join("audit.log")).unwrap(),
+            rest: String::new(),
+            entries: Vec::new(),
+        };
+        Self {
+            kubeconfig,
+            folder,
+            path,
+            audit: Mutex::new(audit),
+            _holder: holder,
+        }
+    }
+
+    /// Sends a request as an administrator; gives the status and the body.
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: &Value,
+    ) -> (u16, Value) {
+        let body = if body.is_null() {
+            Vec::new()
+        } else {
+            body.to_string().into_bytes()
+        };
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", content_type)
+            .body(Body::from(body))
+            .unwrap();
+        block_on(async { answer_to(self.client().await, request).await })
+    }
+
+    /// A client of an administrator.
+    pub async fn client(&self) -> Client {
+        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig).unwrap();
+        let options = KubeConfigOptions::default();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        Client::try_from(config.unwrap()).unwrap()
+    }
+
+    /// As [`Sandbox::request`], and panics unless it succeeds.
+    pub fn expect(&self, method: &str, path: &str, body: &Value) -> Value {
+        let content_type = match method {
+            "PATCH" => "application/merge-patch+json",
+            _ => "application/json",
+        };
+        let (status, answer) = self.request(method, path, content_type, body);
+        assert!(
+            (200..300).contains(&status),
+            "{method} {path}: {status} {}",
+            answer["message"]
+        );
+        answer
+    }
+
+    /// The audited requests to paths that contain `part`, of programs whose User-Agent begins so.
+    pub fn audited(&self, part: &str, agent: &str) -> Vec<Value> {
+        let mut audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.folder.join("audit.log");
+        let inode = std::fs::metadata(path).unwrap().ino();
+        assert_eq!(audit.log.metadata().unwrap().ino(), inode, "it was rotated");
+        audit.read_on();
+        let entries = audit.entries.iter();
+        let lines: Vec<_> = entries
+            .filter(|entry| entry.agent.starts_with(agent) && entry.uri.contains(part))
+            .map(|entry| entry.line.clone())
+            .collect();
+        drop(audit);
+        lines.iter().map(|line| event(line)).collect()
+    }
+}
+
+/// Sends a request to another server than the API server; gives the status and the body.
+pub fn exchange(address: &str, request: http::request::Builder, body: &Value) -> (u16, Value) {
+    let body = match body {
+        Value::Null => Vec::new(),
+        body => body.to_string().into_bytes(),
+    };
+    let request = request.body(Body::from(body)).unwrap();
+    let exchange = async {
+        let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
+        answer_to(client, request).await
+    };
+    block_on(exchange)
+}
+
+/// The status and the body of an answer.
+async fn answer_to(client: Client, request: http::Request<Body>) -> (u16, Value) {
+    let response = client.send(request).await.unwrap();
+    let status = response.status().as_u16();
+    let bytes = response.into_body().collect_bytes().await.unwrap();
+    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    (status, body)
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(work)
+}
+
+/// What has been read of the audit log. It grows long, and each test asks for a small part of it.
+struct Audit {
+    log: File,
+    /// A line that the server is still writing.
+    rest: String,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    uri: String,
+    agent: String,
+    line: String,
+}
+
+impl Audit {
+    fn read_on(&mut self) {
+        self.log.read_to_string(&mut self.rest).unwrap();
+        let rest = self.rest.rfind('\n').map_or(0, |end| end + 1);
+        let rest = self.rest.split_off(rest);
+        for line in std::mem::replace(&mut self.rest, rest).lines() {
+            let event = event(line);
+            let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
+            self.entries.push(Entry {
+                uri: text("requestURI"),
+                agent: text("userAgent"),
+                line: line.to_owned(),
+            });
+        }
+    }
+}
+
+fn event(line: &str) -> Value {
+    serde_json::from_str(line).expect("an audit event a line")
+}
