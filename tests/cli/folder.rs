@@ -1,13 +1,16 @@
 //! A temporary folder in which the program runs, and what it leaves there.
 
-use assert_cmd::Command;
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, Permissions};
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -138,12 +141,7 @@ impl Folder {
 
     /// A command with this folder's environment and nothing else.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        Command::from_std(self.std_command(program))
-    }
-
-    /// The same, for tests that lay out its streams themselves.
-    pub fn std_command(&self, program: impl AsRef<OsStr>) -> std::process::Command {
-        let mut command = std::process::Command::new(program);
+        let mut command = Command::new(program);
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin", self.tools().display());
         command
             .env_clear()
@@ -153,9 +151,27 @@ impl Folder {
         command
     }
 
-    /// Waits for a command and takes what it said.
+    /// Runs a command without an input and takes what it said.
     pub fn end(&self, command: &mut Command) -> Run {
-        self.of(&command.timeout(PATIENCE).output().unwrap())
+        self.end_with_input(command, "")
+    }
+
+    /// Runs a command that reads an input and takes what it said.
+    pub fn end_with_input(&self, command: &mut Command, input: impl Into<Vec<u8>>) -> Run {
+        command.stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let (mut stdin, input) = (child.stdin.take().unwrap(), input.into());
+        // The command may end without reading it.
+        thread::spawn(move || stdin.write_all(&input));
+        let (sender, ended) = mpsc::channel();
+        thread::spawn(move || sender.send(child.wait_with_output()));
+        let Ok(output) = ended.recv_timeout(PATIENCE) else {
+            kill_process(pid, Signal::KILL).ok();
+            panic!("{command:?} did not end within {PATIENCE:?}");
+        };
+        self.of(&output.unwrap())
     }
 
     /// Puts what a command said into the form that is compared.

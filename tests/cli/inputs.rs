@@ -162,11 +162,8 @@ fn tokens_outside_the_tokens_file_are_ignored() {
 fn stdin_is_an_env_file() {
     let folder = Folder::new();
     let mut command = folder.command(PROGRAM);
-    command
-        .args(SHOW)
-        .args(["--env-file", "-"])
-        .write_stdin("POSTGRES_URL=s3ntinel-stdin");
-    let run = folder.end(&mut command);
+    command.args(SHOW).args(["--env-file", "-"]);
+    let run = folder.end_with_input(&mut command, "POSTGRES_URL=s3ntinel-stdin");
     assert_eq!(
         planned(&run, "POSTGRES_URL").as_deref(),
         Some("s3ntinel-stdin")
@@ -174,10 +171,9 @@ fn stdin_is_an_env_file() {
     assert_eq!((run.code, run.err.as_str()), (0, ""));
 
     let mut command = folder.command(PROGRAM);
-    command
-        .args(["--env-file", "-"])
-        .write_stdin("POSTGRES_URL=ok\ns3ntinel\n");
-    assert_snapshot!(folder.end(&mut command).check(), @r#"
+    command.args(["--env-file", "-"]);
+    let run = folder.end_with_input(&mut command, "POSTGRES_URL=ok\ns3ntinel\n");
+    assert_snapshot!(run.check(), @r#"
     exit code 2
     --- stdout
     --- stderr

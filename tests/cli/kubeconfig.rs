@@ -79,7 +79,7 @@ fn with_account_in(folder: &Folder, name: &str) -> PathBuf {
     // Another process writes it: what a test forks meanwhile does not hold it open, so it can run.
     let mut command = folder.command("sh");
     command.args(["-c", "umask 022; cat > program && chmod +x program"]);
-    let run = folder.end(command.write_stdin(bytes));
+    let run = folder.end_with_input(&mut command, bytes);
     assert_eq!(run, Run::answered(""));
     folder.path("program")
 }

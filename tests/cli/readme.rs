@@ -1,9 +1,9 @@
 //! The README: its commands are run, its tables are compared, its promises name tests.
 
+use crate::folder::Folder;
 use crate::readme_text::{
     REPOSITORY, blocks, is_of_the_preview, is_of_the_sandbox, is_of_the_tests, readme, section,
 };
-use assert_cmd::Command;
 use k8s_bootstrap::domain::bundles::{BUNDLES, InputRule, Origin, Presence};
 use k8s_bootstrap::domain::findings::check::Id;
 use std::path::{Path, PathBuf};
@@ -40,10 +40,9 @@ fn the_first_command_is_the_preview() {
     let first = blocks(&readme(), "sh").swap_remove(0);
     assert!(is_of_the_preview(&first), "{first}");
     let arguments = first.trim().strip_prefix("cargo run -- ").unwrap();
-    let mut command = Command::cargo_bin("k8s-bootstrap").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    command.env_clear().current_dir(&folder);
-    command.args(arguments.split(' ')).assert().success();
+    let arguments: Vec<_> = arguments.split(' ').collect();
+    let run = Folder::new().run(&arguments);
+    assert_eq!(run.code, 0, "{run}");
 }
 
 #[test]
@@ -112,14 +111,9 @@ fn every_exit_code_has_its_row() {
 
 /// What `--help` of a command prints.
 fn help(command: &[&str]) -> String {
-    let output = Command::cargo_bin("k8s-bootstrap")
-        .unwrap()
-        .args(command)
-        .arg("--help")
-        .output();
-    let output = output.unwrap();
-    assert!(output.status.success());
-    String::from_utf8(output.stdout).unwrap()
+    let run = Folder::new().run(&[command, &["--help"]].concat());
+    assert_eq!(run.code, 0, "{run}");
+    run.out
 }
 
 #[test]

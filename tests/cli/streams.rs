@@ -26,7 +26,7 @@ fn a_reader_that_went_away_is_no_error() {
     ] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let mut command = folder.std_command(PROGRAM);
+        let mut command = folder.command(PROGRAM);
         command.args(arguments).stdout(writer);
         let run = folder.of(&command.stderr(Stdio::piped()).output().unwrap());
         assert_eq!(run, Run::answered(""), "{arguments:?}");
@@ -63,7 +63,7 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
         &["tokens"],
         &["rbac"],
     ] {
-        let mut command = folder.std_command(PROGRAM);
+        let mut command = folder.command(PROGRAM);
         command
             .args(arguments)
             .stdout(full())
@@ -84,7 +84,7 @@ fn a_story_that_cannot_be_told_changes_nothing() {
         (&["tokens"], 3),
         (&["rbac"], 0),
     ] {
-        let mut command = folder.std_command(PROGRAM);
+        let mut command = folder.command(PROGRAM);
         let status = command
             .args(arguments)
             .stdout(Stdio::null())
@@ -191,7 +191,7 @@ fn a_terminal_gets_colours_unless_no_color_is_set() {
     let folder = Folder::new();
     for (no_color, coloured) in [(None, true), (Some(""), true), (Some("1"), false)] {
         let (controller, terminal) = terminal();
-        let mut command = folder.std_command(PROGRAM);
+        let mut command = folder.command(PROGRAM);
         command
             .arg("tokens")
             .envs(no_color.map(|value| ("NO_COLOR", value)))
@@ -214,7 +214,7 @@ fn a_terminal_gets_colours_unless_no_color_is_set() {
 fn a_terminal_elsewhere_brings_no_colours() {
     let folder = Folder::new();
     let (_controller, terminal) = terminal();
-    let mut command = folder.std_command(PROGRAM);
+    let mut command = folder.command(PROGRAM);
     command
         .arg("tokens")
         .stdin(terminal.try_clone().unwrap())

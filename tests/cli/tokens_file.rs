@@ -347,7 +347,7 @@ fn a_second_run_waits_and_says_so() {
     let lock = std::fs::File::open(folder.path("local")).unwrap();
     lock.lock().unwrap();
     let mut child = folder
-        .std_command(PROGRAM)
+        .command(PROGRAM)
         .arg("--apply")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -383,7 +383,7 @@ fn there_are_no_core_files() {
     // With the largest limit that is allowed; exec keeps the process.
     let start = r#"ulimit -S -c "$(ulimit -H -c)"; exec "$PROGRAM" --apply"#;
     let mut child = folder
-        .std_command("sh")
+        .command("sh")
         .env("PROGRAM", PROGRAM)
         .args(["-c", start])
         .stderr(Stdio::piped())

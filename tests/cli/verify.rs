@@ -203,7 +203,7 @@ fn a_terminal_gets_the_marks_that_it_can_show() {
         (&[], true, ASCII),
     ] {
         let (controller, terminal) = terminal();
-        let mut command = folder.std_command(PROGRAM);
+        let mut command = folder.command(PROGRAM);
         command
             .arg("verify")
             .envs(variables.iter().copied())

@@ -7,9 +7,10 @@ use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
+use tokio::runtime::Handle;
 
 /// A running control plane, with the servers that the target asks for. It ends when this process
 /// does: its holder reads stdin to the end.
@@ -20,6 +21,8 @@ pub struct Sandbox {
     pub folder: PathBuf,
     /// The PATH with the sandbox's programs, such as kubectl and helm.
     pub path: PathBuf,
+    /// An administrator's client, whose connections are used again.
+    client: Client,
     audit: Mutex<Audit>,
     _holder: Child,
 }
@@ -53,10 +56,12 @@ impl Sandbox {
             rest: String::new(),
             entries: Vec::new(),
         };
+        let client = block_on(client_of(&kubeconfig));
         Self {
             kubeconfig,
             folder,
             path,
+            client,
             audit: Mutex::new(audit),
             _holder: holder,
         }
@@ -81,15 +86,12 @@ impl Sandbox {
             .header("content-type", content_type)
             .body(Body::from(body))
             .unwrap();
-        block_on(async { answer_to(self.client().await, request).await })
+        block_on(answer_to(self.client.clone(), request))
     }
 
-    /// A client of an administrator.
+    /// An administrator's client, for whoever runs a runtime of their own.
     pub async fn client(&self) -> Client {
-        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig).unwrap();
-        let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-        Client::try_from(config.unwrap()).unwrap()
+        client_of(&self.kubeconfig).await
     }
 
     /// As [`Sandbox::request`], and panics unless it succeeds.
@@ -131,11 +133,11 @@ pub fn exchange(address: &str, request: http::request::Builder, body: &Value) ->
         body => body.to_string().into_bytes(),
     };
     let request = request.body(Body::from(body)).unwrap();
-    let exchange = async {
-        let client = Client::try_from(Config::new(address.parse().unwrap())).unwrap();
+    let address = address.parse().unwrap();
+    block_on(async {
+        let client = Client::try_from(Config::new(address)).unwrap();
         answer_to(client, request).await
-    };
-    block_on(exchange)
+    })
 }
 
 /// The status and the body of an answer.
@@ -147,12 +149,29 @@ async fn answer_to(client: Client, request: http::Request<Body>) -> (u16, Value)
     (status, body)
 }
 
-fn block_on<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
+async fn client_of(kubeconfig: &Path) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    Client::try_from(config.unwrap()).unwrap()
+}
+
+/// Drives the connections, which outlive a request. With a runtime of several threads instead, tokio
+/// would be compiled with more features for the tests than for the program.
+static RUNTIME: LazyLock<Handle> = LazyLock::new(|| {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .unwrap()
-        .block_on(work)
+        .unwrap();
+    let handle = runtime.handle().clone();
+    std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+    handle
+});
+
+fn block_on<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::channel();
+    RUNTIME.spawn(async move { sender.send(work.await) });
+    receiver.recv().expect("the request did not panic")
 }
 
 /// What has been read of the audit log. It grows long, and each test asks for a small part of it.
