@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A real etcd and kube-apiserver on loopback, built from Go modules: no container engine, no root.
+# A real etcd and kube-apiserver on loopback: no container engine, no root.
 set -euo pipefail
 shopt -s nullglob
 callers_umask=$(umask)
@@ -18,6 +18,7 @@ Usage: sandbox.sh COMMAND
   build PART..                    build just these where they are missing, print the path of each: pki, etcd,
                                   kube-apiserver, kubectl, kube-controller-manager, kube-scheduler, kwok,
                                   helm, eso, openbao, aws
+  path PART..                     print the path of the program that up and run use for each
 
 The options of up and run:
   --with GROUP[,GROUP]            more than etcd and kube-apiserver:
@@ -39,9 +40,12 @@ run sets KUBECONFIG and SANDBOX_DIR for CMD. With openbao also what is in DIR/op
 shell can source after up: BAO_ADDR (HTTP), BAO_TOKEN (the root token), SANDBOX_BAO_TLS_ADDR and
 SANDBOX_BAO_CACERT (the CA's file). With aws also what is in DIR/aws.env: AWS_SECRETSMANAGER_ENDPOINT.
 
-Binaries are kept in ${K8S_BOOTSTRAP_CACHE:-${XDG_CACHE_HOME:-~/.cache}/k8s-bootstrap}/bin.
-Building needs Go and takes about five minutes the first time, fifteen with all groups. kubectl, openbao
-and aws are not built but fetched with Python's pip; without pip, kubectl is built as well. Linux only.
+up and run take etcd, kube-apiserver and kubectl from $KUBEBUILDER_ASSETS, else from PATH, where they are of
+a supported version: kube-apiserver 1.36 or 1.37, kubectl at most one minor version away from it, etcd
+from 3.5.24 to 3.7. All else is built from source, but for kubectl, openbao and aws, which are fetched
+with Python's pip; without pip, kubectl is built as well.
+Building needs Go and takes about five minutes the first time, fifteen with all groups. Binaries are kept
+in ${K8S_BOOTSTRAP_CACHE:-${XDG_CACHE_HOME:-~/.cache}/k8s-bootstrap}/bin. Linux only.
 END
 }
 
@@ -54,7 +58,7 @@ cache=${K8S_BOOTSTRAP_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/k8s-bootstrap}
 bin_dir=$cache/bin
 
 # Sets folder, package, module, version, ldflags, seconds (with a cold Go cache, but
-# after the parts above it of the same folder) and bin for part $1.
+# after the parts above it of the same folder) and bin for part $1. Only bin knows what find_programs found.
 part() {
   module='' ldflags='-s -w'
   case $1 in
@@ -88,7 +92,85 @@ part() {
   fi
   local key
   key=$({ cat "$here/sandbox/$folder"/{go.mo[d],go.su[m],*.go,*.txt} && echo "$package $ldflags"; } | sha256sum)
-  bin=$bin_dir/$1${version:+-$version}-${key:0:10}
+  bin=${found[$1]:-$bin_dir/$1${version:+-$version}-${key:0:10}}
+}
+
+declare -A found=() # programs of this machine that serve as they are, by part
+notes=()            # on what was found
+
+# Looks for programs of this machine in KUBEBUILDER_ASSETS, where envtest has them, and on PATH.
+find_programs() {
+  local name path on_path last reported range api_server=''
+  for name in etcd kube-apiserver kubectl; do
+    last=''
+    on_path=$(type -P "$name" || true)
+    for path in "${KUBEBUILDER_ASSETS:+$KUBEBUILDER_ASSETS/$name}" "$on_path"; do
+      [[ -f $path && -x $path && $path != "$last" ]] || continue
+      last=$path
+      [[ $path = /* ]] || path=$PWD/$path
+      ask_version "$name" "$path"
+      if [ -z "$reported" ]; then
+        notes+=("not using $path: it reports no version")
+      elif ! is_supported "$name" "$reported"; then
+        notes+=("not using $path: version $reported is not between ${range[0]} and ${range[1]}")
+      else
+        found[$name]=$path
+        [ "$name" != kube-apiserver ] || api_server=$reported
+        [ "$name:$path" = "kubectl:$on_path" ] || notes+=("using $path, version $reported")
+        break
+      fi
+    done
+  done
+}
+
+# Whether version $2, MAJOR.MINOR.PATCH, of part $1 is in its range, by Kubernetes' version skew policy: the
+# API server is not older than the controllers built here, and at most one minor version newer; kubectl is at
+# most one away from it. etcd: from the oldest that kubeadm takes to the minor version built here.
+is_supported() {
+  local minor
+  part "${1/kubectl/kube-apiserver}"
+  [ "$1" != kubectl ] || version=${api_server:-$version}
+  IFS=. read -r _ minor _ <<<"$version"
+  case $1 in
+    etcd) range=(3.5.24 "3.$minor") ;;
+    kube-apiserver) range=("1.$minor" "1.$((minor + 1))") ;;
+    kubectl) range=("1.$((minor - 1))" "1.$((minor + 1))") ;;
+  esac
+  printf '%s\n' "${range[0]}" "$2" "${range[1]}.99999" | sort -VC
+}
+
+# Sets reported to the version of part $1 at path $2, or to nothing where it reports none within 5 s.
+# Versions are kept for as long as the file is the same: kube-apiserver takes 0.2 s to report its own.
+ask_version() {
+  local key number='(0|[1-9][0-9]{0,4})' answer known file line='' status=0
+  key=$(stat -Lc '%n %i %s %y' -- "$2")
+  reported=''
+  mkdir -p "$cache"
+  touch "$cache/versions"
+  while read -r answer known; do
+    [ "$known" != "$key" ] || reported=$answer
+  done <"$cache/versions"
+  [ -z "$reported" ] || return 0
+  file=$(mktemp "$cache/version.XXXXXX")
+  scratch=("$file")
+  in_background version_of "$1" "$2" "$file"
+  finish 2>/dev/null || status=$? # bash would report a killed process
+  read -r line <"$file" || true
+  rm -f "$file"
+  scratch=()
+  if [ "$status" = 0 ] && [[ $line =~ ^(Kubernetes|etcd\ Version:|Client\ Version:)\ v?($number\.$number\.$number)([^0-9.]|$) ]]; then
+    reported=${BASH_REMATCH[2]}
+    echo "$reported $key" >>"$cache/versions"
+  fi
+}
+
+# Only called by ask_version, as a background process of its own. A file, not a pipe, which a process that
+# the program leaves behind would keep open. The environment is that of serve, but for kubectl.
+version_of() {
+  local question=(env -i PATH="$PATH" HOME="$cache" "$2" --version)
+  [ "$1" != kubectl ] || question=("$2" version --client)
+  ulimit -f 16
+  exec timeout -k 1 5 "${question[@]}" </dev/null >"$3" 2>/dev/null
 }
 
 build_parts() {
@@ -97,6 +179,7 @@ build_parts() {
     part "$name"
     [ -x "$bin" ] || missing+=("$name")
   done
+  [ ${#missing[@]} -eq 0 ] || say_notes
   for name in "${missing[@]}"; do
     n=$((n + 1))
     build_part "$name" "$n of ${#missing[@]}"
@@ -378,19 +461,19 @@ END
   ! has openbao || start_openbao || return 1
   ! has aws || start_aws || return 1
   # etcd listens on sockets in the folder only: no port to collide on, nobody else can talk to it.
-  # The names are relative, because a socket's path has to be short.
+  # The names are relative, because a socket's path has to be short; etcd before 3.7 needs the form HOST:PORT.
   serve etcd --data-dir="$dir/etcd" --unsafe-no-fsync --log-level=warn \
-    --listen-client-urls=unix://etcd.sock --advertise-client-urls=unix://etcd.sock \
-    --listen-peer-urls=unix://peer.sock --initial-advertise-peer-urls=unix://peer.sock \
-    --initial-cluster=default=unix://peer.sock
-  until [ -S "$dir/etcd.sock" ]; do
+    --listen-client-urls=unix://etcd.sock:0 --advertise-client-urls=unix://etcd.sock:0 \
+    --listen-peer-urls=unix://peer.sock:0 --initial-advertise-peer-urls=unix://peer.sock:0 \
+    --initial-cluster=default=unix://peer.sock:0
+  until [ -S "$dir/etcd.sock:0" ]; do
     all_running || return 1
     sleep 0.05
   done
   # No endpoint reconciler: it refuses a loopback address. Blocking audit log: what has been
   # answered is in the log.
   serve kube-apiserver --bind-address=127.0.0.1 --advertise-address=127.0.0.1 --secure-port="$port" \
-    --endpoint-reconciler-type=none --etcd-servers=unix://etcd.sock \
+    --endpoint-reconciler-type=none --etcd-servers=unix://etcd.sock:0 \
     --service-cluster-ip-range=10.0.0.0/24 --allow-privileged=true --authorization-mode=Node,RBAC \
     --cert-dir="$dir/pki" --tls-cert-file="$dir/pki/server.crt" --tls-private-key-file="$dir/pki/server.key" \
     --client-ca-file="$dir/pki/ca.crt" \
@@ -522,6 +605,7 @@ all_running() {
 start() {
   local attempt log
   unfinished=1
+  say_notes
   : >"$dir/pids"
   for attempt in 1 2 3; do
     if start_servers; then break; fi
@@ -536,9 +620,10 @@ start() {
     fi
     say "a port was taken meanwhile: trying another"
     end_servers
-    rm -rf -- "${dir:?}"/{etcd,pki,users,*.sock,*.log}
+    rm -rf -- "${dir:?}"/{etcd,pki,users,*.sock:0,*.log}
   done
-  command -v kubectl >/dev/null || link kubectl
+  part kubectl
+  [ "$bin" = "$(type -P kubectl)" ] || link kubectl
   if has helm; then link helm; fi
   if has openbao; then link openbao bao; fi
 }
@@ -551,17 +636,23 @@ link() {
 }
 
 needed_parts() {
-  echo pki etcd kube-apiserver
+  echo pki etcd kube-apiserver kubectl
   if has controllers; then echo kube-controller-manager kube-scheduler kwok; fi
   if has helm; then echo helm; fi
   if has eso; then echo eso; fi
   if has openbao; then echo openbao; fi
   if has aws; then echo aws; fi
-  command -v kubectl >/dev/null || echo kubectl
+}
+
+say_notes() {
+  local note
+  for note in "${notes[@]}"; do say "$note"; done
+  notes=()
 }
 
 build_needed() {
   local needed
+  find_programs
   mapfile -t needed < <(needed_parts | tr ' ' '\n')
   build_parts "${needed[@]}"
   find_pki
@@ -669,7 +760,7 @@ cmd_up() {
     start
     printf '%s\n' "${with[@]}" "${forwards[@]}" >"$dir/options"
     unfinished=''
-    [ ! -e "$dir/bin/kubectl" ] || say "no kubectl on PATH; one is in $dir/bin"
+    [ ! -e "$dir/bin/kubectl" ] || say "kubectl is in $dir/bin"
     [ ! -e "$dir/bin/helm" ] || say "helm is in $dir/bin"
     [ ! -e "$dir/bin/bao" ] || say "bao is in $dir/bin; source $dir/openbao.env for its address and token"
     [ ! -e "$dir/aws.env" ] || say "the address of AWS Secrets Manager is in $dir/aws.env"
@@ -759,15 +850,28 @@ cmd_build() {
   take_options --with "$@"
   if [ ${#rest[@]} -eq 0 ]; then
     build_needed
+    say_notes
   else
     [ ${#with[@]} -eq 0 ] || wrong_usage "build takes parts or groups, not both"
     build_parts "${rest[@]}"
-    local name
-    for name in "${rest[@]}"; do
-      part "$name"
-      echo "$bin"
-    done
+    print_paths
   fi
+}
+
+cmd_path() {
+  take_options '' "$@"
+  [ ${#rest[@]} -ge 1 ] || wrong_usage "path needs a part"
+  find_programs
+  say_notes
+  print_paths
+}
+
+print_paths() {
+  local name
+  for name in "${rest[@]}"; do
+    part "$name"
+    echo "$bin"
+  done
 }
 
 parent=0
@@ -778,7 +882,7 @@ command=${1-}
 [ $# -eq 0 ] || shift
 [ "$(uname -s)" = Linux ] || [ "$command" = -h ] || [ "$command" = --help ] || die "this needs Linux"
 case $command in
-  up | down | status | user | run | build) "cmd_$command" "$@" ;;
+  up | down | status | user | run | build | path) "cmd_$command" "$@" ;;
   -h | --help) usage ;;
   '') wrong_usage "no command" ;;
   *) wrong_usage "unknown command: $command" ;;

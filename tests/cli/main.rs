@@ -18,6 +18,7 @@ mod manual;
 mod populate;
 mod preview;
 mod redaction;
+mod sandbox_script;
 mod script;
 mod streams;
 mod tokens;
