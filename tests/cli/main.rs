@@ -21,6 +21,7 @@ mod readme;
 #[path = "../support/readme_text.rs"]
 mod readme_text;
 mod redaction;
+mod sandbox_script;
 mod script;
 mod streams;
 mod tokens;
