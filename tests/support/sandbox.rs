@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
 use tokio::runtime::Handle;
@@ -56,7 +56,7 @@ impl Sandbox {
             rest: String::new(),
             entries: Vec::new(),
         };
-        let client = block_on(client_of(&kubeconfig));
+        let client = block_on(client_of(kubeconfig.clone()));
         Self {
             kubeconfig,
             folder,
@@ -91,7 +91,7 @@ impl Sandbox {
 
     /// An administrator's client, for whoever runs a runtime of their own.
     pub async fn client(&self) -> Client {
-        client_of(&self.kubeconfig).await
+        client_of(self.kubeconfig.clone()).await
     }
 
     /// As [`Sandbox::request`], and panics unless it succeeds.
@@ -149,7 +149,7 @@ async fn answer_to(client: Client, request: http::Request<Body>) -> (u16, Value)
     (status, body)
 }
 
-async fn client_of(kubeconfig: &Path) -> Client {
+async fn client_of(kubeconfig: PathBuf) -> Client {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
