@@ -16,7 +16,7 @@ mod forms;
 mod inputs;
 mod lists;
 mod old_script;
-mod ownership;
+mod owners;
 mod races;
 mod readme;
 mod roles;
@@ -27,7 +27,7 @@ mod tokens;
 mod verify;
 
 use support::{
-    account, checks, fleet_checks, owners, readers, readme_text, recorded, sandbox, searched,
+    account, checks, fleet_checks, marks, readers, readme_text, recorded, sandbox, searched,
     secret_checks, space, story, stub, token_checks, wait, workloads,
 };
 

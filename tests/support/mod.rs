@@ -6,7 +6,7 @@
 pub mod account;
 pub mod checks;
 pub mod fleet_checks;
-pub mod owners;
+pub mod marks;
 pub mod readers;
 pub mod readme_text;
 pub mod recorded;

@@ -397,10 +397,14 @@ impl Sim {
     }
 }
 
-/// A case plays whole rotations: however many are asked for, it stays in minutes.
+/// A case plays whole rotations, so there are few unless somebody asks for many, and then hundreds and
+/// not thousands.
 fn config() -> ProptestConfig {
     let asked = ProptestConfig::default();
-    let cases = asked.cases.min(128);
+    let cases = match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => asked.cases.min(500),
+        None => 16,
+    };
     ProptestConfig { cases, ..asked }
 }
 

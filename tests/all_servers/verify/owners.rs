@@ -2,7 +2,7 @@
 
 use crate::checks::{follow, verify};
 use crate::external_secrets::external_secret;
-use crate::owners::*;
+use crate::marks::*;
 use crate::secret_checks::*;
 use crate::space::{AGENTICORE, Space};
 use serde_json::json;

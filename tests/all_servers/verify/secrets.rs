@@ -2,7 +2,7 @@
 
 use crate::checks::{follow, verify};
 use crate::external_secrets::external_secret;
-use crate::owners::reference;
+use crate::marks::reference;
 use crate::sandbox::SANDBOX;
 use crate::secret_checks::*;
 use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, Space};

@@ -1,7 +1,7 @@
 //! `owner.secret`: whose each Secret is, and where a hint leads where that is somebody else.
 
 use crate::checks::verify;
-use crate::owners::{OWNER, apply_as, hint, marked, reference};
+use crate::marks::{OWNER, apply_as, hint, marked, reference};
 use crate::secret_checks::{OTHER, bootstrapped, found, only};
 use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Space};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! `secret.present` and `secret.keys`: is the Secret there, and has it the right keys.
 
 use crate::checks::{follow, verify};
-use crate::owners::{apply_as, reference};
+use crate::marks::{apply_as, reference};
 use crate::secret_checks::{OTHER, apply, bootstrapped, delete, mended, only, set};
 use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER};
 use serde_json::json;

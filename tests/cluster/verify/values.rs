@@ -1,7 +1,7 @@
 //! `secret.value` and `secret.exposed`: can the values be right, and where else do they stand.
 
 use crate::checks::{follow, verify};
-use crate::owners::reference;
+use crate::marks::reference;
 use crate::sandbox::SANDBOX;
 use crate::secret_checks::{OTHER, apply, bootstrapped, delete, found, mended, only, set};
 use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Space};

@@ -122,7 +122,7 @@ fn a_secret_whose_external_secret_is_gone_is_told_and_kept() {
 fn an_owner_that_never_was_is_told_and_taken_off() {
     let space = Space::new();
     space.bootstrapped();
-    let owner = crate::owners::reference("ExternalSecret", "keeper");
+    let owner = crate::marks::reference("ExternalSecret", "keeper");
     SANDBOX.expect(
         "PATCH",
         &space.path(AGENTICORE),

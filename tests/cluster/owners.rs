@@ -1,6 +1,6 @@
 //! Secrets that belong to somebody else, and keys that another field manager owns.
 
-use crate::owners::{apply_as, reference};
+use crate::marks::{apply_as, reference};
 use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Space};
 use serde_json::{Value, json};
 
