@@ -100,3 +100,62 @@ pub fn may_in(namespace: &str, account: &str, [verb, group, resource, name]: [&s
     let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
     SANDBOX.expect("POST", path, &review)["status"]["allowed"] == true
 }
+
+/// A verb, a resource or a name in a rule of a Role.
+#[derive(Debug)]
+pub struct Right {
+    /// `verbs`, `resources` or `resourceNames`.
+    pub field: &'static str,
+    pub entry: String,
+    pub rule: Value,
+}
+
+/// The rights in a Role or ClusterRole that no request of its account, `NAMESPACE:NAME`, has used: the
+/// commands that it is printed for can do without them.
+pub fn unused(account: &str, role: &Value) -> Vec<Right> {
+    let requests = SANDBOX.audited_of(&format!("system:serviceaccount:{account}"));
+    assert!(!requests.is_empty(), "{account} has sent nothing");
+    let mut unused = Vec::new();
+    for rule in role["rules"].as_array().into_iter().flatten() {
+        for field in ["verbs", "resources", "resourceNames"] {
+            for entry in texts(&rule[field]) {
+                let mut only = rule.clone();
+                only[field] = json!([entry]);
+                if !requests.iter().any(|request| uses(request, role, &only)) {
+                    unused.push(Right {
+                        field,
+                        entry,
+                        rule: rule.clone(),
+                    });
+                }
+            }
+        }
+    }
+    unused
+}
+
+/// Tells whether a rule of a Role allows a request.
+fn uses(request: &Value, role: &Value, rule: &Value) -> bool {
+    let object = &request["objectRef"];
+    let text = |field: &str| object[field].as_str().unwrap_or_default();
+    let resource = match text("subresource") {
+        "" => text("resource").to_owned(),
+        part => format!("{}/{part}", text("resource")),
+    };
+    let home = role["metadata"]["namespace"].as_str();
+    let names = texts(&rule["resourceNames"]);
+    has(rule, "verbs", request["verb"].as_str().unwrap())
+        && has(rule, "apiGroups", text("apiGroup"))
+        && has(rule, "resources", &resource)
+        && (names.is_empty() || has(rule, "resourceNames", text("name")))
+        && (home.is_none() || home == Some(text("namespace")))
+}
+
+fn has(rule: &Value, field: &str, entry: &str) -> bool {
+    texts(&rule[field]).iter().any(|one| one == entry)
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    let list = list.as_array().into_iter().flatten();
+    list.map(|one| one.as_str().unwrap().to_owned()).collect()
+}

@@ -86,7 +86,7 @@ impl Sandbox {
             .header("content-type", content_type)
             .body(Body::from(body))
             .unwrap();
-        block_on(answer_to(self.client.clone(), request))
+        parsed(block_on(answer_to(self.client.clone(), request)))
     }
 
     /// An administrator's client, for whoever runs a runtime of their own.
@@ -111,16 +111,22 @@ impl Sandbox {
 
     /// The audited requests to paths that contain `part`, of programs whose User-Agent begins so.
     pub fn audited(&self, part: &str, agent: &str) -> Vec<Value> {
+        self.audited_if(|entry| entry.agent.starts_with(agent) && entry.uri.contains(part))
+    }
+
+    /// The audited requests of a user.
+    pub fn audited_of(&self, user: &str) -> Vec<Value> {
+        self.audited_if(|entry| entry.user == user)
+    }
+
+    fn audited_if(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<Value> {
         let mut audit = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.folder.join("audit.log");
         let inode = std::fs::metadata(path).unwrap().ino();
         assert_eq!(audit.log.metadata().unwrap().ino(), inode, "it was rotated");
         audit.read_on();
-        let entries = audit.entries.iter();
-        let lines: Vec<_> = entries
-            .filter(|entry| entry.agent.starts_with(agent) && entry.uri.contains(part))
-            .map(|entry| entry.line.clone())
-            .collect();
+        let entries = audit.entries.iter().filter(|entry| wanted(entry));
+        let lines: Vec<_> = entries.map(|entry| entry.line.clone()).collect();
         drop(audit);
         lines.iter().map(|line| event(line)).collect()
     }
@@ -134,19 +140,22 @@ pub fn exchange(address: &str, request: http::request::Builder, body: &Value) ->
     };
     let request = request.body(Body::from(body)).unwrap();
     let address = address.parse().unwrap();
-    block_on(async {
+    parsed(block_on(async {
         let client = Client::try_from(Config::new(address)).unwrap();
         answer_to(client, request).await
-    })
+    }))
 }
 
-/// The status and the body of an answer.
-async fn answer_to(client: Client, request: http::Request<Body>) -> (u16, Value) {
+/// The status and the body of an answer, which is not parsed here: all requests share a thread.
+async fn answer_to(client: Client, request: http::Request<Body>) -> (u16, Vec<u8>) {
     let response = client.send(request).await.unwrap();
     let status = response.status().as_u16();
     let bytes = response.into_body().collect_bytes().await.unwrap();
-    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    (status, body)
+    (status, bytes.into())
+}
+
+fn parsed((status, body): (u16, Vec<u8>)) -> (u16, Value) {
+    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
 }
 
 async fn client_of(kubeconfig: PathBuf) -> Client {
@@ -185,6 +194,7 @@ struct Audit {
 struct Entry {
     uri: String,
     agent: String,
+    user: String,
     line: String,
 }
 
@@ -199,6 +209,7 @@ impl Audit {
             self.entries.push(Entry {
                 uri: text("requestURI"),
                 agent: text("userAgent"),
+                user: event["user"]["username"].as_str().unwrap().to_owned(),
                 line: line.to_owned(),
             });
         }

@@ -3,12 +3,17 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// The longest pause between two looks: what lasts is not asked about all the time.
+const LONGEST: Duration = Duration::from_millis(150);
+
 /// Waits until the condition holds, at most a minute.
 #[track_caller]
 pub fn wait(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
+    let mut pause = Duration::from_millis(5);
     while !holds() {
         assert!(Instant::now() < deadline, "waited too long: {what}");
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(pause);
+        pause = LONGEST.min(pause * 2);
     }
 }

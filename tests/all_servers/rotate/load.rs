@@ -21,7 +21,7 @@ pub const BRAIN_API_APP: &str = "agentibrain-brain-api";
 pub const EMBEDDINGS_APP: &str = "agentibrain-embeddings";
 
 /// How long a client waits after an answer.
-const PAUSE: Duration = Duration::from_millis(15);
+const PAUSE: Duration = Duration::from_millis(40);
 /// What nobody has.
 const STRANGE: &str = "a-token-that-nobody-gave-out";
 

@@ -124,24 +124,28 @@ impl Own {
         let pid = self.pid("kube-apiserver");
         let process = format!("/proc/{}", pid.as_raw_nonzero());
         let words = std::fs::read_to_string(format!("{process}/cmdline")).unwrap();
-        let words: Vec<_> = words.split_terminator('\0').collect();
+        let words: Vec<_> = words.split_terminator('\0').map(str::to_owned).collect();
         kill_process(pid, Signal::KILL).unwrap();
         wait("it has ended", || {
             let words = std::fs::read(format!("{process}/cmdline"));
             words.is_ok_and(|words| words.is_empty()) || !std::fs::exists(&process).unwrap()
         });
-        let log = std::fs::File::create(self.sandbox.folder.join("again.log")).unwrap();
-        let server = Command::new(words[0])
-            .args(&words[1..])
-            .current_dir(&self.sandbox.folder)
-            .env_clear()
-            .env("HOME", &self.sandbox.folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn();
-        self.server = Some(server.unwrap());
         wait("the API server is back", || {
+            let ended = |server: &mut Child| server.try_wait().unwrap().is_some();
+            // Its port may be the source port of somebody's connection for a while.
+            if self.server.as_mut().is_none_or(ended) {
+                let log = std::fs::File::create(self.sandbox.folder.join("again.log")).unwrap();
+                let server = Command::new(&words[0])
+                    .args(&words[1..])
+                    .current_dir(&self.sandbox.folder)
+                    .env_clear()
+                    .env("HOME", &self.sandbox.folder)
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::null())
+                    .stderr(log)
+                    .spawn();
+                self.server = Some(server.unwrap());
+            }
             let mut kubectl = self.space.shell("kubectl get --raw /readyz");
             kubectl.output().unwrap().status.success()
         });
