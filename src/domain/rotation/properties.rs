@@ -397,12 +397,12 @@ impl Sim {
     }
 }
 
-/// A case plays whole rotations, so there are few unless somebody asks for many, and then hundreds and
+/// A case plays whole rotations, so there are few unless somebody asks for many, and then a hundred and
 /// not thousands.
 fn config() -> ProptestConfig {
     let asked = ProptestConfig::default();
     let cases = match std::env::var_os("PROPTEST_CASES") {
-        Some(_) => asked.cases.min(500),
+        Some(_) => asked.cases.min(128),
         None => 16,
     };
     ProptestConfig { cases, ..asked }
