@@ -19,6 +19,7 @@ mod populate;
 mod preview;
 mod redaction;
 mod script;
+mod speed;
 mod streams;
 mod tokens;
 mod tokens_file;
