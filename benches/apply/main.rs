@@ -4,6 +4,10 @@
 //! stands in the README. Every ratio is the median over pairs of runs, one of ours and one of the
 //! other side right after each other, in alternating order, so that a machine that is busy at
 //! times slows both alike. It fails where the work fails, not where a target is missed.
+//!
+//! `cargo bench --profile dev --bench apply -- --check PROGRAM` takes no times. It fails where the
+//! program, built for release, is too large, or sends other requests than the README says. The
+//! profile is the one of this benchmark: it compiles what `cargo test` has compiled.
 
 #![allow(clippy::print_stdout, reason = "the table is its answer")]
 #![allow(
@@ -11,18 +15,28 @@
     reason = "it takes minutes and says how far it is"
 )]
 
+#[path = "../common/check.rs"]
+mod check;
 #[path = "../common/measure.rs"]
 mod measure;
+#[path = "../common/options.rs"]
+mod options;
+#[path = "../common/published.rs"]
+mod published;
 #[path = "../common/sandbox.rs"]
 mod sandbox;
 mod sides;
 
 use anyhow::{Context, Result, ensure};
-use measure::{Pairs, absolute, largest, peak_memory, timed};
+use check::check;
+use measure::{Pairs, absolute, largest, mib, peak_memory, timed};
+use options::Mode;
+use published::Figure;
 use sandbox::Sandbox;
 use serde_json::Value;
-use sides::{OURS, SECRETS, SETTLED, Sides};
+use sides::{SECRETS, SETTLED, Sides};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -34,18 +48,32 @@ const MEMORY_RUNS: usize = 9;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
+/// How large the binary may be, in MiB.
+const MAX_SIZE: f64 = 8.0;
+
+/// The binary that is measured; the bench profile takes over the settings of the release profile.
+const OURS: &str = env!("CARGO_BIN_EXE_k8s-bootstrap");
+
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if !arguments.iter().any(|argument| argument == "--bench") {
-        println!("nothing is measured outside of `cargo bench`");
-        return Ok(());
+    match Mode::from_arguments(PAIRS)? {
+        Mode::Idle => println!("nothing is measured outside of `cargo bench`"),
+        Mode::Measure(pairs) => print_table(&Bench::start(pairs, PathBuf::from(OURS))?)?,
+        Mode::Check(program) => {
+            let bench = Bench::start(0, program)?;
+            let size = bench.size()?;
+            ensure!(
+                size <= MAX_SIZE,
+                "{} has {size:.2} MiB, at most {MAX_SIZE} MiB are allowed\n  \
+                 hint: `cargo bloat --release --crates` shows what is large",
+                bench.sides.program.display()
+            );
+            check(&bench.figures()?, "apply")?;
+        }
     }
-    let pairs = match arguments.iter().find(|argument| *argument != "--bench") {
-        Some(pairs) => pairs.parse().context("usage: [PAIRS]")?,
-        None => PAIRS,
-    };
-    ensure!(pairs > 0, "usage: [PAIRS], at least 1");
-    let bench = Bench::start(pairs)?;
+    Ok(())
+}
+
+fn print_table(bench: &Bench) -> Result<()> {
     let table = [
         bench.first_apply()?,
         bench.second_apply()?,
@@ -70,14 +98,51 @@ struct Bench {
 }
 
 impl Bench {
-    fn start(pairs: usize) -> Result<Self> {
+    fn start(pairs: usize, program: PathBuf) -> Result<Self> {
         let kubectl = sandbox::plain_kubectl()?;
         let (sandbox, kubeconfig) = Sandbox::start()?;
         Ok(Self {
             pairs,
-            sides: Sides::new(kubectl, kubeconfig)?,
+            sides: Sides::new(program, kubectl, kubeconfig)?,
             _sandbox: sandbox,
         })
+    }
+
+    /// What does not depend on the machine.
+    fn figures(&self) -> Result<Vec<Figure>> {
+        let figure = |row: &str, column, measured| Figure {
+            row: row.to_owned(),
+            column,
+            measured,
+        };
+        Ok(vec![
+            figure("first `--apply` | curl", "against", self.first_requests()),
+            figure(
+                "first `--apply` | kubectl, the same work",
+                "against",
+                self.first_work(),
+            ),
+            figure("second `--apply` | curl", "against", self.second_requests()),
+            figure("binary, stripped", "ratio (median)", mib(self.size()?)),
+        ])
+    }
+
+    fn first_requests(&self) -> String {
+        format!("curl, the same {} requests", self.sides.first.len())
+    }
+
+    fn first_work(&self) -> String {
+        let writes = sides::writes(&self.sides.first);
+        format!("kubectl, the same work: {writes} × `get`, {writes} × `create`")
+    }
+
+    fn second_requests(&self) -> String {
+        format!("curl, the same {} reads", self.sides.second.len())
+    }
+
+    /// The size of our program, in MiB.
+    fn size(&self) -> Result<f64> {
+        Ok(std::fs::metadata(&self.sides.program)?.len() as f64 / MIB)
     }
 
     fn first_apply(&self) -> Result<Vec<String>> {
@@ -86,10 +151,9 @@ impl Bench {
             .iter()
             .map(|namespace| self.sides.curl(namespace, &self.sides.first))
             .collect::<Result<Vec<_>>>()?;
-        let requests = self.sides.first.len();
         let curl = self.compare(
             "first `--apply`",
-            &format!("curl, the same {requests} requests"),
+            &self.first_requests(),
             Some(1.0),
             |run| self.sides.apply_once(&mine[run]),
             |run| self.sides.curl_once(&curls[run], &self.sides.first),
@@ -100,7 +164,7 @@ impl Bench {
         let inputs = self.sides.env_files()?;
         let kubectl = self.compare(
             "first `--apply`",
-            "kubectl, the same work: 3 × `get`, 3 × `create`",
+            &self.first_work(),
             Some(1.0 / 15.0),
             |run| self.sides.apply_once(&mine[run]),
             |run| {
@@ -131,11 +195,10 @@ impl Bench {
 
     fn second_apply(&self) -> Result<Vec<String>> {
         let curl = self.sides.curl(SETTLED, &self.sides.second)?;
-        let requests = self.sides.second.len();
         Ok(vec![
             self.compare(
                 "second `--apply`",
-                &format!("curl, the same {requests} reads"),
+                &self.second_requests(),
                 Some(0.7),
                 |_| self.sides.apply_once(SETTLED),
                 |_| self.sides.curl_once(&curl, &self.sides.second),
@@ -167,7 +230,7 @@ impl Bench {
             "`--help`",
             "`kubectl --help`",
             Some(0.2),
-            |_| Ok(timed(self.sides.clean(OURS).arg("--help"), &[0])?.0),
+            |_| Ok(timed(self.sides.clean(&self.sides.program).arg("--help"), &[0])?.0),
             |_| Ok(timed(self.sides.clean(&self.sides.kubectl).arg("--help"), &[0])?.0),
         )?;
         eprintln!("memory and size");
@@ -179,12 +242,11 @@ impl Bench {
         let first = first.collect::<Result<Vec<_>>>()?;
         let second = names.iter().map(|name| peak_memory(self.sides.ours(name)?));
         let second = second.collect::<Result<Vec<_>>>()?;
-        let size = std::fs::metadata(OURS)?.len() as f64 / MIB;
         Ok(vec![
             help,
             absolute("first `--apply`, peak memory", largest(&first), 10.0),
             absolute("second `--apply`, peak memory", largest(&second), 10.0),
-            absolute("binary, stripped", size, 8.0),
+            absolute("binary, stripped", self.size()?, MAX_SIZE),
         ])
     }
 

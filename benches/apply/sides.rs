@@ -14,9 +14,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// The binary that is measured; the bench profile takes over the settings of the release profile.
-pub const OURS: &str = env!("CARGO_BIN_EXE_k8s-bootstrap");
-
 /// The Secrets, in the order in which they are written.
 pub const SECRETS: [&str; 3] = [
     "agentibrain-router-secrets",
@@ -35,6 +32,8 @@ pub const SETTLED: &str = "settled";
 
 /// The sides, in a folder of their own and with an environment of their own.
 pub struct Sides {
+    /// Our program.
+    pub program: PathBuf,
     /// The plain kubectl.
     pub kubectl: PathBuf,
     kubeconfig: PathBuf,
@@ -60,7 +59,7 @@ pub struct Sent {
 
 impl Sides {
     /// Prepares the folder, and learns from two runs which requests curl has to send.
-    pub fn new(kubectl: PathBuf, kubeconfig: PathBuf) -> Result<Self> {
+    pub fn new(program: PathBuf, kubectl: PathBuf, kubeconfig: PathBuf) -> Result<Self> {
         let work = tempfile::Builder::new()
             .prefix("apply-bench.")
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
@@ -76,6 +75,7 @@ impl Sides {
         }
         let (server, curl_options) = curl_options(&kubeconfig, work.path())?;
         let mut sides = Self {
+            program,
             kubectl,
             kubeconfig,
             curl_options,
@@ -95,10 +95,10 @@ impl Sides {
         self.first = self.watched()?;
         self.second = self.watched()?;
         for (what, sent, writes) in [("first", &self.first, 3), ("second", &self.second, 0)] {
-            let posts = sent.iter().filter(|sent| sent.method != "GET").count();
+            let sent_writes = self::writes(sent);
             ensure!(
-                posts == writes && sent.len() > writes,
-                "the {what} run sent {posts} writes and {} requests in all, see -v",
+                sent_writes == writes && sent.len() > writes,
+                "the {what} run sent {sent_writes} writes and {} requests in all, see -v",
                 sent.len()
             );
         }
@@ -146,7 +146,7 @@ impl Sides {
     pub fn ours(&self, namespace: &str) -> Result<Command> {
         let folder = self.work.path().join(namespace);
         std::fs::create_dir_all(&folder)?;
-        let mut command = self.clean(OURS);
+        let mut command = self.clean(&self.program);
         command
             .current_dir(folder)
             .args(["--apply", "-n", namespace]);
@@ -262,6 +262,11 @@ impl Sent {
             status: answer.split(' ').next()?.to_owned(),
         })
     }
+}
+
+/// How many of these requests change something.
+pub fn writes(requests: &[Sent]) -> usize {
+    requests.iter().filter(|sent| sent.method != "GET").count()
 }
 
 /// The body with which a Secret was created.

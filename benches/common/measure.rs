@@ -99,9 +99,14 @@ pub fn largest(values: &[f64]) -> f64 {
     values.iter().copied().fold(0.0, f64::max)
 }
 
-pub fn absolute(what: &str, mib: f64, target: f64) -> String {
-    let holds = verdict(mib <= target);
-    format!("| {what} | | {mib:.1} MiB | | | ≤ {target} MiB | {holds} |")
+pub fn absolute(what: &str, value: f64, target: f64) -> String {
+    let (value, holds) = (mib(value), verdict(value <= target));
+    format!("| {what} | | {value} | | | ≤ {target} MiB | {holds} |")
+}
+
+/// A size as it is published.
+pub fn mib(value: f64) -> String {
+    format!("{value:.1} MiB")
 }
 
 pub fn verdict(holds: bool) -> &'static str {

@@ -5,6 +5,9 @@
 //! stand in the README. The ratio is the median over pairs, a first run of ours over the whole
 //! fleet and a loop of kubectl over a sample right after each other, in alternating order. It fails
 //! where the work fails, not where a target is missed.
+//!
+//! `cargo bench --profile dev --bench fleet -- --check PROGRAM` takes no times. It fails where second
+//! runs of the program send other requests than the README says.
 
 #![allow(clippy::print_stdout, reason = "the table is its answer")]
 #![allow(
@@ -12,16 +15,26 @@
     reason = "it takes minutes and says how far it is"
 )]
 
+#[path = "../common/check.rs"]
+mod check;
 #[path = "../common/measure.rs"]
 mod measure;
+#[path = "../common/options.rs"]
+mod options;
 mod parts;
+#[path = "../common/published.rs"]
+mod published;
 #[path = "../common/sandbox.rs"]
 mod sandbox;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
+use check::check;
 use measure::{Pairs, absolute, largest, milliseconds, peak_memory, quantile, timed, verdict};
+use options::Mode;
 use parts::{LABEL, Parts, SAMPLE, SIZES, Sent};
+use published::Figure;
 use sandbox::Sandbox;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How many pairs are run where the command line does not say.
@@ -33,28 +46,40 @@ const MEMORY_RUNS: usize = 3;
 /// How many times faster than the loop of kubectl a first run has to be.
 const FASTER: f64 = 40.0;
 
+/// The binary that is measured; the bench profile takes over the settings of the release profile.
+const OURS: &str = env!("CARGO_BIN_EXE_k8s-bootstrap");
+
+/// The columns of what a second run sends.
+const REQUESTS: &str = "its requests";
+const PAGES: &str = "pages more";
+const WRITES: &str = "its writes";
+
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if !arguments.iter().any(|argument| argument == "--bench") {
-        println!("nothing is measured outside of `cargo bench`");
-        return Ok(());
-    }
-    let pairs = match arguments.iter().find(|argument| *argument != "--bench") {
-        Some(pairs) => pairs.parse().context("usage: [PAIRS]")?,
-        None => PAIRS,
+    let (pairs, program) = match Mode::from_arguments(PAIRS)? {
+        Mode::Idle => {
+            println!("nothing is measured outside of `cargo bench`");
+            return Ok(());
+        }
+        Mode::Measure(pairs) => (Some(pairs), PathBuf::from(OURS)),
+        Mode::Check(program) => (None, program),
     };
-    ensure!(pairs > 0, "usage: [PAIRS], at least 1");
     let kubectl = sandbox::plain_kubectl()?;
     let (_sandbox, kubeconfig) = Sandbox::start()?;
     eprintln!("{} namespaces", SIZES[2] + SAMPLE);
-    let parts = Parts::new(kubectl, kubeconfig)?;
+    let parts = Parts::new(program, kubectl, kubeconfig)?;
+    match pairs {
+        Some(pairs) => print_tables(&parts, pairs),
+        None => check(&figures(&parts)?, "fleet"),
+    }
+}
 
-    let against_kubectl = first_run(&parts, pairs)?;
+fn print_tables(parts: &Parts, pairs: usize) -> Result<()> {
+    let against_kubectl = first_run(parts, pairs)?;
     let growth = SIZES
         .iter()
-        .map(|size| Size::measure(&parts, *size, pairs))
+        .map(|size| Size::measure(parts, *size, pairs))
         .collect::<Result<Vec<_>>>()?;
-    println!("{}", caption(&parts, pairs)?);
+    println!("{}", caption(parts, pairs)?);
     println!("| what | against | ratio (median) | quartiles | median times | target | |");
     println!("|---|---|---|---|---|---|---|");
     println!("{against_kubectl}");
@@ -65,9 +90,10 @@ fn main() -> Result<()> {
             absolute(&format!("{run} run, peak memory"), mib, 64.0)
         );
     }
-    println!("{}\n", second_run(&growth));
+    let sent: Vec<_> = growth.iter().map(|size| &size.sent).collect();
+    println!("{}\n", second_run(&sent));
     println!(
-        "| namespaces | first run | per namespace | second run | its requests | pages more | its writes | peak memory, first and second run |"
+        "| namespaces | first run | per namespace | second run | {REQUESTS} | {PAGES} | {WRITES} | peak memory, first and second run |"
     );
     println!("|---|---|---|---|---|---|---|---|");
     for size in &growth {
@@ -162,18 +188,55 @@ impl Size {
     }
 }
 
-/// The row for the requests of second runs.
-fn second_run(growth: &[Size]) -> String {
-    let requests: Vec<_> = growth.iter().map(|size| size.sent.firsts).collect();
-    let constant = requests.iter().all(|count| *count == requests[0]);
-    let writes: usize = growth.iter().map(|size| size.sent.writes).sum();
-    let counts: Vec<_> = requests.iter().map(ToString::to_string).collect();
-    let sizes = SIZES.map(|size| size.to_string()).join(", ");
+/// The row for what second runs send, one run for each size.
+fn second_run(sent: &[&Sent]) -> String {
+    let constant = sent.iter().all(|run| run.firsts == sent[0].firsts);
+    let writes = sent.iter().any(|run| run.writes > 0);
     format!(
-        "| second run, requests with {sizes} namespaces | | {}; {writes} writes | | | the same, paging aside; 0 writes | {} |",
-        counts.join(", "),
-        verdict(constant && writes == 0)
+        "| {} | | {} | | | the same, paging aside; 0 writes | {} |",
+        second_run_name(),
+        second_run_sends(sent),
+        verdict(constant && !writes)
     )
+}
+
+fn second_run_name() -> String {
+    let sizes = SIZES.map(|size| size.to_string()).join(", ");
+    format!("second run, requests with {sizes} namespaces")
+}
+
+fn second_run_sends(sent: &[&Sent]) -> String {
+    let counts: Vec<_> = sent.iter().map(|sent| sent.firsts.to_string()).collect();
+    let writes: usize = sent.iter().map(|sent| sent.writes).sum();
+    format!("{}; {writes} writes", counts.join(", "))
+}
+
+/// What does not depend on the machine.
+fn figures(parts: &Parts) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    let mut all = Vec::new();
+    for size in SIZES {
+        timed(&mut parts.ours(size)?, &[0])?;
+        parts.all_made(size)?;
+        let sent = parts.sent_by(parts.ours(size)?)?;
+        let counts = [
+            (REQUESTS, sent.firsts),
+            (PAGES, sent.pages),
+            (WRITES, sent.writes),
+        ];
+        figures.extend(counts.map(|(column, count)| Figure {
+            row: format!("{size} |"),
+            column,
+            measured: count.to_string(),
+        }));
+        all.push(sent);
+    }
+    figures.push(Figure {
+        row: second_run_name(),
+        column: "ratio (median)",
+        measured: second_run_sends(&all.iter().collect::<Vec<_>>()),
+    });
+    Ok(figures)
 }
 
 fn caption(parts: &Parts, pairs: usize) -> Result<String> {

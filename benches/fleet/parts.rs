@@ -9,9 +9,6 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The binary that is measured; the bench profile takes over the settings of the release profile.
-const OURS: &str = env!("CARGO_BIN_EXE_k8s-bootstrap");
-
 /// How many namespaces a fleet has.
 pub const SIZES: [usize; 3] = [10, 100, 1000];
 
@@ -31,6 +28,8 @@ const WIDTH: usize = 16;
 
 /// Everything that is measured, in a folder of its own.
 pub struct Parts {
+    /// Our program.
+    program: PathBuf,
     /// The plain kubectl.
     pub kubectl: PathBuf,
     kubeconfig: PathBuf,
@@ -64,7 +63,7 @@ fn secret_of(namespace: &str) -> String {
 
 impl Parts {
     /// Makes all namespaces, and the input of kubectl.
-    pub fn new(kubectl: PathBuf, kubeconfig: PathBuf) -> Result<Self> {
+    pub fn new(program: PathBuf, kubectl: PathBuf, kubeconfig: PathBuf) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -83,6 +82,7 @@ impl Parts {
             format!("KB_ROUTER_TOKEN={digits}\nEMBEDDINGS_API_KEY={digits}\n"),
         )?;
         let parts = Self {
+            program,
             kubectl,
             kubeconfig,
             work,
@@ -194,7 +194,7 @@ impl Parts {
 
     /// `--apply` over so many namespaces.
     pub fn ours(&self, size: usize) -> Result<Command> {
-        let mut command = self.clean(OURS);
+        let mut command = self.clean(&self.program);
         let selector = format!("{LABEL}-{size}");
         command.args(["--apply", "-n", HOME, "--fleet-selector", &selector]);
         Ok(command)

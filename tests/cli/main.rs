@@ -23,6 +23,7 @@ mod readme_text;
 mod redaction;
 mod sandbox_script;
 mod script;
+mod speed;
 mod streams;
 mod tokens;
 mod tokens_file;
