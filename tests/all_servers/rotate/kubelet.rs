@@ -21,6 +21,11 @@ pub trait Containers: Send + Sync + 'static {
     fn start(self: &Arc<Self>, space: &Space, pod: &Value, environment: &Data);
     /// Ends what runs in the pod of that uid, if something does.
     fn end(&self, uid: &str);
+    /// Ends what was started in a pod that never got its node: it counts as not started.
+    fn never_ran(&self, space: &Space, pod: &Value) {
+        let _ = space;
+        self.end(text(&pod["metadata"]["uid"]));
+    }
 }
 
 /// It ends when this is dropped, and what runs goes on.
@@ -112,7 +117,7 @@ fn begin(space: &Space, pod: &Value, containers: &Arc<impl Containers>) {
     // It may run before anyone sees that it does.
     containers.start(space, pod, &environment);
     if !bind(space, pod) {
-        containers.end(text(&pod["metadata"]["uid"]));
+        containers.never_ran(space, pod);
     }
 }
 

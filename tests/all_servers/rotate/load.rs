@@ -21,7 +21,7 @@ pub const BRAIN_API_APP: &str = "agentibrain-brain-api";
 pub const EMBEDDINGS_APP: &str = "agentibrain-embeddings";
 
 /// How long a client waits after an answer.
-const PAUSE: Duration = Duration::from_millis(40);
+const PAUSE: Duration = Duration::from_millis(15);
 /// What nobody has.
 const STRANGE: &str = "a-token-that-nobody-gave-out";
 
@@ -338,6 +338,16 @@ impl Containers for Shared {
             let client = Client::counted(self, sender, kind, value, pod);
             clients.entry(uid.clone()).or_default().push(client);
         }
+    }
+
+    fn never_ran(&self, space: &Space, pod: &Value) {
+        let metadata = &pod["metadata"];
+        let app = metadata["labels"]["app"].as_str().unwrap_or_default();
+        let place = format!("{}/{app}", space.namespace);
+        if let Some(starts) = locked(&self.counts).starts.get_mut(&place) {
+            *starts -= 1;
+        }
+        self.end(metadata["uid"].as_str().unwrap_or_default());
     }
 
     fn end(&self, uid: &str) {
