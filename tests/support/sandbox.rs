@@ -209,7 +209,10 @@ impl Audit {
             self.entries.push(Entry {
                 uri: text("requestURI"),
                 agent: text("userAgent"),
-                user: event["user"]["username"].as_str().unwrap().to_owned(),
+                user: event["user"]["username"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned(),
                 line: line.to_owned(),
             });
         }

@@ -397,13 +397,16 @@ impl Sim {
     }
 }
 
+/// What proptest does unless it is asked for more or less.
+const USUAL_CASES: u32 = 256;
+
 /// A case plays whole rotations, so there are few unless somebody asks for many, and then a hundred and
 /// not thousands.
 fn config() -> ProptestConfig {
     let asked = ProptestConfig::default();
-    let cases = match std::env::var_os("PROPTEST_CASES") {
-        Some(_) => asked.cases.min(128),
-        None => 16,
+    let cases = match asked.cases {
+        USUAL_CASES => 16,
+        cases => cases.min(128),
     };
     ProptestConfig { cases, ..asked }
 }

@@ -4,6 +4,7 @@
 use super::{agenticore, embeddings};
 use crate::sandbox::SANDBOX;
 use crate::space::{AGENTICORE, Data, EMBEDDINGS, INPUTS, ROUTER, Space};
+use crate::wait::wait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
@@ -109,7 +110,11 @@ fn names_with_slashes_and_rights_that_lack_are_told() {
         away.namespace
     );
     SANDBOX.expect("PATCH", &path, &role);
-    let ran = space.run_with(&INPUTS, &space.filling(&FLAT)).exits(3);
-    ran.says(&["cannot read", "refuses the operator's credentials"]);
+    // The operator's event comes a moment after the store's condition.
+    wait("the cause is told", || {
+        let ran = space.run_with(&INPUTS, &space.filling(&FLAT)).exits(3);
+        let ran = ran.says(&["cannot read"]);
+        ran.err.contains("refuses the operator's credentials")
+    });
     space.has_no_temporaries();
 }
