@@ -1,6 +1,6 @@
 //! A rotation with just the Role that `rbac rotate` prints.
 
-use crate::account::{bind_printed, with_account};
+use crate::account::{bind_printed, bind_rules, rules, with_account};
 use crate::sandbox::SANDBOX;
 use crate::space::{INPUTS, ROUTER, Space};
 use crate::workloads::{WORKLOADS, install, wait_ready};
@@ -47,6 +47,21 @@ fn a_port_forward_that_is_forbidden_is_said_and_no_failure() {
     let ran = account.run(&words).exits(0);
     ran.says(&["not proven", "you may not forward ports there"]);
     assert_eq!(account.filed(), admin.data(ROUTER));
+}
+
+#[test]
+fn a_port_forward_needs_the_right_to_create_as_well() {
+    let (account, _) = brain();
+    let mut rules = rules(&account, "rotate --live");
+    for rule in &mut rules {
+        if rule["resources"] == json!(["pods/portforward"]) {
+            rule["verbs"] = json!(["get"]);
+        }
+    }
+    bind_rules(&account, "rotate --live", &rules);
+    let ran = account.run(&["rotate", "--reloader-grace", "0", "--apply"]);
+    ran.exits(0)
+        .says(&["not proven", "you may not forward ports there"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a service account does in a fleet with just the Roles that `rbac` prints.
 
 use super::{Fleet, action_in};
-use crate::account::{ACCOUNT, log_in};
+use crate::account::{ACCOUNT, log_in, may_in};
 use crate::sandbox::SANDBOX;
 use crate::space::{EMBEDDINGS, ROUTER, Ran};
 use crate::wait::wait;
@@ -22,19 +22,9 @@ fn as_account(fleet: &mut Fleet) {
 /// Tells whether the account may do that; without a namespace, in all of them.
 fn may(fleet: &Fleet, namespace: &str, rule: &Value) -> bool {
     let text = |field: &str| rule[field][0].as_str().unwrap_or_default();
-    let review = json!({
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SubjectAccessReview",
-        "spec": {
-            "user": format!("system:serviceaccount:{}:{ACCOUNT}", fleet.home.namespace),
-            "resourceAttributes": {
-                "namespace": namespace, "verb": text("verbs"), "group": text("apiGroups"),
-                "resource": text("resources"), "name": text("resourceNames"),
-            },
-        },
-    });
-    let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
-    SANDBOX.expect("POST", path, &review)["status"]["allowed"] == true
+    let account = format!("{}:{ACCOUNT}", fleet.home.namespace);
+    let right = ["verbs", "apiGroups", "resources", "resourceNames"].map(text);
+    may_in(namespace, &account, right)
 }
 
 /// What `rbac` prints with these arguments, as objects.
