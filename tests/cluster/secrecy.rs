@@ -5,6 +5,7 @@ mod processes;
 
 use crate::recorded::Executed;
 use crate::searched::{FILED, FORMATS, INPUTS, LOG_LEVEL, OTHERS, STRANGERS, Searched};
+use crate::secret_checks::delete;
 use crate::space::{AGENTICORE, EMBEDDINGS, ROUTER};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -54,7 +55,7 @@ fn life(at: &Searched, preset: bool) {
     at.run(&["tokens", "recover"], 0);
     at.run(&["tokens", "recover", "--apply"], 0);
     at.run(&["tokens", "recover", "--apply"], 0);
-    at.space.kubectl(&["delete", "secret", ROUTER]);
+    delete(&at.space, ROUTER);
     at.run(&["diff"], 1);
     at.run(&["--apply"], 0);
 

@@ -1,5 +1,6 @@
 //! Tokens: adopted, repaired, refused, preferred, recovered.
 
+use crate::secret_checks::delete;
 use crate::space::{AGENTICORE, Data, EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
 use serde_json::{Value, json};
 use std::fs;
@@ -312,7 +313,7 @@ fn a_deleted_secret_is_made_again_with_the_same_tokens() {
     space.bootstrapped();
     let data = [ROUTER, EMBEDDINGS, AGENTICORE].map(|name| space.data(name));
     for name in [ROUTER, EMBEDDINGS, AGENTICORE] {
-        space.kubectl(&["delete", "secret", name]);
+        delete(&space, name);
         applied(&space, &[]).says(&[&format!("{name}: created")]);
         assert_eq!(
             [ROUTER, EMBEDDINGS, AGENTICORE].map(|name| space.data(name)),

@@ -57,9 +57,10 @@ pub fn values(space: &Space) -> Vec<String> {
     values
 }
 
-/// Follows the hint of a check with these variables, after which that check passes.
+/// Follows the hint of a check with these variables, after which that check passes. Gives the run of
+/// `verify` that says so.
 #[track_caller]
-pub fn mended(space: &Space, check: &Value, environment: &[(&str, &str)]) {
+pub fn mended(space: &Space, check: &Value, environment: &[(&str, &str)]) -> Ran {
     let hint = check["hint"].as_str().unwrap();
     let ran = follow(space, hint, environment).exits(0);
     for value in values(space) {
@@ -68,9 +69,11 @@ pub fn mended(space: &Space, check: &Value, environment: &[(&str, &str)]) {
     let id = check["id"].as_str().unwrap();
     let secret = check["object"].as_str().unwrap();
     let secret = secret.strip_prefix("Secret/").unwrap();
-    let found = found(&verify(space, &[]), id, secret);
+    let after = verify(space, &[]);
+    let found = found(&after, id, secret);
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0]["status"], "pass", "after {hint}: {found:?}");
+    after
 }
 
 /// The main command, as hints have it.

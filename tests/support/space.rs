@@ -27,9 +27,12 @@ pub const INPUTS: [(&str, &str); 2] = [
 /// Keys and values of a Secret.
 pub type Data = BTreeMap<String, String>;
 
-/// How many random trials a test makes; `.ci/run` raises it.
+/// How many random trials a test makes, at least 1; `.ci/run` raises it.
 pub fn trials() -> usize {
-    std::env::var("K8S_BOOTSTRAP_TRIALS").map_or(5, |text| text.parse().expect("a number"))
+    let asked = std::env::var("K8S_BOOTSTRAP_TRIALS");
+    let trials = asked.map_or(5, |text| text.parse().expect("a number"));
+    assert!(trials > 0, "K8S_BOOTSTRAP_TRIALS=0 would test nothing");
+    trials
 }
 
 /// The same for trials that take seconds each, on a real operator: twenty at most.

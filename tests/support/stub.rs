@@ -181,14 +181,20 @@ pub fn reached_with(cluster: &[(&str, Value)], user: Option<Value>) -> Space {
 /// A token of a service account that may do everything in the namespace.
 pub fn account_token(space: &Space) -> String {
     let token = space.service_account("operator");
-    let account = format!("--serviceaccount={}:operator", space.namespace);
-    space.kubectl(&[
-        "create",
-        "rolebinding",
-        "operator",
-        "--clusterrole=cluster-admin",
-        &account,
-    ]);
+    let group = "rbac.authorization.k8s.io";
+    let path = format!(
+        "/apis/{group}/v1/namespaces/{}/rolebindings",
+        space.namespace
+    );
+    let account = json!({
+        "kind": "ServiceAccount", "namespace": space.namespace, "name": "operator",
+    });
+    let binding = json!({
+        "metadata": { "name": "operator" },
+        "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": "cluster-admin" },
+        "subjects": [account],
+    });
+    SANDBOX.expect("POST", &path, &binding);
     token
 }
 

@@ -174,3 +174,176 @@ pub(super) fn remove_keys(
     let patch = format!("patch secret {secret} --type=json -p '[{operations}]'");
     case.kubectl(namespace, &patch)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::check::{Id, Status};
+    use super::super::findings;
+    use super::super::tests::Facts;
+    use crate::domain::bundles::{BUNDLES, Key, ROUTER};
+    use crate::domain::live::LiveValue;
+    use crate::domain::value::SecretValue;
+
+    /// A line for each key with what `verify` says and advises where the key is like this, without the
+    /// beginning that all hints share.
+    fn advice(id: Id, value: fn(&Key) -> Option<LiveValue>) -> String {
+        let mut lines = String::new();
+        for bundle in BUNDLES.iter() {
+            for key in bundle.keys {
+                let mut facts = Facts::new();
+                let home = facts.home();
+                let secret = home.secrets.get_mut(bundle.secret).unwrap();
+                let data = &mut secret.live.as_mut().unwrap().data;
+                match value(key) {
+                    Some(value) => data.insert(key.name.to_owned(), value),
+                    None => data.remove(key.name),
+                };
+                let checks = findings(&facts.case()).into_iter();
+                let odd = checks.filter(|check| check.id == id && check.status == Status::Fail);
+                let odd: Vec<_> = odd
+                    .map(|check| format!("{}\n      {}", check.message, check.hint))
+                    .collect();
+                lines += &format!("{}: {}\n", key.name, odd.join("; "));
+            }
+        }
+        let kubectl = "kubectl --context c -n brain";
+        lines
+            .replace("k8s-bootstrap -n brain --context c --apply", "APPLY")
+            .replace(&format!("{kubectl} patch secret"), "PATCH")
+            .replace(
+                " --type=json -p '[{\"op\":\"remove\",\"path\":\"/data/",
+                " -",
+            )
+            .replace("\"}]'", "")
+    }
+
+    fn text(value: &str) -> Option<LiveValue> {
+        Some(LiveValue::encode(&SecretValue::from(value)))
+    }
+
+    #[test]
+    fn every_key_that_is_missing_has_its_command() {
+        insta::assert_snapshot!(advice(Id::SecretKeys, |_| None), @r###"
+        KB_ROUTER_TOKEN: it lacks KB_ROUTER_TOKEN
+              APPLY
+        EMBEDDINGS_API_KEY: it lacks EMBEDDINGS_API_KEY
+              APPLY
+        KB_ROUTER_TOKENS: 
+        POSTGRES_URL: it lacks POSTGRES_URL
+              POSTGRES_URL="$POSTGRES_URL" APPLY
+        LLM_API_KEY: it lacks LLM_API_KEY
+              APPLY
+        LLM_API_BASE: it lacks LLM_API_BASE
+              APPLY
+        LLM_EMBED_MODEL: it lacks LLM_EMBED_MODEL
+              APPLY
+        EMBEDDINGS_API_KEYS: it lacks EMBEDDINGS_API_KEYS
+              APPLY
+        API_KEYS: 
+        LOG_LEVEL: 
+        ANTHROPIC_API_KEY: it lacks ANTHROPIC_API_KEY
+              ANTHROPIC_API_KEY="$ANTHROPIC_API_KEY" APPLY
+        GITHUB_TOKEN: it lacks GITHUB_TOKEN
+              APPLY
+        "###);
+    }
+
+    #[test]
+    fn every_key_that_is_empty_has_its_command() {
+        insta::assert_snapshot!(advice(Id::SecretKeys, |_| text("")), @r###"
+        KB_ROUTER_TOKEN: KB_ROUTER_TOKEN must not be empty
+              APPLY
+        EMBEDDINGS_API_KEY: EMBEDDINGS_API_KEY must not be empty
+              APPLY
+        KB_ROUTER_TOKENS: KB_ROUTER_TOKENS must not be empty
+              PATCH agentibrain-router-secrets -KB_ROUTER_TOKENS
+        POSTGRES_URL: POSTGRES_URL must not be empty
+              POSTGRES_URL="$POSTGRES_URL" APPLY --update POSTGRES_URL
+        LLM_API_KEY: 
+        LLM_API_BASE: 
+        LLM_EMBED_MODEL: LLM_EMBED_MODEL must not be empty
+              LLM_EMBED_MODEL="$LLM_EMBED_MODEL" APPLY --update LLM_EMBED_MODEL
+        EMBEDDINGS_API_KEYS: EMBEDDINGS_API_KEYS must not be empty
+              APPLY
+        API_KEYS: API_KEYS must not be empty
+              APPLY --with-api-keys
+        LOG_LEVEL: 
+        ANTHROPIC_API_KEY: ANTHROPIC_API_KEY must not be empty
+              ANTHROPIC_API_KEY="$ANTHROPIC_API_KEY" APPLY --update ANTHROPIC_API_KEY
+        GITHUB_TOKEN:
+        "###);
+    }
+
+    #[test]
+    fn every_value_that_is_no_text_has_its_command() {
+        let bytes = |_: &Key| Some(LiveValue::decode("//79".to_owned()));
+        insta::assert_snapshot!(advice(Id::SecretValue, bytes), @r###"
+        KB_ROUTER_TOKEN: KB_ROUTER_TOKEN is not text (base64 of UTF-8)
+              PATCH agentibrain-router-secrets -KB_ROUTER_TOKEN && APPLY --prefer file
+        EMBEDDINGS_API_KEY: EMBEDDINGS_API_KEY is not text (base64 of UTF-8)
+              PATCH agentibrain-router-secrets -EMBEDDINGS_API_KEY && APPLY --prefer file
+        KB_ROUTER_TOKENS: KB_ROUTER_TOKENS is not text (base64 of UTF-8)
+              PATCH agentibrain-router-secrets -KB_ROUTER_TOKENS
+        POSTGRES_URL: POSTGRES_URL is not text (base64 of UTF-8)
+              PATCH embeddings-secrets -POSTGRES_URL && POSTGRES_URL="$POSTGRES_URL" APPLY
+        LLM_API_KEY: LLM_API_KEY is not text (base64 of UTF-8)
+              PATCH embeddings-secrets -LLM_API_KEY && LLM_API_KEY="$LLM_API_KEY" APPLY
+        LLM_API_BASE: LLM_API_BASE is not text (base64 of UTF-8)
+              PATCH embeddings-secrets -LLM_API_BASE && LLM_API_BASE="$LLM_API_BASE" APPLY
+        LLM_EMBED_MODEL: LLM_EMBED_MODEL is not text (base64 of UTF-8)
+              PATCH embeddings-secrets -LLM_EMBED_MODEL && LLM_EMBED_MODEL="$LLM_EMBED_MODEL" APPLY
+        EMBEDDINGS_API_KEYS: EMBEDDINGS_API_KEYS is not text (base64 of UTF-8)
+              PATCH embeddings-secrets -EMBEDDINGS_API_KEYS && APPLY
+        API_KEYS: API_KEYS is not text (base64 of UTF-8)
+              PATCH embeddings-secrets -API_KEYS && APPLY --with-api-keys
+        LOG_LEVEL: LOG_LEVEL is not text (base64 of UTF-8)
+              PATCH embeddings-secrets -LOG_LEVEL
+        ANTHROPIC_API_KEY: ANTHROPIC_API_KEY is not text (base64 of UTF-8)
+              PATCH agenticore-secrets -ANTHROPIC_API_KEY && ANTHROPIC_API_KEY="$ANTHROPIC_API_KEY" APPLY
+        GITHUB_TOKEN: GITHUB_TOKEN is not text (base64 of UTF-8)
+              PATCH agenticore-secrets -GITHUB_TOKEN && GITHUB_TOKEN="$GITHUB_TOKEN" APPLY
+        "###);
+    }
+
+    #[test]
+    fn every_placeholder_has_its_command() {
+        insta::assert_snapshot!(advice(Id::SecretValue, |_| text("changeme")), @r###"
+        KB_ROUTER_TOKEN: KB_ROUTER_TOKEN is a placeholder
+              PATCH agentibrain-router-secrets -KB_ROUTER_TOKEN && APPLY --prefer file
+        EMBEDDINGS_API_KEY: EMBEDDINGS_API_KEY is a placeholder
+              PATCH agentibrain-router-secrets -EMBEDDINGS_API_KEY && APPLY --prefer file
+        KB_ROUTER_TOKENS: KB_ROUTER_TOKENS has a placeholder on it
+              PATCH agentibrain-router-secrets -KB_ROUTER_TOKENS
+        POSTGRES_URL: POSTGRES_URL is a placeholder
+              POSTGRES_URL="$POSTGRES_URL" APPLY --update POSTGRES_URL
+        LLM_API_KEY: LLM_API_KEY is a placeholder
+              LLM_API_KEY="$LLM_API_KEY" APPLY --update LLM_API_KEY
+        LLM_API_BASE: LLM_API_BASE is a placeholder
+              LLM_API_BASE="$LLM_API_BASE" APPLY --update LLM_API_BASE
+        LLM_EMBED_MODEL: LLM_EMBED_MODEL is a placeholder
+              LLM_EMBED_MODEL="$LLM_EMBED_MODEL" APPLY --update LLM_EMBED_MODEL
+        EMBEDDINGS_API_KEYS: EMBEDDINGS_API_KEYS has a placeholder on it
+              PATCH embeddings-secrets -EMBEDDINGS_API_KEYS && APPLY
+        API_KEYS: API_KEYS has a placeholder on it
+              PATCH embeddings-secrets -API_KEYS && APPLY --with-api-keys
+        LOG_LEVEL: LOG_LEVEL is a placeholder
+              PATCH embeddings-secrets -LOG_LEVEL
+        ANTHROPIC_API_KEY: ANTHROPIC_API_KEY is a placeholder
+              ANTHROPIC_API_KEY="$ANTHROPIC_API_KEY" APPLY --update ANTHROPIC_API_KEY
+        GITHUB_TOKEN: GITHUB_TOKEN is a placeholder
+              GITHUB_TOKEN="$GITHUB_TOKEN" APPLY --update GITHUB_TOKEN
+        "###);
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_changed_is_made_anew_first() {
+        let mut facts = Facts::new();
+        let live = facts.home().secrets.get_mut(ROUTER.secret).unwrap();
+        let live = live.live.as_mut().unwrap();
+        live.data.remove("KB_ROUTER_TOKEN");
+        live.immutable = true;
+        let checks = findings(&facts.case());
+        let lacking = checks.iter().find(|check| check.id == Id::SecretKeys);
+        insta::assert_snapshot!(lacking.unwrap().hint, @r#"kubectl --context c -n brain get secret agentibrain-router-secrets -o json | sed -e '/^    "immutable": /d' | kubectl --context c -n brain replace --force -f - && k8s-bootstrap -n brain --context c --apply"#);
+    }
+}

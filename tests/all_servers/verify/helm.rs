@@ -1,6 +1,7 @@
 //! Tokens in Secrets of a Helm release: the hint upgrades the release.
 
 use crate::fleet_checks::CheckedFleet;
+use crate::secret_checks::delete;
 use crate::space::{EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
 use crate::token_checks::*;
 use serde_json::json;
@@ -83,7 +84,7 @@ fn a_fleet_secret_that_helm_owns_is_mended_by_its_release() {
         (vec![(ROUTER_TOKEN, STRANGER)], ["differs", ROUTER_TOKEN]),
         (vec![], ["missing", ROUTER_TOKEN]),
     ] {
-        member.kubectl(&["delete", "secret", ROUTER]);
+        delete(member, ROUTER);
         let key = (EMBEDDINGS_KEY, right[EMBEDDINGS_KEY].as_str());
         let wrong: Vec<_> = wrong.into_iter().chain([key]).collect();
         let after: Vec<_> = right

@@ -2,6 +2,7 @@
 
 use crate::checks::of;
 use crate::sandbox::SANDBOX;
+use crate::secret_checks::delete;
 use crate::space::{ROUTER, Ran, Space};
 use crate::token_checks::{
     EMBEDDINGS_KEY, ROUTER_TOKEN, STRANGER, TOKENS, fingerprint, look, mend, secret, statuses, the,
@@ -154,7 +155,7 @@ fn a_named_copy_that_is_absent_is_told_and_made() {
     passes(&look(&[&space, &third], &[&named], 0));
 
     // Only what home has.
-    third.kubectl(&["delete", "secret", USUAL[1]]);
+    delete(&third, USUAL[1]);
     space.remove_key(ROUTER, EMBEDDINGS_KEY);
     let ran = look(&[&space, &third], &[&named], 1);
     let check = the(&ran, (ID, "warn"), at, &["no such Secret"]);

@@ -4,6 +4,7 @@ use crate::checks::{follow, of};
 use crate::fleet::{administrator, own_reads, requests_of};
 use crate::fleet_checks::{CheckedFleet as Fleet, ID};
 use crate::sandbox::SANDBOX;
+use crate::secret_checks::delete;
 use crate::space::{EMBEDDINGS, ROUTER, Space};
 use crate::token_checks::{
     EMBEDDINGS_KEY, ROUTER_TOKEN, STRANGER, TOKENS, fingerprint, hint, look, marks_of_helm, mend,
@@ -26,11 +27,7 @@ type Spoiled = (fn(&Space), &'static str, &'static [&'static str]);
 #[test]
 fn what_a_fleet_namespace_lacks_is_told_and_brought() {
     let spoiled: [Spoiled; 5] = [
-        (
-            |space| drop(space.kubectl(&["delete", "secret", ROUTER])),
-            "fail",
-            &["no such Secret"],
-        ),
+        (|space| delete(space, ROUTER), "fail", &["no such Secret"]),
         (
             |space| space.remove_key(ROUTER, ROUTER_TOKEN),
             "fail",
@@ -56,44 +53,40 @@ fn what_a_fleet_namespace_lacks_is_told_and_brought() {
         ),
     ];
     let fleet = Fleet::new(2);
-    for (spoil, status, words) in spoiled {
-        for way in &fleet.ways() {
-            fleet.is_well(way);
-            spoil(&fleet.members[0]);
-            let ran = fleet.look(way, 1);
-            let mut both = statuses(&ran, ID);
-            both.sort();
-            assert_eq!(both, ["fail", "pass"]);
-            mend(&fleet.spaces(), &fleet.the(&ran, status, words), &[]);
-            fleet.is_well(way);
-        }
+    let ways = fleet.ways();
+    // Of the one way as of the other.
+    for ((spoil, status, words), way) in spoiled.into_iter().zip(ways.iter().cycle()) {
+        spoil(&fleet.members[0]);
+        let ran = fleet.look(way, 1);
+        let mut both = statuses(&ran, ID);
+        both.sort();
+        assert_eq!(both, ["fail", "pass"]);
+        mend(&fleet.spaces(), &fleet.the(&ran, status, words), &[]);
+        fleet.is_well(way);
     }
 }
 
 #[test]
 fn a_fleet_namespace_with_another_token_gets_that_of_home() {
-    for token in TOKENS {
-        for manager in ["kubectl-edit", "some-controller"] {
-            let fleet = Fleet::new(2);
-            let own = ("OF_THE_AGENTS", "stays");
-            let member = &fleet.members[0];
-            member.set_keys(ROUTER, &[own], "kubectl-edit");
-            for way in &fleet.ways() {
-                member.set_keys(ROUTER, &[(token, STRANGER)], manager);
-                let ran = fleet.look(way, 1);
-                let (theirs, ours) = (
-                    format!("the fleet namespace has {}", fingerprint(STRANGER)),
-                    format!(
-                        "the home namespace has {}",
-                        fingerprint(&fleet.home.filed()[token])
-                    ),
-                );
-                let check = fleet.the(&ran, "fail", &[token, &theirs, &ours]);
-                mend(&fleet.spaces(), &check, &[]);
-                fleet.is_well(way);
-                assert_eq!(member.data(ROUTER)[own.0], own.1);
-            }
-        }
+    let fleet = Fleet::new(2);
+    let own = ("OF_THE_AGENTS", "stays");
+    let member = &fleet.members[0];
+    member.set_keys(ROUTER, &[own], "kubectl-edit");
+    let managers = ["kubectl-edit", "some-controller"];
+    for ((token, manager), way) in TOKENS.into_iter().zip(managers).zip(&fleet.ways()) {
+        member.set_keys(ROUTER, &[(token, STRANGER)], manager);
+        let ran = fleet.look(way, 1);
+        let (theirs, ours) = (
+            format!("the fleet namespace has {}", fingerprint(STRANGER)),
+            format!(
+                "the home namespace has {}",
+                fingerprint(&fleet.home.filed()[token])
+            ),
+        );
+        let check = fleet.the(&ran, "fail", &[token, &theirs, &ours]);
+        mend(&fleet.spaces(), &check, &[]);
+        fleet.is_well(way);
+        assert_eq!(member.data(ROUTER)[own.0], own.1);
     }
 }
 
@@ -107,7 +100,7 @@ fn each_hint_mends_its_check_whatever_else_is_wrong_in_the_fleet() {
         fleet.members[differing].set_keys(ROUTER, &[(EMBEDDINGS_KEY, STRANGER)], "kubectl-edit");
         fleet.members[absent] = Space::without_namespace();
         let other = Space::without_namespace();
-        fleet.members[owned].kubectl(&["delete", "secret", ROUTER]);
+        delete(&fleet.members[owned], ROUTER);
         let foreign = TOKENS.map(|token| (token, STRANGER));
         fleet.members[owned].create_secret(ROUTER, &foreign, &marks_of_helm());
         let mut way = fleet.ways()[0].clone();
@@ -207,9 +200,8 @@ fn a_fleet_namespace_needs_the_router_secret_only() {
 #[test]
 fn without_the_tokens_of_home_the_fleet_is_not_compared() {
     let fleet = Fleet::new(1);
-    fleet
-        .home
-        .kubectl(&["delete", "secret", ROUTER, EMBEDDINGS]);
+    delete(&fleet.home, ROUTER);
+    delete(&fleet.home, EMBEDDINGS);
     std::fs::remove_file(fleet.home.file()).unwrap();
     for way in &fleet.ways() {
         let ran = fleet.look(way, 1);
