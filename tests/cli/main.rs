@@ -9,6 +9,7 @@
 mod architecture;
 mod completions;
 mod connection;
+mod drop_in;
 mod external_secrets;
 mod fleet;
 mod folder;
