@@ -114,6 +114,11 @@ fn only_versions_that_fit_are_used() {
         (["3.8.0", "1.38.0", "1.38.0"], [false, false, false]),
         (["4.6.0", "2.36.0", "2.36.0"], [false, false, false]),
         (["3.06.1", "1.37.0", "1.35.0"], [false, true, false]),
+        (
+            ["3.7.0-rc.1", "1.36.0-alpha.2", "1.36.0-beta.0"],
+            [false, false, false],
+        ),
+        (["3.6.1", "1.36.1-eks-1", "1.36.1+k3s1"], [true, true, true]),
     ];
     for (versions, used) in rows {
         let folder = machine();
@@ -227,4 +232,23 @@ fn what_is_asked_for_by_name_is_built_all_the_same() {
     for words in ["building etcd v3.", "no go today", "building etcd failed"] {
         assert!(run.err.contains(words), "{}", run.err);
     }
+}
+
+/// Where it cannot be fetched, it is compiled from the module of the API server, and has the same name.
+#[test]
+fn kubectl_has_the_version_of_the_api_server() {
+    let folder = Folder::new();
+    let run = folder.end(
+        folder
+            .command(SCRIPT)
+            .args(["path", "kube-apiserver", "kubectl"]),
+    );
+    let versions: Vec<_> = run
+        .out
+        .lines()
+        .map(|path| path.rsplit("-v").next().unwrap())
+        .map(|version| version.split('-').next().unwrap())
+        .collect();
+    assert_eq!(versions.len(), 2, "{run}");
+    assert_eq!(versions[0], versions[1], "{run}");
 }
