@@ -1,4 +1,4 @@
-//! What a benchmark is asked to do.
+//! The arguments of a benchmark.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ const USAGE: &str = "usage: [PAIRS], at least 1, or --check PROGRAM";
 
 /// What to do.
 pub enum Mode {
-    /// Nothing: it does not run under `cargo bench`.
+    /// Nothing: it runs without arguments, and not under `cargo bench`.
     Idle,
     /// Measures the program that cargo has built, with so many pairs of runs.
     Measure(usize),
@@ -19,11 +19,10 @@ impl Mode {
     /// Reads the arguments of this process.
     pub fn from_arguments(default_pairs: usize) -> Result<Self> {
         let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-        let all = arguments.len();
-        arguments.retain(|argument| argument != "--bench");
-        if arguments.len() == all {
+        if arguments.is_empty() {
             return Ok(Self::Idle);
         }
+        arguments.retain(|argument| argument != "--bench");
         match &arguments[..] {
             [] => Ok(Self::Measure(default_pairs)),
             [check, program] if check == "--check" => {
