@@ -242,7 +242,7 @@ fn verify_tells_of_a_rotation_and_cries_no_wolf() {
     assert_eq!(messages(&ran, "rotation.open"), ["no rotation is open"]);
     // Nor after one that was taken back, of whatever tokens.
     let one = ["--token", "KB_ROUTER_TOKEN"];
-    for (words, phase) in [(&[][..], "open"), (&one, "open"), (&[], "switch")] {
+    for (words, phase) in [(&one[..], "open"), (&[], "switch")] {
         sleep(Duration::from_millis(1100));
         let until = ["rotate", "--until", phase, "--apply"];
         run(&[&until, words].concat()).exits(0);

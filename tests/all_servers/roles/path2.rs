@@ -50,13 +50,13 @@ impl Account {
         Ran::from(kubectl.output().unwrap()).exits(0);
         for object in objects {
             for rule in object["rules"].as_array().into_iter().flatten() {
-                self.wait_for(object, rule, true);
+                self.wait_for(object, rule);
             }
         }
     }
 
-    /// Waits until the account may do all that a rule says, or nothing of it.
-    fn wait_for(&self, role: &Value, rule: &Value, granted: bool) {
+    /// Waits until the account may do all that a rule says.
+    fn wait_for(&self, role: &Value, rule: &Value) {
         let texts = |field: &str| {
             let texts = rule[field].as_array().into_iter().flatten();
             texts.map(|text| text.as_str().unwrap()).collect::<Vec<_>>()
@@ -64,8 +64,8 @@ impl Account {
         let [group, resource] = ["apiGroups", "resources"].map(|field| texts(field)[0]);
         let name = texts("resourceNames").first().copied().unwrap_or_default();
         for verb in texts("verbs") {
-            wait(&format!("{verb} {resource}: {granted}"), || {
-                self.may_in(place(role), [verb, group, resource, name]) == granted
+            wait(&format!("the right to {verb} {resource}"), || {
+                self.may_in(place(role), [verb, group, resource, name])
             });
         }
     }

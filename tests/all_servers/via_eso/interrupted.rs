@@ -63,20 +63,19 @@ fn carries_on(space: &Space) {
 #[test]
 fn an_interrupted_run_leaves_nothing_behind() {
     let trials = few_trials();
-    for index in 0..trials {
-        for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
-            let space = Space::new();
-            space.writing_store();
-            let ran = end_by(&space, moment(index, trials), signal);
-            space.has_no_temporaries();
-            match ran.code {
-                0 => {}
-                3 => drop(ran.says(&["interrupted"])),
-                // Before it waits for signals it has made nothing.
-                code => assert!(code > 128 && space.made("") == 0, "{code}: {}", ran.err),
-            }
-            carries_on(&space);
+    let signals = [Signal::TERM, Signal::INT, Signal::HUP];
+    for (index, signal) in (0..trials).zip(signals.into_iter().cycle()) {
+        let space = Space::new();
+        space.writing_store();
+        let ran = end_by(&space, moment(index, trials), signal);
+        space.has_no_temporaries();
+        match ran.code {
+            0 => {}
+            3 => drop(ran.says(&["interrupted"])),
+            // Before it waits for signals it has made nothing.
+            code => assert!(code > 128 && space.made("") == 0, "{code}: {}", ran.err),
         }
+        carries_on(&space);
     }
 }
 

@@ -56,6 +56,17 @@ fn spaces(verbs: &str) -> (Space, Space) {
     (space, away)
 }
 
+/// How often the operator has found the store of a space to be valid.
+fn times_judged(space: &Space) -> u64 {
+    let store = format!("involvedObject.name={}", space.namespace);
+    let path = format!("/api/v1/namespaces/default/events?fieldSelector={store}");
+    let events = SANDBOX.expect("GET", &path, &Value::Null);
+    let events = events["items"].as_array().unwrap().iter();
+    events
+        .map(|event| event["count"].as_u64().unwrap_or(1))
+        .sum()
+}
+
 fn put(away: &Space, name: &str, data: &Data) {
     let data: Vec<_> = data
         .iter()
@@ -109,8 +120,10 @@ fn names_with_slashes_and_rights_that_lack_are_told() {
     space.has_no_temporaries();
 
     let (space, away) = spaces("get");
-    // The operator judges a new store twice, and the second time must not see the role change.
-    std::thread::sleep(std::time::Duration::from_millis(700));
+    // The second time must not be after the role changes.
+    wait("the operator has judged the new store twice", || {
+        times_judged(&space) >= 2
+    });
     let role =
         json!({ "rules": [{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["list"] }] });
     let path = format!(
