@@ -1,4 +1,4 @@
-//! Whether the README tells what was measured.
+//! Compares measured figures with those of the README.
 
 use crate::published::{Figure, differences};
 use anyhow::{Context as _, Result, bail};

@@ -7,9 +7,7 @@ mod interrupted;
 mod kubernetes;
 mod roles;
 
-use crate::path2::BAO;
-use crate::path2::Bao;
-use crate::path2::GROUP;
+use crate::path2::{BAO, Bao, GROUP};
 use crate::sandbox::SANDBOX;
 use crate::space::{Data, INPUTS, Ran, Space};
 use serde_json::{Value, json};

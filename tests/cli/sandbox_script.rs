@@ -84,7 +84,7 @@ fn supported_programs_of_path_are_used() {
 }
 
 #[test]
-fn those_of_kubebuilder_assets_win_over_path() {
+fn kubebuilder_assets_take_precedence_over_path() {
     let folder = machine();
     for (part, version) in PARTS.into_iter().zip(["3.7.0", "1.37.0", "1.37.0"]) {
         asset(&folder, part, &reporting(part, version));
@@ -163,7 +163,7 @@ fn path_is_next_where_an_asset_does_not_serve() {
 }
 
 #[test]
-fn what_is_not_a_program_is_not_even_asked() {
+fn only_executable_files_are_asked() {
     let folder = machine();
     asset(&folder, "etcd", &reporting("etcd", "3.7.0"));
     folder.set_mode("assets/etcd", 0o644);

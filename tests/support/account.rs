@@ -38,7 +38,7 @@ pub fn objects(space: &Space, command: &str) -> Vec<Value> {
     document["objects"].as_array().unwrap().clone()
 }
 
-/// Applies a Role and its binding, and waits until the server goes by them.
+/// Applies a Role and its binding, and waits until they are in force.
 pub fn bind(space: &Space, manifests: &str, rules: &Value) {
     std::fs::write(space.folder.path().join("role.yaml"), manifests).unwrap();
     space.kubectl(&["apply", "-f", "role.yaml"]);

@@ -24,7 +24,7 @@ pub fn before(folder: &Path, path: &OsStr) -> OsString {
         .unwrap()
 }
 
-pub fn write_program(path: &Path, text: &str) {
+fn write_program(path: &Path, text: &str) {
     std::fs::write(path, format!("#!/bin/sh\n{text}")).unwrap();
     std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
 }
@@ -62,8 +62,8 @@ pub fn recording(at: &Searched, path: &OsStr, record: &Path) -> PathBuf {
     folder
 }
 
-/// A program whose credentials come from a plug-in, in a world where every program on the PATH, and what
-/// these start in turn, is recorded.
+/// Runs the program with credentials from a plug-in, and records every program on the PATH that it or
+/// its children start.
 pub struct Executed {
     at: Searched,
     recording: PathBuf,

@@ -113,7 +113,7 @@ impl Searched {
         ran.exits(code)
     }
 
-    pub fn hide_filed_if_readable(&self) {
+    fn hide_filed_if_readable(&self) {
         let text = std::fs::read(self.space.file()).unwrap_or_default();
         if String::from_utf8(text).is_ok() {
             self.hide_filed();
@@ -140,7 +140,7 @@ impl Searched {
     }
 }
 
-pub fn git_init(folder: &Path) {
+fn git_init(folder: &Path) {
     let status = Command::new("git")
         .arg("init")
         .arg("-q")

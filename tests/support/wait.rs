@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The longest pause between two looks: what lasts is not asked about all the time.
+/// The longest pause between two looks. Pauses double up to it, so that a long wait costs little.
 const LONGEST: Duration = Duration::from_millis(150);
 
 /// Waits until the condition holds, at most a minute.

@@ -40,7 +40,7 @@ impl Account {
         account
     }
 
-    /// Applies the objects, and waits until the server goes by them.
+    /// Applies the objects, and waits until they are in force.
     fn bind(&self, objects: &[Value]) {
         let folder = self.mover.space.folder.path();
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
