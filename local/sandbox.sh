@@ -94,7 +94,7 @@ part() {
     ldflags+=" -X $module/internal/version.version=$version"
   fi
   local key
-  key=$({ cat "$here/sandbox/$folder"/{go.mo[d],go.su[m],*.go,*.txt} && echo "$package $ldflags ${module:+$gcflags}"; } | sha256sum)
+  key=$({ cat "$here/sandbox/$folder"/{go.mo[d],go.su[m],*.go,*.txt} && echo "$package $ldflags $gcflags"; } | sha256sum)
   bin=${found[$1]:-$bin_dir/$1${version:+-$version}-${key:0:10}}
 }
 
