@@ -56,6 +56,7 @@ wrong_usage() { say "$*"; usage >&2; exit 2; }
 
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 cache=${K8S_BOOTSTRAP_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/k8s-bootstrap}
+[[ $cache = /* ]] || cache=$PWD/$cache
 bin_dir=$cache/bin
 # Less to compile: no inlining and no debug information. The servers need about 15 % more CPU for it.
 gcflags='all=-l -dwarf=false'
@@ -139,32 +140,33 @@ is_supported() {
     kube-apiserver) range=("1.$minor" "1.$((minor + 1))") ;;
     kubectl) range=("1.$((minor - 1))" "1.$((minor + 1))") ;;
   esac
-  printf '%s\n' "${range[0]}" "$2" "${range[1]}.99999" | sort -VC
+  [[ $2 != *-* ]] && printf '%s\n' "${range[0]}" "$2" "${range[1]}.99999" | sort -VC
 }
 
-# Sets reported to the version of part $1 at path $2, or to nothing where it reports none within 5 s.
-# Versions are kept for as long as the file is the same: kube-apiserver takes 0.2 s to report its own.
+# Sets reported to the version of part $1 at path $2, or to nothing where it reports none within 5 s. That
+# of kube-apiserver, which takes 0.2 s to report it, is kept for as long as the file is the same.
 ask_version() {
   local key number='(0|[1-9][0-9]{0,4})' answer known file line='' status=0
   key=$(stat -Lc '%n %i %s %y' -- "$2")
   reported=''
-  mkdir -p "$cache"
-  touch "$cache/versions"
-  while read -r answer known; do
-    [ "$known" != "$key" ] || reported=$answer
-  done <"$cache/versions"
-  [ -z "$reported" ] || return 0
-  file=$(mktemp "$cache/version.XXXXXX")
+  if [ "$1" = kube-apiserver ] && [ -f "$cache/versions" ]; then
+    while read -r answer known; do
+      [ "$known" != "$key" ] || reported=$answer
+    done <"$cache/versions"
+    [ -z "$reported" ] || return 0
+  fi
+  file=$(mktemp)
   scratch=("$file")
   in_background version_of "$1" "$2" "$file"
   finish 2>/dev/null || status=$? # bash would report a killed process
   read -r line <"$file" || true
   rm -f "$file"
   scratch=()
-  if [[ $status = 0 && ! $line =~ -(alpha|beta|rc) &&
-    $line =~ ^(Kubernetes|etcd\ Version:|Client\ Version:)\ v?($number\.$number\.$number)([^0-9.]|$) ]]; then
+  if [[ $status = 0 &&
+    $line =~ ^(Kubernetes|etcd\ Version:|Client\ Version:)\ v?($number\.$number\.$number(-(alpha|beta|rc)[0-9.]*)?)([^0-9.]|$) ]]; then
     reported=${BASH_REMATCH[2]}
-    echo "$reported $key" >>"$cache/versions"
+    # It saves time and no more: a cache that cannot be written does no harm.
+    [ "$1" != kube-apiserver ] || { mkdir -p "$cache" && echo "$reported $key" >>"$cache/versions"; } 2>/dev/null || true
   fi
 }
 
@@ -460,7 +462,8 @@ serve() {
   part "$name"
   # Without the caller's environment: etcd for one takes settings from it. The server's own does not go by
   # env's arguments, which everybody can read.
-  (cd "$dir" && exec env -i PATH="$PATH" HOME="$dir" "$pki" exec "$parent" "$log" "$bin" "$@") <<<"$settings" &
+  # All but aws are written in Go, and spend less on collecting garbage than by default.
+  (cd "$dir" && exec env -i PATH="$PATH" HOME="$dir" GOGC=1000 GOMEMLIMIT=600MiB "$pki" exec "$parent" "$log" "$bin" "$@") <<<"$settings" &
   echo "$name $!" >>"$dir/pids"
   disown
 }

@@ -212,13 +212,18 @@ fn a_program_that_hangs_is_ended_after_five_seconds() {
 #[test]
 fn a_program_is_asked_again_when_it_has_changed() {
     let folder = machine();
-    let counting = |version| format!("echo >>\"$0.asked\"\n{}", reporting("etcd", version));
-    let asked = || fs::read(folder.tools().join("etcd.asked")).unwrap().len();
-    folder.tool("etcd", &counting("3.6.1"));
+    let part = "kube-apiserver";
+    let counting = |version| format!("echo >>\"$0.asked\"\n{}", reporting(part, version));
+    let asked = || {
+        fs::read(folder.tools().join("kube-apiserver.asked"))
+            .unwrap()
+            .len()
+    };
+    folder.tool(part, &counting("1.36.1"));
     assert_eq!(paths(&folder), paths(&folder));
     assert_eq!(asked(), 1);
-    folder.tool("etcd", &counting("3.6.2"));
-    let says = "using <folder>/bin/etcd, version 3.6.2";
+    folder.tool(part, &counting("1.36.2"));
+    let says = "using <folder>/bin/kube-apiserver, version 1.36.2";
     assert!(paths(&folder).err.contains(says));
     assert_eq!(asked(), 2);
 }
@@ -232,6 +237,36 @@ fn what_is_asked_for_by_name_is_built_all_the_same() {
     for words in ["building etcd v3.", "no go today", "building etcd failed"] {
         assert!(run.err.contains(words), "{}", run.err);
     }
+}
+
+/// A shim reports whatever version is chosen at the time, and the cache may be of another user.
+#[test]
+fn a_shim_is_asked_each_time_and_the_cache_need_not_be_writable() {
+    let folder = machine();
+    folder.write("cache", "no folder");
+    let chosen = |version: &str| {
+        folder.tool(
+            "kubectl",
+            &format!("{}# of fixed size", reporting("kubectl", version)),
+        );
+        let mut command = folder.command(SCRIPT);
+        let command = command
+            .args(["path", "kubectl"])
+            .env("K8S_BOOTSTRAP_CACHE", "cache");
+        folder.end(command)
+    };
+    let used = chosen("1.36.1");
+    assert_eq!(
+        (used.code, used.out.as_str()),
+        (0, "<folder>/bin/kubectl\n"),
+        "{used}"
+    );
+    let other = chosen("1.20.0");
+    let says = "not using <folder>/bin/kubectl: version 1.20.0 is not between 1.35 and 1.37";
+    assert!(other.err.contains(says), "{other}");
+    let early = chosen("1.36.0-rc.1");
+    let says = "not using <folder>/bin/kubectl: version 1.36.0-rc.1 is not between 1.35 and 1.37";
+    assert!(early.err.contains(says), "{early}");
 }
 
 /// Where it cannot be fetched, it is compiled from the module of the API server, and has the same name.
