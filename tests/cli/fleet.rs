@@ -1,7 +1,7 @@
 //! The namespaces of the agent pods, as far as they need no cluster: the preview and the Roles.
 
 use crate::folder::{Folder, PROGRAM, Run, TOKENS};
-use crate::script::{calls, prepared};
+use crate::script::{SHELLS, calls, prepared};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
@@ -171,10 +171,7 @@ fn the_script_fails_where_the_namespaces_cannot_be_listed() {
 #[test]
 fn it_is_valid_posix() {
     let folder = prepared(&[&NAMED as &[&str], &["--fleet-selector=it's"]].concat());
-    for shell in ["sh", "dash", "bash"] {
-        if folder.sh(&format!("command -v {shell}")).code != 0 {
-            continue;
-        }
+    for shell in SHELLS {
         // The script within, which the outer one only passes on.
         let inner = "sed '1d;$d' script > inner";
         let run = folder.sh(&format!("{inner}; {shell} -n script && {shell} -n inner"));
