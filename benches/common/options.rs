@@ -7,7 +7,7 @@ const USAGE: &str = "usage: [PAIRS], at least 1, or --check PROGRAM";
 
 /// What to do.
 pub enum Mode {
-    /// Nothing: it runs without arguments, and not under `cargo bench`.
+    /// Nothing: it does not run under `cargo bench`, and nobody asked for a check.
     Idle,
     /// Measures the program that cargo has built, with so many pairs of runs.
     Measure(usize),
@@ -19,10 +19,11 @@ impl Mode {
     /// Reads the arguments of this process.
     pub fn from_arguments(default_pairs: usize) -> Result<Self> {
         let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-        if arguments.is_empty() {
+        let under_cargo_bench = arguments.iter().any(|argument| argument == "--bench");
+        arguments.retain(|argument| argument != "--bench");
+        if !under_cargo_bench && arguments.first().is_none_or(|first| first != "--check") {
             return Ok(Self::Idle);
         }
-        arguments.retain(|argument| argument != "--bench");
         match &arguments[..] {
             [] => Ok(Self::Measure(default_pairs)),
             [check, program] if check == "--check" => {
