@@ -33,7 +33,7 @@ build() {
   # In the checkout, so that no cargo settings or toolchain of the caller's folder apply; without
   # CARGO_BUILD_TARGET, which would put the binary elsewhere.
   if ! (cd "$repo" && unset CARGO_BUILD_TARGET &&
-    cargo build --release --locked --quiet --manifest-path "$repo/Cargo.toml" --target-dir "$target" --bin k8s-bootstrap) >&2; then
+    cargo build --release --locked --manifest-path "$repo/Cargo.toml" --target-dir "$target" --bin k8s-bootstrap) >&2; then
     rm -f "$stamp.$$"
     echo "k8s-bootstrap.sh: the build failed (see above); nothing was run" >&2
     exit 1

@@ -283,7 +283,7 @@ fn the_document_of_a_failure_has_the_error() {
         (&["diff"], "diff"),
         (&["tokens", "recover"], "tokens recover"),
     ] {
-        let more = ["-o", "json", "--request-timeout", "1"];
+        let more = ["-o", "json", "--request-timeout", "300ms"];
         let ran = space.run_with(&INPUTS, &[arguments, &more].concat());
         let document = ran.exits(3).json();
         assert_eq!(document["version"], 1);

@@ -40,7 +40,7 @@ fn a_secret_that_breaks_off_is_not_quoted() {
         },
         false => fresh(request),
     });
-    every_command_hides(&stub.space(), 3, &["--request-timeout", "500ms"]);
+    every_command_hides(&stub.space(), 3, &["--request-timeout", "300ms"]);
     assert_eq!(stub.count("POST"), 0);
 }
 

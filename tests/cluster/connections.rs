@@ -97,7 +97,7 @@ fn a_port_where_nobody_listens_is_unreachable() {
         let config = kubeconfig(&cluster, &json!({}));
         let space = with_kubeconfig(Space::without_namespace(), &config);
         for arguments in [&["--apply"][..], &["diff"], &["tokens", "recover"]] {
-            let arguments = [arguments, &["--request-timeout", "1s"]].concat();
+            let arguments = [arguments, &["--request-timeout", "300ms"]].concat();
             let ran = space.run_with(&INPUTS, &arguments).exits(3);
             ran.says(&["127.0.0.1", "kubectl cluster-info"]);
         }
@@ -114,7 +114,7 @@ fn a_port_that_accepts_and_says_nothing_ends_in_time() {
         let config = kubeconfig(&cluster, &json!({}));
         let space = with_kubeconfig(Space::without_namespace(), &config);
         let started = Instant::now();
-        let arguments = ["--apply", "--request-timeout", "1s"];
+        let arguments = ["--apply", "--request-timeout", "500ms"];
         space.run_with(&INPUTS, &arguments).exits(3);
         assert!(started.elapsed() < Duration::from_secs(5), "{scheme}");
     }
@@ -295,7 +295,7 @@ fn a_proxy_that_is_not_there_is_a_failure() {
     for scheme in ["http", "socks5", "gopher"] {
         let proxy = json!(format!("{scheme}://127.0.0.1:{port}"));
         let space = reached_with(&[("proxy-url", proxy)], None);
-        let arguments = ["--apply", "--request-timeout", "1s"];
+        let arguments = ["--apply", "--request-timeout", "300ms"];
         space.run_with(&INPUTS, &arguments).exits(3);
         assert_eq!(space.versions(), [""; 0]);
     }

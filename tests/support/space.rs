@@ -30,7 +30,7 @@ pub type Data = BTreeMap<String, String>;
 /// How many random trials a test makes, at least 1; `.ci/run` raises it.
 pub fn trials() -> usize {
     let asked = std::env::var("K8S_BOOTSTRAP_TRIALS");
-    let trials = asked.map_or(5, |text| text.parse().expect("a number"));
+    let trials = asked.map_or(3, |text| text.parse().expect("a number"));
     assert!(trials > 0, "K8S_BOOTSTRAP_TRIALS=0 would test nothing");
     trials
 }
