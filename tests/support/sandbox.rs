@@ -3,6 +3,7 @@
 use kube::Config;
 use kube::client::{Body, Client};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde::Deserialize;
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -114,6 +115,11 @@ impl Sandbox {
         self.audited_if(|entry| entry.agent.starts_with(agent) && entry.uri.contains(part))
     }
 
+    /// The audited requests for a namespace or to something in it, of programs whose User-Agent begins so.
+    pub fn audited_in(&self, namespace: &str, agent: &str) -> Vec<Value> {
+        self.audited_if(|entry| entry.namespace == namespace && entry.agent.starts_with(agent))
+    }
+
     /// The audited requests of a user.
     pub fn audited_of(&self, user: &str) -> Vec<Value> {
         self.audited_if(|entry| entry.user == user)
@@ -195,7 +201,33 @@ struct Entry {
     uri: String,
     agent: String,
     user: String,
+    namespace: String,
     line: String,
+}
+
+/// The fields of an event that tests ask for.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    #[serde(rename = "requestURI")]
+    uri: String,
+    #[serde(default)]
+    user_agent: String,
+    user: User,
+    #[serde(default)]
+    object_ref: ObjectRef,
+}
+
+#[derive(Deserialize)]
+struct User {
+    #[serde(default)]
+    username: String,
+}
+
+#[derive(Default, Deserialize)]
+struct ObjectRef {
+    #[serde(default)]
+    namespace: String,
 }
 
 impl Audit {
@@ -204,15 +236,12 @@ impl Audit {
         let rest = self.rest.rfind('\n').map_or(0, |end| end + 1);
         let rest = self.rest.split_off(rest);
         for line in std::mem::replace(&mut self.rest, rest).lines() {
-            let event = event(line);
-            let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
+            let event: Event = serde_json::from_str(line).expect("an audit event a line");
             self.entries.push(Entry {
-                uri: text("requestURI"),
-                agent: text("userAgent"),
-                user: event["user"]["username"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_owned(),
+                uri: event.uri,
+                agent: event.user_agent,
+                user: event.user.username,
+                namespace: event.object_ref.namespace,
                 line: line.to_owned(),
             });
         }

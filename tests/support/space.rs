@@ -288,19 +288,7 @@ impl Space {
 
     /// The program's requests to this namespace.
     pub fn requests(&self) -> Vec<Value> {
-        let mut events = SANDBOX.audited(
-            &format!("/namespaces/{}/", self.namespace),
-            "k8s-bootstrap/",
-        );
-        let whole = format!("/namespaces/{}", self.namespace);
-        let of_it = |event: &Value| event["requestURI"].as_str().unwrap().ends_with(&whole);
-        events.extend(
-            SANDBOX
-                .audited(&whole, "k8s-bootstrap/")
-                .into_iter()
-                .filter(of_it),
-        );
-        events
+        SANDBOX.audited_in(&self.namespace, "k8s-bootstrap/")
     }
 
     /// The tokens file.

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const NAMESPACE: &str = "outages";
 const ROTATE: [&str; 4] = ["rotate", "--reloader-grace", "0", "--apply"];
@@ -151,14 +151,22 @@ impl Own {
         });
     }
 
-    /// Rotates while something happens, and once more if that failed; holds that there is one
-    /// token everywhere afterwards.
+    /// How long a rotation takes without an outage.
+    fn length(&self) -> Duration {
+        let started = Instant::now();
+        self.run(&ROTATE).exits(0);
+        started.elapsed()
+    }
+
+    /// Rotates while something happens in the first two thirds, and once more if that failed; holds that
+    /// there is one token everywhere afterwards.
     fn rotates_through(&mut self, what: &str, outage: impl FnOnce(&mut Self)) {
+        let length = self.length();
         let before = self.data(ROUTER);
         let mut command = self.space.command(&self.environment(), &ROTATE);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        thread::sleep(Duration::from_secs(1).mul_f64(0.5 + 2.0 * chance()));
+        thread::sleep(length.mul_f64(2.0 / 3.0 * chance()));
         assert!(child.try_wait().unwrap().is_none(), "{what} too late");
         outage(self);
         let ran = Ran::from(child.wait_with_output().unwrap());

@@ -162,6 +162,18 @@ fn until_with(
     }
 }
 
+/// Looks until nothing fails: the operator takes a while to work off a change.
+#[track_caller]
+fn healthy(space: &Space) -> Ran {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let mut ran = look(space);
+    while ran.code != 0 && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        ran = look(space);
+    }
+    ran.exits(0)
+}
+
 /// Follows the hint of a check with these variables beside those of an operator of the store, after
 /// which that check passes.
 #[track_caller]

@@ -1,7 +1,7 @@
 //! `eso.synced` and `eso.fields`: the store answers, and has not what is asked for.
 
 use super::{
-    EXTERNAL, change, checks_of, entry, extracting, filled, look, make, mended, named, refresh,
+    EXTERNAL, change, checks_of, entry, extracting, filled, healthy, make, mended, named, refresh,
     secret, synced, until, verify_with_store,
 };
 use crate::path2::BAO;
@@ -29,7 +29,7 @@ fn a_path_that_is_missing_is_filled_from_the_live_secret() {
     mended(&space, &check, &[]);
     assert_eq!(BAO.fields(&entry(&space)), before);
     assert_eq!(space.data(EMBEDDINGS), before);
-    look(&space).exits(0);
+    healthy(&space);
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_path_elsewhere_is_given_to_populate() {
     mended(&space, &check, &[]);
     assert_eq!(BAO.fields(&elsewhere), space.data(EMBEDDINGS));
     // The entries of the others are where they were.
-    look(&space).exits(0);
+    healthy(&space);
 }
 
 /// A path that the policy does not have is refused, not missing.
@@ -119,13 +119,13 @@ fn a_path_that_the_policy_lacks_is_told_from_a_token_that_is_none() {
     let message = "the path is wrong, or its policy lacks it";
     let check = until(&space, SYNCED, &named(EXTERNAL), "fail", message);
     // The store is well.
-    let stores = checks_of(&look(&space), "eso.store", &super::store(&space));
+    let stores = checks_of(&super::look(&space), "eso.store", &super::store(&space));
     assert_eq!(stores[0]["status"], "pass", "{stores:?}");
     let policy = format!("{}-read", space.namespace);
     mended(&space, &check, &[("POLICY", &policy)]);
     // What it could read before it can still.
     refresh(&space, super::EXTERNALS[0].0);
-    wait("all is well", || look(&space).code == 0);
+    healthy(&space);
 }
 
 #[test]

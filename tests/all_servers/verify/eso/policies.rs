@@ -1,7 +1,7 @@
 //! `eso.policy`: what the policies of an ExternalSecret lead to on a bad day.
 
 use super::{
-    EXTERNAL, change, checks_of, entry, extracting, filled, look, make, mended, named, synced,
+    EXTERNAL, change, checks_of, entry, extracting, filled, healthy, make, mended, named, synced,
     until,
 };
 use crate::path2::BAO;
@@ -27,7 +27,7 @@ fn a_deletion_policy_that_clears_the_secret_is_a_trap() {
         change(&space, EXTERNAL, &json!({ "target": target }));
         let check = until(&space, POLICY, &named(EXTERNAL), "warn", what);
         mended(&space, &check, &[]);
-        look(&space).exits(0);
+        healthy(&space);
     }
 }
 
@@ -89,7 +89,7 @@ fn what_holds_no_trap_is_told_and_passes() {
     ] {
         let space = of_policy(policy, true);
         until(&space, POLICY, &named(EXTERNAL), "pass", what);
-        let ran = look(&space).exits(0);
+        let ran = healthy(&space);
         let synced = checks_of(&ran, "eso.synced", &named(EXTERNAL));
         assert_eq!(synced[0]["status"], "pass", "{policy}: {}", ran.out);
     }
