@@ -10,7 +10,7 @@ use crate::workloads::{
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -20,8 +20,10 @@ pub const BRAIN_API_APP: &str = "agentibrain-brain-api";
 /// See [`BRAIN_API_APP`].
 pub const EMBEDDINGS_APP: &str = "agentibrain-embeddings";
 
-/// How long a client waits after an answer.
+/// How long a client waits after an answer, for each load that runs: together they send no more than one
+/// would, and leave the processors to what is tested.
 const PAUSE: Duration = Duration::from_millis(15);
+static LOADS: AtomicU32 = AtomicU32::new(0);
 /// What nobody has.
 const STRANGE: &str = "a-token-that-nobody-gave-out";
 
@@ -88,6 +90,7 @@ impl Load {
             clients: Mutex::new(Some(BTreeMap::new())),
             counts: Mutex::default(),
         });
+        LOADS.fetch_add(1, Ordering::SeqCst);
         let mut load = Self {
             stranger: None,
             kubelets: BTreeMap::new(),
@@ -191,6 +194,7 @@ impl Drop for Load {
     fn drop(&mut self) {
         self.kubelets.clear();
         self.stop();
+        LOADS.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -222,7 +226,7 @@ impl Client {
                 if status.is_some_and(is_good) {
                     counted.fetch_add(1, Ordering::SeqCst);
                 }
-                thread::sleep(PAUSE);
+                thread::sleep(PAUSE * LOADS.load(Ordering::SeqCst));
             }
         };
         Self {
