@@ -128,7 +128,7 @@ find_programs() {
   done
 }
 
-# Whether version $2, MAJOR.MINOR.PATCH, of part $1 is in its range, by Kubernetes' version skew policy: the
+# Whether version $2 of part $1, MAJOR.MINOR.PATCH and no pre-release, is in its range, by Kubernetes' version skew policy: the
 # API server is not older than the controllers built here, and at most one minor version newer; kubectl is at
 # most one away from it. etcd: from the oldest that kubeadm takes to the minor version built here.
 is_supported() {
@@ -463,7 +463,7 @@ serve() {
   part "$name"
   # Without the caller's environment: etcd for one takes settings from it. The server's own does not go by
   # env's arguments, which everybody can read.
-  # All but aws are written in Go, and spend less on collecting garbage than by default.
+  # GOGC and GOMEMLIMIT: all servers but aws are Go programs, and with more memory they need less CPU.
   (cd "$dir" && exec env -i PATH="$PATH" HOME="$dir" GOGC=1000 GOMEMLIMIT=600MiB "$pki" exec "$parent" "$log" "$bin" "$@") <<<"$settings" &
   echo "$name $!" >>"$dir/pids"
   disown

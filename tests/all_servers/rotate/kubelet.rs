@@ -22,8 +22,7 @@ pub trait Containers: Send + Sync + 'static {
     /// Ends what runs in the pod of that uid, if something does.
     fn end(&self, uid: &str);
     /// Ends what was started in a pod that never got its node: it counts as not started.
-    fn never_ran(&self, space: &Space, pod: &Value) {
-        let _ = space;
+    fn never_ran(&self, _space: &Space, pod: &Value) {
         self.end(text(&pod["metadata"]["uid"]));
     }
 }

@@ -11,12 +11,13 @@ mod roles;
 mod stores;
 
 use crate::checks::{follow, of, verify};
-use crate::path2::BAO;
-use crate::path2::GROUP;
+use crate::path2::{BAO, GROUP};
 use crate::sandbox::SANDBOX;
 use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
 use crate::wait::wait;
 use serde_json::{Value, json};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// The ExternalSecrets of the charts: name, target, entry.
 const EXTERNALS: [(&str, &str, &str); 3] = [
@@ -138,40 +139,42 @@ fn until_with(
     status: &str,
     message: &str,
 ) -> Value {
-    let look = || space.run_with(environment, &["verify", "-o", "json"]);
-    let mut last = look();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    loop {
-        let found = checks_of(&last, id, object);
-        if let [check] = found.as_slice()
-            && check["status"] == status
-            && check["message"].as_str().unwrap().contains(message)
-        {
-            let checks = last.json()["checks"].as_array().unwrap().clone();
-            let failed: Vec<_> = checks.iter().filter(|it| it["status"] == "fail").collect();
-            assert_eq!(last.code, i32::from(!failed.is_empty()), "{}", last.out);
-            assert!(failed.iter().all(|it| it["hint"] != ""), "{failed:#?}");
-            return check.clone();
-        }
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{id} of {object} is not {status} {message:?}: {found:#?}"
-        );
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        last = look();
-    }
+    let is_so = |check: &Value| {
+        let said = check["message"].as_str().unwrap();
+        check["status"] == status && said.contains(message)
+    };
+    let last = retried(
+        || space.run_with(environment, &["verify", "-o", "json"]),
+        |ran| matches!(checks_of(ran, id, object).as_slice(), [check] if is_so(check)),
+    );
+    let found = checks_of(&last, id, object);
+    assert!(
+        matches!(found.as_slice(), [check] if is_so(check)),
+        "{id} of {object} is not {status} {message:?}: {found:#?}"
+    );
+    let checks = last.json()["checks"].as_array().unwrap().clone();
+    let failed: Vec<_> = checks.iter().filter(|it| it["status"] == "fail").collect();
+    assert_eq!(last.code, i32::from(!failed.is_empty()), "{}", last.out);
+    assert!(failed.iter().all(|it| it["hint"] != ""), "{failed:#?}");
+    found[0].clone()
 }
 
 /// Looks until nothing fails: the operator takes a while to work off a change.
 #[track_caller]
-fn healthy(space: &Space) -> Ran {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    let mut ran = look(space);
-    while ran.code != 0 && std::time::Instant::now() < deadline {
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        ran = look(space);
+fn until_healthy(space: &Space) -> Ran {
+    retried(|| look(space), |ran| ran.code == 0).exits(0)
+}
+
+/// Looks again until a run is good, for 30 seconds; gives the last run.
+fn retried(look: impl Fn() -> Ran, good: impl Fn(&Ran) -> bool) -> Ran {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let ran = look();
+        if good(&ran) || Instant::now() >= deadline {
+            return ran;
+        }
+        sleep(Duration::from_millis(200));
     }
-    ran.exits(0)
 }
 
 /// Follows the hint of a check with these variables beside those of an operator of the store, after

@@ -1,8 +1,8 @@
 //! `eso.synced` and `eso.fields`: the store answers, and has not what is asked for.
 
 use super::{
-    EXTERNAL, change, checks_of, entry, extracting, filled, healthy, make, mended, named, refresh,
-    secret, synced, until, verify_with_store,
+    EXTERNAL, change, checks_of, entry, extracting, filled, make, mended, named, refresh, secret,
+    synced, until, until_healthy, verify_with_store,
 };
 use crate::path2::BAO;
 use crate::sandbox::SANDBOX;
@@ -29,7 +29,7 @@ fn a_path_that_is_missing_is_filled_from_the_live_secret() {
     mended(&space, &check, &[]);
     assert_eq!(BAO.fields(&entry(&space)), before);
     assert_eq!(space.data(EMBEDDINGS), before);
-    healthy(&space);
+    until_healthy(&space);
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_path_elsewhere_is_given_to_populate() {
     mended(&space, &check, &[]);
     assert_eq!(BAO.fields(&elsewhere), space.data(EMBEDDINGS));
     // The entries of the others are where they were.
-    healthy(&space);
+    until_healthy(&space);
 }
 
 /// A path that the policy does not have is refused, not missing.
@@ -125,7 +125,7 @@ fn a_path_that_the_policy_lacks_is_told_from_a_token_that_is_none() {
     mended(&space, &check, &[("POLICY", &policy)]);
     // What it could read before it can still.
     refresh(&space, super::EXTERNALS[0].0);
-    healthy(&space);
+    until_healthy(&space);
 }
 
 #[test]

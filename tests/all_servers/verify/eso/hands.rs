@@ -1,8 +1,8 @@
 //! `eso.target`: the Secret and its ExternalSecret in the same hands.
 
 use super::{
-    EXTERNAL, change, checks_of, entry, extract, extracting, filled, healthy, make, mended, named,
-    secret, synced, until,
+    EXTERNAL, change, checks_of, entry, extract, extracting, filled, make, mended, named, secret,
+    synced, until, until_healthy,
 };
 use crate::path2::BAO;
 use crate::sandbox::SANDBOX;
@@ -43,7 +43,7 @@ fn two_external_secrets_on_one_target_are_named_and_the_later_goes() {
     );
     let before = space.object(EMBEDDINGS).unwrap()["metadata"]["uid"].clone();
     mended(&space, &check, &[]);
-    healthy(&space);
+    until_healthy(&space);
     assert_eq!(space.object(EMBEDDINGS).unwrap()["metadata"]["uid"], before);
 }
 
@@ -110,7 +110,7 @@ fn a_secret_whose_external_secret_is_gone_is_told_and_kept() {
         !marks.contains("\"reconcile.external-secrets.io/managed\":\""),
         "{marks}"
     );
-    let ran = healthy(&space);
+    let ran = until_healthy(&space);
     assert_eq!(
         checks_of(&ran, TARGET, &secret(EMBEDDINGS)),
         [Value::Null; 0]
@@ -131,7 +131,7 @@ fn an_owner_that_never_was_is_told_and_taken_off() {
     let message = "it is owned by ExternalSecret keeper, which is gone";
     let check = until(&space, TARGET, &secret(AGENTICORE), "fail", message);
     super::follow(&space, check["hint"].as_str().unwrap(), &[]).exits(0);
-    let ran = healthy(&space);
+    let ran = until_healthy(&space);
     assert_eq!(super::path2_ids(&ran), [""; 0]);
 }
 

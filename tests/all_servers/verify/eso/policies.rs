@@ -1,8 +1,8 @@
 //! `eso.policy`: what the policies of an ExternalSecret lead to on a bad day.
 
 use super::{
-    EXTERNAL, change, checks_of, entry, extracting, filled, healthy, make, mended, named, synced,
-    until,
+    EXTERNAL, change, checks_of, entry, extracting, filled, make, mended, named, synced, until,
+    until_healthy,
 };
 use crate::path2::BAO;
 use crate::space::{EMBEDDINGS, Space};
@@ -27,7 +27,7 @@ fn a_deletion_policy_that_clears_the_secret_is_a_trap() {
         change(&space, EXTERNAL, &json!({ "target": target }));
         let check = until(&space, POLICY, &named(EXTERNAL), "warn", what);
         mended(&space, &check, &[]);
-        healthy(&space);
+        until_healthy(&space);
     }
 }
 
@@ -89,7 +89,7 @@ fn what_holds_no_trap_is_told_and_passes() {
     ] {
         let space = of_policy(policy, true);
         until(&space, POLICY, &named(EXTERNAL), "pass", what);
-        let ran = healthy(&space);
+        let ran = until_healthy(&space);
         let synced = checks_of(&ran, "eso.synced", &named(EXTERNAL));
         assert_eq!(synced[0]["status"], "pass", "{policy}: {}", ran.out);
     }
