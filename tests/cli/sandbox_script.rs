@@ -239,34 +239,49 @@ fn what_is_asked_for_by_name_is_built_all_the_same() {
     }
 }
 
-/// A shim reports whatever version is chosen at the time, and the cache may be of another user.
+/// It reports the version that is chosen at the time, and its own file stays the same.
 #[test]
-fn a_shim_is_asked_each_time_and_the_cache_need_not_be_writable() {
+fn a_shim_is_asked_each_time() {
+    let folder = machine();
+    let shim = "read -r chosen <\"${0%/*}/chosen\"; echo \"Client Version: v$chosen\"";
+    folder.tool("kubectl", shim);
+    let with = |version: &str| {
+        fs::write(folder.tools().join("chosen"), format!("{version}\n")).unwrap();
+        paths(&folder)
+    };
+    let used = "<folder>/bin/etcd\n<folder>/bin/kube-apiserver\n<folder>/bin/kubectl\n";
+    assert_eq!(with("1.36.1").out, used);
+    for version in ["1.20.0", "1.36.0-rc.1"] {
+        let says = format!(
+            "not using <folder>/bin/kubectl: version {version} is not between 1.35 and 1.37"
+        );
+        let run = with(version);
+        assert!(run.err.contains(&says), "{run}");
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_does_no_harm() {
     let folder = machine();
     folder.write("cache", "no folder");
-    let chosen = |version: &str| {
-        folder.tool(
-            "kubectl",
-            &format!("{}# of fixed size", reporting("kubectl", version)),
-        );
-        let mut command = folder.command(SCRIPT);
-        let command = command
-            .args(["path", "kubectl"])
-            .env("K8S_BOOTSTRAP_CACHE", "cache");
-        folder.end(command)
-    };
-    let used = chosen("1.36.1");
-    assert_eq!(
-        (used.code, used.out.as_str()),
-        (0, "<folder>/bin/kubectl\n"),
-        "{used}"
+    let mut command = folder.command(SCRIPT);
+    let command = command.args(["path", "kube-apiserver"]);
+    let run = folder.end(command.env("K8S_BOOTSTRAP_CACHE", "cache"));
+    let used = "<folder>/bin/kube-apiserver\n";
+    assert_eq!((run.code, run.out.as_str()), (0, used), "{run}");
+}
+
+#[test]
+fn a_relative_cache_is_in_the_folder_of_the_caller() {
+    let folder = Folder::new();
+    let mut command = folder.command(SCRIPT);
+    let run = folder.end(
+        command
+            .args(["path", "pki"])
+            .env("K8S_BOOTSTRAP_CACHE", "cache"),
     );
-    let other = chosen("1.20.0");
-    let says = "not using <folder>/bin/kubectl: version 1.20.0 is not between 1.35 and 1.37";
-    assert!(other.err.contains(says), "{other}");
-    let early = chosen("1.36.0-rc.1");
-    let says = "not using <folder>/bin/kubectl: version 1.36.0-rc.1 is not between 1.35 and 1.37";
-    assert!(early.err.contains(says), "{early}");
+    let start = "<folder>/work/cache/bin/pki-";
+    assert!(run.code == 0 && run.out.starts_with(start), "{run}");
 }
 
 /// Where it cannot be fetched, it is compiled from the module of the API server, and has the same name.
