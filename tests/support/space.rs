@@ -35,9 +35,9 @@ pub fn trials() -> usize {
     trials
 }
 
-/// The same for trials that take seconds each, on a real operator: twenty at most.
+/// The same for trials that take seconds each, on a real operator: ten at most.
 pub fn few_trials() -> usize {
-    trials().min(20)
+    trials().min(10)
 }
 
 /// A namespace and a folder.

@@ -1,13 +1,10 @@
 //! Rotations that meet each other: there is one.
 
 use super::scene::{Scene, Tokens};
-use crate::space::{ROUTER, Ran, Space, trials};
+use crate::space::{ROUTER, Ran, Space, few_trials};
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
-
-/// At most so many trials: each is a rotation.
-const TRIALS: usize = 10;
 
 const ROTATE: [&str; 4] = ["rotate", "--reloader-grace", "0", "--apply"];
 
@@ -77,7 +74,7 @@ fn two_operators_who_rotate_at_once_make_one_rotation() {
     for operator in &files {
         operator.run(&["tokens", "recover", "--apply"]).exits(0);
     }
-    for trial in 0..trials().min(TRIALS) {
+    for trial in 0..few_trials() {
         // Once one of them has no file.
         if trial == 1 {
             std::fs::remove_file(files[1].file()).unwrap();
@@ -91,7 +88,7 @@ fn two_operators_who_rotate_at_once_make_one_rotation() {
 fn two_runs_with_one_file_make_one_rotation() {
     let mut scene = Scene::new(&[]);
     let mut tokens = scene.first.clone();
-    for trial in 0..trials().min(TRIALS) {
+    for trial in 0..few_trials() {
         tokens = scene.race(&tokens, [&scene.home, &scene.home], moment(trial));
     }
     scene.load.stop().assert_no_refusal();
