@@ -1,7 +1,7 @@
 //! Runs that meet each other, and runs that are killed.
 
 use crate::sandbox::SANDBOX;
-use crate::space::{AGENTICORE, Data, EMBEDDINGS, INPUTS, ROUTER, Ran, Space, trials};
+use crate::space::{AGENTICORE, Data, EMBEDDINGS, INPUTS, ROUTER, Ran, Space, few_trials, trials};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,7 +96,7 @@ fn kill_after(space: &Space, time: Duration) {
 
 #[test]
 fn eight_runs_end_with_one_set_of_tokens() {
-    for _ in 0..trials() {
+    for _ in 0..few_trials() {
         let space = Space::new();
         let operators: Vec<_> = (0..8).map(|_| space.other_operator()).collect();
         let runs: Vec<_> = operators.iter().map(|at| start(at, &[])).collect();

@@ -35,7 +35,7 @@ pub fn trials() -> usize {
     trials
 }
 
-/// The same for trials that take seconds each, on a real operator: ten at most.
+/// The same for trials that take a second or more each: ten at most.
 pub fn few_trials() -> usize {
     trials().min(10)
 }

@@ -106,7 +106,7 @@ const BRAINS: usize = 3;
 
 #[test]
 fn a_rotation_that_is_killed_ends_with_one_token_everywhere_and_refuses_nothing() {
-    let trials = trials().min(25);
+    let trials = trials();
     thread::scope(|scope| {
         for first in 0..BRAINS.min(trials) {
             scope.spawn(move || kill_rotations((first..trials).step_by(BRAINS), trials));

@@ -2,7 +2,7 @@
 
 use super::{Fleet, action_in, names_of_secrets};
 use crate::sandbox::SANDBOX;
-use crate::space::{Data, INPUTS, ROUTER, Ran, Space, trials};
+use crate::space::{Data, INPUTS, ROUTER, Ran, Space, few_trials, trials};
 use crate::wait::wait;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -174,7 +174,7 @@ fn a_run_that_is_killed_is_finished_by_the_next() {
     let started = Instant::now();
     whole.selected(&["--apply"]).exits(0);
     let length = started.elapsed();
-    let trials = trials();
+    let trials = few_trials();
     for index in 0..trials {
         let fleet = Fleet::new(12);
         // Many a moment is before the first write or after the last, so others are chosen by them.
