@@ -34,7 +34,7 @@ use ui::{Color, Format, Ui};
 
 /// Runs the program with its arguments, the program's name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    io::environment::forbid_core_files();
+    io::local::environment::forbid_core_files();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
@@ -57,7 +57,7 @@ fn finish(answer: &Answer, name: &str, ui: Ui) -> ExitCode {
         Verdict::Failed(failure) => (Some(failure.kind), Some(failure)),
     };
     let text = match ui.format {
-        Format::Json => render::document::document(name, kind.is_none(), &answer.body, failure),
+        Format::Json => render::json::document(name, kind.is_none(), &answer.body, failure),
         Format::Text | Format::Yaml => answer.text.clone(),
     };
     let printed = ui.answer(&text);
@@ -79,8 +79,8 @@ fn finish(answer: &Answer, name: &str, ui: Ui) -> ExitCode {
 /// Prints a failure that left no answer.
 fn fail(failure: &Failure, name: &str, ui: Ui) -> ExitCode {
     if ui.format == Format::Json {
-        let body = render::document::Body::Nothing;
-        let document = render::document::document(name, false, &body, Some(failure));
+        let body = render::json::Body::Nothing;
+        let document = render::json::document(name, false, &body, Some(failure));
         if let Err(failure) = ui.answer(&document) {
             ui.failure(&failure);
         }

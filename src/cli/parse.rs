@@ -1,10 +1,10 @@
 //! How the values of options are read. No error repeats what was given.
 
 use super::{Age, ServiceAccount, Timeout};
-use crate::domain::bundles;
-use crate::domain::facts::CopyRef;
-use crate::domain::names::Namespace;
-use crate::domain::tokens::TokenName;
+use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::snapshot::CopyRef;
+use crate::domain::table;
+use crate::domain::values::token::TokenName;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,11 +21,11 @@ pub(in crate::cli) fn path(text: &str) -> Result<PathBuf, String> {
 }
 
 pub(in crate::cli) fn input_name(text: &str) -> Result<&'static str, String> {
-    bundles::inputs()
+    table::inputs()
         .map(|(name, _)| name)
         .find(|name| *name == text)
         .ok_or_else(|| {
-            let names: Vec<_> = bundles::inputs().map(|(name, _)| name).collect();
+            let names: Vec<_> = table::inputs().map(|(name, _)| name).collect();
             format!(
                 "takes names of inputs, without values: {}",
                 names.join(", ")
@@ -78,7 +78,7 @@ pub(in crate::cli) fn store_path(text: &str) -> Result<String, String> {
 
 pub(in crate::cli) fn entry_path(text: &str) -> Result<(&'static str, String), String> {
     let (entry, path) = text.split_once('=').ok_or("is not ENTRY=PATH")?;
-    let entries = bundles::BUNDLES.map(|bundle| bundle.entry);
+    let entries = table::BUNDLES.map(|bundle| bundle.entry);
     let entry = entries.into_iter().find(|known| *known == entry);
     let entry = entry.ok_or_else(|| format!("names no entry: {}", entries.join(", ")))?;
     Ok((entry, store_path(path)?))

@@ -2,9 +2,9 @@
 
 use super::parse::{copy, timeout, token_name};
 use super::{Fleet, Timeout};
-use crate::domain::facts::CopyRef;
+use crate::domain::cluster::snapshot::CopyRef;
 use crate::domain::rotation::Phase;
-use crate::domain::tokens::TokenName;
+use crate::domain::values::token::TokenName;
 use clap::{Args, ValueEnum};
 
 /// Options of `rotate`.

@@ -2,8 +2,8 @@
 
 use super::parse::{entry_path, input_name, object_name, store_path, timeout};
 use super::{Fleet, Timeout};
-use crate::domain::external_secrets::StoreKind;
-use crate::domain::names::Namespace;
+use crate::domain::cluster::names::Namespace;
+use crate::domain::eso::objects::StoreKind;
 use clap::{Args, ValueEnum};
 
 /// Options of `populate`.

@@ -4,24 +4,25 @@
 //! is the order of trust: the tokens file, then the home router Secret, which decides whose tokens
 //! win, then every other Secret that holds a token.
 
-use super::keeping::Keeper;
-use super::reach::{Given, reach};
-use super::{Answer, Verdict, restart};
+use super::shared::hint_context::{Given, reach};
+use super::shared::restart;
+use super::shared::tokens_session::Keeper;
+use super::{Answer, Verdict};
 use crate::cli::{Bootstrap, Global};
-use crate::domain::bundles::{BUNDLES, ROUTER};
-use crate::domain::live::NamespaceState;
-use crate::domain::manifest::Manifest;
-use crate::domain::names::SecretRef;
+use crate::domain::cluster::names::SecretRef;
+use crate::domain::cluster::observed_secret::NamespaceState;
+use crate::domain::hint_context::Reach;
+use crate::domain::plan::manifest::Manifest;
 use crate::domain::plan::{Action, Plan, SecretPlan, Wish};
-use crate::domain::reach::Reach;
-use crate::domain::rotation_open;
-use crate::domain::tokens::{PerToken, Token};
-use crate::domain::tokens_file::AppliedTo;
+use crate::domain::rotation::elsewhere;
+use crate::domain::table::{BUNDLES, ROUTER};
+use crate::domain::values::token::{PerToken, Token};
+use crate::domain::values::tokens_file::AppliedTo;
 use crate::error::Failure;
-use crate::io::cluster::{Cluster, WIDTH, Written};
-use crate::io::environment;
-use crate::io::observe::{Fleet, Found};
-use crate::render::document::Body;
+use crate::io::kube::client::{Cluster, WIDTH, Written};
+use crate::io::kube::observe::{Fleet, Found};
+use crate::io::local::environment;
+use crate::render::json::Body;
 use crate::render::report::{Report, SecretReport};
 use crate::render::text;
 use crate::ui::Ui;
@@ -112,7 +113,7 @@ impl Run<'_> {
             .await?;
         let create_namespace = self.check_namespace(found.home)?;
         self.wish.fleet = super::usable_fleet(&found, &self.fleet, &self.reach, self.ui)?;
-        let open = rotation_open::of_cluster(super::home_router(&found.secrets, &self.wish.home));
+        let open = elsewhere::of_cluster(super::home_router(&found.secrets, &self.wish.home));
         super::refuse_rotation(open, self.started, &self.reach)?;
         let first = !self.started;
         let plan = Plan::new(&self.wish, &self.keeper.filed, &found.secrets);

@@ -1,15 +1,15 @@
 //! `diff`: what `--apply` would change, live, key by key, without values.
 
-use super::reach::{Given, reach};
+use super::shared::hint_context::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Diff, Global};
-use crate::domain::bundles::BUNDLES;
-use crate::domain::live::NamespaceState;
+use crate::domain::cluster::observed_secret::NamespaceState;
 use crate::domain::plan::Plan;
-use crate::domain::rotation_open;
+use crate::domain::rotation::elsewhere;
+use crate::domain::table::BUNDLES;
 use crate::error::Failure;
-use crate::io::tokens_file;
-use crate::render::document::Body;
+use crate::io::local::tokens_file;
+use crate::render::json::Body;
 use crate::render::report::Report;
 use crate::render::text;
 use crate::ui::Ui;
@@ -35,7 +35,7 @@ pub async fn run(global: &Global, diff: &Diff, ui: Ui) -> Result<Answer, Failure
         ui.warn(warning);
     }
     let home = &global.namespace;
-    let open = rotation_open::of_cluster(super::home_router(&found.secrets, home));
+    let open = elsewhere::of_cluster(super::home_router(&found.secrets, home));
     super::refuse_rotation(open, false, &reach)?;
     match found.home {
         NamespaceState::Active | NamespaceState::Forbidden => {}

@@ -3,7 +3,7 @@
 use super::usage::description;
 use super::{Answer, Verdict};
 use crate::error::Failure;
-use crate::render::document::Body;
+use crate::render::json::Body;
 use crate::render::manual;
 
 /// Prints a completion script.

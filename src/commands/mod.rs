@@ -1,48 +1,40 @@
 //! One file per command: gather, decide (in `domain`), then render or act.
 
 pub mod apply;
-mod contents;
 pub mod diff;
-pub mod external_secrets;
-mod filling;
-mod keeping;
+pub mod externalsecrets;
 pub mod manual;
 pub mod migrate;
-mod path2;
 pub mod populate;
 pub mod preview;
 pub mod rbac;
-pub mod reach;
-mod restart;
-mod rollback;
-mod rolling;
 pub mod rotate;
+pub(crate) mod shared;
 pub mod sync;
 pub mod tokens;
 pub mod usage;
 pub mod verify;
-mod via_eso;
 
 use crate::cli::{self, Changes, Cli, Command, Global, StoreLayout, TokensCommand};
-use crate::domain::bundles::{self, InputRule, ROUTER};
-use crate::domain::facts::Keeping;
-use crate::domain::inputs::Inputs;
-use crate::domain::live::{NamespaceState, Observations, Observed};
-use crate::domain::names::{Namespace, SecretRef};
+use crate::domain::cluster::names::{Namespace, SecretRef};
+use crate::domain::cluster::observed_secret::{NamespaceState, Observations, Observed};
+use crate::domain::cluster::snapshot::Keeping;
+use crate::domain::eso::store_entry::Layout;
+use crate::domain::hint_context::Reach;
+use crate::domain::plan::resolve::Filed;
 use crate::domain::plan::{FiledTokens, Plan, Wish};
-use crate::domain::reach::Reach;
-use crate::domain::resolve::Filed;
 use crate::domain::rotation::{BadState, Rotation};
-use crate::domain::store::Layout;
-use crate::domain::tokens::PerToken;
-use crate::domain::tokens_file::TokensFile;
+use crate::domain::table::{self, InputRule, ROUTER};
+use crate::domain::values::inputs::Inputs;
+use crate::domain::values::token::PerToken;
+use crate::domain::values::tokens_file::TokensFile;
 use crate::error::Failure;
-use crate::io::cluster::Cluster;
-use crate::io::environment;
-use crate::io::git;
-use crate::io::kubeconfig::Selection;
-use crate::io::observe::{Fleet, Found};
-use crate::render::document::Body;
+use crate::io::kube::client::Cluster;
+use crate::io::kube::kubeconfig::Selection;
+use crate::io::kube::observe::{Fleet, Found};
+use crate::io::local::environment;
+use crate::io::local::git;
+use crate::render::json::Body;
 use crate::ui::{Format, Ui};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -155,7 +147,7 @@ pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
         Some(Command::Populate(populate)) => block_on(populate::run(global, populate, ui)),
         Some(Command::Migrate(migrate)) => block_on(migrate::run(global, migrate, ui)),
         Some(Command::Sync(sync)) => block_on(sync::run(global, sync, ui)),
-        Some(Command::ExternalSecrets(options)) => external_secrets::run(global, options),
+        Some(Command::ExternalSecrets(options)) => externalsecrets::run(global, options),
         Some(Command::Rbac(rbac)) => rbac::run(global, rbac),
         Some(Command::Completions { shell }) => Ok(manual::completions(*shell)),
         Some(Command::Man) => manual::man(),
@@ -201,7 +193,7 @@ fn inputs(
     elsewhere: impl Fn(&str) -> bool,
 ) -> Result<Inputs, Failure> {
     let inputs: Inputs = environment::inputs(global.env_file.as_deref())?;
-    let unset = bundles::inputs()
+    let unset = table::inputs()
         .find(|(name, _)| update.contains(name) && inputs.get(name).is_none() && !elsewhere(name));
     if let Some((name, rule)) = unset {
         let how = match rule {

@@ -1,13 +1,13 @@
 //! The preview: what a person could paste. Contacts nothing and writes nothing.
 
-use super::reach::{Given, reach};
+use super::shared::hint_context::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Bootstrap, Global};
-use crate::domain::live::Observations;
+use crate::domain::cluster::observed_secret::Observations;
 use crate::domain::plan::Plan;
 use crate::error::Failure;
-use crate::io::tokens_file;
-use crate::render::document::Body;
+use crate::io::local::tokens_file;
+use crate::render::json::Body;
 use crate::render::report::Report;
 use crate::render::script::{self, Preview};
 use crate::render::yaml;

@@ -3,7 +3,7 @@
 use super::{Answer, Verdict};
 use crate::cli::{Fleet, Global, Rbac, RbacCommand};
 use crate::error::Failure;
-use crate::render::document::Body;
+use crate::render::json::Body;
 use crate::render::rbac::{self, Access, Grant};
 
 /// Prints the objects. Contacts nothing.

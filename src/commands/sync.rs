@@ -1,22 +1,20 @@
 //! `sync`: has External Secrets Operator refresh now, and waits until the Secrets follow.
 
-use super::path2::{check_home, is_of_the_table, served};
-use super::reach::{Given, reach};
+use super::shared::eso::{check_home, is_of_the_table, served};
+use super::shared::hint_context::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Global, Sync};
-use crate::domain::bundles::BUNDLES;
-use crate::domain::external_secrets::{
-    Cause, ExternalSecret, SecretStore, Slot, StoreKind, StoreRef,
-};
-use crate::domain::live::{LiveSecret, Observations};
-use crate::domain::names::{Namespace, SecretRef};
-use crate::domain::store::Entry;
+use crate::domain::cluster::names::{Namespace, SecretRef};
+use crate::domain::cluster::observed_secret::{LiveSecret, Observations};
+use crate::domain::eso::objects::{Cause, ExternalSecret, SecretStore, Slot, StoreKind, StoreRef};
+use crate::domain::eso::store_entry::Entry;
+use crate::domain::table::BUNDLES;
 use crate::error::Failure;
-use crate::io::cluster::{Cluster, WIDTH};
-use crate::io::external_secrets::follow::{PAUSE, is_empty};
-use crate::io::external_secrets::temporary::Temporaries;
+use crate::io::eso::ephemeral::Temporaries;
+use crate::io::eso::wait::{PAUSE, is_empty};
+use crate::io::kube::client::{Cluster, WIDTH};
 use crate::io::store::{self, Store};
-use crate::render::document::Body;
+use crate::render::json::Body;
 use crate::render::sync::{Refresh, RefreshBody, text};
 use crate::ui::Ui;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -314,9 +312,9 @@ fn key_of_field(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::live::LiveValue;
-    use crate::domain::store::Field;
-    use crate::domain::value::SecretValue;
+    use crate::domain::cluster::observed_secret::LiveValue;
+    use crate::domain::eso::store_entry::Field;
+    use crate::domain::values::secret_value::SecretValue;
 
     #[test]
     fn a_secret_differs_from_an_entry_in_these_keys() {

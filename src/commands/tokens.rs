@@ -1,16 +1,16 @@
 //! `tokens show` prints the tokens to source; `tokens recover` rebuilds a lost file from the cluster.
 
-use super::reach::{Given, reach};
+use super::shared::hint_context::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Global, Show, TokensFormat};
-use crate::domain::bundles::{EMBEDDINGS, ROUTER};
-use crate::domain::resolve::{self, Decision};
-use crate::domain::tokens::{PerToken, Token};
-use crate::domain::tokens_file::{AppliedTo, TokensFile};
+use crate::domain::plan::resolve::{self, Decision};
+use crate::domain::table::{EMBEDDINGS, ROUTER};
+use crate::domain::values::token::{PerToken, Token};
+use crate::domain::values::tokens_file::{AppliedTo, TokensFile};
 use crate::error::Failure;
-use crate::io::cluster::Cluster;
-use crate::io::tokens_file::{self, Locked};
-use crate::render::document::{Body, FileBody};
+use crate::io::kube::client::Cluster;
+use crate::io::local::tokens_file::{self, Locked};
+use crate::render::json::{Body, FileBody};
 use crate::render::report::FileChange;
 use crate::render::tokens as render;
 use crate::ui::Ui;

@@ -3,7 +3,7 @@
 
 use crate::cli::Cli;
 use crate::error::Failure;
-use crate::io::environment;
+use crate::io::local::environment;
 use crate::render::script::quote;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::error::Error;

@@ -4,7 +4,7 @@
 //! no text. What a broken file holds is not lost: it is there as far as it was understood, and the
 //! rest as lines.
 
-use super::value::SecretValue;
+use super::values::secret_value::SecretValue;
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Span};
 use std::collections::BTreeMap;
 use std::fmt;

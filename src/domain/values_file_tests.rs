@@ -1,6 +1,6 @@
 //! Trees, lines, and files that are broken or mean.
 
-use super::value::SecretValue;
+use super::values::secret_value::SecretValue;
 use super::values_file::{Fault, FaultKind, Map, Node, Values};
 use proptest::prelude::*;
 

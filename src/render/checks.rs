@@ -1,7 +1,7 @@
 //! Checks as text: groups, a line for each with a mark, the command that mends it, and one
 //! sentence at the end.
 
-use crate::domain::findings::check::{Check, Id, Status};
+use crate::domain::checks::check::{Check, Id, Status};
 use crate::ui::{Palette, Tone};
 use std::fmt::Write;
 

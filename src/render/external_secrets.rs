@@ -1,9 +1,9 @@
 //! The ExternalSecrets of Path 2 as manifests.
 
 use super::yaml::to_yaml;
-use crate::domain::bundles::Bundle;
-use crate::domain::external_secrets::StoreRef;
-use crate::domain::names::Namespace;
+use crate::domain::cluster::names::Namespace;
+use crate::domain::eso::objects::StoreRef;
+use crate::domain::table::Bundle;
 use serde_json::{Value, json};
 
 /// How often the operator refreshes.

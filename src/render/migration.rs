@@ -1,11 +1,11 @@
 //! What `migrate` does, as text, JSON, and values for the charts.
 
-use super::document::source_word;
-use crate::domain::bundles::BUNDLES;
-use crate::domain::external_secrets::StoreRef;
+use super::json::source_word;
+use crate::domain::cluster::names::Namespace;
+use crate::domain::eso::objects::StoreRef;
+use crate::domain::eso::store_entry::{LOG_LEVEL_DEFAULT, Layout};
 use crate::domain::migration::{MigrationPlan, Move, SIXTH, Standing};
-use crate::domain::names::Namespace;
-use crate::domain::store::{LOG_LEVEL_DEFAULT, Layout};
+use crate::domain::table::BUNDLES;
 use crate::ui::{Palette, Tone};
 use serde::Serialize;
 use std::fmt::Write;

@@ -1,8 +1,8 @@
 //! What decisions and outcomes look like: text, JSON, YAML, shell commands. Pure.
 
 pub mod checks;
-pub mod document;
 pub mod external_secrets;
+pub mod json;
 pub mod manual;
 pub mod migration;
 pub mod rbac;

@@ -1,11 +1,11 @@
 //! The smallest Role for a command.
 
 use super::yaml::to_yaml;
-use crate::domain::bundles::{BUNDLES, Bundle, EMBEDDINGS, ROUTER};
-use crate::domain::external_secrets::temporary_name;
-use crate::domain::facts::{CopyRef, KNOWN_COPIES};
-use crate::domain::names::Namespace;
-use crate::domain::workloads::{self, BRAIN_API, Kind, first_pod};
+use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::snapshot::{CopyRef, KNOWN_COPIES};
+use crate::domain::cluster::workload::{self, BRAIN_API, Kind, first_pod};
+use crate::domain::eso::objects::temporary_name;
+use crate::domain::table::{BUNDLES, Bundle, EMBEDDINGS, ROUTER};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -305,7 +305,7 @@ impl Access {
             }
             (Whose::Pods, _) => {
                 let services: &[&str] = match (home, self) {
-                    (true, _) => &[BRAIN_API, workloads::EMBEDDINGS],
+                    (true, _) => &[BRAIN_API, workload::EMBEDDINGS],
                     // A fleet namespace may have a brain-api of its own.
                     (false, Self::Rotate { .. }) => &[BRAIN_API],
                     (false, _) => &[],

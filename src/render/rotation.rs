@@ -1,11 +1,11 @@
 //! A rotation in words and for `-o json`: what it would do, where it stands, how it ended.
 
-use crate::domain::facts::ClusterFacts;
-use crate::domain::reach::Reach;
-use crate::domain::rotation::holders::Holder;
-use crate::domain::rotation::rollouts::{WorkloadRef, role, sends};
+use crate::domain::cluster::snapshot::ClusterFacts;
+use crate::domain::cluster::workload::Kind;
+use crate::domain::hint_context::Reach;
+use crate::domain::rotation::gate::Holder;
+use crate::domain::rotation::workloads::{WorkloadRef, role, sends};
 use crate::domain::rotation::{Phase, Rotation, Side};
-use crate::domain::workloads::Kind;
 use crate::error::Failure;
 use crate::ui::{Palette, Tone};
 use std::fmt::Write;

@@ -1,11 +1,11 @@
 //! The JSON documents of `rotate`.
 
-use super::document::Body;
+use super::json::Body;
 use super::rotation::{Forecast, Outcome, Standing, remedy, shown};
-use crate::domain::reach::Reach;
-use crate::domain::rotation::holders::Holder;
+use crate::domain::hint_context::Reach;
+use crate::domain::rotation::gate::Holder;
 use crate::domain::rotation::{Change, Rotation, Side};
-use crate::domain::tokens::TokenName;
+use crate::domain::values::token::TokenName;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

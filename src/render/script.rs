@@ -3,10 +3,10 @@
 //! It holds names of variables and no value, and puts none on a command line: the shell's own
 //! here-documents feed kubectl.
 
-use crate::domain::bundles::{InputRule, Origin, ROUTER};
-use crate::domain::inputs::{Inputs, Place};
 use crate::domain::plan::{KeyAction, Plan, SecretPlan};
-use crate::domain::tokens::TokenName;
+use crate::domain::table::{InputRule, Origin, ROUTER};
+use crate::domain::values::inputs::{Inputs, Place};
+use crate::domain::values::token::TokenName;
 use std::fmt::Write;
 use std::path::Path;
 

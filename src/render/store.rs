@@ -1,14 +1,14 @@
 //! What `populate` does, as text, JSON and documents.
 
-use super::document::{FileBody, action_word, exposed, source_word};
+use super::json::{FileBody, action_word, exposed, source_word};
 use super::report::{FileChange, outcome_word};
 use super::text::grouped;
 use super::yaml::to_yaml;
+use crate::domain::eso::store_entry::StoreReach;
+use crate::domain::plan::store_plan::{EntryPlan, FieldPlan, StorePlan};
 use crate::domain::plan::{Action, KeyAction, NewValue};
-use crate::domain::store::StoreReach;
-use crate::domain::store_plan::{EntryPlan, FieldPlan, StorePlan};
-use crate::domain::tokens::PerToken;
-use crate::domain::value::SecretValue;
+use crate::domain::values::secret_value::SecretValue;
+use crate::domain::values::token::PerToken;
 use crate::ui::{Palette, Tone};
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! What became of a refresh, as text and JSON.
 
-use crate::domain::names::Namespace;
+use crate::domain::cluster::names::Namespace;
 use crate::ui::{Palette, Tone};
 use serde::Serialize;
 use std::fmt::Write;

@@ -1,11 +1,11 @@
 //! Outcomes, differences and next steps as text for people.
 
-use super::document::source_word;
+use super::json::source_word;
 use super::report::{FileChange, Report, SecretReport};
-use crate::domain::bundles::EMBEDDINGS;
-use crate::domain::names::Namespace;
+use crate::domain::cluster::names::Namespace;
+use crate::domain::hint_context::Reach;
 use crate::domain::plan::{Action, KeyAction, KeyPlan, SecretPlan, Source};
-use crate::domain::reach::Reach;
+use crate::domain::table::EMBEDDINGS;
 use crate::ui::{Palette, Tone};
 use std::fmt::Write;
 
@@ -194,7 +194,7 @@ pub fn next_steps(report: &Report, namespace: &Namespace, reach: &Reach) -> Stri
             && !plan
                 .keys
                 .iter()
-                .any(|key| key.key == crate::domain::bundles::API_KEYS)
+                .any(|key| key.key == crate::domain::table::API_KEYS)
     });
     if door_open {
         let _ = write!(

@@ -1,6 +1,6 @@
 //! The tokens themselves, in the three forms of `tokens show`. Made to show values.
 
-use crate::domain::tokens::{PerToken, Token};
+use crate::domain::values::token::{PerToken, Token};
 use std::collections::BTreeMap;
 
 /// `export KEY='...'` lines, for `eval`. A token has no character that ends a quote.

@@ -1,9 +1,9 @@
 //! The planned Secrets as manifests.
 
-use crate::domain::live::LiveValue;
-use crate::domain::names::Namespace;
+use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::observed_secret::LiveValue;
 use crate::domain::plan::{KeyAction, NewValue, Plan, SecretPlan};
-use crate::domain::value::SecretValue;
+use crate::domain::values::secret_value::SecretValue;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

@@ -4,8 +4,8 @@ use crate::folder::Folder;
 use crate::readme_text::{
     REPOSITORY, blocks, is_of_the_preview, is_of_the_sandbox, is_of_the_tests, readme, section,
 };
-use k8s_bootstrap::domain::bundles::{BUNDLES, InputRule, Origin, Presence};
-use k8s_bootstrap::domain::findings::check::Id;
+use k8s_bootstrap::domain::checks::check::Id;
+use k8s_bootstrap::domain::table::{BUNDLES, InputRule, Origin, Presence};
 use std::path::{Path, PathBuf};
 
 /// The cells of the rows of the first table in a text, without the head.

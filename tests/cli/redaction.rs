@@ -5,25 +5,27 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Parser;
 use k8s_bootstrap::cli::{Cli, Show, TokensFormat};
 use k8s_bootstrap::commands;
-use k8s_bootstrap::domain::assignments::{self, Dialect};
-use k8s_bootstrap::domain::bundles::{EMBEDDINGS, ROUTER};
-use k8s_bootstrap::domain::facts::{FilePath, ValuesFile};
-use k8s_bootstrap::domain::inputs::Inputs;
-use k8s_bootstrap::domain::live::{LiveSecret, LiveValue, Observations, Observed};
-use k8s_bootstrap::domain::manifest::Manifest;
-use k8s_bootstrap::domain::names::SecretRef;
+use k8s_bootstrap::domain::cluster::names::SecretRef;
+use k8s_bootstrap::domain::cluster::observed_secret::{
+    LiveSecret, LiveValue, Observations, Observed,
+};
+use k8s_bootstrap::domain::cluster::snapshot::{FilePath, ValuesFile};
+use k8s_bootstrap::domain::eso::store_entry::{Entry, Field, Layout, StoreReach};
+use k8s_bootstrap::domain::hint_context::Reach;
+use k8s_bootstrap::domain::plan::manifest::Manifest;
+use k8s_bootstrap::domain::plan::refusal::Refusal;
+use k8s_bootstrap::domain::plan::resolve::{Decision, Filed};
+use k8s_bootstrap::domain::plan::store_plan::{StorePlan, StoreWish};
 use k8s_bootstrap::domain::plan::{FiledTokens, KeyAction, NewValue, Plan, SecretPlan, Wish};
-use k8s_bootstrap::domain::reach::Reach;
-use k8s_bootstrap::domain::refusal::Refusal;
-use k8s_bootstrap::domain::resolve::{Decision, Filed};
-use k8s_bootstrap::domain::store::{Entry, Field, Layout, StoreReach};
-use k8s_bootstrap::domain::store_plan::{StorePlan, StoreWish};
-use k8s_bootstrap::domain::tokens::{PerToken, Token, TokenName, fingerprint};
-use k8s_bootstrap::domain::tokens_file::TokensFile;
-use k8s_bootstrap::domain::value::SecretValue;
+use k8s_bootstrap::domain::table::{EMBEDDINGS, ROUTER};
+use k8s_bootstrap::domain::values::dotenv::{self, Dialect};
+use k8s_bootstrap::domain::values::inputs::Inputs;
+use k8s_bootstrap::domain::values::secret_value::SecretValue;
+use k8s_bootstrap::domain::values::token::{PerToken, Token, TokenName, fingerprint};
+use k8s_bootstrap::domain::values::tokens_file::TokensFile;
 use k8s_bootstrap::domain::values_file::Values;
 use k8s_bootstrap::error::Failure;
-use k8s_bootstrap::io::wire::SecretBody;
+use k8s_bootstrap::io::kube::wire::SecretBody;
 use k8s_bootstrap::render::report::Report;
 use k8s_bootstrap::render::store::{self, StoreReport};
 use k8s_bootstrap::ui::{Color, Format, Ui};
@@ -155,7 +157,7 @@ fn what_is_gathered() {
         "# s3ntinel\nKB_ROUTER_TOKEN={}\nOTHER='s3ntinel'\n",
         TOKENS[0].1
     );
-    assert_hidden(&assignments::parse(&text, Dialect::Sourced).unwrap());
+    assert_hidden(&dotenv::parse(&text, Dialect::Sourced).unwrap());
     assert_hidden(&TokensFile::parse(&text).unwrap());
     assert_hidden(&TokensFile::parse("OTHER='s3ntinel").unwrap_err());
     let odd = BTreeMap::from([("POSTGRES_URL".to_owned(), value(" s3ntinel"))]);
@@ -165,7 +167,7 @@ fn what_is_gathered() {
     let folder = Folder::with_tokens();
     let path = folder.path("local/.k8s-tokens");
     assert_hidden(
-        &k8s_bootstrap::io::tokens_file::read(&path)
+        &k8s_bootstrap::io::local::tokens_file::read(&path)
             .unwrap()
             .unwrap(),
     );

@@ -2,16 +2,17 @@
 
 use super::{Picture, Run};
 use crate::commands::Answer;
-use crate::commands::path2::{LIMIT, Through, check_values};
-use crate::domain::live::Observations;
+use crate::commands::shared::eso::{LIMIT, Through, check_values};
+use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::observed_secret::Observations;
 use crate::domain::migration::{MigrationPlan, Move, Standing, fields_after};
-use crate::domain::names::Namespace;
 use crate::error::{Failure, Kind};
-use crate::io::cluster::WIDTH;
-use crate::io::external_secrets::temporary::Temporaries;
+use crate::io::eso::ephemeral::Temporaries;
+use crate::io::kube::client::WIDTH;
 use crate::io::store::{Store, Stored};
 use crate::render::external_secrets::Extract;
-use crate::render::migration::{self as rendered, Ended, Gift, Passage};
+use crate::render::migration as rendered;
+use crate::render::migration::{Ended, Gift, Passage};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};

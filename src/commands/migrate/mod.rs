@@ -5,31 +5,33 @@
 //! is told to take over.
 
 mod act;
+pub(crate) mod rollback;
 
-use super::external_secrets::manifests;
-use super::filling::Backend;
-use super::path2::{check_home, check_ready, externals, find_store, served};
-use super::reach::{Given, reach};
-use super::{Answer, Verdict, rollback};
+use super::externalsecrets::manifests;
+use super::shared::eso::{check_home, check_ready, externals, find_store, served};
+use super::shared::hint_context::{Given, reach};
+use super::shared::store_apply::Backend;
+use super::{Answer, Verdict};
 use crate::cli::{Global, Migrate, StoreLayout};
-use crate::domain::bundles::BUNDLES;
-use crate::domain::external_secrets::{
+use crate::domain::cluster::names::Namespace;
+use crate::domain::eso::objects::{
     ExternalSecret, Provider, SecretStore, StoreKind, StoreRef, VERSIONS,
 };
+use crate::domain::eso::store_entry::{Entries, Layout};
+use crate::domain::hint_context::Reach;
 use crate::domain::migration::{Destination, MigrationPlan};
-use crate::domain::names::Namespace;
-use crate::domain::reach::Reach;
-use crate::domain::resolve::Filed;
-use crate::domain::rotation_open;
-use crate::domain::store::{Entries, Layout};
-use crate::domain::tokens::TokenName;
+use crate::domain::plan::resolve::Filed;
+use crate::domain::rotation::elsewhere;
+use crate::domain::table::BUNDLES;
+use crate::domain::values::token::TokenName;
 use crate::error::Failure;
-use crate::io::cluster::Cluster;
-use crate::io::observe::{Fleet, Found};
+use crate::io::kube::client::Cluster;
+use crate::io::kube::observe::{Fleet, Found};
+use crate::io::local::tokens_file;
 use crate::io::store::{self, Store};
-use crate::io::tokens_file;
-use crate::render::document::Body;
-use crate::render::migration::{self as rendered, Gift, Passage};
+use crate::render::json::Body;
+use crate::render::migration as rendered;
+use crate::render::migration::{Gift, Passage};
 use crate::ui::{Format, Ui};
 use std::collections::BTreeSet;
 
@@ -244,7 +246,7 @@ impl<'a> Run<'a> {
     /// Refuses while a rotation is open; `started` tells whether this run has written already.
     fn refuse_rotation(&self, picture: &Picture, started: bool) -> Result<(), Failure> {
         let home = super::home_router(&picture.found.secrets, &self.global.namespace);
-        super::refuse_rotation(rotation_open::of_cluster(home), started, &self.reach)
+        super::refuse_rotation(elsewhere::of_cluster(home), started, &self.reach)
     }
 
     async fn preview(&self) -> Result<Answer, Failure> {

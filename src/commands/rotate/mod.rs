@@ -3,34 +3,35 @@
 //! Each round looks at everything, has `domain::rotation` say what comes next, and does that. What a
 //! killed run, another operator or a person did in between is seen at the next look.
 
-mod act;
-mod check;
-mod file;
-mod hand;
-mod look;
-mod open;
-mod prove;
-mod roll;
-mod store;
-mod write;
+mod manual_store;
+mod preflight;
+mod probe;
+mod restart;
+mod run;
+mod snapshot;
+mod start;
+mod tokens_file;
+mod write_secrets;
+mod write_store;
 
-pub use self::act::Ended;
+pub use self::run::Ended;
 
-use self::look::Look;
-use super::reach::{Given, reach};
+use self::snapshot::Look;
+use super::shared::hint_context::{Given, reach};
 use super::{Answer, Verdict};
 use crate::cli::{Global, Rotate};
-use crate::domain::reach::Reach;
+use crate::domain::hint_context::Reach;
 use crate::domain::rotation::edits::{At, Odd};
-use crate::domain::rotation::holders::holders;
-use crate::domain::rotation::rollouts::{Who, WorkloadRef, pending};
+use crate::domain::rotation::gate::holders;
+use crate::domain::rotation::workloads::{Who, WorkloadRef, pending};
 use crate::domain::rotation::{Phase, Rotation, Side};
-use crate::domain::tokens_file::AppliedTo;
+use crate::domain::values::tokens_file::AppliedTo;
 use crate::error::Failure;
-use crate::io::cluster::Cluster;
+use crate::io::kube::client::Cluster;
 use crate::io::store::Store;
-use crate::render::document::Body;
-use crate::render::rotation::{self as rendered, Forecast, Standing};
+use crate::render::json::Body;
+use crate::render::rotation as rendered;
+use crate::render::rotation::{Forecast, Standing};
 use crate::render::rotation_document as document;
 use crate::ui::Ui;
 use std::cell::OnceCell;
@@ -146,7 +147,7 @@ impl Run<'_> {
     fn odd(&self, rotation: &Rotation, odd: &[Odd]) -> Failure {
         let mut failure = Failure::no("the rotation cannot go on: a person has to decide");
         for one in odd {
-            failure = failure.cause(open::told(one));
+            failure = failure.cause(start::told(one));
             failure = match one {
                 Odd::Neither { at, key } => failure.hint(self.put_back(at, key)),
                 Odd::Lost { side, .. } if *side == Side::New && rotation.phase.aborted().is_some() => {
@@ -226,7 +227,7 @@ impl Run<'_> {
         if self.rotate.carry_on {
             return self.status().await;
         }
-        let held = file::read(&self.global.tokens_file)?;
+        let held = tokens_file::read(&self.global.tokens_file)?;
         self.check(&look, &held)?;
         // The preview mints nothing: what it shows does not depend on values.
         let rotation = self.coming(&look);

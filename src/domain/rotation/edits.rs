@@ -1,10 +1,10 @@
 //! What a Secret, or an entry of the store, has to hold in a phase, and what has to change for it.
 
 use super::{NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, STORE_STATE, Side, Values};
-use crate::domain::bundles::{Bundle, Origin, ROUTER};
-use crate::domain::names::{Namespace, SecretRef};
-use crate::domain::tokens::{Token, TokenName};
-use crate::domain::value::SecretValue;
+use crate::domain::cluster::names::{Namespace, SecretRef};
+use crate::domain::table::{Bundle, Origin, ROUTER};
+use crate::domain::values::secret_value::SecretValue;
+use crate::domain::values::token::{Token, TokenName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 

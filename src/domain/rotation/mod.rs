@@ -12,27 +12,28 @@
 //!
 //! `back` and `undo` are the way back from `switch` and `open`; `immediate` is one step for a token
 //! that has leaked. [`Phase::row`] is that table, [`edits`] makes of it what a Secret or an entry of
-//! the store has to hold, and [`step`] says what comes next. The state is kept in the cluster and
+//! the store has to hold, and [`next_step`] says what comes next. The state is kept in the cluster and
 //! has no value in it: tokens are named by their fingerprints.
 
 pub mod edits;
-pub mod holders;
+pub mod elsewhere;
+pub mod gate;
+pub mod next_step;
 mod phase;
 #[cfg(test)]
 mod properties;
-pub mod rollouts;
-pub mod step;
 #[cfg(test)]
 mod tests;
+pub mod workloads;
 
 pub use self::phase::{Phase, Row, Side};
 
-use super::facts::CopyRef;
-use super::live::LiveSecret;
-use super::names::Namespace;
-use super::tokens::{PerToken, Token, TokenName, fingerprint};
-use super::tokens_file::Held;
-use super::value::SecretValue;
+use super::cluster::names::Namespace;
+use super::cluster::observed_secret::LiveSecret;
+use super::cluster::snapshot::CopyRef;
+use super::values::secret_value::SecretValue;
+use super::values::token::{PerToken, Token, TokenName, fingerprint};
+use super::values::tokens_file::Held;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 

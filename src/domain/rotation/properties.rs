@@ -7,21 +7,21 @@ mod worlds;
 
 use self::worlds::{Event, World, some_event, some_world};
 use super::edits::{At, Edit, Part, Target, edit};
-use super::holders::Holder;
-use super::rollouts::{Standing, WorkloadRef, serves, standing};
-use super::step::{Step, View, next};
+use super::gate::Holder;
+use super::next_step::{Step, View, next};
+use super::workloads::{Standing, WorkloadRef, serves, standing};
 use super::{Change, NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, Side, Values, is_retired};
-use crate::domain::bundles::{API_KEYS, EMBEDDINGS_API_KEYS};
-use crate::domain::bundles::{BUNDLES, EMBEDDINGS as EMBEDDINGS_BUNDLE, ROUTER};
-use crate::domain::facts::{ClusterFacts, Place};
-use crate::domain::live::{LiveSecret, LiveValue, Observed};
-use crate::domain::names::{Namespace, SecretRef};
-use crate::domain::rollout::Rollout;
-use crate::domain::tokens::{PerToken, Token, TokenName, fingerprint};
-use crate::domain::tokens_file::Held;
-use crate::domain::value::SecretValue;
-use crate::domain::workloads::{BRAIN_API, Container, EMBEDDINGS, Kind, Pod, PodSpec};
-use crate::domain::workloads::{Source, Variable, Whole, Workload};
+use crate::domain::cluster::names::{Namespace, SecretRef};
+use crate::domain::cluster::observed_secret::{LiveSecret, LiveValue, Observed};
+use crate::domain::cluster::rollout::Rollout;
+use crate::domain::cluster::snapshot::{ClusterFacts, Place};
+use crate::domain::cluster::workload::{BRAIN_API, Container, EMBEDDINGS, Kind, Pod, PodSpec};
+use crate::domain::cluster::workload::{Source, Variable, Whole, Workload};
+use crate::domain::table::{API_KEYS, EMBEDDINGS_API_KEYS};
+use crate::domain::table::{BUNDLES, EMBEDDINGS as EMBEDDINGS_BUNDLE, ROUTER};
+use crate::domain::values::secret_value::SecretValue;
+use crate::domain::values::token::{PerToken, Token, TokenName, fingerprint};
+use crate::domain::values::tokens_file::Held;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -162,7 +162,7 @@ impl Sim {
                     let workload = self.loads[self.index(&name)].observed();
                     match standing(rotation, place, &workload, who) {
                         Standing::Rolling => Act::Await(name),
-                        _ => Act::Restart(name, super::rollouts::mark(rotation, who)),
+                        _ => Act::Restart(name, super::workloads::mark(rotation, who)),
                     }
                 });
                 acts.collect()

@@ -3,17 +3,17 @@
 mod gate;
 
 use super::edits::{At, Edit, Odd, Part, Target, edit};
-use super::holders::{Holder, holders};
-use super::step::{Step, View, next};
+use super::gate::{Holder, holders};
+use super::next_step::{Step, View, next};
 use super::{Change, Phase, Rotation, Side, Values, is_retired};
-use crate::domain::bundles::{Bundle, EMBEDDINGS as EMBEDDINGS_BUNDLE, ROUTER};
-use crate::domain::facts::{ClusterFacts, CopyRef, Place};
-use crate::domain::live::{LiveSecret, LiveValue, Observed};
-use crate::domain::names::{Namespace, SecretRef};
-use crate::domain::rollout::Rollout;
-use crate::domain::tokens::{PerToken, Token, TokenName, fingerprint};
-use crate::domain::value::SecretValue;
-use crate::domain::workloads::{BRAIN_API, Container, Kind, Pod, PodSpec, Whole, Workload};
+use crate::domain::cluster::names::{Namespace, SecretRef};
+use crate::domain::cluster::observed_secret::{LiveSecret, LiveValue, Observed};
+use crate::domain::cluster::rollout::Rollout;
+use crate::domain::cluster::snapshot::{ClusterFacts, CopyRef, Place};
+use crate::domain::cluster::workload::{BRAIN_API, Container, Kind, Pod, PodSpec, Whole, Workload};
+use crate::domain::table::{Bundle, EMBEDDINGS as EMBEDDINGS_BUNDLE, ROUTER};
+use crate::domain::values::secret_value::SecretValue;
+use crate::domain::values::token::{PerToken, Token, TokenName, fingerprint};
 use std::collections::{BTreeMap, BTreeSet};
 
 const NOW: &str = "2026-01-02T03:04:05Z";

@@ -4,15 +4,15 @@
 //! their `login` leaves in the home folder. Every write has a precondition (`cas`). No answer is
 //! ever quoted: it may hold values.
 
-mod answer;
+mod response;
 mod settings;
 
-use self::answer::{Answer, Capabilities, Mount, Read};
+use self::response::{Answer, Capabilities, Mount, Read};
 use self::settings::Settings;
-use super::connection;
-use crate::domain::store::{Entry, Fields, StoreReach, quoted};
-use crate::domain::store_plan::EntryPlan;
-use crate::domain::value::SecretValue;
+use super::kube::connection;
+use crate::domain::eso::store_entry::{Entry, Fields, StoreReach, quoted};
+use crate::domain::plan::store_plan::EntryPlan;
+use crate::domain::values::secret_value::SecretValue;
 use crate::error::Failure;
 use crate::ui::Ui;
 use http::{HeaderValue, Method, Request, StatusCode, header};
@@ -374,7 +374,7 @@ impl Store {
             })?,
         };
         let (status, body) = exchanged.map_err(|error| {
-            let (why, _) = super::cluster::reason_of(&error);
+            let (why, _) = super::kube::client::reason_of(&error);
             unreachable(&self.address, program, vec![why])
         })?;
         let took = started.elapsed().as_millis();

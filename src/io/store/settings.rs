@@ -1,9 +1,9 @@
 //! Where the store is and who we are there, as both programs are told it: the environment, and what
 //! `login` leaves in the home folder.
 
-use crate::domain::value::SecretValue;
+use crate::domain::values::secret_value::SecretValue;
 use crate::error::Failure;
-use crate::io::kubeconfig;
+use crate::io::kube::kubeconfig;
 use http::{HeaderValue, Uri, header};
 use kube::Config;
 use rustls::pki_types::CertificateDer;

@@ -1,0 +1,59 @@
+//! `externalsecrets`: the ExternalSecrets of Path 2, for people who keep manifests in git.
+
+use super::{Answer, Verdict};
+use crate::cli::{ExternalSecrets, Global, ReadStore};
+use crate::domain::cluster::names::Namespace;
+use crate::domain::eso::objects::{StoreRef, VERSIONS};
+use crate::domain::eso::store_entry::Layout;
+use crate::domain::table::{BUNDLES, Bundle, ROUTER};
+use crate::error::Failure;
+use crate::render::external_secrets::{Extract, yaml};
+use crate::render::json::Body;
+
+/// Prints the objects. Contacts nothing, so they are of the newest version.
+///
+/// # Errors
+/// Two entries in one place (exit code 2).
+pub fn run(global: &Global, options: &ExternalSecrets) -> Result<Answer, Failure> {
+    let (layout, store) = (super::layout(&options.layout)?, store(&options.store));
+    let fleet = &options.fleet_namespace;
+    Ok(manifests(&global.namespace, fleet, &layout, &store))
+}
+
+/// The ExternalSecrets of home and fleet, for git.
+pub fn manifests(
+    home: &Namespace,
+    fleet: &[Namespace],
+    layout: &Layout,
+    store: &StoreRef,
+) -> Answer {
+    let fleet = fleet.iter().filter(|name| *name != home);
+    let places = BUNDLES.map(|bundle| (home, bundle)).into_iter();
+    let places = places.chain(fleet.map(|name| (name, &ROUTER)));
+    let object = |(namespace, bundle): (&Namespace, &'static Bundle)| {
+        let path = layout.path(bundle);
+        let extract = Extract {
+            version: VERSIONS[0],
+            namespace,
+            bundle,
+            store,
+            path: &path,
+        };
+        extract.object()
+    };
+    let objects: Vec<_> = places.map(object).collect();
+    Answer {
+        text: yaml(&objects),
+        next: None,
+        body: Body::Objects { objects },
+        verdict: Verdict::Yes,
+    }
+}
+
+/// The store of the options.
+pub fn store(options: &ReadStore) -> StoreRef {
+    StoreRef {
+        kind: options.store_kind.into(),
+        name: options.store.clone(),
+    }
+}

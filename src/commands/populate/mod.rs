@@ -1,0 +1,248 @@
+//! `populate`: fills the secret store, adding only.
+
+pub(crate) mod via_eso;
+
+use super::shared::hint_context::{Given, reach};
+use super::shared::store_apply::{Backend, Filling, refusal};
+use super::shared::tokens_session::Keeper;
+use super::{Answer, Verdict};
+use crate::cli::{Global, Populate};
+use crate::domain::eso::store_entry::{Entries, StoreReach};
+use crate::domain::hint_context::Reach;
+use crate::domain::plan::resolve::Decision;
+use crate::domain::plan::store_plan::{LiveValues, StorePlan, StoreWish};
+use crate::domain::plan::{Action, FiledTokens};
+use crate::domain::rotation::elsewhere;
+use crate::domain::table::{BUNDLES, ROUTER};
+use crate::error::Failure;
+use crate::io::local::tokens_file;
+use crate::io::store::Store;
+use crate::render::json::Body;
+use crate::render::store as rendered;
+use crate::render::store::StoreReport;
+use crate::ui::{Format, Ui};
+use std::collections::BTreeMap;
+
+/// Fills the store, or shows what would be done; with `-o yaml` or `-o json`, and without --apply,
+/// prints the bundles and leaves the store alone.
+///
+/// # Errors
+/// What keeps a run from its first write; later failures are in the answer.
+pub async fn run(global: &Global, populate: &Populate, ui: Ui) -> Result<Answer, Failure> {
+    if populate.show_values && (populate.apply || ui.format == Format::Text) {
+        return Err(
+            Failure::usage("--show-values goes with -o yaml or json, without --apply")
+                .hint("leave it out, or add -o yaml"),
+        );
+    }
+    let reach = reach(global, Given::default());
+    let wish = wish(global, populate, &reach, ui).await?;
+    match (populate.apply, ui.format) {
+        (true, _) if populate.via_eso.is_some() => {
+            via_eso::apply(global, populate, wish, &reach, ui).await
+        }
+        (false, Format::Text) if populate.via_eso.is_some() => {
+            let plan = StorePlan::new(&wish, &filed(global)?, &Entries::new());
+            Ok(via_eso::preview(global, &plan, &reach, ui))
+        }
+        (true, _) => apply(global, populate, wish, &reach, ui).await,
+        (false, Format::Text) => preview(global, populate, &wish, &reach, ui).await,
+        (false, _) => documents(global, populate, &wish, &reach, ui),
+    }
+}
+
+/// What the operator wants in the store, with the live Secrets where they are the source.
+async fn wish(
+    global: &Global,
+    populate: &Populate,
+    reach: &Reach,
+    ui: Ui,
+) -> Result<StoreWish, Failure> {
+    let layout = super::layout(&populate.layout)?;
+    // With the live Secrets as a source an --update may take its value from there.
+    let live = match populate.from_cluster {
+        true => Some(live(global, reach, ui).await?),
+        false => None,
+    };
+    let inputs = super::inputs(global, &populate.update, |key| {
+        let mut secrets = live.iter().flat_map(LiveValues::values);
+        secrets.any(|keys| keys.get(key).is_some_and(|value| !value.is_empty()))
+    })?;
+    Ok(StoreWish {
+        layout,
+        inputs,
+        update: populate.update.iter().copied().collect(),
+        with_api_keys: populate.with_api_keys,
+        live,
+    })
+}
+
+/// Every key of the live Secrets.
+async fn live(global: &Global, reach: &Reach, ui: Ui) -> Result<LiveValues, Failure> {
+    let cluster = super::connect(global, ui, "populate", reach).await?;
+    let home = &global.namespace;
+    let (found, claims) = tokio::join!(
+        cluster.secrets(home, &BUNDLES),
+        cluster.external_secrets(Some(home))
+    );
+    let mut found = found?;
+    // Who may not list them may still fill the store, which tells of a rotation too.
+    for claim in claims?.iter().flatten().filter(|it| it.makes_secret()) {
+        let mut secrets = found.iter_mut();
+        if let Some((_, observed)) = secrets.find(|(at, _)| at.name == claim.target) {
+            observed.claim(claim);
+        }
+    }
+    let open = elsewhere::of_cluster(super::home_router(&found, home));
+    super::refuse_rotation(open, false, reach)?;
+    let mut values = LiveValues::new();
+    for (at, observed) in found {
+        let Some(secret) = observed.live else {
+            ui.warn(&format!("there is no {at}, so nothing is taken from it"));
+            continue;
+        };
+        let mut keys = BTreeMap::new();
+        for (key, value) in secret.data {
+            let text = value.text.ok_or_else(|| {
+                Failure::no(format!("{key} of {at} is not text (base64 of UTF-8)")).hint(format!(
+                    "{} -n {} edit secret {}",
+                    reach.kubectl, at.namespace, at.name
+                ))
+            })?;
+            keys.insert(key, text);
+        }
+        values.insert(at.name, keys);
+    }
+    Ok(values)
+}
+
+/// The bundles as documents, for SOPS, Terraform or a store's own program.
+fn documents(
+    global: &Global,
+    populate: &Populate,
+    wish: &StoreWish,
+    reach: &Reach,
+    ui: Ui,
+) -> Result<Answer, Failure> {
+    let filed = filed(global)?;
+    let plan = StorePlan::new(wish, &filed, &Entries::new());
+    let report = StoreReport::of_plan(&plan, None, global.tokens_file.display().to_string());
+    if !plan.refusals.is_empty() {
+        return Ok(Answer {
+            text: String::new(),
+            next: None,
+            body: Body::Store(report.body()),
+            verdict: Verdict::Failed(refusal(&plan, &StoreReach::default(), reach)),
+        });
+    }
+    let tokens = plan.tokens.iter();
+    let unminted: Vec<_> = tokens
+        .filter(|(_, decision)| matches!(decision, Some(Decision::Minted(_))))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if populate.show_values && !unminted.is_empty() {
+        // Whoever encrypts the documents would take the placeholder for the token.
+        return Err(
+            Failure::no(format!("there is no {} to show yet", unminted.join(", "))).hint(format!(
+                "`{}` mints the tokens, and so does populate --apply",
+                reach.apply
+            )),
+        );
+    }
+    let documents = rendered::documents(&plan, populate.show_values);
+    Ok(Answer {
+        text: match ui.format {
+            Format::Yaml => rendered::yaml(&plan, &documents),
+            _ => String::new(),
+        },
+        next: None,
+        body: Body::Documents { entries: documents },
+        verdict: Verdict::Yes,
+    })
+}
+
+fn filed(global: &Global) -> Result<FiledTokens, Failure> {
+    let loaded = tokens_file::read(&global.tokens_file)?;
+    Ok(super::filed(loaded.as_ref().map(|loaded| &loaded.file)))
+}
+
+/// What `--apply` would do. Reads the store and writes nothing.
+async fn preview(
+    global: &Global,
+    populate: &Populate,
+    wish: &StoreWish,
+    reach: &Reach,
+    ui: Ui,
+) -> Result<Answer, Failure> {
+    let filed = filed(global)?;
+    let store = Store::connect(&populate.mount, global.request_timeout.0, ui).await?;
+    let entries = store.entries(&wish.layout).await?;
+    let router = entries.get(&wish.layout.path(&ROUTER));
+    super::refuse_rotation(elsewhere::of_entry(router), false, reach)?;
+    let plan = StorePlan::new(wish, &filed, &entries);
+    let path = global.tokens_file.display().to_string();
+    let report = StoreReport::of_plan(&plan, Some(store.address()), path);
+    let refused = !plan.refusals.is_empty();
+    let next = (plan.changes_anything() && !refused).then(|| {
+        "This was a preview: nothing has been written. Run it again with --apply.".to_owned()
+    });
+    Ok(Answer {
+        text: rendered::difference(&report, store.reach(), ui.palette()),
+        next,
+        body: Body::Store(report.body()),
+        verdict: match refused {
+            true => Verdict::Failed(refusal(&plan, store.reach(), reach)),
+            false => Verdict::Yes,
+        },
+    })
+}
+
+async fn apply(
+    global: &Global,
+    populate: &Populate,
+    wish: StoreWish,
+    reach: &Reach,
+    ui: Ui,
+) -> Result<Answer, Failure> {
+    let keeper = Keeper::open(&global.tokens_file, ui)?;
+    let store = Store::connect(&populate.mount, global.request_timeout.0, ui).await?;
+    ui.story(&format!(
+        "filling the secret store {}, mount {}",
+        store.address(),
+        populate.mount
+    ));
+    let mut filling = Filling::new(wish, store, keeper, reach.clone());
+    let outcome = filling.run().await;
+    answer(global, &filling, outcome, ui)
+}
+
+/// What a run has done.
+///
+/// # Errors
+/// What kept it from making a plan.
+pub(super) fn answer<B: Backend>(
+    global: &Global,
+    filling: &Filling<B>,
+    outcome: Result<(), Failure>,
+    ui: Ui,
+) -> Result<Answer, Failure> {
+    let Some(report) = filling.report(global.tokens_file.display().to_string()) else {
+        return outcome.map(|()| unreachable!("a plan was made"));
+    };
+    filling.keeper.say_if_git_would_take_it();
+    let text = match filling.started() {
+        true => rendered::outcome(&report, filling.backend.reach(), ui.palette()),
+        false => String::new(),
+    };
+    let skips = report
+        .entries
+        .iter()
+        .any(|entry| entry.plan.action == Action::Skip);
+    let next = "An entry was skipped for want of an input: set it, and run this again.";
+    Ok(Answer {
+        text,
+        next: (skips && outcome.is_ok()).then(|| next.to_owned()),
+        body: Body::Store(report.body()),
+        verdict: outcome.map_or_else(Verdict::Failed, |()| Verdict::Yes),
+    })
+}

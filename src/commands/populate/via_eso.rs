@@ -1,0 +1,285 @@
+//! `populate --via-eso`: fills a store that only External Secrets Operator reaches. The operator
+//! creates what is missing and changes nothing, so this does not either.
+
+use crate::cli::{Global, Populate};
+use crate::commands::shared::eso::{Through, check_ready, find_store, served};
+use crate::commands::shared::store_apply::{Backend, Filling, refusal};
+use crate::commands::shared::tokens_session::Keeper;
+use crate::commands::{Answer, Verdict, populate};
+use crate::domain::cluster::names::Namespace;
+use crate::domain::eso::objects::{StoreRef, temporary_name};
+use crate::domain::eso::store_entry::{Entries, Fields, Layout, StoreReach};
+use crate::domain::hint_context::Reach;
+use crate::domain::plan::store_plan::{EntryPlan, StorePlan, StoreWish};
+use crate::domain::plan::{Action, KeyAction};
+use crate::domain::table::BUNDLES;
+use crate::error::Failure;
+use crate::io::eso::ephemeral::{Kind, Temporaries, Temporary};
+use crate::io::eso::write_via_eso::{Pushed, Target};
+use crate::io::kube::client::Cluster;
+use crate::io::store::Stored;
+use crate::render::json::Body;
+use crate::render::store as rendered;
+use crate::render::store::StoreReport;
+use crate::ui::Ui;
+use futures_util::future::try_join_all;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// How often what was written is read at most: some stores show it a little later.
+const READS: usize = 5;
+/// The pause between two of those.
+const READ_PAUSE: Duration = Duration::from_secs(1);
+
+/// A store behind the operator.
+struct ViaEso<'a> {
+    cluster: &'a Cluster,
+    temporaries: &'a Temporaries,
+    /// The version of ExternalSecret that is served.
+    version: &'static str,
+    namespace: &'a Namespace,
+    store: StoreRef,
+    address: String,
+    reach: StoreReach,
+}
+
+/// What `--apply` would do, as far as that can be known without making any object.
+pub fn preview(global: &Global, plan: &StorePlan, reach: &Reach, ui: Ui) -> Answer {
+    let path = global.tokens_file.display().to_string();
+    let report = StoreReport::of_plan(plan, None, path);
+    let store = StoreReach::default();
+    let refused = !plan.refusals.is_empty();
+    let next = "What the store holds is not known before --apply: what is there then is adopted and \
+                never changed. This was a preview: nothing has been written. Run it again with --apply.";
+    Answer {
+        text: rendered::difference(&report, &store, ui.palette()),
+        next: (!refused).then(|| next.to_owned()),
+        body: Body::Store(report.body()),
+        verdict: match refused {
+            true => Verdict::Failed(refusal(plan, &store, reach)),
+            false => Verdict::Yes,
+        },
+    }
+}
+
+/// Fills the store of `--via-eso`.
+///
+/// # Errors
+/// What keeps it from its first write; later failures are in the answer.
+pub async fn apply(
+    global: &Global,
+    options: &Populate,
+    wish: StoreWish,
+    reach: &Reach,
+    ui: Ui,
+) -> Result<Answer, Failure> {
+    let keeper = Keeper::open(&global.tokens_file, ui)?;
+    let cluster = crate::commands::connect(global, ui, "populate --via-eso", reach).await?;
+    let temporaries = Temporaries::new();
+    let store = StoreRef {
+        kind: options.store_kind.into(),
+        name: options.via_eso.clone().unwrap_or_default(),
+    };
+    let backend = ViaEso {
+        cluster: &cluster,
+        temporaries: &temporaries,
+        version: served(&cluster, reach).await?,
+        namespace: &global.namespace,
+        address: store.to_string(),
+        store,
+        reach: StoreReach::default(),
+    };
+    backend.ready().await?;
+    let context = cluster.context.as_deref();
+    ui.story(&format!(
+        "filling {} through External Secrets Operator on {}{}, by ExternalSecrets, PushSecrets and \
+         Secrets that live for a moment in namespace {}",
+        backend.store,
+        cluster.server,
+        context
+            .map(|name| format!(" (context {name})"))
+            .unwrap_or_default(),
+        global.namespace
+    ));
+    let mut filling = Filling::new(wish, backend, keeper, reach.clone());
+    let outcome = cluster.with_temporaries(&temporaries, async {
+        filling.backend.remove_leftovers().await?;
+        filling.run().await
+    });
+    let outcome = outcome.await;
+    populate::answer(global, &filling, outcome, ui)
+}
+
+impl ViaEso<'_> {
+    /// Refuses a store that the operator cannot use, before anything is made.
+    async fn ready(&self) -> Result<(), Failure> {
+        let reach = self.cluster_reach();
+        if !self.cluster.serves_push_secrets().await? {
+            return Err(Failure::unable(
+                "the operator is installed without PushSecret, by which it writes into stores",
+            )
+            .hint(format!(
+                "{} get crd pushsecrets.external-secrets.io",
+                reach.kubectl
+            )));
+        }
+        let (cluster, namespace, at) = (self.cluster, self.namespace, &self.store);
+        let found = find_store(cluster, self.version, namespace, at).await?;
+        let Some(store) = found else {
+            return Ok(());
+        };
+        let store = cluster.judged(self.version, namespace, store).await?;
+        check_ready(cluster, namespace, &store).await?;
+        match store.capabilities.as_deref() {
+            Some("ReadOnly") => Err(Failure::unable(format!("{at} cannot be used"))
+                .cause("the operator can only read stores of that kind")
+                .hint(
+                    "write the entries with the store's own program: populate -o yaml --show-values \
+                     prints them",
+                )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what a killed run has left.
+    async fn remove_leftovers(&self) -> Result<(), Failure> {
+        let names = BUNDLES.map(|bundle| {
+            [
+                temporary_name("proof", bundle),
+                temporary_name("push", bundle),
+            ]
+        });
+        let removals = names.iter().flatten().map(|name| async move {
+            // In this order: what makes a Secret goes before it.
+            let kinds = [
+                Kind::ExternalSecret(self.version),
+                Kind::PushSecret,
+                Kind::Secret,
+            ];
+            for kind in kinds {
+                let (namespace, name) = (self.namespace.clone(), name.clone());
+                let at = Temporary {
+                    kind,
+                    namespace,
+                    name,
+                };
+                self.cluster.remove_leftover(&at).await?;
+            }
+            Ok(())
+        });
+        try_join_all(removals).await.map(drop)
+    }
+
+    /// The store as the operator sees it.
+    fn through(&self) -> Through<'_> {
+        Through {
+            cluster: self.cluster,
+            temporaries: self.temporaries,
+            version: self.version,
+            store: &self.store,
+        }
+    }
+
+    /// Reads back what was written, and proves that the store holds it.
+    async fn proved(&self, entry: &EntryPlan, fields: &Fields) -> Result<Stored, Failure> {
+        for read in 0..READS {
+            if read > 0 {
+                sleep(READ_PAUSE).await;
+            }
+            let through = self.through();
+            let found = through
+                .read(self.namespace, entry.bundle, &entry.path)
+                .await?;
+            match found.fields {
+                None => {}
+                Some(found) if &found == fields => return Ok(Stored::Done),
+                // Somebody else was faster, and the operator has left it as it is.
+                Some(_) => return Ok(Stored::Stale),
+            }
+        }
+        Err(Failure::unable(format!(
+            "the operator has written {} and does not find it there",
+            entry.path
+        ))
+        .hint(self.store.describe(self.namespace, self.cluster_reach())))
+    }
+
+    /// The refusal of an entry that would have to be changed.
+    fn unchangeable(&self, entry: &EntryPlan) -> (String, String) {
+        let keys = entry.keys.iter();
+        let keys: Vec<_> = keys
+            .filter(|field| matches!(field.action, KeyAction::Set(_)))
+            .map(|field| field.key.as_str())
+            .collect();
+        let cause = format!(
+            "{} is there, and would need {}",
+            entry.path,
+            keys.join(", ")
+        );
+        let hint = format!(
+            "the operator creates entries and does not change them: set the fields with the store's \
+             own program, or, where the store is OpenBao or Vault, run populate without --via-eso, \
+             as somebody who may write {}",
+            entry.path
+        );
+        (cause, hint)
+    }
+
+    fn cluster_reach(&self) -> &Reach {
+        self.cluster.reach()
+    }
+}
+
+impl Backend for ViaEso<'_> {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn reach(&self) -> &StoreReach {
+        &self.reach
+    }
+
+    async fn entries(&self, layout: &Layout) -> Result<Entries, Failure> {
+        self.through().entries(self.namespace, layout).await
+    }
+
+    async fn check(&self, plan: &StorePlan) -> Result<(), Failure> {
+        let changed = plan.entries.iter();
+        let mut changed = changed
+            .filter(|entry| entry.action == Action::Configure)
+            .peekable();
+        if changed.peek().is_none() {
+            return Ok(());
+        }
+        let mut failure = Failure::no(
+            "refused, and nothing has been written: through the operator no entry can be changed",
+        );
+        for entry in changed {
+            let (cause, hint) = self.unchangeable(entry);
+            failure = failure.cause(cause).hint(hint);
+        }
+        Err(failure)
+    }
+
+    async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Stored, Failure> {
+        if entry.base.fields.is_some() {
+            let (cause, hint) = self.unchangeable(entry);
+            return Err(Failure::unable(cause).hint(hint));
+        }
+        let target = Target {
+            version: self.version,
+            namespace: self.namespace,
+            store: &self.store,
+            path: &entry.path,
+        };
+        let name = temporary_name("push", entry.bundle);
+        let pushed = self
+            .cluster
+            .push_through(self.temporaries, target, &name, fields)
+            .await?;
+        match pushed {
+            Pushed::Done => self.proved(entry, fields).await,
+            Pushed::Disturbed => Ok(Stored::Stale),
+        }
+    }
+}

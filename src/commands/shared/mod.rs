@@ -1,0 +1,8 @@
+//! What several commands use.
+
+pub(crate) mod eso;
+pub mod hint_context;
+pub(crate) mod restart;
+pub(crate) mod rollout_wait;
+pub(crate) mod store_apply;
+pub(crate) mod tokens_session;

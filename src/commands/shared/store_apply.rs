@@ -1,0 +1,244 @@
+//! A run that fills the secret store, adding only.
+//!
+//! Gather, plan, write; where somebody else wrote first, all of it again. The order of the writes is
+//! the order of trust: the tokens file, then the router entry, which decides whose tokens win, then
+//! every other entry. Whoever needs the store filled gives a wish and gets a report.
+
+use super::tokens_session::Keeper;
+use crate::domain::eso::store_entry::{Entries, Fields, Layout, StoreReach};
+use crate::domain::hint_context::Reach;
+use crate::domain::plan::store_plan::{EntryPlan, StorePlan, StoreWish};
+use crate::domain::rotation::elsewhere;
+use crate::domain::table::{BUNDLES, ROUTER};
+use crate::domain::values::token::{PerToken, Token};
+use crate::error::Failure;
+use crate::io::store::{Store, Stored};
+use crate::render::store::StoreReport;
+use futures_util::future::join_all;
+use std::collections::BTreeMap;
+
+/// How often everything is read and planned at most, where others keep writing first.
+const ROUNDS: usize = 10;
+
+/// Who reads and writes the entries: the store itself, or somebody who reaches it for us.
+pub trait Backend {
+    /// Where it is, for words.
+    fn address(&self) -> &str;
+
+    /// How a person gets there.
+    fn reach(&self) -> &StoreReach;
+
+    /// Reads every entry of the layout.
+    async fn entries(&self, layout: &Layout) -> Result<Entries, Failure>;
+
+    /// Refuses before the first write where the plan cannot be carried out.
+    async fn check(&self, plan: &StorePlan) -> Result<(), Failure>;
+
+    /// Writes all fields of an entry, if it still is what the plan builds on.
+    async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Stored, Failure>;
+}
+
+impl Backend for Store {
+    fn address(&self) -> &str {
+        self.address()
+    }
+
+    fn reach(&self) -> &StoreReach {
+        self.reach()
+    }
+
+    async fn entries(&self, layout: &Layout) -> Result<Entries, Failure> {
+        let paths = BUNDLES.map(|bundle| layout.path(bundle));
+        // All of them are awaited, so that the same one is told whichever fails first.
+        let read = join_all(paths.iter().map(|path| self.read(path))).await;
+        let read: Result<Vec<_>, _> = read.into_iter().collect();
+        Ok(paths.into_iter().zip(read?).collect())
+    }
+
+    async fn check(&self, plan: &StorePlan) -> Result<(), Failure> {
+        self.check(&plan.written().collect::<Vec<_>>()).await
+    }
+
+    async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Stored, Failure> {
+        self.write(entry, fields).await
+    }
+}
+
+/// A run and what it has done so far.
+pub struct Filling<B> {
+    wish: StoreWish,
+    reach: Reach,
+    /// Where it writes.
+    pub backend: B,
+    /// The tokens file.
+    pub keeper: Keeper,
+    /// The newest plan.
+    plan: Option<StorePlan>,
+    /// Whether a plan has been carried out, in part at least.
+    started: bool,
+    /// The entries that were written, or were to be and why not.
+    done: BTreeMap<String, (EntryPlan, Option<Failure>)>,
+}
+
+impl<B: Backend> Filling<B> {
+    /// A run that has done nothing yet. `reach` is for hints.
+    pub fn new(wish: StoreWish, backend: B, keeper: Keeper, reach: Reach) -> Self {
+        Self {
+            wish,
+            reach,
+            backend,
+            keeper,
+            plan: None,
+            started: false,
+            done: BTreeMap::new(),
+        }
+    }
+
+    /// Fills the store.
+    ///
+    /// # Errors
+    /// What keeps it from its first write, and every write that failed. The report tells how far it
+    /// came.
+    pub async fn run(&mut self) -> Result<(), Failure> {
+        for _ in 0..ROUNDS {
+            if self.round().await? == Stored::Done {
+                return self.failures().map_or(Ok(()), Err);
+            }
+        }
+        let place = self.backend.reach().shown(&self.wish.layout.path(&ROUTER));
+        Err(
+            Failure::unable("others keep changing the store while this runs")
+                .hint(format!("see who writes {place}; then run this again")),
+        )
+    }
+
+    /// Whether anything has been written, or tried to.
+    pub fn started(&self) -> bool {
+        self.started
+    }
+
+    /// What was planned and how far it has come; `None` where no plan was made. `path` is the tokens
+    /// file's.
+    pub fn report(&self, path: String) -> Option<StoreReport> {
+        let plan = self.plan.as_ref()?;
+        let mut report = StoreReport::of_plan(plan, Some(self.backend.address()), path);
+        // A plan that was refused has done nothing to the file, whatever it says.
+        report.file = self.keeper.change;
+        for entry in report.entries.iter_mut().filter(|_| self.started) {
+            match self.done.get(&entry.plan.path) {
+                Some((plan, failure)) => {
+                    entry.plan = plan.clone();
+                    entry.failed = failure.as_ref().map(Failure::told);
+                }
+                None if entry.plan.is_written() => entry.failed = Some("not written".to_owned()),
+                None => {}
+            }
+        }
+        Some(report)
+    }
+
+    /// Reads, plans and writes once; [`Stored::Stale`] where that has to be done again.
+    async fn round(&mut self) -> Result<Stored, Failure> {
+        // What failed before is planned again, unless it was done after all.
+        self.done.retain(|_, (_, failure)| failure.is_none());
+        let entries = self.backend.entries(&self.wish.layout).await?;
+        let router = entries.get(&self.wish.layout.path(&ROUTER));
+        crate::commands::refuse_rotation(elsewhere::of_entry(router), self.started, &self.reach)?;
+        let plan = StorePlan::new(&self.wish, &self.keeper.filed, &entries);
+        self.plan = Some(plan.clone());
+        if !plan.refusals.is_empty() {
+            let mut failure = refusal(&plan, self.backend.reach(), &self.reach);
+            if self.started {
+                failure = failure.too_late();
+            }
+            return Err(failure);
+        }
+        if !self.started {
+            self.backend.check(&plan).await?;
+        }
+        // Whose cluster the tokens were applied to is not for the store to say.
+        let place = self.keeper.applied_to();
+        let changes = plan.changes_anything();
+        let tokens = self
+            .keeper
+            .keep(&plan.tokens, plan.file, place.as_ref(), changes)?;
+        self.started = true;
+        self.write_entries(&plan, &tokens).await
+    }
+
+    /// Writes in two waves: the arbiter and what holds no token, then the rest.
+    async fn write_entries(
+        &mut self,
+        plan: &StorePlan,
+        tokens: &PerToken<Token>,
+    ) -> Result<Stored, Failure> {
+        let (first, rest): (Vec<_>, Vec<_>) = plan
+            .written()
+            .partition(|entry| entry.bundle == &ROUTER || !entry.bundle.holds_tokens());
+        if self.wave(&first, tokens).await == Stored::Stale {
+            return Ok(Stored::Stale);
+        }
+        let router = self.wish.layout.path(&ROUTER);
+        if !matches!(self.done.get(&router), Some((_, Some(_)))) {
+            return Ok(self.wave(&rest, tokens).await);
+        }
+        for entry in rest {
+            let failure = Failure::unable(format!("not written, since {router} was not"))
+                .hint("mend that first, then run this again");
+            let ended = (entry.clone(), Some(failure));
+            self.done.insert(entry.path.clone(), ended);
+        }
+        Ok(Stored::Done)
+    }
+
+    /// Sends writes together and records how each ended.
+    async fn wave(&mut self, entries: &[&EntryPlan], tokens: &PerToken<Token>) -> Stored {
+        let backend = &self.backend;
+        let writes = entries
+            .iter()
+            .map(|entry| async move { backend.write(entry, &entry.fields(tokens)).await });
+        let mut state = Stored::Done;
+        for (entry, ended) in entries.iter().zip(join_all(writes).await) {
+            let failure = match ended {
+                Ok(Stored::Done) => None,
+                Ok(Stored::Stale) => {
+                    state = Stored::Stale;
+                    continue;
+                }
+                Err(failure) => Some(failure),
+            };
+            let ended = ((*entry).clone(), failure);
+            self.done.insert(entry.path.clone(), ended);
+        }
+        state
+    }
+
+    /// One failure for all entries that could not be written.
+    fn failures(&self) -> Option<Failure> {
+        let failed: Vec<_> = self
+            .done
+            .iter()
+            .filter_map(|(path, (_, failure))| Some((path, failure.as_ref()?)))
+            .collect();
+        if failed.is_empty() {
+            return None;
+        }
+        let (count, all) = (failed.len(), BUNDLES.len());
+        let mut whole = Failure::unable(format!("{count} of {all} entries could not be written"));
+        for (path, failure) in failed {
+            whole = whole.of(path, failure);
+        }
+        Some(whole)
+    }
+}
+
+/// The failure of a plan that a person has to decide on.
+pub fn refusal(plan: &StorePlan, store: &StoreReach, reach: &Reach) -> Failure {
+    let mut failure = Failure::undecided();
+    for refusal in &plan.refusals {
+        failure = failure
+            .cause(refusal.message())
+            .hint(refusal.hint(store, reach));
+    }
+    failure
+}

@@ -1,0 +1,356 @@
+//! What no sandbox shows easily: other stores, objects of others, odd names, many namespaces.
+
+use super::synced::ago;
+use crate::domain::checks::check::{Check, Id, Status};
+use crate::domain::checks::findings;
+use crate::domain::checks::tests::{Facts, list, namespace, place, router};
+use crate::domain::cluster::observed_secret::OperatorMarks;
+use crate::domain::cluster::owner::{Owner, OwnerKind};
+use crate::domain::cluster::snapshot::Denied;
+use crate::domain::eso::objects::{
+    Cause, Event, ExternalSecret, Provider, SecretStore, Seen, Served, Source,
+};
+use crate::domain::eso::status::{Contents, Path2, StoreAt, StoreSeen, Tended};
+use crate::domain::eso::status_tests::{NOW, condition, external, failing, store};
+use crate::domain::table::ROUTER;
+
+/// A home whose router Secret one ExternalSecret makes, with this warning.
+fn facts(external: ExternalSecret, warning: &str, store: SecretStore) -> Facts {
+    let mut facts = Facts::new();
+    facts.cluster.now = NOW;
+    let at = StoreAt::of(&external).unwrap();
+    let live = facts.home().secrets.get_mut(ROUTER.secret).unwrap();
+    live.live.as_mut().unwrap().marks = owned_by(&external);
+    let events = [Event {
+        last: 1,
+        message: warning.to_owned(),
+    }];
+    facts.cluster.path2 = Some(Path2 {
+        served: Served::Version("v1"),
+        externals: vec![Tended::new(external, Some(&events))],
+        stores: [(at, StoreSeen::new(Seen::There(store), &[]))].into(),
+        contents: Contents::default(),
+    });
+    facts
+}
+
+fn owned_by(external: &ExternalSecret) -> OperatorMarks {
+    OperatorMarks {
+        owner: Some((external.name.clone(), external.uid.clone())),
+        ..OperatorMarks::default()
+    }
+}
+
+fn ready(provider: Provider) -> SecretStore {
+    SecretStore {
+        provider,
+        ..store(condition(true, "Valid", ""))
+    }
+}
+
+fn vault() -> Provider {
+    Provider::Vault {
+        server: "https://bao.example:8200".to_owned(),
+        mount: Some("kv".to_owned()),
+        version: "v2".to_owned(),
+        namespace: Some("team".to_owned()),
+    }
+}
+
+fn of(facts: &Facts, id: Id) -> Vec<Check> {
+    let checks = findings(&facts.case()).into_iter();
+    checks.filter(|check| check.id == id).collect()
+}
+
+/// The hint of the only failure with that id.
+fn hint(facts: &Facts, id: Id) -> String {
+    let mut failed = of(facts, id);
+    failed.retain(|check| check.status == Status::Fail);
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    failed.remove(0).hint
+}
+
+const MISSING: &str = "Secret does not exist";
+const SYNC: &str = "k8s-bootstrap -n brain --context c sync";
+
+#[test]
+fn a_path_is_filled_in_the_words_of_each_store() {
+    let live = "kubectl --context c -n brain get secret agentibrain-router-secrets -o json | \
+                jq '.data | map_values(@base64d)'";
+    let populate = "k8s-bootstrap -n brain --context c populate --prefix p --mount kv \
+                    --from-cluster --apply";
+    let describe = "kubectl --context c -n brain describe externalsecret brain-api";
+    let other = |word: &str| Provider::Other(word.to_owned());
+    for (provider, expected) in [
+        (vault(), format!("{populate} && {SYNC}")),
+        (
+            other("aws"),
+            format!(
+                "{live} | aws secretsmanager create-secret --name p/router --secret-string \
+                 file:///dev/stdin && {SYNC}"
+            ),
+        ),
+        (
+            other("gcpsm"),
+            format!("{live} | gcloud secrets create p/router --data-file=- && {SYNC}"),
+        ),
+        (
+            other("azurekv"),
+            format!(
+                "{live} | az keyvault secret set --vault-name \"$VAULT\" --name p/router --file \
+                 /dev/stdin && {SYNC}"
+            ),
+        ),
+        (other("kubernetes"), describe.to_owned()),
+    ] {
+        let facts = facts(failing(), MISSING, ready(provider));
+        assert_eq!(hint(&facts, Id::EsoSynced), expected);
+    }
+}
+
+#[test]
+fn a_path_that_populate_does_not_take_is_written_by_the_stores_own_program() {
+    let odd = ExternalSecret {
+        sources: vec![Source::Entry {
+            path: "p/it's; here".to_owned(),
+        }],
+        ..failing()
+    };
+    let mut facts = facts(odd, MISSING, ready(vault()));
+    let told = hint(&facts, Id::EsoSynced);
+    let put = "jq '.data | map_values(@base64d)' | bao kv put \
+               -address=https://bao.example:8200 -namespace=team -mount=kv \"p/it's; here\" - && ";
+    assert!(told.contains(put), "{told}");
+    facts.home().secrets.get_mut(ROUTER.secret).unwrap().live = None;
+    let told = hint(&facts, Id::EsoSynced);
+    // A variable that is not set would become an empty value.
+    let variables = ": \"${KB_ROUTER_TOKEN?}\" && : \"${EMBEDDINGS_API_KEY?}\" && jq -n 'env | \
+                     {KB_ROUTER_TOKEN, EMBEDDINGS_API_KEY}' | bao kv put ";
+    assert!(told.starts_with(variables), "{told}");
+}
+
+/// What is in git, or in a chart, is changed there.
+#[test]
+fn an_object_of_somebody_else_leads_to_them() {
+    let owner = Some(Owner {
+        kind: OwnerKind::Helm,
+        name: "Helm release brain".to_owned(),
+        namespace: None,
+    });
+    let helm = "helm -n brain upgrade brain \"$CHART\" --reuse-values -f \"$VALUES\" \
+                --kube-context c";
+    let of_helm = |external: ExternalSecret| ExternalSecret {
+        owner: owner.clone(),
+        ..external
+    };
+    let absent = "could not get ClusterSecretStore \"bao\", it is not found";
+    let facts = facts(of_helm(failing()), absent, ready(vault()));
+    assert_eq!(hint(&facts, Id::EsoSynced), helm);
+    let trap = of_helm(ExternalSecret {
+        deletion_policy: "Delete".to_owned(),
+        ..external()
+    });
+    let facts = self::facts(trap, "", ready(vault()));
+    let policy = of(&facts, Id::EsoPolicy);
+    assert_eq!(
+        (policy[0].status, policy[0].hint.as_str()),
+        (Status::Warn, helm)
+    );
+    let unjudged = SecretStore {
+        owner: owner.clone(),
+        created: Some(0),
+        controller: Some("another".to_owned()),
+        condition: None,
+        ..ready(vault())
+    };
+    let facts = self::facts(external(), "", unjudged);
+    assert!(hint(&facts, Id::EsoOperator).starts_with(helm));
+}
+
+#[test]
+fn a_refresh_that_is_too_old_fails_although_ready_says_true() {
+    let old = ExternalSecret {
+        refreshed: Some(NOW - 7200),
+        ..external()
+    };
+    let facts = facts(old, "", ready(vault()));
+    let synced = of(&facts, Id::EsoSynced);
+    assert_eq!(synced[0].status, Status::Fail);
+    let message = "the operator says Ready, and has last refreshed it 2 h ago, more than three of \
+                   its intervals of 30 s";
+    assert_eq!(
+        (synced[0].message.as_str(), synced[0].hint.as_str()),
+        (message, SYNC)
+    );
+    let operator = of(&facts, Id::EsoOperator);
+    assert_eq!(operator[0].status, Status::Fail);
+    assert!(
+        operator[0]
+            .message
+            .contains("nobody works on ExternalSecret brain/brain-api")
+    );
+}
+
+#[test]
+fn what_is_fine_in_many_namespaces_is_one_line() {
+    let mut facts = facts(external(), "", ready(vault()));
+    for index in 0..1000 {
+        let name = format!("agents-{index:04}");
+        let there = ExternalSecret {
+            namespace: namespace(&name),
+            uid: name.clone(),
+            ..external()
+        };
+        let mut secret = router();
+        secret.live.as_mut().unwrap().marks = owned_by(&there);
+        let at = place(&[(ROUTER.secret, secret)]);
+        facts.cluster.places.insert(namespace(&name), at);
+        let events = match index {
+            7 => vec![Event {
+                last: 1,
+                message: MISSING.to_owned(),
+            }],
+            _ => Vec::new(),
+        };
+        let object = match index {
+            7 => ExternalSecret {
+                condition: failing().condition,
+                ..there
+            },
+            _ => there,
+        };
+        let path2 = facts.cluster.path2.as_mut().unwrap();
+        path2.externals.push(Tended::new(object, Some(&events)));
+    }
+    for id in [Id::EsoPresent, Id::EsoSynced, Id::EsoTarget, Id::EsoPolicy] {
+        let checks = of(&facts, id);
+        let (home, rest): (Vec<_>, Vec<_>) = checks
+            .into_iter()
+            .partition(|check| check.namespace == "brain");
+        assert!(!home.is_empty());
+        let failed = rest.iter().filter(|check| check.status == Status::Fail);
+        assert_eq!(failed.count(), usize::from(id == Id::EsoSynced), "{id}");
+        let lines: Vec<_> = rest.iter().filter(|it| it.status == Status::Pass).collect();
+        assert_eq!(lines.len(), 1, "{id}: {lines:?}");
+        let many = if id == Id::EsoSynced { 999 } else { 1000 };
+        assert_eq!(
+            lines[0].message,
+            format!("the same of {many} objects of the fleet")
+        );
+    }
+    let mut failed = of(&facts, Id::EsoSynced);
+    failed.retain(|check| check.status == Status::Fail);
+    // `sync` is of the home namespace.
+    let again = "kubectl --context c -n agents-0007 annotate --overwrite externalsecret brain-api \
+                 force-sync=\"$(date +%s)\"";
+    assert!(failed[0].hint.ends_with(again), "{}", failed[0].hint);
+}
+
+#[test]
+fn a_right_that_is_missing_is_told_once_and_its_hint_brings_it() {
+    let mut facts = facts(external(), "", ready(vault()));
+    facts
+        .cluster
+        .denied
+        .insert(list("externalsecrets", "elsewhere"));
+    let stores = Denied {
+        verb: "get",
+        resource: "clustersecretstores".to_owned(),
+        namespace: None,
+        why: None,
+    };
+    facts.cluster.denied.insert(stores);
+    let path2 = facts.cluster.path2.as_mut().unwrap();
+    for seen in path2.stores.values_mut() {
+        *seen = StoreSeen::new(Seen::Forbidden, &[]);
+    }
+    let store = of(&facts, Id::EsoStore);
+    let skipped: Vec<_> = store.iter().map(|check| check.message.as_str()).collect();
+    let expected = [
+        "not looked at: you may not get clustersecretstores",
+        "not looked at: you may not list externalsecrets in elsewhere",
+    ];
+    assert_eq!(skipped, expected);
+    assert!(store.iter().all(|check| check.status == Status::Skip));
+    assert!(
+        store[0].hint.contains(" rbac verify --cluster-store "),
+        "{}",
+        store[0].hint
+    );
+}
+
+/// By itself the operator looks at a store again after minutes only.
+#[test]
+fn what_mends_a_store_has_the_operator_look_again() {
+    let again = "kubectl --context c annotate --overwrite clustersecretstore bao \
+                 force-sync=\"$(date +%s)\" && kubectl --context c wait --for=condition=Ready \
+                 --timeout=1m clustersecretstore bao";
+    for (message, first) in [
+        (
+            "Vault is sealed",
+            "bao operator unseal -address=https://bao.example:8200 -namespace=team",
+        ),
+        (
+            "connection refused",
+            "bao status -address=https://bao.example:8200",
+        ),
+    ] {
+        let facts = facts(failing(), message, ready(vault()));
+        assert_eq!(hint(&facts, Id::EsoStore), format!("{first} && {again}"));
+        let synced = format!("{first} && {again} && {SYNC}");
+        assert_eq!(hint(&facts, Id::EsoSynced), synced);
+    }
+}
+
+/// Each cause of a store and of an ExternalSecret has a remedy, whatever is known.
+#[test]
+fn no_failure_is_without_a_hint() {
+    for message in [
+        MISSING,
+        "secret retained due to DeletionPolicy",
+        "Code: 403",
+        "1 error occurred:\n\t* permission denied",
+        "Vault is sealed",
+        "connection refused",
+        "x509: ",
+        "cannot get Kubernetes secret",
+        "is not allowed from namespace",
+        "could not get ClusterSecretStore",
+        "is owned by another ExternalSecret",
+        "not managed by external-secrets",
+        "who knows",
+    ] {
+        for provider in [vault(), Provider::Other("aws".to_owned())] {
+            let facts = facts(failing(), message, ready(provider));
+            let failed = findings(&facts.case()).into_iter();
+            let failed: Vec<_> = failed.filter(|it| it.status == Status::Fail).collect();
+            assert!(
+                failed.iter().any(|check| check.id == Id::EsoSynced),
+                "{message}"
+            );
+            assert!(
+                failed.iter().all(|check| !check.hint.is_empty()),
+                "{failed:?}"
+            );
+            // Nobody vouches for what a provider says.
+            let said = |check: &Check| check.message.contains("who knows");
+            assert!(!failed.iter().any(said), "{failed:?}");
+        }
+    }
+    assert!(Cause::of("who knows").is_none());
+}
+
+#[test]
+fn a_span_of_time_is_told_in_a_few_words() {
+    for (seconds, expected) in [
+        (-3, "0 s"),
+        (0, "0 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7_199, "119 min"),
+        (7_200, "2 h"),
+        (172_800, "2 d"),
+    ] {
+        assert_eq!(ago(seconds), expected);
+    }
+}

@@ -1,0 +1,496 @@
+//! What no cluster shows easily: many namespaces, odd owners, and what is not seen.
+
+use super::check::{Check, Id, Status};
+use super::{Case, findings, healthy, sees_nothing, some_of};
+use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::observed_secret::{
+    LiveSecret, LiveValue, NamespaceState, OPAQUE, Observed,
+};
+use crate::domain::cluster::owner::{Owner, OwnerKind};
+use crate::domain::cluster::rollout::Rollout;
+use crate::domain::cluster::snapshot::{
+    ClusterFacts, CopyRef, Denied, FileFacts, FilePath, FileState, Keeping, Place, ValuesFile,
+};
+use crate::domain::cluster::workload::{Container, Kind, Pod, PodSpec, Whole, Workload};
+use crate::domain::hint_context::Reach;
+use crate::domain::table::{BUNDLES, ROUTER};
+use crate::domain::values::secret_value::SecretValue;
+use crate::domain::values::token::PerToken;
+use std::collections::{BTreeMap, BTreeSet};
+
+const TOKEN: &str = "a-router-token-that-is-long-enough";
+const KEY: &str = "an-embeddings-key-that-is-long-enough";
+
+pub(crate) fn namespace(name: &str) -> Namespace {
+    name.parse().unwrap()
+}
+
+fn secret(data: &[(&str, &str)]) -> Observed {
+    let value = |value: &str| LiveValue::encode(&SecretValue::from(value));
+    Observed {
+        live: Some(LiveSecret {
+            type_: OPAQUE.to_owned(),
+            data: data
+                .iter()
+                .map(|(key, text)| ((*key).to_owned(), value(text)))
+                .collect(),
+            created: Some(0),
+            changed: Some(0),
+            ..LiveSecret::default()
+        }),
+        ..Observed::default()
+    }
+}
+
+pub(crate) fn router() -> Observed {
+    secret(&[("KB_ROUTER_TOKEN", TOKEN), ("EMBEDDINGS_API_KEY", KEY)])
+}
+
+pub(crate) fn place(secrets: &[(&'static str, Observed)]) -> Place {
+    Place {
+        state: NamespaceState::Active,
+        secrets: secrets.iter().cloned().collect(),
+        ..Place::default()
+    }
+}
+
+fn get_secret(name: &str, at: &str) -> Denied {
+    Denied::secret(&namespace(at), name)
+}
+
+pub(crate) fn list(resource: &str, at: &str) -> Denied {
+    Denied {
+        verb: "list",
+        resource: resource.to_owned(),
+        namespace: Some(namespace(at)),
+        why: None,
+    }
+}
+
+/// Everything that a case is made of.
+pub(crate) struct Facts {
+    file: FileFacts,
+    values: Vec<ValuesFile>,
+    pub(crate) cluster: ClusterFacts,
+    reach: Reach,
+    live: bool,
+    copies: Vec<CopyRef>,
+}
+
+impl Facts {
+    /// A home with all three Secrets, which `brain` is.
+    pub(crate) fn new() -> Self {
+        let embeddings = secret(&[
+            ("POSTGRES_URL", "postgres://h/d"),
+            ("LLM_API_KEY", ""),
+            ("LLM_API_BASE", ""),
+            ("LLM_EMBED_MODEL", "m"),
+            ("EMBEDDINGS_API_KEYS", KEY),
+        ]);
+        let agenticore = secret(&[("ANTHROPIC_API_KEY", "sk"), ("GITHUB_TOKEN", "")]);
+        let secrets = [router(), embeddings, agenticore];
+        let names = BUNDLES.iter().map(|bundle| bundle.secret);
+        let home = place(&names.zip(secrets).collect::<Vec<_>>());
+        Self {
+            file: FileFacts {
+                path: FilePath::default(),
+                state: FileState::Read {
+                    tokens: PerToken::default(),
+                    loose: false,
+                },
+                keeping: Keeping::Away,
+            },
+            values: vec![ValuesFile {
+                path: FilePath::default(),
+                text: Ok(SecretValue::from("")),
+            }],
+            cluster: ClusterFacts {
+                server: String::new(),
+                version: None,
+                now: 1_000_000,
+                home: namespace("brain"),
+                places: [(namespace("brain"), home)].into(),
+                nothing_selected: false,
+                copies: BTreeMap::new(),
+                absent: BTreeSet::new(),
+                denied: BTreeSet::new(),
+                probes: Vec::new(),
+                path2: None,
+            },
+            reach: Reach {
+                home: "brain".to_owned(),
+                program: "k8s-bootstrap -n brain --context c".to_owned(),
+                apply: "k8s-bootstrap -n brain --context c --apply".to_owned(),
+                tokens_file: "local/.k8s-tokens".to_owned(),
+                fleet: " --fleet-selector 'team in (a,b)'".to_owned(),
+                kubectl: "kubectl --context c".to_owned(),
+                helm: " --kube-context c".to_owned(),
+            },
+            live: false,
+            copies: Vec::new(),
+        }
+    }
+
+    pub(crate) fn home(&mut self) -> &mut Place {
+        let home = self.cluster.home.clone();
+        self.cluster.places.get_mut(&home).unwrap()
+    }
+
+    /// Takes a Secret of the home namespace out of sight.
+    fn hide(&mut self, name: &str) {
+        self.home().secrets.remove(name);
+        self.cluster.denied.insert(get_secret(name, "brain"));
+    }
+
+    pub(crate) fn case(&self) -> Case<'_> {
+        Case {
+            file: &self.file,
+            values: &self.values,
+            cluster: &self.cluster,
+            reach: &self.reach,
+            rotation: Ok(None),
+            since: None,
+            max_age: i64::MAX,
+            max_overlap: i64::MAX,
+            live: self.live,
+            copies: &self.copies,
+        }
+    }
+
+    /// Status and message of each check with that id.
+    fn told(&self, id: Id) -> Vec<(Status, String)> {
+        let checks = findings(&self.case()).into_iter();
+        let of_id = checks.filter(|check| check.id == id);
+        of_id.map(|check| (check.status, check.message)).collect()
+    }
+}
+
+#[test]
+fn a_few_of_many_are_named() {
+    let none: [&str; 0] = [];
+    assert_eq!(some_of(&none), "");
+    assert_eq!(some_of(&["a"]), "a");
+    assert_eq!(some_of(&["a", "b", "c"]), "a, b, c");
+    assert_eq!(some_of(&["a", "b", "c", "d"]), "a, b, c and 1 more");
+    let many: Vec<_> = (0..1000).collect();
+    assert_eq!(some_of(&many), "0, 1, 2 and 997 more");
+}
+
+#[test]
+fn every_check_of_a_healthy_home_says_something() {
+    let facts = Facts::new();
+    let checks = findings(&facts.case());
+    let missing: Vec<_> = Id::ALL
+        .into_iter()
+        .filter(|id| checks.iter().all(|check| check.id != *id))
+        .filter(|id| !id.is_of_path2())
+        .collect();
+    assert_eq!(missing, []);
+    assert!(checks.iter().all(|check| !check.id.is_of_path2()));
+    assert!(checks.is_sorted_by_key(|check| check.id));
+    assert!(healthy(&checks));
+    assert!(!sees_nothing(&facts.cluster));
+    let mended = |check: &Check| check.status == Status::Pass || check.status == Status::Skip;
+    assert!(
+        checks
+            .iter()
+            .all(|check| mended(check) || !check.hint.is_empty())
+    );
+}
+
+#[test]
+fn a_permission_that_is_missing_in_many_namespaces_is_one_line() {
+    let mut facts = Facts::new();
+    for index in 0..1000 {
+        let name = format!("agents-{index:04}");
+        facts.cluster.places.insert(namespace(&name), place(&[]));
+        for denied in [get_secret(ROUTER.secret, &name), list("pods", &name)] {
+            facts.cluster.denied.insert(denied);
+        }
+    }
+    let places = "agents-0000, agents-0001, agents-0002 and 997 more";
+    let router = format!(
+        "not looked at: you may not get secrets/{} in {places}",
+        ROUTER.secret
+    );
+    assert_eq!(facts.told(Id::TokensFleet), [(Status::Skip, router)]);
+    let pods = format!("not looked at: you may not list pods in {places}");
+    for id in [Id::WorkloadWired, Id::WorkloadFresh, Id::WorkloadWaiting] {
+        let told = facts.told(id);
+        assert!(
+            told.contains(&(Status::Skip, pods.clone())),
+            "{id}: {told:?}"
+        );
+    }
+    // Home is not blamed for it.
+    let of_home = [
+        Id::TokensMatch,
+        Id::TokensPair,
+        Id::AgeToken,
+        Id::SecretPresent,
+    ];
+    for (id, told) in of_home.map(|id| (id, facts.told(id))) {
+        let blames = told
+            .iter()
+            .any(|(_, message)| message.contains("you may not"));
+        assert!(!blames, "{id}: {told:?}");
+    }
+    let [(status, access)] = facts.told(Id::ClusterAccess).try_into().unwrap();
+    assert_eq!(status, Status::Skip);
+    assert!(access.ends_with(" and 1997 more"), "{access}");
+    assert!(findings(&facts.case()).len() < 100);
+}
+
+#[test]
+fn a_token_that_home_lacks_is_one_line_for_the_whole_fleet() {
+    let mut facts = Facts::new();
+    let half = secret(&[("EMBEDDINGS_API_KEY", KEY)]);
+    facts.home().secrets.insert(ROUTER.secret, half);
+    for index in 0..1000 {
+        let member = place(&[(ROUTER.secret, router())]);
+        let name = namespace(&format!("agents-{index}"));
+        facts.cluster.places.insert(name, member);
+    }
+    let message = "the home namespace has no KB_ROUTER_TOKEN to compare with";
+    let expected = [(Status::Skip, message.to_owned())];
+    assert_eq!(facts.told(Id::TokensFleet), expected);
+
+    facts.hide(ROUTER.secret);
+    let message = format!(
+        "not looked at: you may not get secrets/{} in brain",
+        ROUTER.secret
+    );
+    let expected = [(Status::Skip, message)];
+    assert_eq!(facts.told(Id::TokensFleet), expected);
+}
+
+#[test]
+fn a_fleet_in_step_passes_beside_one_that_is_not_seen() {
+    let mut facts = Facts::new();
+    let member = place(&[(ROUTER.secret, router())]);
+    facts.cluster.places.insert(namespace("a"), member);
+    facts.cluster.places.insert(namespace("b"), place(&[]));
+    facts.cluster.denied.insert(get_secret(ROUTER.secret, "b"));
+    let told = facts.told(Id::TokensFleet);
+    let statuses: Vec<_> = told.iter().map(|(status, _)| *status).collect();
+    assert_eq!(statuses, [Status::Pass, Status::Skip], "{told:?}");
+    assert!(told[0].1.starts_with("1 fleet namespace has "), "{told:?}");
+}
+
+/// A pod that takes its environment from these Secrets and has run since then.
+fn pod(name: &str, secrets: &[&str], started: i64) -> Pod {
+    let whole = |secret: &&str| Whole {
+        prefix: String::new(),
+        secret: Some((*secret).to_owned()),
+        optional: false,
+    };
+    let container = Container {
+        name: "main".to_owned(),
+        env_from: secrets.iter().map(whole).collect(),
+        ..Container::default()
+    };
+    Pod {
+        namespace: namespace("brain"),
+        name: name.to_owned(),
+        owner: None,
+        spec: PodSpec {
+            containers: vec![container],
+            volumes: Vec::new(),
+        },
+        ready: true,
+        started: [("main".to_owned(), started)].into(),
+        waiting: BTreeMap::new(),
+        stuck: BTreeMap::new(),
+        unschedulable: false,
+        mark: None,
+    }
+}
+
+#[test]
+fn a_pod_of_a_secret_that_was_not_read_is_neither_fresh_nor_stale() {
+    let mut facts = Facts::new();
+    let embeddings = "embeddings-secrets";
+    facts.home().pods = vec![
+        pod("seen", &[ROUTER.secret], 10),
+        pod("same-second", &[ROUTER.secret], 0),
+        pod("half-seen", &[ROUTER.secret, embeddings], 10),
+        pod("another", &["of-somebody-else"], 10),
+    ];
+    let count = |facts: &Facts| facts.told(Id::WorkloadFresh)[0].1.clone();
+    assert_eq!(count(&facts), "3 pods run on the values of today");
+    facts.hide(embeddings);
+    let told = facts.told(Id::WorkloadFresh);
+    let skip = format!("not looked at: you may not get secrets/{embeddings} in brain");
+    assert_eq!(told[0].1, "2 pods run on the values of today");
+    assert_eq!(told[1..], [(Status::Skip, skip.clone())]);
+
+    // What is seen of it is stale all the same.
+    facts.home().pods = vec![pod("half-seen", &[ROUTER.secret, embeddings], -1)];
+    let statuses: Vec<_> = facts
+        .told(Id::WorkloadFresh)
+        .into_iter()
+        .map(|(status, _)| status)
+        .collect();
+    assert_eq!(statuses, [Status::Warn, Status::Skip]);
+
+    // Nor is Reloader said to have nothing to do.
+    let spec = facts.home().pods[0].spec.clone();
+    facts.home().pods.clear();
+    facts.home().workloads = vec![Workload {
+        kind: Kind::Deployment,
+        namespace: namespace("brain"),
+        name: "reads".to_owned(),
+        spec,
+        reloaded: true,
+        mark: None,
+        rollout: Rollout::default(),
+    }];
+    assert_eq!(facts.told(Id::WorkloadReloader), [(Status::Skip, skip)]);
+}
+
+#[test]
+fn who_sees_no_secret_of_home_sees_nothing() {
+    let mut facts = Facts::new();
+    let names = BUNDLES.map(|bundle| bundle.secret);
+    for (index, name) in names.into_iter().enumerate() {
+        assert!(!sees_nothing(&facts.cluster), "{index}");
+        facts.hide(name);
+    }
+    assert!(sees_nothing(&facts.cluster));
+    let passed = findings(&facts.case()).into_iter();
+    let passed: Vec<_> = passed
+        .filter(|check| check.status == Status::Pass)
+        .map(|check| check.id.group())
+        .filter(|group| ["secret", "tokens", "owner", "age"].contains(group))
+        .collect();
+    assert_eq!(passed, [""; 0]);
+}
+
+#[test]
+fn the_right_that_is_missing_is_granted_for_all_that_was_asked() {
+    let mut facts = Facts::new();
+    let (before, after) = (
+        "k8s-bootstrap -n brain --context c rbac verify",
+        " --fleet-selector 'team in (a,b)' --service-account \"$NAMESPACE:$NAME\" | \
+         kubectl --context c apply -f -",
+    );
+    assert_eq!(facts.case().role_hint(), format!("{before}{after}"));
+    facts.live = true;
+    facts.copies = ["ops", "mcp.tokens"]
+        .map(|name| CopyRef {
+            namespace: namespace("tools"),
+            name: name.to_owned(),
+        })
+        .into();
+    let more = " --live --copy tools/ops --copy tools/mcp.tokens";
+    assert_eq!(facts.case().role_hint(), format!("{before}{more}{after}"));
+}
+
+#[test]
+fn to_list_secrets_is_no_right_that_anybody_is_told_to_get() {
+    let mut facts = Facts::new();
+    facts.cluster.denied.insert(list("secrets", "brain"));
+    let [(access, _)] = facts.told(Id::ClusterAccess).try_into().unwrap();
+    assert_eq!(access, Status::Pass);
+    let checks = findings(&facts.case()).into_iter();
+    let [copies] = checks
+        .filter(|check| check.id == Id::TokensCopies)
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap();
+    assert_eq!((copies.status, copies.hint.as_str()), (Status::Skip, ""));
+    let end = "you may not list secrets in brain";
+    assert!(copies.message.ends_with(end), "{}", copies.message);
+}
+
+#[test]
+fn each_owner_is_asked_by_a_command_of_its_own() {
+    let facts = Facts::new();
+    let case = facts.case();
+    use OwnerKind::{ArgoCd, Controller, ExternalSecret, Flux, Helm};
+    for (kind, name, expected) in [
+        (
+            ExternalSecret,
+            "ExternalSecret e",
+            "kubectl --context c -n brain describe externalsecret e",
+        ),
+        (
+            Helm,
+            "Helm release brain",
+            "helm -n brain upgrade brain \"$CHART\" --reuse-values -f \"$VALUES\" --kube-context c",
+        ),
+        (
+            Helm,
+            "Helm release",
+            "helm -n brain upgrade \"$RELEASE\" \"$CHART\" --reuse-values -f \"$VALUES\" --kube-context c",
+        ),
+        (ArgoCd, "Argo CD application a", "argocd app sync a"),
+        (
+            Flux,
+            "Flux HelmRelease hr",
+            "flux --context c -n brain reconcile helmrelease hr",
+        ),
+        (
+            Flux,
+            "Flux Kustomization apps",
+            "flux --context c -n brain reconcile kustomization apps",
+        ),
+        (
+            Controller,
+            "SealedSecret s.v1",
+            "kubectl --context c -n brain describe SealedSecret s.v1",
+        ),
+    ] {
+        let owner = Owner {
+            kind,
+            name: name.to_owned(),
+            namespace: None,
+        };
+        assert_eq!(case.ask_owner(&namespace("brain"), &owner), expected);
+    }
+}
+
+/// Whoever may annotate a Secret writes what a person would paste into a shell.
+#[test]
+fn what_an_owner_is_called_is_no_part_of_a_shell_command_unless_it_is_a_name() {
+    let facts = Facts::new();
+    let case = facts.case();
+    use OwnerKind::{ArgoCd, Controller, Helm};
+    for odd in [
+        "a;reboot",
+        "$(reboot)",
+        "a b",
+        "`reboot`",
+        "",
+        "--set=a",
+        "a|sh",
+        "'a",
+        "a\nb",
+    ] {
+        let ask = |kind, name: String| {
+            let namespace = None;
+            let owner = Owner {
+                kind,
+                name,
+                namespace,
+            };
+            case.ask_owner(&self::namespace("brain"), &owner)
+        };
+        let hints = [
+            ask(Helm, format!("Helm release {odd}")),
+            ask(ArgoCd, format!("Argo CD application {odd}")),
+            ask(Controller, format!("Kind {odd}")),
+        ];
+        let expected = [
+            "helm -n brain upgrade \"$RELEASE\" \"$CHART\" --reuse-values -f \"$VALUES\" --kube-context c",
+            "argocd app sync \"$APPLICATION\"",
+            "kubectl --context c -n brain describe Kind \"$NAME\"",
+        ];
+        assert_eq!(hints, expected, "{odd:?}");
+        let ran = ask(Controller, format!("{odd} name"));
+        assert!(
+            odd == "a b" || ran.contains(" describe \"$KIND\" "),
+            "{odd:?}: {ran}"
+        );
+    }
+}

@@ -1,0 +1,450 @@
+//! One token, one value: the tokens file, the lists, the copies that operators keep; and its age.
+
+use super::check::{Check, Id};
+use super::{Case, rotation, settle, some_of};
+use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::observed_secret::{LiveSecret, LiveValue, Observed};
+use crate::domain::cluster::snapshot::{CopyRef, FileState};
+use crate::domain::rotation::elsewhere;
+use crate::domain::table::{API_KEYS, BUNDLES, Bundle, Key, Origin, Presence, ROUTER};
+use crate::domain::values::secret_value::SecretValue;
+use crate::domain::values::token::{PerToken, Token, TokenName, fingerprint};
+use std::collections::BTreeMap;
+
+const HOUR: i64 = 60 * 60;
+const DAY: i64 = 24 * HOUR;
+
+pub(crate) fn checks(case: &Case<'_>) -> Vec<Check> {
+    let home = case.cluster.home_place();
+    let router = home.live(ROUTER.secret);
+    let mut checks = Vec::new();
+    for name in TokenName::ALL {
+        checks.push(matches(case, name, router));
+        checks.push(age(case, name, router));
+    }
+    checks.extend(pairs(case));
+    checks.extend(copies(case));
+    checks
+}
+
+/// The tokens of the home namespace, which its clients send.
+pub(crate) fn of_home(case: &Case<'_>) -> PerToken<Option<SecretValue>> {
+    let router = case.cluster.home_place().live(ROUTER.secret);
+    PerToken::from_fn(|name| {
+        let value = router?.text(name.as_str())?;
+        (!value.is_empty()).then(|| value.clone())
+    })
+}
+
+/// A token of the tokens file.
+pub(crate) fn filed(case: &Case<'_>, name: TokenName) -> Option<Token> {
+    match &case.file.state {
+        FileState::Read { tokens, .. } => tokens.get(name).clone(),
+        FileState::Absent | FileState::Unusable(_) => None,
+    }
+}
+
+fn matches(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
+    let id = Id::TokensMatch;
+    let home = &case.cluster.home;
+    let live = router.and_then(|router| router.text(name.as_str()));
+    let live = live.filter(|value| !value.is_empty());
+    let uncompared = |why: &str| Check::skip(id, format!("{name} is not compared: {why}"));
+    let check = match (filed(case, name), live) {
+        (None, _) => uncompared(match &case.file.state {
+            FileState::Absent => "there is no tokens file",
+            FileState::Unusable(_) => "the tokens file cannot be used",
+            FileState::Read { .. } => "the tokens file does not hold it",
+        }),
+        (Some(_), None) if router.is_none() => match case.unread_at_home(id, &ROUTER) {
+            Some(denied) => denied,
+            None => uncompared("the Secret does not exist"),
+        },
+        (Some(_), None) => uncompared("the Secret does not hold it"),
+        (Some(token), Some(live)) if token.is(live) => Check::pass(
+            id,
+            format!(
+                "{name} is the same in the tokens file ({})",
+                fingerprint(live)
+            ),
+        ),
+        (Some(token), Some(live))
+            if let Some(side) = rotation::part(case, name, token.value(), live) =>
+        {
+            Check::pass(
+                id,
+                format!(
+                    "{name} rotates: the tokens file has its {} value",
+                    side.as_str()
+                ),
+            )
+        }
+        (Some(token), Some(live)) => Check::fail(
+            id,
+            format!(
+                "{name} differs: the tokens file has {}, the Secret has {}",
+                fingerprint(token.value()),
+                fingerprint(live)
+            ),
+            case.apply_with(&[], &settle::options(case)),
+        ),
+    };
+    check.at(home, "Secret", ROUTER.secret)
+}
+
+/// Each list of the home namespace and the fleet that there is, with the Secret that it is in.
+fn pairs(case: &Case<'_>) -> Vec<Check> {
+    let id = Id::TokensPair;
+    let tokens = of_home(case);
+    let mut checks = Vec::new();
+    for (namespace, place) in &case.cluster.places {
+        for bundle in BUNDLES {
+            let Some(observed) = place.secrets.get(bundle.secret) else {
+                continue;
+            };
+            let lists = bundle.keys.iter().filter_map(|key| match key.origin {
+                Origin::TokenList(token, _) => Some((key, token)),
+                _ => None,
+            });
+            for (key, token) in lists {
+                let Some(live) = &observed.live else { continue };
+                if let (Some(list), Some(value)) = (live.text(key.name), tokens.get(token)) {
+                    checks.push(pair(
+                        case,
+                        (namespace, bundle, observed),
+                        (key, list, live),
+                        (token, value),
+                    ));
+                }
+            }
+        }
+    }
+    let of_tokens = BUNDLES.iter().filter(|bundle| bundle.holds_tokens());
+    checks.extend(of_tokens.filter_map(|bundle| case.unread_at_home(id, bundle)));
+    if checks.is_empty() {
+        checks.push(Check::skip(id, "there is no list beside a token yet"));
+    }
+    checks
+}
+
+fn pair(
+    case: &Case<'_>,
+    (namespace, bundle, observed): (&Namespace, &Bundle, &Observed),
+    (key, list, live): (&Key, &SecretValue, &LiveSecret),
+    (token, value): (TokenName, &SecretValue),
+) -> Check {
+    let id = Id::TokensPair;
+    let list_name = key.name;
+    // brain-api goes by the token alone where its list is empty.
+    let unused = key.origin == Origin::TokenList(token, Presence::IfFound);
+    let check = match list.entries().next().is_none() {
+        true if unused => Check::skip(id, format!("its list {list_name} is empty, as if absent")),
+        _ if list.lists(value) => Check::pass(id, format!("{token} is on its list {list_name}")),
+        _ => {
+            let hint = match &observed.owner {
+                Some(owner) => case.ask_owner(namespace, owner),
+                None => {
+                    // Else such a list is only kept in step where it holds something.
+                    let api_keys = list_name == API_KEYS && list.entries().next().is_none();
+                    let with = if api_keys { " --with-api-keys" } else { "" };
+                    case.apply_with(&[], &format!("{with}{}", settle::options(case)))
+                }
+            };
+            Check::fail(
+                id,
+                format!(
+                    "{token} ({}) is not on the list {list_name} ({}){}",
+                    fingerprint(value),
+                    shown(list),
+                    settle::managed_by(live, list_name)
+                ),
+                hint,
+            )
+        }
+    };
+    check.at(namespace, "Secret", bundle.secret)
+}
+
+/// The entries of a list, without showing them.
+fn shown(list: &SecretValue) -> String {
+    let shown: Vec<_> = list
+        .entries()
+        .map(|entry| fingerprint(&SecretValue::from(entry)))
+        .collect();
+    match shown.is_empty() {
+        true => "empty".to_owned(),
+        false => some_of(&shown),
+    }
+}
+
+/// Copies of tokens in Secrets that are not ours.
+fn copies(case: &Case<'_>) -> Vec<Check> {
+    let id = Id::TokensCopies;
+    let tokens = of_home(case);
+    let mut found: BTreeMap<CopyRef, &Observed> = case
+        .cluster
+        .copies
+        .iter()
+        .map(|(at, observed)| (at.clone(), observed))
+        .collect();
+    for (namespace, place) in &case.cluster.places {
+        found.extend(place.others.iter().map(|(name, observed)| {
+            let at = CopyRef {
+                namespace: namespace.clone(),
+                name: name.clone(),
+            };
+            (at, observed)
+        }));
+    }
+    let mut checks = Vec::new();
+    let mut in_step = Vec::new();
+    for (at, observed) in &found {
+        let named = case.cluster.copies.contains_key(at);
+        let Some(live) = &observed.live else {
+            if named {
+                checks.push(absent_copy(case, at));
+            }
+            continue;
+        };
+        for name in TokenName::ALL {
+            let Some(token) = tokens.get(name) else {
+                continue;
+            };
+            let copy = live.data.get(name.as_str());
+            let copy = copy.filter(|value| value.text.as_ref() != Some(token));
+            if let Some(stale) = copy {
+                checks.push(stale_copy(
+                    case,
+                    at,
+                    observed,
+                    (name.as_str(), name),
+                    (token, stale),
+                ));
+            }
+        }
+        for (key, value) in &live.data {
+            let held = value.text.as_ref();
+            let known = TokenName::parse(key).is_some();
+            let retired = TokenName::ALL.into_iter().find(|name| {
+                let router = case.cluster.home_place().secrets.get(ROUTER.secret);
+                held.is_some_and(|held| elsewhere::retired(router, *name, held))
+            });
+            let exchanged = retired.and_then(|name| Some((name, tokens.get(name).as_ref()?)));
+            if let Some((name, token)) = exchanged.filter(|_| !known) {
+                checks.push(stale_copy(case, at, observed, (key, name), (token, value)));
+            }
+        }
+        let holds = |value: &SecretValue| {
+            tokens
+                .iter()
+                .any(|(_, token)| token.as_ref().is_some_and(|token| value.lists(token)))
+        };
+        let keys: Vec<_> = live
+            .data
+            .iter()
+            .filter(|(_, value)| value.text.as_ref().is_some_and(holds))
+            .map(|(key, _)| key.as_str())
+            .collect();
+        if !keys.is_empty() {
+            in_step.push(format!("{at} ({})", keys.join(", ")));
+        }
+    }
+    let mut unread: Vec<_> = case
+        .cluster
+        .denied
+        .iter()
+        .filter(|denied| denied.verb == "get" && is_of_copy(&denied.resource))
+        .map(|denied| case.denied(id, denied))
+        .collect();
+    unread.extend(case.unread_at_home(id, &ROUTER));
+    let denied = unlisted(case);
+    if !in_step.is_empty() {
+        checks.push(Check::pass(
+            id,
+            format!("copies in step: {}", some_of(&in_step)),
+        ));
+    } else if checks.is_empty() && denied.is_none() && unread.is_empty() {
+        checks.push(match tokens.iter().any(|(_, token)| token.is_some()) {
+            true => Check::pass(id, "no other Secret of these namespaces holds a copy"),
+            false => Check::skip(id, "there is no token to look for"),
+        });
+    }
+    checks.extend(denied);
+    checks.extend(unread);
+    checks
+}
+
+/// Where Secrets may not be listed, which no Role of `rbac` allows: it is to read them all.
+fn unlisted(case: &Case<'_>) -> Option<Check> {
+    let denied = case.cluster.denied.iter();
+    let denied: Vec<_> = denied
+        .filter(|denied| denied.verb == "list" && denied.resource == "secrets")
+        .collect();
+    let message = match denied.as_slice() {
+        [] => return None,
+        [one] => one.to_string(),
+        many => {
+            let places = many.iter().filter_map(|denied| denied.namespace.as_ref());
+            let places = some_of(&places.collect::<Vec<_>>());
+            format!("you may not list secrets in {places}")
+        }
+    };
+    Some(Check::skip(
+        Id::TokensCopies,
+        format!("copies that --copy does not name were not looked for: {message}"),
+    ))
+}
+
+/// Tells whether a Secret is none of the table.
+fn is_of_copy(resource: &str) -> bool {
+    let name = resource.strip_prefix("secrets/");
+    name.is_some_and(|name| BUNDLES.iter().all(|bundle| bundle.secret != name))
+}
+
+/// Prints something of the home router Secret, for another command to read. The value goes through
+/// a pipe and is on no command line.
+fn from_home(case: &Case<'_>, template: &str) -> String {
+    case.kubectl(
+        &case.cluster.home,
+        &format!("get secret {} -o go-template='{template}'", ROUTER.secret),
+    )
+}
+
+fn absent_copy(case: &Case<'_>, at: &CopyRef) -> Check {
+    let tokens = of_home(case);
+    let data: Vec<_> = tokens
+        .iter()
+        .filter(|(_, token)| token.is_some())
+        .map(|(name, _)| format!("\"{name}\":\"{{{{.data.{name}}}}}\""))
+        .collect();
+    let template = format!(
+        "{{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{{\"name\":\"{}\"}},\"data\":{{{}}}}}",
+        at.name,
+        data.join(",")
+    );
+    let namespace = &at.namespace;
+    let (what, before) = match case.cluster.absent.contains(namespace) {
+        true => (
+            "the namespace does not exist",
+            format!("{} create namespace {namespace} && ", case.reach.kubectl),
+        ),
+        false => ("there is no such Secret", String::new()),
+    };
+    let hint = format!(
+        "{before}{} | {}",
+        from_home(case, &template),
+        case.kubectl(namespace, "create -f -")
+    );
+    Check::warn(Id::TokensCopies, format!("--copy {at}: {what}"), hint).at(
+        &at.namespace,
+        "Secret",
+        &at.name,
+    )
+}
+
+fn stale_copy(
+    case: &Case<'_>,
+    at: &CopyRef,
+    observed: &Observed,
+    (key, name): (&str, TokenName),
+    (token, stale): (&SecretValue, &LiveValue),
+) -> Check {
+    let hint = match &observed.owner {
+        Some(owner) => case.ask_owner(&at.namespace, owner),
+        None => format!(
+            "{} | {}",
+            from_home(
+                case,
+                &format!("{{\"data\":{{\"{key}\":\"{{{{.data.{name}}}}}\"}}}}")
+            ),
+            case.kubectl(
+                &at.namespace,
+                &format!("patch secret {} --patch-file=/dev/stdin", at.name)
+            )
+        ),
+    };
+    Check::warn(
+        Id::TokensCopies,
+        format!(
+            "its {key} is a stale copy of {name}: it has {}, the home namespace has {}",
+            stale
+                .text
+                .as_ref()
+                .map_or("what is not text".to_owned(), fingerprint),
+            fingerprint(token)
+        ),
+        hint,
+    )
+    .at(&at.namespace, "Secret", &at.name)
+}
+
+fn age(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
+    let id = Id::AgeToken;
+    let home = &case.cluster.home;
+    let Some(router) = router else {
+        let check = case.unread_at_home(id, &ROUTER);
+        let absent = || Check::skip(id, format!("there is no Secret {}", ROUTER.secret));
+        return check
+            .unwrap_or_else(absent)
+            .at(home, "Secret", ROUTER.secret);
+    };
+    let key = name.as_str();
+    let minted = router.minted.get(key).copied();
+    let since = minted.or(router.created);
+    let check = match since {
+        _ if router.text(key).is_none_or(SecretValue::is_empty) => {
+            Check::skip(id, format!("{name} is not in the Secret"))
+        }
+        None => Check::skip(id, format!("nothing tells when {name} was minted")),
+        Some(since) => {
+            let old = (case.cluster.now - since).max(0);
+            let how = match minted {
+                Some(_) => format!("{name} is {} old", span(old)),
+                None => format!("{name} is at least {} old", span(old)),
+            };
+            match old > case.max_age {
+                true => Check::warn(
+                    id,
+                    format!("{how}, over the limit of {}", span(case.max_age)),
+                    settle::mint(case, name),
+                ),
+                false => Check::pass(id, how),
+            }
+        }
+    };
+    check.at(home, "Secret", ROUTER.secret)
+}
+
+/// A time in the largest unit that tells it well.
+pub(crate) fn span(seconds: i64) -> String {
+    let units = [(DAY, "day"), (HOUR, "hour"), (60, "minute"), (1, "second")];
+    let fits = |(unit, _): &(i64, _)| seconds >= 2 * unit || seconds == *unit;
+    let (unit, word) = units.into_iter().find(fits).unwrap_or((1, "second"));
+    match seconds / unit {
+        1 => format!("1 {word}"),
+        count => format!("{count} {word}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_in_one_unit() {
+        for (seconds, told) in [
+            (0, "0 seconds"),
+            (1, "1 second"),
+            (119, "119 seconds"),
+            (60, "1 minute"),
+            (HOUR, "1 hour"),
+            (HOUR + 1, "60 minutes"),
+            (DAY, "1 day"),
+            (DAY + HOUR, "25 hours"),
+            (2 * DAY, "2 days"),
+            (90 * DAY + HOUR, "90 days"),
+        ] {
+            assert_eq!(span(seconds), told);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What can be wrong with a value, told without showing it.
+
+use crate::domain::values::secret_value::SecretValue;
+
+/// Words that people leave where a value belongs.
+const PLACEHOLDERS: [&str; 12] = [
+    "changeme",
+    "change-me",
+    "change_me",
+    "replaceme",
+    "replace-me",
+    "replace_me",
+    "placeholder",
+    "todo",
+    "tbd",
+    "fixme",
+    "xxx",
+    "xxxx",
+];
+
+/// What is wrong with any value.
+pub(crate) fn odd(value: &SecretValue) -> Option<&'static str> {
+    let text = value.expose();
+    if text.contains(['\n', '\r']) {
+        Some("has a line break")
+    } else if text.trim() != text {
+        Some("begins or ends with white space")
+    } else if is_placeholder(text) {
+        Some("is a placeholder")
+    } else {
+        None
+    }
+}
+
+/// What is wrong with an entry of a list. White space around it does no harm.
+pub(crate) fn odd_entry(list: &SecretValue) -> Option<&'static str> {
+    list.entries()
+        .any(is_placeholder)
+        .then_some("has a placeholder on it")
+}
+
+/// Tells whether a list has no entry but this.
+pub(crate) fn has_only(list: &SecretValue, value: &SecretValue) -> bool {
+    list.entries().all(|entry| entry == value.expose())
+}
+
+/// Tells whether a list has entries that are neither our token nor a placeholder.
+pub(crate) fn has_others(list: &SecretValue, token: Option<&SecretValue>) -> bool {
+    let ours = |entry: &str| token.is_some_and(|token| token.expose() == entry);
+    list.entries()
+        .any(|entry| !ours(entry) && !is_placeholder(entry))
+}
+
+/// Tells whether a person is yet to put a value there.
+fn is_placeholder(text: &str) -> bool {
+    let between = |start: &str, end: &str| {
+        text.len() > start.len() + end.len() && text.starts_with(start) && text.ends_with(end)
+    };
+    PLACEHOLDERS.contains(&text.to_lowercase().as_str())
+        || between("<", ">")
+        || between("__", "__")
+        || between("${", "}")
+        || between("{{", "}}")
+}
+
+/// What is wrong with a PostgreSQL URL.
+pub(crate) fn odd_postgres_url(value: &SecretValue) -> Option<&'static str> {
+    let (scheme, rest) = value.expose().split_once("://").unwrap_or(("", ""));
+    // SQLAlchemy names its driver in the scheme.
+    let scheme = scheme.split('+').next().unwrap_or_default();
+    let good = matches!(scheme, "postgres" | "postgresql")
+        && !rest.is_empty()
+        && !rest.contains(char::is_whitespace);
+    (!good).then_some("is no PostgreSQL URL (postgres://...)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_values_are_told() {
+        for (value, expected) in [
+            ("postgres://u:p@h/d", None),
+            ("", None),
+            ("a b", None),
+            ("not-a-placeholder, changeme is only a part of it", None),
+            ("a\nb", Some("has a line break")),
+            ("a\n", Some("has a line break")),
+            ("a\r\nb", Some("has a line break")),
+            (" a", Some("begins or ends with white space")),
+            ("a\t", Some("begins or ends with white space")),
+            ("ChangeMe", Some("is a placeholder")),
+            ("CHANGE-ME", Some("is a placeholder")),
+            ("<your key>", Some("is a placeholder")),
+            ("__GENERATE__", Some("is a placeholder")),
+            ("${POSTGRES_URL}", Some("is a placeholder")),
+            ("____", None),
+            ("todo-list", None),
+        ] {
+            assert_eq!(odd(&SecretValue::from(value)), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_postgres_url_is_told_by_its_scheme() {
+        let odd = |text: &str| odd_postgres_url(&SecretValue::from(text)).is_some();
+        for good in [
+            "postgres://u:p@h:5432/d",
+            "postgresql://h/d",
+            "postgresql+asyncpg://h/d",
+            "postgres:///d?host=/run/pg",
+        ] {
+            assert!(!odd(good), "{good}");
+        }
+        for bad in [
+            "",
+            "mysql://h/d",
+            "h:5432/d",
+            "postgres://",
+            "postgres://h /d",
+        ] {
+            assert!(odd(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_placeholder_on_a_list_is_told() {
+        assert_eq!(odd_entry(&SecretValue::from("a, b")), None);
+        assert!(odd_entry(&SecretValue::from("a,changeme ")).is_some());
+    }
+}

@@ -1,0 +1,10 @@
+//! What was read of a cluster: Secrets, owners, workloads, rollouts.
+
+pub mod names;
+pub mod observed_secret;
+pub mod owner;
+pub mod rollout;
+#[cfg(test)]
+mod rollout_tests;
+pub mod snapshot;
+pub mod workload;

@@ -1,0 +1,269 @@
+//! How an ExternalSecret and its store are judged by what the operator says of them.
+
+use super::objects::{
+    Cause, Condition, Event, ExternalSecret, Provider, SecretStore, Seen, Served, Source,
+    StoreKind, StoreRef,
+};
+use super::status::{
+    Contents, Path2, StoreAt, StoreSeen, Tended, Trouble, age_if_stale, is_left_alone,
+};
+
+/// The time.
+pub const NOW: i64 = 1_000_000;
+
+/// A condition.
+pub fn condition(ready: bool, reason: &str, message: &str) -> Option<Condition> {
+    Some(Condition {
+        ready,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+    })
+}
+
+/// An ExternalSecret of the router Secret in `brain` that is well at [`NOW`].
+pub fn external() -> ExternalSecret {
+    ExternalSecret {
+        namespace: "brain".parse().unwrap(),
+        name: "brain-api".to_owned(),
+        uid: "1".to_owned(),
+        resource_version: "7".to_owned(),
+        annotations: Default::default(),
+        rotated: None,
+        generation: 2,
+        created: Some(0),
+        deleting: false,
+        owner: None,
+        store: Some(StoreRef {
+            kind: StoreKind::ClusterSecretStore,
+            name: "bao".to_owned(),
+        }),
+        target: "agentibrain-router-secrets".to_owned(),
+        creation_policy: "Owner".to_owned(),
+        deletion_policy: "Retain".to_owned(),
+        interval: 30,
+        refresh_policy: "Periodic".to_owned(),
+        sources: vec![Source::Entry {
+            path: "p/router".to_owned(),
+        }],
+        templated: false,
+        forced: None,
+        condition: condition(true, "SecretSynced", "secret synced"),
+        refreshed: Some(NOW),
+        synced: "2-abc".to_owned(),
+    }
+}
+
+/// The ClusterSecretStore that it names.
+pub fn store(condition: Option<Condition>) -> SecretStore {
+    SecretStore {
+        at: external().store.unwrap(),
+        uid: "2".to_owned(),
+        created: Some(0),
+        owner: None,
+        controller: None,
+        provider: Provider::Other("fake".to_owned()),
+        credentials: None,
+        condition,
+        capabilities: None,
+    }
+}
+
+fn event(last: i64, message: &str) -> Event {
+    Event {
+        last,
+        message: message.to_owned(),
+    }
+}
+
+/// What is wrong with it, with these warnings, beside that store.
+fn trouble(external: ExternalSecret, warnings: &[Event], store: StoreSeen) -> Option<Trouble> {
+    let at = StoreAt::of(&external).unwrap();
+    let tended = Tended::new(external, Some(warnings));
+    let path2 = Path2 {
+        served: Served::Version("v1"),
+        externals: vec![tended.clone()],
+        stores: [(at, store)].into(),
+        contents: Contents::default(),
+    };
+    path2.trouble(&tended, NOW)
+}
+
+fn well() -> StoreSeen {
+    StoreSeen::new(Seen::There(store(condition(true, "Valid", ""))), &[])
+}
+
+#[test]
+fn what_says_ready_is_judged_by_what_else_it_says() {
+    let of = |change: fn(&mut ExternalSecret)| {
+        let mut external = external();
+        change(&mut external);
+        trouble(external, &[], well())
+    };
+    assert_eq!(of(|_| {}), None);
+    assert_eq!(
+        of(|it| {
+            let message = "secret retained due to DeletionPolicy=Retain";
+            it.condition = condition(true, "SecretSynced", message);
+        }),
+        Some(Trouble::For(Cause::PathEmpty))
+    );
+    assert_eq!(
+        of(|it| it.condition = condition(true, "SecretDeleted", "")),
+        Some(Trouble::Deleted)
+    );
+    assert_eq!(
+        of(|it| it.condition = condition(true, "SecretMissing", "")),
+        Some(Trouble::NothingToMerge)
+    );
+    assert_eq!(of(|it| it.condition = None), Some(Trouble::Unjudged));
+    assert_eq!(of(|it| it.generation = 3), Some(Trouble::Pending));
+    assert_eq!(
+        of(|it| it.refreshed = Some(NOW - 96)),
+        Some(Trouble::Stale(96))
+    );
+}
+
+#[test]
+fn a_refresh_is_stale_after_three_intervals() {
+    let age = |change: fn(&mut ExternalSecret)| {
+        let mut external = external();
+        change(&mut external);
+        age_if_stale(&external, NOW)
+    };
+    // The clocks of the operator and of the server may differ a little.
+    assert_eq!(age(|it| it.refreshed = Some(NOW - 95)), None);
+    assert_eq!(age(|it| it.refreshed = Some(NOW - 96)), Some(96));
+    let long = NOW - 999_999;
+    for change in [
+        |it: &mut ExternalSecret| it.refresh_policy = "CreatedOnce".to_owned(),
+        |it: &mut ExternalSecret| it.refresh_policy = "OnChange".to_owned(),
+        |it: &mut ExternalSecret| it.interval = 0,
+        |it: &mut ExternalSecret| it.interval = i64::MAX,
+        |it: &mut ExternalSecret| it.refreshed = None,
+    ] {
+        let mut external = external();
+        external.refreshed = Some(long);
+        change(&mut external);
+        assert_eq!(age_if_stale(&external, NOW), None);
+    }
+}
+
+#[test]
+fn an_object_that_nobody_has_looked_at_for_long_is_left_alone() {
+    let judged = condition(false, "", "");
+    for (condition, created, expected) in [
+        (None, Some(NOW - 16), true),
+        (None, Some(NOW - 15), false),
+        (None, None, false),
+        (judged, Some(0), false),
+    ] {
+        let left = is_left_alone(condition.as_ref(), created, NOW);
+        assert_eq!(left, expected, "{created:?}");
+    }
+}
+
+/// One that is not ready.
+pub fn failing() -> ExternalSecret {
+    ExternalSecret {
+        condition: condition(false, "SecretSyncedError", "could not get secret data"),
+        ..external()
+    }
+}
+
+#[test]
+fn the_cause_is_its_own_or_that_of_its_store() {
+    let not_ready = "ClusterSecretStore \"bao\" is not ready";
+    let unready = |events: &[Event]| {
+        let store = store(condition(false, "InvalidProviderConfig", ""));
+        StoreSeen::new(Seen::There(store), events)
+    };
+    let sealed = [event(1, "Vault is sealed")];
+    let key = [event(1, "cannot find secret data for key: \"token\"")];
+    let some = |cause| Some(Trouble::For(cause));
+    for (warnings, store, expected) in [
+        (vec![], well(), Some(Trouble::Unknown)),
+        (
+            vec![event(1, "Secret does not exist")],
+            well(),
+            some(Cause::PathMissing),
+        ),
+        // The store was well when the operator last looked at it.
+        (
+            vec![event(1, "Code: 403. Errors:\n\n* permission denied")],
+            well(),
+            some(Cause::Refused),
+        ),
+        (
+            vec![event(1, not_ready)],
+            unready(&sealed),
+            some(Cause::Sealed),
+        ),
+        (
+            vec![event(1, not_ready)],
+            unready(&[]),
+            some(Cause::StoreNotReady),
+        ),
+        // Its own events may not be listed.
+        (vec![], unready(&sealed), some(Cause::Sealed)),
+        (vec![], unready(&key), some(Cause::NoCredentials)),
+        (
+            vec![],
+            StoreSeen::new(Seen::Absent, &[]),
+            some(Cause::StoreAbsent),
+        ),
+        (
+            vec![],
+            StoreSeen::new(Seen::Forbidden, &[]),
+            Some(Trouble::Unknown),
+        ),
+    ] {
+        assert_eq!(trouble(failing(), &warnings, store), expected);
+    }
+}
+
+#[test]
+fn a_field_that_is_missing_is_named() {
+    let fields = |of: &[&str]| ExternalSecret {
+        sources: of
+            .iter()
+            .map(|property| Source::Field {
+                key: "KEY".to_owned(),
+                path: "p/router".to_owned(),
+                property: Some((*property).to_owned()),
+            })
+            .collect(),
+        ..failing()
+    };
+    let events = [event(
+        1,
+        "error processing spec.data[1], err: cannot find secret data for key: \"B\"",
+    )];
+    let tended = Tended::new(fields(&["A", "B"]), Some(&events));
+    assert_eq!(tended.cause, Some(Cause::FieldMissing));
+    assert_eq!(tended.field.as_deref(), Some("B"));
+    let tended = Tended::new(fields(&["A"]), Some(&events));
+    assert_eq!(tended.field, None);
+    // Of a whole entry it is the key of the store's token.
+    let tended = Tended::new(failing(), Some(&events));
+    assert_eq!(tended.cause, Some(Cause::NoCredentials));
+    assert!(Tended::new(failing(), None).unseen);
+}
+
+#[test]
+fn a_store_is_judged_by_its_external_secrets_too() {
+    let at = StoreAt::of(&external()).unwrap();
+    let of = |external: ExternalSecret, message: &str| {
+        let path2 = Path2 {
+            served: Served::Version("v1"),
+            externals: vec![Tended::new(external, Some(&[event(1, message)]))],
+            stores: [(at.clone(), well())].into(),
+            contents: Contents::default(),
+        };
+        path2.store_trouble(&at)
+    };
+    let refused = "Code: 403. Errors:\n\n* permission denied";
+    assert_eq!(of(failing(), refused), Some(Cause::Refused));
+    assert_eq!(of(failing(), "Secret does not exist"), None);
+    // It has been mended since.
+    assert_eq!(of(external(), refused), None);
+}

@@ -1,0 +1,443 @@
+//! Tests of the plan: the decision table row by row. What is refused or left to others is in
+//! `plan_refusal_tests`, properties are in `plan_properties`.
+
+use super::manifest::Manifest;
+use super::resolve::{Decision, Filed};
+use super::{FileAction, FiledTokens, KeyAction, Plan, Prefer, Wish};
+use crate::domain::cluster::names::{Namespace, SecretRef};
+use crate::domain::cluster::observed_secret::{
+    LiveSecret, LiveValue, ManagedFields, OPAQUE, Observations, Observed,
+};
+use crate::domain::table::{EMBEDDINGS, ROUTER};
+use crate::domain::values::inputs::Inputs;
+use crate::domain::values::secret_value::SecretValue;
+use crate::domain::values::token::{PerToken, Token};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(in crate::domain) const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+pub(in crate::domain) const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+pub(in crate::domain) const C: &str = "cccccccccccccccccccccccccccccccc";
+pub(in crate::domain) const MINTED: &str = "dddddddddddddddddddddddddddddddd";
+
+pub(in crate::domain) fn token(text: &str) -> Token {
+    Token::parse(&SecretValue::from(text)).unwrap()
+}
+
+fn home() -> Namespace {
+    "home".parse().unwrap()
+}
+
+pub(in crate::domain) fn at(namespace: &str, name: &'static str) -> SecretRef {
+    SecretRef {
+        namespace: namespace.parse().unwrap(),
+        name,
+    }
+}
+
+fn inputs(pairs: &[(&str, &str)]) -> Inputs {
+    let given = pairs
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), SecretValue::from(*v)))
+        .collect();
+    Inputs::gather(&BTreeMap::new(), &given).unwrap()
+}
+
+pub(in crate::domain) fn wish(pairs: &[(&str, &str)]) -> Wish {
+    Wish {
+        home: home(),
+        fleet: BTreeSet::new(),
+        inputs: inputs(pairs),
+        update: BTreeSet::new(),
+        prefer: None,
+        force_conflicts: false,
+        with_api_keys: false,
+    }
+}
+
+pub(in crate::domain) fn filed(router: Option<&str>, embeddings: Option<&str>) -> FiledTokens {
+    let of = |text: Option<&str>| text.map_or(Filed::Absent, |text| Filed::Found(token(text)));
+    FiledTokens {
+        exists: router.is_some() || embeddings.is_some(),
+        tokens: PerToken {
+            kb_router_token: of(router),
+            embeddings_api_key: of(embeddings),
+        },
+    }
+}
+
+pub(in crate::domain) fn live(pairs: &[(&str, &str)]) -> LiveSecret {
+    LiveSecret {
+        resource_version: "1".into(),
+        type_: OPAQUE.into(),
+        data: pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), LiveValue::encode(&SecretValue::from(*v))))
+            .collect(),
+        ..LiveSecret::default()
+    }
+}
+
+pub(in crate::domain) fn found(secrets: &[(SecretRef, LiveSecret)]) -> Observations {
+    secrets
+        .iter()
+        .map(|(at, live)| {
+            (
+                at.clone(),
+                Observed {
+                    live: Some(live.clone()),
+                    ..Observed::default()
+                },
+            )
+        })
+        .collect()
+}
+
+pub(in crate::domain) fn router(pairs: &[(&str, &str)]) -> (SecretRef, LiveSecret) {
+    (at("home", ROUTER.secret), live(pairs))
+}
+
+pub(in crate::domain) fn embeddings(pairs: &[(&str, &str)]) -> (SecretRef, LiveSecret) {
+    (at("home", EMBEDDINGS.secret), live(pairs))
+}
+
+/// The plan in a few words: the file, then each Secret with its keys.
+pub(in crate::domain) fn words(plan: &Plan) -> String {
+    let mut text = format!("file {:?}\n", plan.file);
+    for secret in &plan.secrets {
+        text.push_str(&format!("{} {:?}:", secret.at, secret.action));
+        for key in &secret.keys {
+            let action = match &key.action {
+                KeyAction::Set(_) => "set",
+                KeyAction::Kept => "kept",
+                KeyAction::Adopted => "adopted",
+                KeyAction::Differs => "differs",
+            };
+            text.push_str(&format!(" {}={action}/{:?}", key.key, key.source));
+        }
+        text.push('\n');
+    }
+    for refusal in &plan.refusals {
+        text.push_str(&format!("refused: {}\n", refusal.message()));
+    }
+    text
+}
+
+fn one_line(plan: &Plan, name: &str) -> String {
+    let text = words(plan);
+    let line = text
+        .lines()
+        .find(|line| line.contains(name))
+        .unwrap_or_default();
+    line.to_owned()
+}
+
+#[test]
+fn a_fresh_namespace_gets_everything_that_has_its_inputs() {
+    let plan = Plan::new(
+        &wish(&[("POSTGRES_URL", "p"), ("LLM_API_BASE", "b")]),
+        &FiledTokens::default(),
+        &Observations::new(),
+    );
+    insta::assert_snapshot!(words(&plan), @r"
+    file Create
+    Secret home/agentibrain-router-secrets Create: KB_ROUTER_TOKEN=set/Minted EMBEDDINGS_API_KEY=set/Minted
+    Secret home/embeddings-secrets Create: POSTGRES_URL=set/Env LLM_API_KEY=set/Default LLM_API_BASE=set/Env LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Minted
+    Secret home/agenticore-secrets Skip:
+    ");
+    assert_eq!(
+        plan.secrets[2].reason.as_deref(),
+        Some("ANTHROPIC_API_KEY is not set")
+    );
+}
+
+#[test]
+fn what_is_right_is_left_alone() {
+    let observed = found(&[
+        router(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)]),
+        embeddings(&[
+            ("POSTGRES_URL", "p"),
+            ("LLM_API_KEY", ""),
+            ("LLM_API_BASE", ""),
+            ("LLM_EMBED_MODEL", "other"),
+            ("EMBEDDINGS_API_KEYS", B),
+        ]),
+    ]);
+    let plan = Plan::new(&wish(&[]), &filed(Some(A), Some(B)), &observed);
+    assert!(!plan.changes_anything(), "{}", words(&plan));
+    assert!(plan.refusals.is_empty());
+}
+
+#[test]
+fn a_lost_file_is_rebuilt_from_home() {
+    let observed = found(&[router(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)])]);
+    let plan = Plan::new(&wish(&[]), &FiledTokens::default(), &observed);
+    assert_eq!(plan.file, FileAction::Create);
+    assert_eq!(
+        one_line(&plan, ROUTER.secret),
+        "Secret home/agentibrain-router-secrets Keep: KB_ROUTER_TOKEN=adopted/Cluster \
+         EMBEDDINGS_API_KEY=adopted/Cluster"
+    );
+}
+
+#[test]
+fn a_missing_or_empty_token_is_repaired() {
+    for pairs in [
+        &[("KB_ROUTER_TOKEN", A)][..],
+        &[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", "")],
+    ] {
+        let plan = Plan::new(
+            &wish(&[]),
+            &filed(Some(A), Some(B)),
+            &found(&[router(pairs)]),
+        );
+        assert_eq!(
+            one_line(&plan, ROUTER.secret),
+            "Secret home/agentibrain-router-secrets Configure: KB_ROUTER_TOKEN=kept/Cluster \
+             EMBEDDINGS_API_KEY=set/File"
+        );
+    }
+}
+
+#[test]
+fn a_single_list_entry_is_adopted_and_several_are_a_question() {
+    let one = found(&[embeddings(&[
+        ("POSTGRES_URL", "p"),
+        ("EMBEDDINGS_API_KEYS", B),
+    ])]);
+    let plan = Plan::new(&wish(&[]), &filed(Some(A), None), &one);
+    assert_eq!(
+        plan.tokens.embeddings_api_key,
+        Some(Decision::Cluster(token(B)))
+    );
+    assert!(plan.refusals.is_empty());
+
+    let several = format!("{B},{C}");
+    let two = found(&[embeddings(&[
+        ("POSTGRES_URL", "p"),
+        ("EMBEDDINGS_API_KEYS", &several),
+    ])]);
+    let plan = Plan::new(&wish(&[]), &filed(Some(A), None), &two);
+    assert_eq!(plan.refusals.len(), 1);
+    assert!(
+        plan.refusals[0].message().contains("several entries"),
+        "{}",
+        words(&plan)
+    );
+    let plan = Plan::new(&wish(&[]), &filed(Some(A), Some(C)), &two);
+    assert!(
+        plan.refusals.is_empty(),
+        "the file tells which entry is ours"
+    );
+}
+
+#[test]
+fn a_token_that_is_not_on_a_list_is_a_disagreement_and_prefer_file_appends_it() {
+    let lists = |key: &'static str, bundle: &'static str| {
+        let mut observed = found(&[
+            router(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)]),
+            embeddings(&[("POSTGRES_URL", "p"), ("EMBEDDINGS_API_KEYS", B)]),
+        ]);
+        let secret = observed
+            .get_mut(&at("home", bundle))
+            .unwrap()
+            .live
+            .as_mut()
+            .unwrap();
+        let others = SecretValue::from("other-one, other-two");
+        secret
+            .data
+            .insert(key.to_owned(), LiveValue::encode(&others));
+        observed
+    };
+    for (key, bundle, ours) in [
+        ("EMBEDDINGS_API_KEYS", EMBEDDINGS.secret, B),
+        ("API_KEYS", EMBEDDINGS.secret, B),
+        ("KB_ROUTER_TOKENS", ROUTER.secret, A),
+    ] {
+        let observed = lists(key, bundle);
+        let mut wish = wish(&[]);
+        let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
+        assert_eq!(plan.refusals.len(), 1, "{key}: {}", words(&plan));
+        wish.prefer = Some(Prefer::File);
+        let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
+        assert!(plan.refusals.is_empty(), "{key}: {}", words(&plan));
+        let after = applied(&plan, &observed);
+        let list = after[&at("home", bundle)]
+            .live
+            .as_ref()
+            .unwrap()
+            .text(key)
+            .unwrap();
+        assert_eq!(list.expose(), format!("other-one, other-two,{ours}"));
+    }
+}
+
+#[test]
+fn api_keys_is_written_on_request_with_the_value_of_the_documented_list() {
+    let list = format!("theirs,{B}");
+    let observed = found(&[
+        router(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)]),
+        embeddings(&[("POSTGRES_URL", "p"), ("EMBEDDINGS_API_KEYS", &list)]),
+    ]);
+    let mut wish = wish(&[]);
+    let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
+    assert!(!words(&plan).contains(" API_KEYS="));
+    wish.with_api_keys = true;
+    let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
+    let after = applied(&plan, &observed);
+    let secret = after[&at("home", EMBEDDINGS.secret)].live.as_ref().unwrap();
+    assert_eq!(secret.text("API_KEYS").unwrap().expose(), list);
+}
+
+#[test]
+fn the_loser_of_a_race_yields_only_what_it_minted_itself() {
+    let observed = found(&[router(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)])]);
+    let mut mine = filed(Some(A), None);
+    mine.tokens.embeddings_api_key = Filed::MintedNow(token(C));
+    let plan = Plan::new(&wish(&[]), &mine, &observed);
+    assert!(plan.refusals.is_empty());
+    assert_eq!(
+        plan.tokens.embeddings_api_key,
+        Some(Decision::Cluster(token(B)))
+    );
+    assert_eq!(plan.file, FileAction::Update { replaces: false });
+}
+
+#[test]
+fn an_input_changes_a_live_value_only_by_name() {
+    let state = [
+        ("POSTGRES_URL", "old"),
+        ("LLM_API_KEY", ""),
+        ("EMBEDDINGS_API_KEYS", B),
+    ];
+    let observed = found(&[embeddings(&state)]);
+    let mut wish = wish(&[("POSTGRES_URL", "new"), ("LLM_API_KEY", "new")]);
+    let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
+    let line = one_line(&plan, EMBEDDINGS.secret);
+    assert!(
+        line.contains("POSTGRES_URL=differs/Cluster LLM_API_KEY=differs/Cluster"),
+        "{line}"
+    );
+    wish.update.insert("LLM_API_KEY");
+    let line = one_line(
+        &Plan::new(&wish, &filed(Some(A), Some(B)), &observed),
+        EMBEDDINGS.secret,
+    );
+    assert!(
+        line.contains("POSTGRES_URL=differs/Cluster LLM_API_KEY=set/Env"),
+        "{line}"
+    );
+}
+
+#[test]
+fn what_was_applied_before_is_applied_again() {
+    let mut secret = embeddings(&[("POSTGRES_URL", "p"), ("API_KEYS", B), ("THEIRS", "t")]);
+    secret
+        .1
+        .annotations
+        .insert("k8s-bootstrap/minted-at.X".into(), "then".into());
+    let of_rotation = "k8s-bootstrap/rotation".to_owned();
+    secret
+        .1
+        .annotations
+        .insert(of_rotation.clone(), "state".into());
+    let ours = |manager: &str, applied, keys: &[&str]| ManagedFields {
+        manager: manager.into(),
+        applied,
+        data: keys.iter().map(|key| (*key).to_owned()).collect(),
+        annotations: BTreeSet::from(["k8s-bootstrap/minted-at.X".to_owned()]),
+    };
+    secret.1.managed = vec![
+        ours("k8s-bootstrap", true, &["API_KEYS", "GONE"]),
+        ours("k8s-bootstrap", false, &["POSTGRES_URL"]),
+        ours("someone", true, &["THEIRS"]),
+        ManagedFields {
+            annotations: BTreeSet::from([of_rotation.clone()]),
+            ..ours("k8s-bootstrap-rotation", true, &[])
+        },
+    ];
+    let observed = found(&[secret]);
+    let plan = Plan::new(&wish(&[]), &filed(Some(A), Some(B)), &observed);
+    let secret = plan
+        .secrets
+        .iter()
+        .find(|secret| secret.at.name == EMBEDDINGS.secret)
+        .unwrap();
+    let tokens = PerToken {
+        kb_router_token: token(A),
+        embeddings_api_key: token(B),
+    };
+    let manifest = Manifest::of(secret, &tokens, "now");
+    let keys: Vec<_> = manifest.data.keys().map(String::as_str).collect();
+    assert_eq!(
+        keys,
+        [
+            "API_KEYS",
+            "EMBEDDINGS_API_KEYS",
+            "LLM_API_BASE",
+            "LLM_API_KEY",
+            "LLM_EMBED_MODEL"
+        ]
+    );
+    assert_eq!(manifest.annotations["k8s-bootstrap/minted-at.X"], "then");
+    assert!(!manifest.annotations.contains_key(&of_rotation));
+    assert_eq!(manifest.resource_version.as_deref(), Some("1"));
+}
+
+#[test]
+fn an_exchanged_token_does_not_keep_the_age_of_another() {
+    let name = "k8s-bootstrap/minted-at.KB_ROUTER_TOKEN";
+    let tokens = PerToken {
+        kb_router_token: token(C),
+        embeddings_api_key: token(B),
+    };
+    for (live, told) in [(Some(A), Some("unknown")), (None, None)] {
+        let mut secret = router(&[("EMBEDDINGS_API_KEY", B)]);
+        put(&mut secret.1.data, "KB_ROUTER_TOKEN", live);
+        secret.1.annotations.insert(name.into(), "then".into());
+        let mut wish = wish(&[]);
+        wish.prefer = Some(Prefer::File);
+        let plan = Plan::new(&wish, &filed(Some(C), Some(B)), &found(&[secret]));
+        let manifest = Manifest::of(&plan.secrets[0], &tokens, "now");
+        assert_eq!(manifest.annotations.get(name).map(String::as_str), told);
+    }
+}
+
+/// What the cluster looks like after the plan's writes.
+pub(in crate::domain) fn applied(plan: &Plan, observed: &Observations) -> Observations {
+    let tokens = tokens_after(plan);
+    let mut after = observed.clone();
+    for secret in plan.secrets.iter().filter(|secret| secret.is_written()) {
+        let manifest = Manifest::of(secret, &tokens, "now");
+        let place = after.entry(secret.at.clone()).or_default();
+        let live = place.live.get_or_insert_with(|| live(&[]));
+        for (key, value) in manifest.data {
+            live.data
+                .insert(key, LiveValue::decode(value.expose().to_owned()));
+        }
+    }
+    after
+}
+
+pub(in crate::domain) fn tokens_after(plan: &Plan) -> PerToken<Token> {
+    PerToken::from_fn(|name| {
+        let decided = plan.tokens.get(name).as_ref().and_then(Decision::token);
+        decided.cloned().unwrap_or_else(|| token(MINTED))
+    })
+}
+
+pub(in crate::domain) fn filed_after(plan: &Plan) -> FiledTokens {
+    let tokens = tokens_after(plan);
+    FiledTokens {
+        exists: true,
+        tokens: PerToken::from_fn(|name| Filed::Found(tokens.get(name).clone())),
+    }
+}
+
+pub(in crate::domain) type Keys = BTreeMap<String, LiveValue>;
+
+pub(in crate::domain) fn put(keys: &mut Keys, key: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        keys.insert(key.to_owned(), LiveValue::encode(&SecretValue::from(value)));
+    }
+}

@@ -1,0 +1,353 @@
+//! The decisions of the plan: one Secret, then each of its keys.
+
+use super::refusal::Refusal;
+use super::resolve::Decision;
+use super::{Action, Base, KeyAction, KeyPlan, NewValue, SecretPlan, Source, Wish};
+use crate::domain::cluster::names::SecretRef;
+use crate::domain::cluster::observed_secret::{LiveSecret, OPAQUE, Observed};
+use crate::domain::cluster::owner::Owner;
+use crate::domain::table::{
+    API_KEYS, Bundle, EMBEDDINGS_API_KEYS, InputRule, Key, Origin, Presence,
+};
+use crate::domain::values::secret_value::SecretValue;
+use crate::domain::values::token::{PerToken, TokenName};
+
+/// What the plan of one Secret needs.
+pub(in crate::domain) struct Planner<'a> {
+    pub(in crate::domain) wish: &'a Wish,
+    pub(in crate::domain) tokens: &'a PerToken<Option<Decision>>,
+    /// The home router Secret, where it exists.
+    pub(in crate::domain) home: Option<(&'a SecretRef, &'a LiveSecret)>,
+    pub(in crate::domain) refusals: &'a mut Vec<Refusal>,
+}
+
+impl Planner<'_> {
+    pub(in crate::domain) fn secret(
+        &mut self,
+        at: SecretRef,
+        bundle: &'static Bundle,
+        found: &Observed,
+    ) -> SecretPlan {
+        let before = self.refusals.len();
+        let missing = self.missing_inputs(bundle, found.live.as_ref());
+        let mut keys = Vec::new();
+        if found.live.is_some() || (missing.is_empty() && found.owner.is_none()) {
+            if found.owner.is_none() {
+                self.check_form(&at, bundle, found.live.as_ref());
+            }
+            keys = bundle
+                .keys
+                .iter()
+                .filter_map(|key| self.key(&at, key, found))
+                .collect();
+        }
+        let unset = || format!("{} is not set", missing.join(", "));
+        let writes = |keys: &[KeyPlan]| {
+            keys.iter()
+                .any(|key| matches!(key.action, KeyAction::Set(_)))
+        };
+        let (action, reason) = if let Some(owner) = &found.owner {
+            self.check_owned(&at, bundle, owner);
+            keys.retain(|key| !matches!(key.action, KeyAction::Set(_)));
+            let instead = owner.instead();
+            (Action::Skip, Some(format!("belongs to {owner}: {instead}")))
+        } else if found.live.is_none() {
+            match missing.is_empty() {
+                true => (Action::Create, None),
+                false => (Action::Skip, Some(unset())),
+            }
+        } else {
+            let reason = (!missing.is_empty()).then(|| format!("missing, and {}", unset()));
+            match writes(&keys) {
+                true => (Action::Configure, reason),
+                false => (Action::Keep, reason),
+            }
+        };
+        if let (Action::Configure, Some(live)) = (action, &found.live) {
+            self.check_writable(&at, live, &keys);
+        }
+        debug_assert!(
+            self.refusals[before..]
+                .iter()
+                .all(|refusal| *refusal.at() == at)
+        );
+        let base = found.live.as_ref().map(|live| {
+            let (data, annotations) = live.applied_before();
+            Base {
+                resource_version: live.resource_version.clone(),
+                data,
+                annotations,
+                annotated: live.annotations.keys().cloned().collect(),
+            }
+        });
+        SecretPlan {
+            at,
+            bundle,
+            action,
+            owner: found.owner.clone(),
+            reason,
+            keys,
+            base,
+        }
+    }
+
+    /// The required inputs that are neither given nor live.
+    fn missing_inputs(&self, bundle: &Bundle, live: Option<&LiveSecret>) -> Vec<&'static str> {
+        bundle
+            .keys
+            .iter()
+            .filter(|key| key.origin == Origin::Input(InputRule::Required))
+            .map(|key| key.name)
+            .filter(|name| self.wish.inputs.get(name).is_none())
+            .filter(|name| live.is_none_or(|live| !live.data.contains_key(*name)))
+            .collect()
+    }
+
+    /// Refuses a live Secret that pods could not read as the table says.
+    fn check_form(&mut self, at: &SecretRef, bundle: &Bundle, live: Option<&LiveSecret>) {
+        let Some(live) = live else { return };
+        if live.type_ != OPAQUE {
+            let found = live.type_.clone();
+            self.refusals.push(Refusal::WrongType {
+                at: at.clone(),
+                found,
+            });
+        }
+        let undecodable = bundle
+            .keys
+            .iter()
+            .filter(|key| {
+                live.data
+                    .get(key.name)
+                    .is_some_and(|value| value.text.is_none())
+            })
+            .map(|key| Refusal::Undecodable {
+                at: at.clone(),
+                key: key.name,
+            });
+        self.refusals.extend(undecodable);
+    }
+
+    /// Refuses what was asked for by name and cannot be done in a Secret of somebody else.
+    fn check_owned(&mut self, at: &SecretRef, bundle: &Bundle, owner: &Owner) {
+        let named = bundle
+            .keys
+            .iter()
+            .filter(|key| self.wish.update.contains(key.name));
+        self.refusals
+            .extend(named.map(|key| Refusal::UpdateOfOwned {
+                at: at.clone(),
+                key: key.name,
+                owner: owner.clone(),
+            }));
+    }
+
+    /// Refuses a change that the server would not let through, or that a controller would undo.
+    fn check_writable(&mut self, at: &SecretRef, live: &LiveSecret, keys: &[KeyPlan]) {
+        if live.immutable {
+            self.refusals.push(Refusal::Immutable { at: at.clone() });
+        }
+        if self.wish.force_conflicts {
+            return;
+        }
+        for key in keys
+            .iter()
+            .filter(|key| matches!(key.action, KeyAction::Set(_)))
+        {
+            let managers = live.foreign_managers(key.key);
+            if !managers.is_empty() {
+                self.refusals.push(Refusal::FieldConflict {
+                    at: at.clone(),
+                    key: key.key,
+                    managers: managers.into_iter().map(str::to_owned).collect(),
+                });
+            }
+        }
+    }
+
+    /// Decides on a key; `None` where nothing is wanted and nothing is there to be spoken of.
+    fn key(&mut self, at: &SecretRef, key: &Key, found: &Observed) -> Option<KeyPlan> {
+        let live = found.live.as_ref();
+        let value = live.and_then(|live| live.text(key.name));
+        let undecodable =
+            live.is_some_and(|live| live.data.contains_key(key.name)) && value.is_none();
+        if undecodable {
+            return Some(KeyPlan {
+                key: key.name,
+                action: KeyAction::Differs,
+                source: Source::Cluster,
+                live: true,
+            });
+        }
+        let (action, source) = match key.origin {
+            Origin::Token(token) => self.token(at, token, value, found.owner.as_ref())?,
+            Origin::TokenList(token, presence) => {
+                self.list(at, key.name, token, presence, found)?
+            }
+            Origin::Input(rule) => self.input(key.name, rule, value)?,
+        };
+        Some(KeyPlan {
+            key: key.name,
+            action,
+            source,
+            live: value.is_some(),
+        })
+    }
+
+    fn token(
+        &mut self,
+        at: &SecretRef,
+        name: TokenName,
+        live: Option<&SecretValue>,
+        owner: Option<&Owner>,
+    ) -> Option<(KeyAction, Source)> {
+        let live = live.filter(|value| !value.is_empty());
+        let home = at.namespace == self.wish.home;
+        let Some(decision) = self.tokens.get(name) else {
+            // It was refused; where that is about another place, this one stays as it is.
+            return live.map(|_| match home {
+                true => (KeyAction::Differs, Source::Cluster),
+                false => (KeyAction::Kept, Source::Cluster),
+            });
+        };
+        let set = (KeyAction::Set(NewValue::Token(name)), source_of(decision));
+        let Some(live) = live else { return Some(set) };
+        if decision.token().is_some_and(|token| token.is(live)) {
+            let filed = matches!(decision, Decision::File(_) | Decision::Minted(_));
+            let action = if filed || !home {
+                KeyAction::Kept
+            } else {
+                KeyAction::Adopted
+            };
+            return Some((action, Source::Cluster));
+        }
+        if self.wish.prefer.is_some() {
+            return Some(self.exchange(at, name.as_str(), owner, set));
+        }
+        // Home's disagreement has been refused by the resolution already.
+        let decided = decision.token().map(|token| {
+            let home = self
+                .home
+                .filter(|home| home.1.text(name.as_str()) == Some(token.value()));
+            let place =
+                home.map_or_else(|| "the tokens file".to_owned(), |home| home.0.to_string());
+            Box::new((token.clone(), place))
+        });
+        self.refusals.push(Refusal::FleetDisagrees {
+            at: at.clone(),
+            token: name,
+            decided,
+            owner: owner.cloned(),
+            live: live.clone(),
+        });
+        Some((KeyAction::Differs, Source::Cluster))
+    }
+
+    /// Lets a preferred value in, unless the Secret is somebody else's.
+    fn exchange(
+        &mut self,
+        at: &SecretRef,
+        key: &'static str,
+        owner: Option<&Owner>,
+        set: (KeyAction, Source),
+    ) -> (KeyAction, Source) {
+        let Some(owner) = owner else { return set };
+        if at.namespace == self.wish.home {
+            let (at, owner) = (at.clone(), owner.clone());
+            self.refusals
+                .push(Refusal::PreferOfOwned { at, key, owner });
+        }
+        (KeyAction::Differs, Source::Cluster)
+    }
+
+    fn list(
+        &mut self,
+        at: &SecretRef,
+        key: &'static str,
+        token: TokenName,
+        presence: Presence,
+        found: &Observed,
+    ) -> Option<(KeyAction, Source)> {
+        let live = found.live.as_ref();
+        let value = live.and_then(|live| live.text(key));
+        let entries = value.filter(|list| list.entries().next().is_some());
+        let decision = self.tokens.get(token).as_ref();
+        let Some(entries) = entries else {
+            let wanted = match presence {
+                Presence::Always => true,
+                Presence::OnRequest => self.wish.with_api_keys,
+                Presence::IfFound => false,
+            };
+            // API_KEYS gets the same value as the documented list, entries of others included.
+            let copied = (key == API_KEYS)
+                .then(|| live?.text(EMBEDDINGS_API_KEYS))
+                .flatten()
+                .filter(|list| list.entries().next().is_some())
+                .cloned();
+            let set = KeyAction::Set(NewValue::List {
+                entries: copied,
+                token,
+            });
+            return match (wanted, value) {
+                (true, _) => Some((set, source_of(decision?))),
+                (false, found) => found.map(|_| (KeyAction::Kept, Source::Cluster)),
+            };
+        };
+        let Some(decision) = decision else {
+            return Some((KeyAction::Kept, Source::Cluster));
+        };
+        if decision.token().is_some_and(|token| token.is_on(entries)) {
+            return Some((KeyAction::Kept, Source::Cluster));
+        }
+        // Appending takes nothing away, whichever side has won.
+        if self.wish.prefer.is_some() {
+            let list = NewValue::List {
+                entries: Some(entries.clone()),
+                token,
+            };
+            let set = (KeyAction::Set(list), source_of(decision));
+            return Some(self.exchange(at, key, found.owner.as_ref(), set));
+        }
+        self.refusals.push(Refusal::NotOnList {
+            at: at.clone(),
+            key,
+            token,
+            owner: found.owner.clone(),
+        });
+        Some((KeyAction::Differs, Source::Cluster))
+    }
+
+    fn input(
+        &mut self,
+        key: &'static str,
+        rule: InputRule,
+        live: Option<&SecretValue>,
+    ) -> Option<(KeyAction, Source)> {
+        match (self.wish.inputs.get(key), live) {
+            (Some(given), Some(live)) if given == live => Some((KeyAction::Kept, Source::Cluster)),
+            (Some(given), Some(_)) if self.wish.update.contains(key) => {
+                Some((KeyAction::Set(NewValue::Plain(given.clone())), Source::Env))
+            }
+            (Some(_), Some(_)) => Some((KeyAction::Differs, Source::Cluster)),
+            (Some(given), None) => {
+                Some((KeyAction::Set(NewValue::Plain(given.clone())), Source::Env))
+            }
+            (None, Some(_)) => Some((KeyAction::Kept, Source::Cluster)),
+            (None, None) => match rule {
+                InputRule::Default(value) => Some((
+                    KeyAction::Set(NewValue::Plain(value.into())),
+                    Source::Default,
+                )),
+                InputRule::Required | InputRule::EnvFileOnly => None,
+            },
+        }
+    }
+}
+
+fn source_of(decision: &Decision) -> Source {
+    match decision {
+        Decision::File(_) => Source::File,
+        Decision::Cluster(_) => Source::Cluster,
+        Decision::Minted(_) => Source::Minted,
+    }
+}

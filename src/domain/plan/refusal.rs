@@ -1,0 +1,313 @@
+//! Why a run refuses before its first write: what a person has to decide, and how.
+
+use super::Prefer;
+use crate::domain::cluster::names::SecretRef;
+use crate::domain::cluster::owner::Owner;
+use crate::domain::hint_context::Reach;
+use crate::domain::values::secret_value::SecretValue;
+use crate::domain::values::token::{OddToken, Token, TokenName, fingerprint};
+
+/// Something that a person has to decide.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    /// The tokens file and the home namespace hold different tokens.
+    FileDisagrees {
+        /// Where the other value is.
+        at: SecretRef,
+        /// Which token.
+        token: TokenName,
+        /// The one in the file.
+        filed: Token,
+        /// The one in the cluster.
+        live: SecretValue,
+        /// Who owns the Secret, where that is not us.
+        owner: Option<Owner>,
+    },
+    /// The tokens file holds a token that a rotation has retired.
+    Retired {
+        /// The Secret that has another one, or has to get one.
+        at: SecretRef,
+        /// Which token.
+        token: TokenName,
+        /// The one in the file.
+        filed: Token,
+        /// The one in the cluster; `None` where it has none.
+        live: Option<SecretValue>,
+    },
+    /// A fleet namespace holds another token than the one that was decided on.
+    FleetDisagrees {
+        /// Where the other value is.
+        at: SecretRef,
+        /// Which token.
+        token: TokenName,
+        /// The one that was decided on, and where it is; `None` where it is yet to be minted.
+        decided: Option<Box<(Token, String)>>,
+        /// The one in the fleet namespace.
+        live: SecretValue,
+        /// Who owns the Secret, where that is not us.
+        owner: Option<Owner>,
+    },
+    /// The token is not on a list that exists.
+    NotOnList {
+        /// Where the list is.
+        at: SecretRef,
+        /// The list.
+        key: &'static str,
+        /// Which token.
+        token: TokenName,
+        /// Who owns the Secret, where that is not us.
+        owner: Option<Owner>,
+    },
+    /// The list has several entries and nothing tells which one is ours.
+    ManyOnList {
+        /// Where the list is.
+        at: SecretRef,
+        /// Which token.
+        token: TokenName,
+    },
+    /// What would be adopted is not in the form of a token.
+    OddToken {
+        /// Where it is.
+        at: SecretRef,
+        /// The key that holds it.
+        key: &'static str,
+        /// What is odd about it.
+        why: OddToken,
+    },
+    /// Somebody else makes the home router Secret, which does not hold the token yet, so minting
+    /// one would make a second value.
+    OwnerBringsToken {
+        /// The home router Secret.
+        at: SecretRef,
+        /// Who makes it.
+        owner: Owner,
+        /// Which token.
+        token: TokenName,
+    },
+    /// `--update` names a key of a Secret that somebody else owns.
+    UpdateOfOwned {
+        /// The Secret.
+        at: SecretRef,
+        /// The key.
+        key: &'static str,
+        /// Who owns it.
+        owner: Owner,
+    },
+    /// `--prefer file` would change a Secret that somebody else owns.
+    PreferOfOwned {
+        /// The Secret.
+        at: SecretRef,
+        /// The key.
+        key: &'static str,
+        /// Who owns it.
+        owner: Owner,
+    },
+    /// A controller owns a key that would change.
+    FieldConflict {
+        /// The Secret.
+        at: SecretRef,
+        /// The key.
+        key: &'static str,
+        /// The field managers that own it.
+        managers: Vec<String>,
+    },
+    /// The Secret is of another type.
+    WrongType {
+        /// The Secret.
+        at: SecretRef,
+        /// The type it has.
+        found: String,
+    },
+    /// The Secret would have to change and is immutable.
+    Immutable {
+        /// The Secret.
+        at: SecretRef,
+    },
+    /// A value is not base64 of UTF-8.
+    Undecodable {
+        /// The Secret.
+        at: SecretRef,
+        /// The key.
+        key: &'static str,
+    },
+}
+
+impl Refusal {
+    /// The Secret that it is about.
+    pub fn at(&self) -> &SecretRef {
+        match self {
+            Self::FileDisagrees { at, .. }
+            | Self::Retired { at, .. }
+            | Self::FleetDisagrees { at, .. }
+            | Self::NotOnList { at, .. }
+            | Self::ManyOnList { at, .. }
+            | Self::OddToken { at, .. }
+            | Self::OwnerBringsToken { at, .. }
+            | Self::UpdateOfOwned { at, .. }
+            | Self::PreferOfOwned { at, .. }
+            | Self::FieldConflict { at, .. }
+            | Self::WrongType { at, .. }
+            | Self::Immutable { at }
+            | Self::Undecodable { at, .. } => at,
+        }
+    }
+
+    /// What is the matter, in one sentence without a value.
+    pub fn message(&self) -> String {
+        match self {
+            Self::FileDisagrees {
+                at,
+                token,
+                filed,
+                live,
+                ..
+            } => format!(
+                "{token} differs: the tokens file has {}, {at} has {}",
+                fingerprint(filed.value()),
+                fingerprint(live)
+            ),
+            Self::Retired {
+                at,
+                token,
+                filed,
+                live,
+            } => format!(
+                "the tokens file has a {token} that a rotation has retired ({}), {at} has {}",
+                fingerprint(filed.value()),
+                live.as_ref().map_or("none".to_owned(), fingerprint)
+            ),
+            Self::FleetDisagrees {
+                at,
+                token,
+                decided,
+                live,
+                ..
+            } => match decided {
+                Some(decided) => format!(
+                    "{token} differs: {} has {}, {at} has {}",
+                    decided.1,
+                    fingerprint(decided.0.value()),
+                    fingerprint(live)
+                ),
+                None => format!(
+                    "{token} is in {at} ({}), but neither in the home namespace nor in the tokens file",
+                    fingerprint(live)
+                ),
+            },
+            Self::NotOnList { at, key, token, .. } => {
+                format!("{token} is not on the list {key} of {at}")
+            }
+            Self::ManyOnList { at, token } => format!(
+                "EMBEDDINGS_API_KEYS of {at} has several entries, and {token} is neither in the \
+                 tokens file nor in the router Secret: which entry is it?"
+            ),
+            Self::OddToken { at, key, why } => {
+                format!("{key} of {at} cannot be adopted as a token: it {why}")
+            }
+            Self::OwnerBringsToken { at, owner, token } => {
+                format!("{at} belongs to {owner} and does not hold {token} yet")
+            }
+            Self::UpdateOfOwned { at, key, owner } => {
+                format!("--update {key}: {at} belongs to {owner}")
+            }
+            Self::PreferOfOwned { at, key, owner } => {
+                format!("{key} of {at} would change, and the Secret belongs to {owner}")
+            }
+            Self::FieldConflict { at, key, managers } => {
+                format!("{key} of {at} is managed by {}", managers.join(", "))
+            }
+            Self::WrongType { at, found } => {
+                format!("{at} is of type {found}, and its readers need Opaque")
+            }
+            Self::Immutable { at } => format!("{at} has to change and is immutable"),
+            Self::Undecodable { at, key } => format!("{key} of {at} is not text (base64 of UTF-8)"),
+        }
+    }
+
+    /// What to do about it: a command where there is one.
+    pub fn hint(&self, reach: &Reach) -> String {
+        let at = self.at();
+        let kubectl = |verb: &str| {
+            format!(
+                "{} -n {} {verb} secret {}",
+                reach.kubectl, at.namespace, at.name
+            )
+        };
+        let prefer = |side: Prefer| format!("{} --prefer {side}", reach.apply);
+        match self {
+            Self::FileDisagrees {
+                owner: Some(owner), ..
+            } => format!(
+                "keep the cluster's with `{}`, or {}",
+                prefer(Prefer::Cluster),
+                owner.instead()
+            ),
+            Self::FileDisagrees { owner: None, .. } => format!(
+                "keep the cluster's with `{}`, or the file's with `{}`",
+                prefer(Prefer::Cluster),
+                prefer(Prefer::File)
+            ),
+            Self::Retired { live, .. } => format!(
+                "{} with `{}`",
+                match live {
+                    Some(_) => "keep the cluster's",
+                    None => "have a new one minted",
+                },
+                prefer(Prefer::Cluster)
+            ),
+            Self::FleetDisagrees {
+                decided: Some(_),
+                owner: None,
+                ..
+            } => {
+                format!(
+                    "`{}` brings home's token to the fleet",
+                    prefer(Prefer::Cluster)
+                )
+            }
+            Self::FleetDisagrees {
+                decided: None,
+                token,
+                owner: None,
+                ..
+            } => format!(
+                "a fleet namespace is never trusted: put the {token} that you trust into the \
+                 tokens file, or mint a new one with `{}`",
+                prefer(Prefer::Cluster)
+            ),
+            Self::FleetDisagrees {
+                owner: Some(owner), ..
+            }
+            | Self::NotOnList {
+                owner: Some(owner), ..
+            }
+            | Self::UpdateOfOwned { owner, .. }
+            | Self::PreferOfOwned { owner, .. } => owner.instead().to_owned(),
+            Self::NotOnList { owner: None, .. } => {
+                format!("`{}` appends it; no entry is removed", prefer(Prefer::File))
+            }
+            Self::ManyOnList { token, .. } => {
+                format!("put the line {token}=\"...\" with the right entry into the tokens file")
+            }
+            Self::OddToken { .. } => format!(
+                "put a good token into the tokens file and run `{}`",
+                prefer(Prefer::File)
+            ),
+            Self::OwnerBringsToken { .. } => {
+                "wait until it does, or put the token that it brings into the tokens file"
+                    .to_owned()
+            }
+            Self::FieldConflict { .. } => {
+                format!(
+                    "change it there, or take it over with `{} --force-conflicts`",
+                    reach.apply
+                )
+            }
+            Self::WrongType { .. } | Self::Immutable { .. } => format!(
+                "keep a copy of it, remove it with `{}`, and run this again",
+                kubectl("delete")
+            ),
+            Self::Undecodable { .. } => format!("mend the value with `{}`", kubectl("edit")),
+        }
+    }
+}

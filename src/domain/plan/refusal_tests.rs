@@ -1,0 +1,217 @@
+//! Tests of the plan: what it refuses or leaves to others, and says so. The other rows of the table
+//! are in `plan_tests`.
+
+use super::plan_tests::*;
+use super::refusal::Refusal;
+use super::resolve::Decision;
+use super::{Action, FileAction, FiledTokens, Plan, Prefer};
+use crate::domain::cluster::observed_secret::{LiveSecret, LiveValue, ManagedFields};
+use crate::domain::cluster::owner::Owner;
+use crate::domain::hint_context::Reach;
+use crate::domain::rotation::RETIRED;
+use crate::domain::table::{EMBEDDINGS, ROUTER};
+use crate::domain::values::secret_value::SecretValue;
+use crate::domain::values::token::fingerprint;
+use std::collections::BTreeSet;
+
+#[test]
+fn disagreement_is_refused_and_names_both_places_by_fingerprint() {
+    let observed = found(&[router(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)])]);
+    let plan = Plan::new(&wish(&[]), &filed(Some(C), Some(B)), &observed);
+    let message = plan.refusals[0].message();
+    insta::assert_snapshot!(message, @"KB_ROUTER_TOKEN differs: the tokens file has sha256:cd93782b7fb9, Secret home/agentibrain-router-secrets has sha256:3ba3f5f43b92");
+    assert!(!message.contains(A) && !message.contains(C));
+    assert_eq!(plan.secrets[0].action, Action::Refuse);
+}
+
+#[test]
+fn a_retired_token_of_the_file_is_never_brought_back() {
+    let reach = Reach {
+        apply: "k8s-bootstrap --apply".to_owned(),
+        ..Reach::default()
+    };
+    let retired = |pairs: &[(&str, &str)]| {
+        let (place, mut live) = router(pairs);
+        let note = format!("KB_ROUTER_TOKEN={}", fingerprint(&SecretValue::from(C)));
+        live.annotations.insert(RETIRED.to_owned(), note);
+        found(&[(place, live)])
+    };
+    let observed = retired(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)]);
+    for prefer in [None, Some(Prefer::File)] {
+        let mut wish = wish(&[]);
+        wish.prefer = prefer;
+        let plan = Plan::new(&wish, &filed(Some(C), Some(B)), &observed);
+        assert_eq!(plan.refusals.len(), 1, "{}", words(&plan));
+        let refusal = &plan.refusals[0];
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(refusal.message(), @"the tokens file has a KB_ROUTER_TOKEN that a rotation has retired (sha256:cd93782b7fb9), Secret home/agentibrain-router-secrets has sha256:3ba3f5f43b92");
+            insta::assert_snapshot!(refusal.hint(&reach), @"keep the cluster's with `k8s-bootstrap --apply --prefer cluster`");
+        }
+    }
+    let mut cluster = wish(&[]);
+    cluster.prefer = Some(Prefer::Cluster);
+    let plan = Plan::new(&cluster, &filed(Some(C), Some(B)), &observed);
+    assert_eq!(
+        plan.tokens.kb_router_token,
+        Some(Decision::Cluster(token(A)))
+    );
+
+    // The cluster has none: the retired one is not to be the only one again.
+    let observed = retired(&[("EMBEDDINGS_API_KEY", B)]);
+    for prefer in [None, Some(Prefer::File)] {
+        let mut wish = wish(&[]);
+        wish.prefer = prefer;
+        let plan = Plan::new(&wish, &filed(Some(C), Some(B)), &observed);
+        assert_eq!(plan.refusals.len(), 1, "{}", words(&plan));
+        let refusal = &plan.refusals[0];
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(refusal.message(), @"the tokens file has a KB_ROUTER_TOKEN that a rotation has retired (sha256:cd93782b7fb9), Secret home/agentibrain-router-secrets has none");
+            insta::assert_snapshot!(refusal.hint(&reach), @"have a new one minted with `k8s-bootstrap --apply --prefer cluster`");
+        }
+    }
+    let plan = Plan::new(&cluster, &filed(Some(C), Some(B)), &observed);
+    assert!(plan.refusals.is_empty(), "{}", words(&plan));
+    assert_eq!(plan.tokens.kb_router_token, Some(Decision::Minted(None)));
+    assert_eq!(plan.file, FileAction::Update { replaces: true });
+
+    // Of another token, or where file and cluster agree, it is no obstacle.
+    let plan = Plan::new(&wish(&[]), &filed(Some(A), Some(C)), &observed);
+    assert!(matches!(
+        plan.refusals.as_slice(),
+        [Refusal::FileDisagrees { .. }]
+    ));
+}
+
+#[test]
+fn a_fleet_namespace_is_compared_and_never_a_source() {
+    let fleet = at("agents", ROUTER.secret);
+    let planted = (
+        fleet.clone(),
+        live(&[("KB_ROUTER_TOKEN", C), ("EMBEDDINGS_API_KEY", B)]),
+    );
+    let mut wish = wish(&[]);
+    wish.fleet.insert("agents".parse().unwrap());
+    let plan = Plan::new(
+        &wish,
+        &FiledTokens::default(),
+        &found(std::slice::from_ref(&planted)),
+    );
+    assert_eq!(plan.tokens.kb_router_token, Some(Decision::Minted(None)));
+    assert_eq!(plan.refusals.len(), 2, "{}", words(&plan));
+
+    let observed = found(&[
+        router(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)]),
+        planted,
+    ]);
+    let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
+    assert_eq!(plan.refusals.len(), 1);
+    assert!(plan.refusals[0].message().contains("Secret agents/"));
+    wish.prefer = Some(Prefer::Cluster);
+    let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
+    let after = applied(&plan, &observed);
+    let mended = after[&fleet].live.as_ref().unwrap().text("KB_ROUTER_TOKEN");
+    assert_eq!(mended.unwrap().expose(), A);
+}
+
+#[test]
+fn an_owned_secret_is_left_alone_and_never_minted_for() {
+    let mut observed = found(&[router(&[("KB_ROUTER_TOKEN", A)])]);
+    let place = at("home", ROUTER.secret);
+    observed.get_mut(&place).unwrap().owner = Some(Owner::external_secret("es"));
+    let plan = Plan::new(&wish(&[]), &filed(None, Some(B)), &observed);
+    assert!(plan.refusals.is_empty(), "{}", words(&plan));
+    assert_eq!(plan.secrets[0].action, Action::Skip);
+    assert_eq!(
+        plan.tokens.kb_router_token,
+        Some(Decision::Cluster(token(A)))
+    );
+
+    let plan = Plan::new(&wish(&[]), &FiledTokens::default(), &observed);
+    assert!(
+        plan.refusals[0]
+            .message()
+            .contains("does not hold EMBEDDINGS_API_KEY yet")
+    );
+
+    let mut wish = wish(&[("POSTGRES_URL", "p")]);
+    wish.update.insert("POSTGRES_URL");
+    let mut observed = found(&[embeddings(&[
+        ("POSTGRES_URL", "q"),
+        ("EMBEDDINGS_API_KEYS", B),
+    ])]);
+    let place = at("home", EMBEDDINGS.secret);
+    observed.get_mut(&place).unwrap().owner = Some(Owner::external_secret("es"));
+    let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
+    assert!(
+        plan.refusals[0]
+            .message()
+            .starts_with("--update POSTGRES_URL"),
+        "{}",
+        words(&plan)
+    );
+}
+
+#[test]
+fn a_controllers_field_is_a_conflict_and_a_persons_is_not() {
+    for (manager, refused) in [
+        ("argocd-controller", true),
+        ("kubectl-edit", false),
+        ("k8s-bootstrap", false),
+    ] {
+        let mut secret = embeddings(&[("POSTGRES_URL", "old"), ("EMBEDDINGS_API_KEYS", B)]);
+        secret.1.managed = vec![ManagedFields {
+            manager: manager.into(),
+            applied: false,
+            data: BTreeSet::from(["POSTGRES_URL".to_owned()]),
+            annotations: BTreeSet::new(),
+        }];
+        let observed = found(&[secret]);
+        let mut wish = wish(&[("POSTGRES_URL", "new")]);
+        assert!(
+            Plan::new(&wish, &filed(Some(A), Some(B)), &observed)
+                .refusals
+                .is_empty()
+        );
+        wish.update.insert("POSTGRES_URL");
+        let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
+        assert_eq!(!plan.refusals.is_empty(), refused, "{manager}");
+        wish.force_conflicts = true;
+        assert!(
+            Plan::new(&wish, &filed(Some(A), Some(B)), &observed)
+                .refusals
+                .is_empty()
+        );
+    }
+}
+
+#[test]
+fn a_secret_in_the_wrong_form_is_refused() {
+    let change = |change: fn(&mut LiveSecret)| {
+        let mut secret = router(&[("KB_ROUTER_TOKEN", A)]);
+        change(&mut secret.1);
+        let plan = Plan::new(&wish(&[]), &filed(Some(A), Some(B)), &found(&[secret]));
+        let refusal = plan.refusals.first().map(|refusal| refusal.message());
+        refusal.unwrap_or_default()
+    };
+    assert!(
+        change(|secret| secret.type_ = "kubernetes.io/tls".into()).contains("kubernetes.io/tls")
+    );
+    assert!(change(|secret| secret.immutable = true).contains("immutable"));
+    let undecodable = change(|secret| {
+        secret.data.insert(
+            "EMBEDDINGS_API_KEY".into(),
+            LiveValue::decode("/w==".into()),
+        );
+    });
+    assert!(undecodable.contains("EMBEDDINGS_API_KEY"), "{undecodable}");
+    let odd = change(|secret| {
+        secret.data.insert(
+            "EMBEDDINGS_API_KEY".into(),
+            LiveValue::encode(&"odd one".into()),
+        );
+    });
+    assert!(
+        odd.contains("differs"),
+        "the file has one, so it is a disagreement: {odd}"
+    );
+}

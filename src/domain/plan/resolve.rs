@@ -1,0 +1,147 @@
+//! Which value each token has: found before minted, and refused where places disagree.
+
+use super::Prefer;
+use super::refusal::Refusal;
+use crate::domain::cluster::names::{Namespace, SecretRef};
+use crate::domain::cluster::observed_secret::{LiveSecret, Observations};
+use crate::domain::rotation::elsewhere;
+use crate::domain::table::{EMBEDDINGS, EMBEDDINGS_API_KEYS, ROUTER};
+use crate::domain::values::secret_value::SecretValue;
+use crate::domain::values::token::{Token, TokenName};
+
+/// What the tokens file says of a token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Filed {
+    /// Nothing.
+    #[default]
+    Absent,
+    /// It was in the file when this run began.
+    Found(Token),
+    /// This run minted it and put it there. Nobody else has seen it, so it yields to what is found.
+    MintedNow(Token),
+}
+
+/// Where the value of a token comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The tokens file has it.
+    File(Token),
+    /// The home namespace has it and the file has not.
+    Cluster(Token),
+    /// Nobody has it: it is minted by the run that applies; `None` until then.
+    Minted(Option<Token>),
+}
+
+impl Decision {
+    /// The value, where there is one already.
+    pub fn token(&self) -> Option<&Token> {
+        match self {
+            Self::File(token) | Self::Cluster(token) => Some(token),
+            Self::Minted(token) => token.as_ref(),
+        }
+    }
+}
+
+/// Decides on one token.
+///
+/// Only the home namespace is asked, never a fleet namespace: whoever can write there could plant
+/// the token that everyone trusts.
+///
+/// # Errors
+/// Where two places disagree, or what would be adopted is no token.
+pub fn resolve(
+    name: TokenName,
+    filed: &Filed,
+    home: &Namespace,
+    observed: &Observations,
+    prefer: Option<Prefer>,
+) -> Result<Decision, Refusal> {
+    let router = SecretRef {
+        namespace: home.clone(),
+        name: ROUTER.secret,
+    };
+    let retired = match filed {
+        Filed::Found(token) => elsewhere::retired(observed.get(&router), name, token.value()),
+        Filed::Absent | Filed::MintedNow(_) => false,
+    };
+    let live = live_of(observed, &router).and_then(|secret| secret.text(name.as_str()));
+    if let Some(value) = live.filter(|value| !value.is_empty()) {
+        return match (filed, prefer) {
+            (Filed::Found(token) | Filed::MintedNow(token), _) if token.is(value) => {
+                Ok(Decision::File(token.clone()))
+            }
+            (Filed::Found(token), prefer) if retired && prefer != Some(Prefer::Cluster) => {
+                Err(Refusal::Retired {
+                    at: router,
+                    token: name,
+                    filed: token.clone(),
+                    live: Some(value.clone()),
+                })
+            }
+            (Filed::Found(token), Some(Prefer::File)) => Ok(Decision::File(token.clone())),
+            (Filed::Found(token), None) => Err(Refusal::FileDisagrees {
+                owner: observed.get(&router).and_then(|found| found.owner.clone()),
+                at: router,
+                token: name,
+                filed: token.clone(),
+                live: value.clone(),
+            }),
+            _ => adopt(router, name.as_str(), value),
+        };
+    }
+    let filed = match filed {
+        Filed::Found(token) if retired && prefer != Some(Prefer::Cluster) => {
+            return Err(Refusal::Retired {
+                at: router,
+                token: name,
+                filed: token.clone(),
+                live: None,
+            });
+        }
+        // It is as good as absent.
+        Filed::Found(_) if retired => &Filed::Absent,
+        filed => filed,
+    };
+    let listed = match name {
+        TokenName::KbRouterToken => None,
+        TokenName::EmbeddingsApiKey => listed(home, observed),
+    };
+    match (filed, listed) {
+        (Filed::Found(token), Some((at, entries)))
+            if prefer == Some(Prefer::Cluster) && entries.len() == 1 && !token.is(&entries[0]) =>
+        {
+            adopt(at, EMBEDDINGS_API_KEYS, &entries[0])
+        }
+        (Filed::Found(token), _) => Ok(Decision::File(token.clone())),
+        (_, Some((at, entries))) => match entries.as_slice() {
+            [only] => adopt(at, EMBEDDINGS_API_KEYS, only),
+            _ => Err(Refusal::ManyOnList { at, token: name }),
+        },
+        (Filed::MintedNow(token), None) => Ok(Decision::Minted(Some(token.clone()))),
+        (Filed::Absent, None) => Ok(Decision::Minted(None)),
+    }
+}
+
+/// The entries of the home list `EMBEDDINGS_API_KEYS`, where it has any.
+fn listed(home: &Namespace, observed: &Observations) -> Option<(SecretRef, Vec<SecretValue>)> {
+    let at = SecretRef {
+        namespace: home.clone(),
+        name: EMBEDDINGS.secret,
+    };
+    let entries: Vec<_> = live_of(observed, &at)?
+        .text(EMBEDDINGS_API_KEYS)?
+        .entries()
+        .map(SecretValue::from)
+        .collect();
+    (!entries.is_empty()).then_some((at, entries))
+}
+
+fn adopt(at: SecretRef, key: &'static str, value: &SecretValue) -> Result<Decision, Refusal> {
+    Token::parse(value)
+        .map(Decision::Cluster)
+        .map_err(|why| Refusal::OddToken { at, key, why })
+}
+
+fn live_of<'a>(observed: &'a Observations, at: &SecretRef) -> Option<&'a LiveSecret> {
+    observed.get(at)?.live.as_ref()
+}

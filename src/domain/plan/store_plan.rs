@@ -1,0 +1,244 @@
+//! The plan for the secret store: what is wanted and what is there become one decision per entry
+//! and per field.
+//!
+//! The invariants are those of the main plan: only add, one token one value, what is found is
+//! adopted before anything is minted. The store is one more place where a token can be.
+
+use super::resolve::{Decision, Filed};
+use super::store_planner::Planner;
+use super::store_refusal::{Holder, StoreRefusal};
+use super::{Action, FileAction, FiledTokens, KeyAction, Source};
+use crate::domain::eso::store_entry::{Entries, Entry, Field, Fields, Layout};
+use crate::domain::plan;
+use crate::domain::table::{BUNDLES, Bundle, EMBEDDINGS, EMBEDDINGS_API_KEYS, ROUTER};
+use crate::domain::values::inputs::Inputs;
+use crate::domain::values::secret_value::SecretValue;
+use crate::domain::values::token::{PerToken, Token, TokenName};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The live Secrets that values are taken from, by name: every key of each.
+pub type LiveValues = BTreeMap<&'static str, BTreeMap<String, SecretValue>>;
+
+/// What the operator wants in the store.
+#[derive(Clone, Debug)]
+pub struct StoreWish {
+    /// Where each bundle goes.
+    pub layout: Layout,
+    /// The inputs.
+    pub inputs: Inputs,
+    /// The inputs that may change a value that is there.
+    pub update: BTreeSet<&'static str>,
+    /// Whether `API_KEYS` is written too.
+    pub with_api_keys: bool,
+    /// The live Secrets, where values are taken from them.
+    pub live: Option<LiveValues>,
+}
+
+impl StoreWish {
+    /// The value of a key in the live Secret of a bundle, where values are taken from there.
+    pub fn live(&self, bundle: &Bundle, key: &str) -> Option<&SecretValue> {
+        self.live.as_ref()?.get(bundle.secret)?.get(key)
+    }
+}
+
+/// The plan for everything.
+#[derive(Clone, Debug)]
+pub struct StorePlan {
+    /// Which value each token has; `None` where that is refused.
+    pub tokens: PerToken<Option<Decision>>,
+    /// What happens to the tokens file.
+    pub file: FileAction,
+    /// What happens to each entry.
+    pub entries: Vec<EntryPlan>,
+    /// What a person has to decide first. If there is any, nothing is written.
+    pub refusals: Vec<StoreRefusal>,
+}
+
+/// What happens to an entry.
+#[derive(Clone, Debug)]
+pub struct EntryPlan {
+    /// Its row of the table.
+    pub bundle: &'static Bundle,
+    /// Where it is.
+    pub path: String,
+    /// What happens.
+    pub action: Action,
+    /// Why it is skipped, or what remains wrong with it.
+    pub reason: Option<String>,
+    /// What happens to its fields.
+    pub keys: Vec<FieldPlan>,
+    /// What was found.
+    pub base: Entry,
+}
+
+impl EntryPlan {
+    /// Tells whether it is written.
+    pub fn is_written(&self) -> bool {
+        matches!(self.action, Action::Create | Action::Configure)
+    }
+
+    /// The whole entry as it is to be: what is there, and what is set.
+    pub fn fields(&self, tokens: &PerToken<Token>) -> Fields {
+        let mut fields = self.base.fields.clone().unwrap_or_default();
+        for key in &self.keys {
+            if let KeyAction::Set(value) = &key.action {
+                fields.insert(key.key.clone(), Field::of_text(&value.fill(tokens)));
+            }
+        }
+        fields
+    }
+}
+
+/// What happens to a field.
+#[derive(Clone, Debug)]
+pub struct FieldPlan {
+    /// Its name. With the live Secrets as a source it need not be in the table.
+    pub key: String,
+    /// What happens.
+    pub action: KeyAction,
+    /// Where the value comes from.
+    pub source: Source,
+}
+
+impl StorePlan {
+    /// Decides on everything.
+    pub fn new(wish: &StoreWish, filed: &FiledTokens, entries: &Entries) -> Self {
+        let mut refusals = Vec::new();
+        let tokens =
+            PerToken::from_fn(
+                |name| match resolve(name, filed.tokens.get(name), wish, entries) {
+                    Ok(decision) => Some(decision),
+                    Err(refusal) => {
+                        refusals.push(refusal);
+                        None
+                    }
+                },
+            );
+        let mut planner = Planner {
+            wish,
+            entries,
+            tokens: &tokens,
+            refusals: &mut refusals,
+        };
+        let mut plans = BUNDLES.map(|bundle| planner.entry(bundle)).to_vec();
+        for plan in &mut plans {
+            let of_it = |refusal: &&StoreRefusal| refusal.path() == Some(&plan.path);
+            if let Some(refusal) = refusals.iter().find(of_it) {
+                plan.action = Action::Refuse;
+                plan.reason = Some(refusal.message());
+            }
+        }
+        let file = plan::file_action(filed, &tokens);
+        Self {
+            tokens,
+            file,
+            entries: plans,
+            refusals,
+        }
+    }
+
+    /// Tells whether carrying it out would write anything anywhere.
+    pub fn changes_anything(&self) -> bool {
+        self.file != FileAction::Keep || self.written().next().is_some()
+    }
+
+    /// The entries that are written, in the order in which they are shown.
+    pub fn written(&self) -> impl Iterator<Item = &EntryPlan> {
+        self.entries.iter().filter(|entry| entry.is_written())
+    }
+}
+
+/// Decides on one token: all places that have it have to agree.
+fn resolve(
+    name: TokenName,
+    filed: &Filed,
+    wish: &StoreWish,
+    entries: &Entries,
+) -> Result<Decision, StoreRefusal> {
+    let mut found = places(&ROUTER, name.as_str(), wish, entries);
+    if let Filed::Found(token) = filed {
+        found.insert(0, (Holder::File, token.value().clone()));
+    }
+    if found.is_empty() && name == TokenName::EmbeddingsApiKey {
+        found = listed(wish, entries)?;
+    }
+    let mut found = found.into_iter();
+    let first = found.next();
+    if let Some(first) = &first
+        && let Some(other) = found.find(|other| other.1 != first.1)
+    {
+        return Err(StoreRefusal::Disagree {
+            token: name,
+            one: first.clone(),
+            other,
+        });
+    }
+    match (filed, first) {
+        (Filed::Found(token), _) => Ok(Decision::File(token.clone())),
+        (Filed::MintedNow(token), Some((_, value))) if token.is(&value) => {
+            Ok(Decision::File(token.clone()))
+        }
+        (_, Some((at, value))) => {
+            Token::parse(&value)
+                .map(Decision::Cluster)
+                .map_err(|why| StoreRefusal::OddToken {
+                    at,
+                    token: name,
+                    why,
+                })
+        }
+        (Filed::MintedNow(token), None) => Ok(Decision::Minted(Some(token.clone()))),
+        (Filed::Absent, None) => match deleted(wish, entries) {
+            Some(deleted) => Err(deleted),
+            None => Ok(Decision::Minted(None)),
+        },
+    }
+}
+
+/// The router entry, where its newest version is deleted: the tokens in it can be had back.
+fn deleted(wish: &StoreWish, entries: &Entries) -> Option<StoreRefusal> {
+    let path = wish.layout.path(&ROUTER);
+    let entry = entries.get(&path)?;
+    let deleted = entry.fields.is_none() && entry.version > 0;
+    deleted.then_some(StoreRefusal::Deleted {
+        path,
+        version: entry.version,
+    })
+}
+
+/// What the live Secret and the entry of a bundle have under a key, where that is not empty.
+fn places(
+    bundle: &'static Bundle,
+    key: &'static str,
+    wish: &StoreWish,
+    entries: &Entries,
+) -> Vec<(Holder, SecretValue)> {
+    let path = wish.layout.path(bundle);
+    let stored = entries.get(&path).and_then(|entry| entry.text(key));
+    [
+        (Holder::Secret(bundle.secret, key), wish.live(bundle, key)),
+        (Holder::Entry(path, key), stored),
+    ]
+    .into_iter()
+    .filter_map(|(at, value)| Some((at, value.filter(|value| !value.is_empty())?.clone())))
+    .collect()
+}
+
+/// The only entry of each list `EMBEDDINGS_API_KEYS`, where nobody has the token itself.
+fn listed(wish: &StoreWish, entries: &Entries) -> Result<Vec<(Holder, SecretValue)>, StoreRefusal> {
+    let mut found = Vec::new();
+    for (at, list) in places(&EMBEDDINGS, EMBEDDINGS_API_KEYS, wish, entries) {
+        let entries: Vec<_> = list.entries().collect();
+        match entries.as_slice() {
+            [] => {}
+            [only] => found.push((at, SecretValue::from(*only))),
+            _ => {
+                return Err(StoreRefusal::ManyOnList {
+                    at,
+                    token: TokenName::EmbeddingsApiKey,
+                });
+            }
+        }
+    }
+    Ok(found)
+}

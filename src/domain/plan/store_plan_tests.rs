@@ -1,0 +1,325 @@
+//! Tests of the plan for the store: rows of the decision table. Properties are in
+//! `store_plan_properties`.
+
+use super::plan_tests::{A, B, filed, wish};
+use super::store_plan::{LiveValues, StorePlan, StoreWish};
+use super::{Action, FiledTokens, KeyAction};
+use crate::domain::eso::store_entry::{Entries, Entry, Field, Layout, StoreReach};
+use crate::domain::hint_context::Reach;
+use crate::domain::table::{EMBEDDINGS, ROUTER};
+use crate::domain::values::secret_value::SecretValue;
+use std::collections::BTreeMap;
+
+fn store_wish(pairs: &[(&str, &str)]) -> StoreWish {
+    StoreWish {
+        layout: Layout::new("p", BTreeMap::new()).unwrap(),
+        inputs: wish(pairs).inputs,
+        update: Default::default(),
+        with_api_keys: false,
+        live: None,
+    }
+}
+
+fn live(secrets: &[(&'static str, &[(&str, &str)])]) -> LiveValues {
+    let values = |pairs: &[(&str, &str)]| {
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), SecretValue::from(*value)))
+            .collect()
+    };
+    secrets
+        .iter()
+        .map(|(name, pairs)| (*name, values(pairs)))
+        .collect()
+}
+
+fn entry(version: u64, pairs: &[(&str, &str)]) -> Entry {
+    let field = |(key, value): &(&str, &str)| {
+        let value = SecretValue::from(*value);
+        ((*key).to_owned(), Field::of_text(&value))
+    };
+    Entry {
+        version,
+        fields: Some(pairs.iter().map(field).collect()),
+    }
+}
+
+fn entries(pairs: &[(&str, Entry)]) -> Entries {
+    pairs
+        .iter()
+        .map(|(path, entry)| ((*path).to_owned(), entry.clone()))
+        .collect()
+}
+
+/// The plan in a few words: the file, then each entry with its fields.
+fn words(plan: &StorePlan) -> String {
+    let mut text = format!("file {:?}\n", plan.file);
+    for entry in &plan.entries {
+        text.push_str(&format!("{} {:?}:", entry.path, entry.action));
+        for field in &entry.keys {
+            let action = match &field.action {
+                KeyAction::Set(_) => "set",
+                KeyAction::Kept => "kept",
+                KeyAction::Adopted => "adopted",
+                KeyAction::Differs => "differs",
+            };
+            text.push_str(&format!(" {}={action}/{:?}", field.key, field.source));
+        }
+        if let Some(reason) = &entry.reason {
+            text.push_str(&format!(" ({reason})"));
+        }
+        text.push('\n');
+    }
+    let reach = Reach {
+        home: "home".to_owned(),
+        apply: "k8s-bootstrap -n home --apply".to_owned(),
+        kubectl: "kubectl".to_owned(),
+        tokens_file: "local/.k8s-tokens".to_owned(),
+        ..Reach::default()
+    };
+    let store = StoreReach {
+        program: "bao",
+        mount: "secret".to_owned(),
+    };
+    for refusal in &plan.refusals {
+        let hint = refusal.hint(&store, &reach);
+        text.push_str(&format!("refused: {}\n  {hint}\n", refusal.message()));
+    }
+    text
+}
+
+#[test]
+fn an_empty_store_gets_every_entry_that_has_its_inputs() {
+    let wish = store_wish(&[("POSTGRES_URL", "p")]);
+    let plan = StorePlan::new(&wish, &FiledTokens::default(), &Entries::new());
+    insta::assert_snapshot!(words(&plan), @r"
+    file Create
+    p/router Create: KB_ROUTER_TOKEN=set/Minted EMBEDDINGS_API_KEY=set/Minted
+    p/embeddings Create: POSTGRES_URL=set/Env LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Minted LOG_LEVEL=set/Default
+    p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
+    ");
+}
+
+#[test]
+fn the_live_secrets_come_first_with_every_key_that_they_have() {
+    let mut wish = store_wish(&[("POSTGRES_URL", "given"), ("LLM_API_KEY", "given")]);
+    wish.live = Some(live(&[
+        (
+            ROUTER.secret,
+            &[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", "")],
+        ),
+        (
+            EMBEDDINGS.secret,
+            &[
+                ("POSTGRES_URL", "live"),
+                ("LLM_API_BASE", ""),
+                ("EMBEDDINGS_API_KEYS", B),
+                ("API_KEYS", ""),
+                ("ADDED", "by somebody"),
+            ],
+        ),
+    ]));
+    let plan = StorePlan::new(&wish, &FiledTokens::default(), &Entries::new());
+    insta::assert_snapshot!(words(&plan), @r"
+    file Create
+    p/router Create: KB_ROUTER_TOKEN=set/Cluster EMBEDDINGS_API_KEY=set/Cluster
+    p/embeddings Create: POSTGRES_URL=set/Cluster LLM_API_KEY=set/Env LLM_API_BASE=set/Cluster LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Cluster API_KEYS=set/Cluster LOG_LEVEL=set/Default ADDED=set/Cluster
+    p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
+    ");
+}
+
+#[test]
+fn what_is_in_the_store_stays_unless_it_is_named() {
+    let stored = entries(&[
+        (
+            "p/router",
+            entry(1, &[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", "")]),
+        ),
+        (
+            "p/embeddings",
+            entry(
+                7,
+                &[
+                    ("POSTGRES_URL", "old"),
+                    ("LLM_API_KEY", "old"),
+                    ("THEIRS", "kept"),
+                ],
+            ),
+        ),
+        ("p/agenticore", entry(2, &[("GITHUB_TOKEN", "x")])),
+    ]);
+    let mut wish = store_wish(&[("POSTGRES_URL", "new"), ("LLM_API_KEY", "new")]);
+    wish.update.insert("POSTGRES_URL");
+    wish.with_api_keys = true;
+    let plan = StorePlan::new(&wish, &filed(None, Some(B)), &stored);
+    insta::assert_snapshot!(words(&plan), @r"
+    file Update { replaces: false }
+    p/router Configure: KB_ROUTER_TOKEN=adopted/Store EMBEDDINGS_API_KEY=set/File
+    p/embeddings Configure: POSTGRES_URL=set/Env LLM_API_KEY=differs/Env LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=set/File LOG_LEVEL=set/Default
+    p/agenticore Keep: GITHUB_TOKEN=kept/Store (ANTHROPIC_API_KEY is not set)
+    ");
+}
+
+#[test]
+fn places_that_disagree_are_named_with_the_command_that_mends_it() {
+    let stored = entries(&[
+        (
+            "p/router",
+            entry(1, &[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", A)]),
+        ),
+        (
+            "p/embeddings",
+            entry(1, &[("POSTGRES_URL", "x"), ("API_KEYS", "theirs")]),
+        ),
+    ]);
+    let mut wish = store_wish(&[]);
+    wish.live = Some(live(&[(ROUTER.secret, &[("KB_ROUTER_TOKEN", B)])]));
+    let by_cluster = StorePlan::new(&wish, &filed(None, Some(A)), &stored);
+    insta::assert_snapshot!(words(&by_cluster), @r#"
+    file Keep
+    p/router Refuse: EMBEDDINGS_API_KEY=kept/Store (KB_ROUTER_TOKEN differs: Secret agentibrain-router-secrets has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92)
+    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=kept/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store)
+    p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
+    refused: KB_ROUTER_TOKEN differs: Secret agentibrain-router-secrets has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92
+      put the cluster's there with `V="$(kubectl -n home get secret agentibrain-router-secrets -o 'jsonpath={.data.KB_ROUTER_TOKEN}' | base64 -d)" && : "${V:?}" && printf %s "$V" | bao kv patch -mount=secret p/router KB_ROUTER_TOKEN=-`; or run this without --from-cluster, which takes the store's, and then `k8s-bootstrap -n home --apply --prefer file`
+    refused: EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store
+      add it with `L="$(bao kv get -mount=secret -field=API_KEYS p/embeddings)" && : "${L:?}" && V="$(. local/.k8s-tokens && printf %s "$EMBEDDINGS_API_KEY")" && : "${V:?}" && printf %s "$L,$V" | bao kv patch -mount=secret p/embeddings API_KEYS=-`
+    "#);
+    wish.live = None;
+    let by_file = StorePlan::new(&wish, &filed(Some(B), Some(A)), &stored);
+    insta::assert_snapshot!(words(&by_file), @r#"
+    file Keep
+    p/router Refuse: EMBEDDINGS_API_KEY=kept/Store (KB_ROUTER_TOKEN differs: the tokens file has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92)
+    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=kept/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store)
+    p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
+    refused: KB_ROUTER_TOKEN differs: the tokens file has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92
+      put the file's there with `V="$(. local/.k8s-tokens && printf %s "$KB_ROUTER_TOKEN")" && : "${V:?}" && printf %s "$V" | bao kv patch -mount=secret p/router KB_ROUTER_TOKEN=-`; or take the store's: remove it from the file with `sed -i.bak '/KB_ROUTER_TOKEN=/d' local/.k8s-tokens` and run this again
+    refused: EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store
+      add it with `L="$(bao kv get -mount=secret -field=API_KEYS p/embeddings)" && : "${L:?}" && V="$(. local/.k8s-tokens && printf %s "$EMBEDDINGS_API_KEY")" && : "${V:?}" && printf %s "$L,$V" | bao kv patch -mount=secret p/embeddings API_KEYS=-`
+    "#);
+    wish.live = Some(live(&[(ROUTER.secret, &[("KB_ROUTER_TOKEN", A)])]));
+    let by_both = StorePlan::new(&wish, &filed(Some(B), Some(A)), &Entries::new());
+    insta::assert_snapshot!(words(&by_both), @r"
+    file Keep
+    p/router Create: EMBEDDINGS_API_KEY=set/File
+    p/embeddings Skip: (POSTGRES_URL is not set)
+    p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
+    refused: KB_ROUTER_TOKEN differs: the tokens file has sha256:bdb339768bc5, Secret agentibrain-router-secrets has sha256:3ba3f5f43b92
+      keep the cluster's with `k8s-bootstrap -n home --apply --prefer cluster`, or the file's with `k8s-bootstrap -n home --apply --prefer file`; then run this again
+    ");
+}
+
+#[test]
+fn a_list_tells_the_token_that_nobody_else_has() {
+    let list = |list: &str| {
+        entries(&[(
+            "p/embeddings",
+            entry(1, &[("POSTGRES_URL", "x"), ("EMBEDDINGS_API_KEYS", list)]),
+        )])
+    };
+    let wish = store_wish(&[]);
+    let nobody = FiledTokens::default();
+    let one = StorePlan::new(&wish, &nobody, &list(A));
+    insta::assert_snapshot!(words(&one), @r"
+    file Create
+    p/router Create: KB_ROUTER_TOKEN=set/Minted EMBEDDINGS_API_KEY=set/Store
+    p/embeddings Configure: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=kept/Store LOG_LEVEL=set/Default
+    p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
+    ");
+    let many = StorePlan::new(&wish, &nobody, &list(&format!("{A},{B}")));
+    insta::assert_snapshot!(words(&many), @r#"
+    file Create
+    p/router Create: KB_ROUTER_TOKEN=set/Minted
+    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default LOG_LEVEL=set/Default (EMBEDDINGS_API_KEYS of p/embeddings in the store has several entries, and EMBEDDINGS_API_KEY is nowhere else: which entry is it?)
+    p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
+    refused: EMBEDDINGS_API_KEYS of p/embeddings in the store has several entries, and EMBEDDINGS_API_KEY is nowhere else: which entry is it?
+      put the line EMBEDDINGS_API_KEY="..." with the right entry into the tokens file
+    "#);
+    let odd = StorePlan::new(&wish, &nobody, &list("short"));
+    insta::assert_snapshot!(words(&odd), @r"
+    file Create
+    p/router Create: KB_ROUTER_TOKEN=set/Minted
+    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY of p/embeddings in the store cannot be adopted as a token: it is shorter than 16 characters)
+    p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
+    refused: EMBEDDINGS_API_KEY of p/embeddings in the store cannot be adopted as a token: it is shorter than 16 characters
+      put a good one there, from stdin: `bao kv patch -mount=secret p/embeddings EMBEDDINGS_API_KEYS=-`
+    ");
+}
+
+#[test]
+fn a_field_of_the_table_that_is_no_text_is_refused() {
+    let mut embeddings = entry(1, &[("POSTGRES_URL", "x")]);
+    let number = Field {
+        json: "1".into(),
+        text: None,
+    };
+    embeddings
+        .fields
+        .as_mut()
+        .unwrap()
+        .insert("LLM_API_KEY".to_owned(), number);
+    let stored = entries(&[("p/embeddings", embeddings)]);
+    let plan = StorePlan::new(&store_wish(&[]), &FiledTokens::default(), &stored);
+    insta::assert_snapshot!(words(&plan), @r"
+    file Create
+    p/router Create: KB_ROUTER_TOKEN=set/Minted EMBEDDINGS_API_KEY=set/Minted
+    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Minted LOG_LEVEL=set/Default (LLM_API_KEY of p/embeddings in the store is no text)
+    p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
+    refused: LLM_API_KEY of p/embeddings in the store is no text
+      put a good one there, from stdin: `bao kv patch -mount=secret p/embeddings LLM_API_KEY=-`
+    ");
+}
+
+#[test]
+fn an_entry_has_a_path_of_its_own_and_no_two_share_one() {
+    let layout = |path: &str| Layout::new("p", BTreeMap::from([("embeddings", path.to_owned())]));
+    let renamed = layout("team/x").unwrap();
+    assert_eq!(renamed.path(&EMBEDDINGS), "team/x");
+    assert_eq!(renamed.path(&ROUTER), "p/router");
+    assert_eq!(layout("p/router"), None);
+}
+
+/// The operator keeps a Secret whose entry has no fields; with some of them it would empty it.
+#[test]
+fn an_entry_without_fields_is_not_half_filled() {
+    let stored = entries(&[("p/embeddings", entry(3, &[]))]);
+    let plan = StorePlan::new(&store_wish(&[]), &filed(Some(A), Some(B)), &stored);
+    let embeddings = plan
+        .entries
+        .iter()
+        .find(|entry| entry.path == "p/embeddings");
+    let embeddings = embeddings.unwrap();
+    assert_eq!(embeddings.action, Action::Skip);
+    assert_eq!(
+        embeddings.reason.as_deref(),
+        Some("POSTGRES_URL is not set")
+    );
+}
+
+#[test]
+fn tokens_in_a_deleted_version_are_not_minted_anew() {
+    let deleted = Entry {
+        version: 4,
+        fields: None,
+    };
+    let stored = entries(&[("p/router", deleted)]);
+    let plan = StorePlan::new(&store_wish(&[]), &filed(None, None), &stored);
+    let refusal = plan.refusals.first().unwrap();
+    let message = refusal.message();
+    assert!(
+        message.contains("version 4 of p/router in the store is deleted"),
+        "{message}"
+    );
+    let store = StoreReach {
+        program: "bao",
+        mount: "secret".to_owned(),
+    };
+    let hint = refusal.hint(&store, &Reach::default());
+    assert!(
+        hint.contains("bao kv undelete -mount=secret -versions=4 p/router"),
+        "{hint}"
+    );
+    // Who has them needs no old version.
+    let plan = StorePlan::new(&store_wish(&[]), &filed(Some(A), Some(B)), &stored);
+    assert!(plan.refusals.is_empty());
+}

@@ -1,0 +1,156 @@
+//! What the operator gives: the values of the table that are not tokens.
+
+use super::secret_value::SecretValue;
+use crate::domain::table::{self, InputRule};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Where an input was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The process environment.
+    Environment,
+    /// The file of `--env-file`.
+    EnvFile,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Environment => "the environment",
+            Self::EnvFile => "the env-file",
+        })
+    }
+}
+
+/// An input whose value cannot be used. It does not show the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} from {place} has {problem}")]
+pub struct BadInput {
+    /// The variable.
+    pub name: &'static str,
+    /// Where it was found.
+    pub place: Place,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+/// The inputs that have a value, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs(BTreeMap<&'static str, (SecretValue, Place)>);
+
+impl Inputs {
+    /// Takes the inputs of the table from both places; the env-file beats the environment, also
+    /// with an empty value. Whatever else is in them, tokens included, is ignored.
+    ///
+    /// # Errors
+    /// The first value with a line break, NUL, or white space at an end.
+    pub fn gather(
+        environment: &BTreeMap<String, SecretValue>,
+        env_file: &BTreeMap<String, SecretValue>,
+    ) -> Result<Self, BadInput> {
+        let mut inputs = BTreeMap::new();
+        for (name, rule) in table::inputs() {
+            let from_environment = match rule {
+                InputRule::EnvFileOnly => None,
+                _ => environment
+                    .get(name)
+                    .map(|value| (value, Place::Environment)),
+            };
+            let from_file = env_file.get(name).map(|value| (value, Place::EnvFile));
+            if let Some((value, place)) = from_file.or(from_environment) {
+                if let Some(problem) = problem_of(value.expose()) {
+                    return Err(BadInput {
+                        name,
+                        place,
+                        problem,
+                    });
+                }
+                if !value.is_empty() {
+                    inputs.insert(name, (value.clone(), place));
+                }
+            }
+        }
+        Ok(Self(inputs))
+    }
+
+    /// The value of an input, if there is one that is not empty.
+    pub fn get(&self, name: &str) -> Option<&SecretValue> {
+        self.0.get(name).map(|(value, _)| value)
+    }
+
+    /// The names of the inputs that came from there, in alphabetical order.
+    pub fn names_from(&self, wanted: Place) -> impl Iterator<Item = &'static str> {
+        self.0
+            .iter()
+            .filter(move |(_, (_, place))| *place == wanted)
+            .map(|(name, _)| *name)
+    }
+}
+
+fn problem_of(value: &str) -> Option<&'static str> {
+    if value.contains(['\n', '\r']) {
+        Some("a line break in its value")
+    } else if value.contains('\0') {
+        Some("a NUL character in its value")
+    } else if value.trim() != value {
+        Some("white space at the start or end of its value")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, SecretValue> {
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), SecretValue::from(*v)))
+            .collect()
+    }
+
+    #[test]
+    fn the_env_file_beats_the_environment_and_empty_means_unset() {
+        let environment = map(&[
+            ("POSTGRES_URL", "env"),
+            ("LLM_API_KEY", "env"),
+            ("GITHUB_TOKEN", ""),
+        ]);
+        let env_file = map(&[("POSTGRES_URL", "file"), ("LLM_API_KEY", "")]);
+        let inputs = Inputs::gather(&environment, &env_file).unwrap();
+        assert_eq!(inputs.get("POSTGRES_URL"), Some(&SecretValue::from("file")));
+        assert_eq!(inputs.get("LLM_API_KEY"), None);
+        assert_eq!(inputs.get("GITHUB_TOKEN"), None);
+    }
+
+    #[test]
+    fn tokens_and_strangers_are_ignored_and_log_level_is_read_from_the_file_only() {
+        let pairs = map(&[
+            ("KB_ROUTER_TOKEN", "x"),
+            ("LOG_LEVEL", "DEBUG"),
+            ("PATH", " "),
+        ]);
+        let inputs = Inputs::gather(&pairs, &BTreeMap::new()).unwrap();
+        assert_eq!(inputs.get("KB_ROUTER_TOKEN"), None);
+        assert_eq!(inputs.get("LOG_LEVEL"), None);
+        let inputs = Inputs::gather(&BTreeMap::new(), &pairs).unwrap();
+        assert_eq!(
+            inputs.names_from(Place::EnvFile).collect::<Vec<_>>(),
+            ["LOG_LEVEL"]
+        );
+    }
+
+    #[test]
+    fn a_malformed_value_is_named_and_not_shown() {
+        for value in ["a\nb", "a\rb", "a\0b", " a", "a ", "\ta", "a\n"] {
+            let error =
+                Inputs::gather(&map(&[("POSTGRES_URL", value)]), &BTreeMap::new()).unwrap_err();
+            assert_eq!(
+                (error.name, error.place),
+                ("POSTGRES_URL", Place::Environment)
+            );
+        }
+    }
+}

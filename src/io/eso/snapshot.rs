@@ -1,0 +1,165 @@
+//! What `verify` reads of Path 2: the ExternalSecrets that matter, their stores, and the events of
+//! what is not well. What may not be read is a fact.
+
+use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::observed_secret::OperatorMarks;
+use crate::domain::cluster::snapshot::{ClusterFacts, Denied};
+use crate::domain::eso::objects::{ExternalSecret, SecretStore, Seen, Served, VERSIONS};
+use crate::domain::eso::status::{Contents, Path2, StoreAt, StoreSeen, Tended};
+use crate::domain::table::{BUNDLES, Bundle, ROUTER};
+use crate::error::Failure;
+use crate::io::kube::client::{Cluster, WIDTH};
+use futures_util::stream::{self, StreamExt};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What an object's events told, or what kept us from them.
+type Warnings<T> = (T, Option<Denied>);
+
+impl Cluster {
+    /// Reads what these ExternalSecrets do for the Secrets of the facts; nothing where neither
+    /// they nor the Secrets point to Path 2.
+    pub async fn path2(
+        &self,
+        facts: &ClusterFacts,
+        found: Vec<ExternalSecret>,
+    ) -> Option<(Path2, Vec<Denied>)> {
+        let externals = relevant(facts, found);
+        if externals.is_empty() && !table_marks(facts).any(|(_, marks)| marks.any()) {
+            return None;
+        }
+        let mut denied = Vec::new();
+        let served = self.served().await.unwrap_or_else(|failure| {
+            denied.push(Denied {
+                verb: "get",
+                resource: "external-secrets.io".to_owned(),
+                namespace: None,
+                why: Some(failure.message),
+            });
+            Served::Forbidden
+        });
+        let version = match served {
+            Served::Version(version) => version,
+            Served::Nothing | Served::Forbidden => VERSIONS[0],
+        };
+        let named: BTreeSet<_> = externals.iter().filter_map(StoreAt::of).collect();
+        let read = stream::iter(named.into_iter().map(|at| self.store_seen(version, at)));
+        let read: Vec<_> = read.buffer_unordered(WIDTH).collect().await;
+        let mut stores = BTreeMap::new();
+        for ((at, seen), missing) in read {
+            denied.extend(missing);
+            stores.insert(at, seen);
+        }
+        let tended = externals
+            .into_iter()
+            .map(|object| self.tended(object, &stores));
+        let tended: Vec<_> = stream::iter(tended).buffered(WIDTH).collect().await;
+        let mut externals = Vec::new();
+        for (one, missing) in tended {
+            denied.extend(missing);
+            externals.push(one);
+        }
+        let path2 = Path2 {
+            served,
+            externals,
+            stores,
+            contents: Contents::default(),
+        };
+        Some((path2, denied))
+    }
+
+    /// A store and, where it is not ready, why.
+    async fn store_seen(&self, version: &str, at: StoreAt) -> Warnings<(StoreAt, StoreSeen)> {
+        // Of one for all namespaces the namespace does not matter.
+        let (home, namespace) = (Namespace::default(), at.namespace.as_ref());
+        let read = self.secret_store(version, namespace.unwrap_or(&home), &at.at);
+        let (seen, why) = match read.await {
+            Ok(Seen::There(store)) if !store.is_ready() => return self.unready(at, store).await,
+            Ok(Seen::Forbidden) => (Seen::Forbidden, Some(None)),
+            Ok(seen) => (seen, None),
+            Err(failure) => (Seen::Forbidden, Some(Some(failure.message))),
+        };
+        let denied = why.map(|why| Denied {
+            verb: "get",
+            resource: at.at.kind.resource().to_owned(),
+            namespace: at.namespace.clone(),
+            why,
+        });
+        ((at, StoreSeen::new(seen, &[])), denied)
+    }
+
+    async fn unready(&self, at: StoreAt, store: SecretStore) -> Warnings<(StoreAt, StoreSeen)> {
+        let warnings = self.warnings(at.namespace.as_ref(), &store.uid).await;
+        let (warnings, denied) = told(warnings, at.namespace.as_ref());
+        let seen = StoreSeen::new(Seen::There(store), &warnings.unwrap_or_default());
+        ((at, seen), denied)
+    }
+
+    /// An ExternalSecret and, where it is not well and its store does not tell why, its warnings.
+    async fn tended(
+        &self,
+        object: ExternalSecret,
+        stores: &BTreeMap<StoreAt, StoreSeen>,
+    ) -> Warnings<Tended> {
+        let unwell = object.condition.as_ref().is_some_and(|it| !it.ready);
+        let store = StoreAt::of(&object).and_then(|at| stores.get(&at));
+        let told_by_store = store.is_some_and(|store| match &store.seen {
+            Seen::There(store) => !store.is_ready(),
+            Seen::Absent => true,
+            Seen::Forbidden => false,
+        });
+        if !unwell || told_by_store {
+            return (Tended::new(object, Some(&[])), None);
+        }
+        let place = object.namespace.clone();
+        let warnings = self.warnings(Some(&place), &object.uid).await;
+        let (warnings, denied) = told(warnings, Some(&place));
+        (Tended::new(object, warnings.as_deref()), denied)
+    }
+}
+
+/// Events, or what keeps us from them.
+fn told<T>(
+    read: Result<Option<T>, Failure>,
+    namespace: Option<&Namespace>,
+) -> (Option<T>, Option<Denied>) {
+    let why = match read {
+        Ok(Some(found)) => return (Some(found), None),
+        Ok(None) => None,
+        Err(failure) => Some(failure.message),
+    };
+    let denied = Denied {
+        verb: "list",
+        resource: "events".to_owned(),
+        // Those of what has no namespace are there.
+        namespace: Some(namespace.cloned().unwrap_or_default()),
+        why,
+    };
+    (None, Some(denied))
+}
+
+/// What the operator has left on each Secret of the table.
+fn table_marks(facts: &ClusterFacts) -> impl Iterator<Item = (&Namespace, &OperatorMarks)> {
+    facts.places.iter().flat_map(|(namespace, place)| {
+        let live = place.secrets.values().filter_map(|it| it.live.as_ref());
+        live.map(move |live| (namespace, &live.marks))
+    })
+}
+
+/// Those that target a Secret of the table, and those that one names as its owner.
+fn relevant(facts: &ClusterFacts, found: Vec<ExternalSecret>) -> Vec<ExternalSecret> {
+    let owners: BTreeSet<_> = table_marks(facts)
+        .filter_map(|(namespace, marks)| Some((namespace, marks.owner.as_ref()?.0.as_str())))
+        .collect();
+    let matters = |external: &ExternalSecret| {
+        let home = external.namespace == facts.home;
+        let targets = |bundle: &&Bundle| external.target == bundle.secret;
+        let made = match BUNDLES.into_iter().find(targets) {
+            Some(bundle) => home || bundle == &ROUTER,
+            None => owners.contains(&(&external.namespace, external.name.as_str())),
+        };
+        made && facts.places.contains_key(&external.namespace)
+    };
+    let mut kept: Vec<_> = found.into_iter().filter(|it| matters(it)).collect();
+    kept.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
+    kept
+}

@@ -1,0 +1,389 @@
+//! What the objects of External Secrets Operator look like, as far as they are read here, and how
+//! they become plain facts.
+
+use crate::domain::cluster::observed_secret::OWN_ANNOTATIONS;
+use crate::domain::eso::objects::{
+    Condition, Credentials, Event, ExternalSecret, FORCE_SYNC, Provider, SecretStore, Source,
+    StoreKind, StoreRef,
+};
+use crate::io::kube::wire::{owner_of, rotated, seconds};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The operator's own default of `refreshInterval`, in seconds.
+const DEFAULT_INTERVAL: i64 = 3600;
+
+/// A PushSecret.
+#[derive(Deserialize)]
+pub struct PushSecretBody {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: Status,
+}
+
+impl PushSecretBody {
+    /// Its uid.
+    pub fn uid(&self) -> &str {
+        self.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// What the operator says of it; `None` before it has.
+    pub fn condition(&self) -> Option<Condition> {
+        self.status.condition()
+    }
+}
+
+/// The resources of a group's version.
+#[derive(Deserialize)]
+pub struct ResourcesBody {
+    resources: Vec<ResourceBody>,
+}
+
+#[derive(Deserialize)]
+struct ResourceBody {
+    name: String,
+}
+
+impl ResourcesBody {
+    /// Tells whether there is one of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.resources.iter().any(|resource| resource.name == name)
+    }
+}
+
+/// An ExternalSecret.
+#[derive(Deserialize)]
+pub struct ExternalSecretBody {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    secret_store_ref: Option<StoreRefBody>,
+    target: Target,
+    refresh_interval: Option<String>,
+    refresh_policy: Option<String>,
+    data: Vec<DataBody>,
+    data_from: Vec<DataFromBody>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct StoreRefBody {
+    name: String,
+    kind: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Target {
+    name: Option<String>,
+    creation_policy: Option<String>,
+    deletion_policy: Option<String>,
+    template: Option<Template>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Template {
+    data: Option<BTreeMap<String, Value>>,
+    template_from: Option<Vec<Value>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct DataBody {
+    secret_key: String,
+    remote_ref: RemoteRef,
+    source_ref: Option<Value>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct RemoteRef {
+    key: String,
+    property: Option<String>,
+    version: Option<String>,
+    decoding_strategy: Option<String>,
+    conversion_strategy: Option<String>,
+    metadata_policy: Option<String>,
+}
+
+impl RemoteRef {
+    /// Tells whether what is there is taken as it is, in its newest version.
+    fn is_plain(&self) -> bool {
+        let usual = |option: &Option<String>, usual: &str| {
+            option
+                .as_deref()
+                .is_none_or(|word| word.is_empty() || word == usual)
+        };
+        usual(&self.version, "")
+            && usual(&self.decoding_strategy, "None")
+            && usual(&self.conversion_strategy, "Default")
+            && usual(&self.metadata_policy, "None")
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct DataFromBody {
+    extract: Option<RemoteRef>,
+    rewrite: Option<Vec<Value>>,
+    source_ref: Option<Value>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Status {
+    conditions: Vec<ConditionBody>,
+    refresh_time: Option<Time>,
+    synced_resource_version: Option<String>,
+    capabilities: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ConditionBody {
+    r#type: String,
+    status: String,
+    reason: String,
+    message: String,
+}
+
+impl Status {
+    fn condition(&self) -> Option<Condition> {
+        let mut conditions = self.conditions.iter();
+        let found = conditions.find(|condition| condition.r#type == "Ready")?;
+        Some(Condition {
+            ready: found.status == "True",
+            reason: found.reason.clone(),
+            message: found.message.clone(),
+        })
+    }
+}
+
+impl StoreRefBody {
+    fn read(self) -> Option<StoreRef> {
+        let kind = match self.kind.as_deref() {
+            Some("ClusterSecretStore") => StoreKind::ClusterSecretStore,
+            _ => StoreKind::SecretStore,
+        };
+        (!self.name.is_empty()).then_some(StoreRef {
+            kind,
+            name: self.name,
+        })
+    }
+}
+
+impl DataBody {
+    fn source(self) -> Source {
+        let plain = self.source_ref.is_none() && self.remote_ref.is_plain();
+        match plain {
+            false => Source::Other,
+            true => Source::Field {
+                key: self.secret_key,
+                path: self.remote_ref.key,
+                property: self.remote_ref.property,
+            },
+        }
+    }
+}
+
+impl DataFromBody {
+    fn source(self) -> Source {
+        let plain = self.rewrite.is_none() && self.source_ref.is_none();
+        match self.extract.filter(|_| plain) {
+            Some(extract) if extract.is_plain() && extract.property.is_none() => {
+                Source::Entry { path: extract.key }
+            }
+            _ => Source::Other,
+        }
+    }
+}
+
+impl ExternalSecretBody {
+    /// As a fact; `None` for one without a name or in a namespace that cannot be.
+    pub fn read(self) -> Option<ExternalSecret> {
+        let Self {
+            metadata,
+            spec,
+            status,
+        } = self;
+        let name = metadata.name.clone()?;
+        let Target {
+            name: target,
+            creation_policy,
+            deletion_policy,
+            template,
+        } = spec.target;
+        let templated = template.is_some_and(|template| {
+            template.data.is_some_and(|data| !data.is_empty())
+                || template.template_from.is_some_and(|from| !from.is_empty())
+        });
+        let sources = spec.data_from.into_iter().map(DataFromBody::source);
+        Some(ExternalSecret {
+            namespace: metadata.namespace.as_deref()?.parse().ok()?,
+            uid: metadata.uid.clone().unwrap_or_default(),
+            resource_version: metadata.resource_version.clone().unwrap_or_default(),
+            annotations: metadata
+                .annotations
+                .iter()
+                .flatten()
+                .filter(|(name, _)| name.starts_with(OWN_ANNOTATIONS))
+                .map(|(name, text)| (name.clone(), text.clone()))
+                .collect(),
+            rotated: rotated(&metadata),
+            generation: metadata.generation.unwrap_or_default(),
+            created: metadata.creation_timestamp.as_ref().map(seconds),
+            deleting: metadata.deletion_timestamp.is_some(),
+            forced: metadata
+                .annotations
+                .as_ref()
+                .and_then(|annotations| annotations.get(FORCE_SYNC).cloned()),
+            owner: owner_of(&metadata),
+            store: spec.secret_store_ref.and_then(StoreRefBody::read),
+            // Without a target's name the Secret is called like the ExternalSecret.
+            target: target
+                .filter(|target| !target.is_empty())
+                .unwrap_or_else(|| name.clone()),
+            creation_policy: creation_policy.unwrap_or_else(|| "Owner".to_owned()),
+            deletion_policy: deletion_policy.unwrap_or_else(|| "Retain".to_owned()),
+            interval: interval(spec.refresh_interval.as_deref()),
+            refresh_policy: spec.refresh_policy.unwrap_or_else(|| "Periodic".to_owned()),
+            sources: sources
+                .chain(spec.data.into_iter().map(DataBody::source))
+                .collect(),
+            templated,
+            condition: status.condition(),
+            refreshed: status.refresh_time.as_ref().map(seconds),
+            synced: status.synced_resource_version.unwrap_or_default(),
+            name,
+        })
+    }
+}
+
+/// A duration as Go writes it, in seconds; 0 is never.
+fn interval(text: Option<&str>) -> i64 {
+    let Some(text) = text else {
+        return DEFAULT_INTERVAL;
+    };
+    let span: Result<jiff::SignedDuration, _> = text.parse();
+    span.map_or(0, |span| span.as_secs())
+}
+
+/// A SecretStore or ClusterSecretStore.
+#[derive(Deserialize)]
+pub struct StoreBody {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: StoreSpec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct StoreSpec {
+    controller: String,
+    provider: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct VaultBody {
+    server: String,
+    path: Option<String>,
+    version: Option<String>,
+    namespace: Option<String>,
+    auth: AuthBody,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct AuthBody {
+    token_secret_ref: Option<KeyRefBody>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct KeyRefBody {
+    name: String,
+    namespace: Option<String>,
+    key: Option<String>,
+}
+
+impl KeyRefBody {
+    fn read(self) -> Credentials {
+        Credentials {
+            namespace: self.namespace,
+            secret: self.name,
+            key: self.key.unwrap_or_else(|| "token".to_owned()),
+        }
+    }
+}
+
+impl StoreBody {
+    /// As a fact; `None` for one without a name.
+    pub fn read(self, kind: StoreKind) -> Option<SecretStore> {
+        let owner = owner_of(&self.metadata);
+        let name = self.metadata.name?;
+        let provider = self.spec.provider.into_iter().next();
+        let (provider, credentials) = match provider {
+            Some((word, body)) if word == "vault" => {
+                let vault: VaultBody = serde_json::from_value(body).unwrap_or_default();
+                let provider = Provider::Vault {
+                    server: vault.server,
+                    mount: vault.path.filter(|mount| !mount.is_empty()),
+                    version: vault.version.unwrap_or_else(|| "v2".to_owned()),
+                    namespace: vault.namespace,
+                };
+                (provider, vault.auth.token_secret_ref.map(KeyRefBody::read))
+            }
+            Some((word, _)) => (Provider::Other(word), None),
+            None => (Provider::Other("none".to_owned()), None),
+        };
+        Some(SecretStore {
+            at: StoreRef { kind, name },
+            uid: self.metadata.uid.unwrap_or_default(),
+            created: self.metadata.creation_timestamp.as_ref().map(seconds),
+            owner,
+            controller: Some(self.spec.controller).filter(|class| !class.is_empty()),
+            provider,
+            credentials,
+            condition: self.status.condition(),
+            capabilities: self.status.capabilities,
+        })
+    }
+}
+
+/// An event, of the core API.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventBody {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default)]
+    last_timestamp: Option<Time>,
+    #[serde(default)]
+    r#type: Option<String>,
+}
+
+impl EventBody {
+    /// As a fact; `None` for one that is no warning.
+    pub fn read(self) -> Option<Event> {
+        let created = self.metadata.creation_timestamp;
+        let last = self.last_timestamp.or(created);
+        (self.r#type.as_deref() == Some("Warning")).then(|| Event {
+            last: last.as_ref().map(seconds).unwrap_or_default(),
+            message: self.message.unwrap_or_default(),
+        })
+    }
+}

@@ -1,0 +1,184 @@
+//! Which cluster, and as whom: the kubeconfig, or the service account of the pod we run in.
+
+use crate::domain::values::secret_value::SecretValue;
+use crate::error::Failure;
+use http::header::{HeaderValue, USER_AGENT};
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+/// The largest token file that is looked at, in bytes.
+const LARGEST_TOKEN: u64 = 64 * 1024;
+/// What this program calls itself to whom it asks.
+pub(in crate::io) const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("k8s-bootstrap/", env!("CARGO_PKG_VERSION")));
+
+/// What the command line says about the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// `--kubeconfig`.
+    pub kubeconfig: Option<PathBuf>,
+    /// `--context`.
+    pub context: Option<String>,
+}
+
+/// Finds the configuration and the name of its context (none inside a pod).
+///
+/// # Errors
+/// Where there is no usable kubeconfig or no such context (exit code 3).
+pub async fn load(selection: &Selection) -> Result<(Config, Option<String>), Failure> {
+    let (mut config, context) = find(selection).await?;
+    // kube does not say who asks, and it is not for kube to ask again.
+    config.headers.push((USER_AGENT, AGENT));
+    config.default_retry = false;
+    Ok((config, context))
+}
+
+async fn find(selection: &Selection) -> Result<(Config, Option<String>), Failure> {
+    let found = match (&selection.kubeconfig, listed()) {
+        (Some(path), _) => Kubeconfig::read_from(path),
+        (None, Some(paths)) => read_all(&paths),
+        (None, None) => Kubeconfig::read(),
+    };
+    let kubeconfig = match found {
+        Ok(kubeconfig) => kubeconfig,
+        Err(error) if nothing_was_chosen(selection) && is_absent(&error) => {
+            return Config::incluster_env()
+                .map(|config| (config, None))
+                .map_err(|_| explain(&error, selection));
+        }
+        Err(error) => return Err(explain(&error, selection)),
+    };
+    let context = selection
+        .context
+        .clone()
+        .or_else(|| kubeconfig.current_context.clone());
+    let options = KubeConfigOptions {
+        context: context.clone(),
+        ..KubeConfigOptions::default()
+    };
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
+        .await
+        .map_err(|error| explain(&error, selection))?;
+    trim_token_file(&mut config);
+    Ok((config, context))
+}
+
+/// The files that `$KUBECONFIG` lists; `None` where it is unset or empty.
+fn listed() -> Option<Vec<PathBuf>> {
+    let list = std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty())?;
+    Some(
+        std::env::split_paths(&list)
+            .filter(|path| !path.as_os_str().is_empty())
+            .collect(),
+    )
+}
+
+/// Merges the files of a list; as for kubectl, those that do not exist count as empty.
+fn read_all(paths: &[PathBuf]) -> Result<Kubeconfig, KubeconfigError> {
+    let existing: Vec<_> = paths.iter().filter(|path| path.exists()).collect();
+    match (existing.split_first(), paths.first()) {
+        (Some((first, rest)), _) => rest
+            .iter()
+            .try_fold(Kubeconfig::read_from(first)?, |merged, path| {
+                merged.merge(Kubeconfig::read_from(path)?)
+            }),
+        (None, Some(first)) => Kubeconfig::read_from(first),
+        (None, None) => Err(KubeconfigError::FindPath),
+    }
+}
+
+/// Only who has chosen no cluster at all gets the one of the pod that we run in.
+fn nothing_was_chosen(selection: &Selection) -> bool {
+    selection.kubeconfig.is_none() && selection.context.is_none() && listed().is_none()
+}
+
+fn is_absent(error: &KubeconfigError) -> bool {
+    match error {
+        KubeconfigError::FindPath => true,
+        KubeconfigError::ReadConfig(source, _) => source.kind() == ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
+/// kubectl accepts a token file that ends with a line break; kube would send that along.
+fn trim_token_file(config: &mut Config) {
+    let auth = &mut config.auth_info;
+    let (None, Some(path)) = (&auth.token, &auth.token_file) else {
+        return;
+    };
+    // What cannot be read is told where it is used.
+    let mut text = String::new();
+    let file = File::open(path).map(|file| file.take(LARGEST_TOKEN));
+    if file
+        .and_then(|mut file| file.read_to_string(&mut text))
+        .is_err()
+    {
+        return;
+    }
+    let text = SecretValue::from(text);
+    let token = text.expose().trim();
+    if token != text.expose() {
+        auth.token = Some(token.to_owned().into());
+    }
+}
+
+/// Puts an error into words without quoting the file, which holds credentials.
+fn explain(error: &KubeconfigError, selection: &Selection) -> Failure {
+    let which = match &selection.kubeconfig {
+        Some(path) => format!("the kubeconfig {}", path.display()),
+        None => "the kubeconfig ($KUBECONFIG, else ~/.kube/config)".to_owned(),
+    };
+    let kubectl = match &selection.kubeconfig {
+        Some(path) => format!("kubectl --kubeconfig {}", quoted(path)),
+        None => "kubectl".to_owned(),
+    };
+    let point = "point KUBECONFIG or --kubeconfig at a file that kubectl works with";
+    match error {
+        KubeconfigError::ReadConfig(source, path) => {
+            Failure::unable(format!("cannot read the kubeconfig {}", path.display()))
+                .cause(source.to_string())
+                .hint(point)
+        }
+        KubeconfigError::FindPath => Failure::unable("there is no kubeconfig").hint(point),
+        KubeconfigError::Parse(source) => {
+            let place = source.location().map(|at| format!("line {}", at.line()));
+            Failure::unable(format!("{which} is not valid YAML of a kubeconfig"))
+                .cause(place.unwrap_or_else(|| "it cannot be parsed".to_owned()))
+                .hint(format!("`{kubectl} config view` tells more"))
+        }
+        KubeconfigError::CurrentContextNotSet => {
+            Failure::unable(format!("{which} names no current context")).hint(format!(
+                "choose one with --context, or set it: {kubectl} config use-context NAME"
+            ))
+        }
+        KubeconfigError::LoadContext(name) => {
+            Failure::unable(format!("{which} has no context {name:?}"))
+                .hint(format!("`{kubectl} config get-contexts` lists them"))
+        }
+        KubeconfigError::LoadClusterOfContext(name) => Failure::unable(format!(
+            "{which} has no cluster {name:?}, which the context names"
+        ))
+        .hint(format!("`{kubectl} config get-clusters` lists them")),
+        KubeconfigError::MissingClusterUrl | KubeconfigError::ParseClusterUrl(_) => {
+            Failure::unable(format!("{which} has no usable server URL for this context"))
+                .hint(format!("`{kubectl} config view --minify` shows it"))
+        }
+        KubeconfigError::LoadCertificateAuthority(_)
+        | KubeconfigError::LoadClientCertificate(_)
+        | KubeconfigError::LoadClientKey(_)
+        | KubeconfigError::ParseCertificates(_) => Failure::unable(format!(
+            "a certificate or key that {which} names cannot be read"
+        ))
+        .hint("check certificate-authority, client-certificate and client-key in it"),
+        _ => Failure::unable(format!("{which} cannot be used")).hint(point),
+    }
+}
+
+/// Quotes a path for a shell.
+fn quoted(path: &Path) -> String {
+    let path = path.display().to_string();
+    shlex::try_quote(&path).map(Into::into).unwrap_or_default()
+}

@@ -1,0 +1,376 @@
+//! Restarts of workloads, and how far they have come.
+//!
+//! A restart is a changed pod template, as `kubectl rollout restart` makes it; the controllers do
+//! the rest. What a server says about pods that cannot be made is only searched for known words,
+//! never shown.
+
+use super::client::{Cluster, Written, get};
+use super::observe::PAGE;
+use super::snapshot::api_of;
+use super::workloads::{PodBody, RESTARTED_AT, Stays, WorkloadBody};
+use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::owner::ROTATION_MANAGER;
+use crate::domain::cluster::rollout::{self, Seen, Warned, Warning};
+use crate::domain::cluster::workload::{Kind, ROTATION_MARK, Workload};
+use crate::error::Failure;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use kube::core::params::ListParams;
+use serde::Deserialize;
+use serde_json::json;
+use std::time::Duration;
+
+/// How long to wait before the next look where watching does not help.
+const PAUSE: Duration = Duration::from_millis(500);
+/// The longest time that a server is asked to let a watch run, in seconds.
+const LONGEST_WATCH: u64 = 3600;
+
+impl Cluster {
+    /// What makes pods, as it is now; `None` where it is gone, and for a pod, which makes none.
+    ///
+    /// # Errors
+    /// One that cannot be read (exit code 3).
+    pub async fn workload(
+        &self,
+        kind: Kind,
+        namespace: &Namespace,
+        name: &str,
+    ) -> Result<Option<Workload>, Failure> {
+        let Some(uri) = path_of(kind, namespace, name) else {
+            return Ok(None);
+        };
+        let answer = self.send(get(uri)).await?;
+        if answer.is_absent() {
+            return Ok(None);
+        }
+        let what = format!("{} {namespace}/{name}", kind.as_str());
+        let body: WorkloadBody = answer.read(&self.attempt("get", what, Some(namespace)))?;
+        Ok(body.workload(kind))
+    }
+
+    /// Has a workload make its pods anew, with this mark, unless it has changed since it was read.
+    /// `now` is a time as RFC 3339 has it, by the clock of the server.
+    ///
+    /// # Errors
+    /// Where the server refuses, and for what cannot be restarted (exit code 3).
+    pub async fn restart(
+        &self,
+        workload: &Workload,
+        mark: &str,
+        now: &str,
+    ) -> Result<Written, Failure> {
+        let path = match workload.kind {
+            // Their template is another one, or none.
+            Kind::CronJob | Kind::Pod => {
+                return Err(Failure::unable(format!("{workload} cannot be restarted"))
+                    .hint("see to it that its pods are made anew"));
+            }
+            kind => path_of(kind, &workload.namespace, &workload.name),
+        };
+        let Some(path) = path else {
+            return Ok(Written::Stale);
+        };
+        let uri = format!("{path}?fieldManager={ROTATION_MANAGER}");
+        let patch = restart_patch(workload, mark, now);
+        self.merge(uri, &patch, workload.to_string(), &workload.namespace)
+            .await
+    }
+
+    /// Waits until a workload has changed since it was read, or may have, and not longer than
+    /// `limit`. Where it cannot be watched that is a short while.
+    ///
+    /// It does not count among the requests that go out at once: the caller bounds how many
+    /// workloads are waited for.
+    pub async fn changed_since(&self, workload: &Workload, limit: Duration) {
+        let waiting = async {
+            if let Some(uri) = watch_of(workload, limit)
+                && let Some(event) = self.first_event(uri).await
+                && tells_of_a_change(&event)
+            {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        };
+        // It is over either way.
+        tokio::time::timeout(limit, waiting).await.ok();
+    }
+
+    /// Says why the rollout of a workload does not end, as far as that can be seen; nothing where
+    /// nothing is to be seen.
+    ///
+    /// # Errors
+    /// Pods or events that cannot be listed for another reason than a permission (exit code 3).
+    pub async fn why_stuck(&self, workload: &Workload) -> Result<Vec<String>, Failure> {
+        let namespace = &workload.namespace;
+        let list = |resource| format!("/api/v1/namespaces/{namespace}/{resource}");
+        let (pods, events) = (list("pods"), list("events"));
+        let params = ListParams::default().limit(PAGE);
+        let warnings = params.clone().fields("type=Warning");
+        let (pods, warnings) = tokio::join!(
+            self.kept(&pods, params, "pods", PodBody::pod),
+            self.kept(&events, warnings, "events", EventBody::warning),
+        );
+        let (pods, warnings) = (pods?, warnings?);
+        let may_list = pods.is_some();
+        let (staying, leaving): (Vec<_>, Vec<_>) = pods
+            .unwrap_or_default()
+            .into_iter()
+            .partition(|(_, stays)| *stays == Stays::Yes);
+        let [staying, leaving] =
+            [staying, leaving].map(|pods| pods.into_iter().map(|(pod, _)| pod).collect::<Vec<_>>());
+        let seen = Seen {
+            pods: may_list.then_some(&staying),
+            leaving: &leaving,
+            warnings: warnings.as_deref(),
+        };
+        let (kind, name) = (workload.kind.as_str().to_lowercase(), &workload.name);
+        let kubectl = &self.reach().kubectl;
+        let describe = format!("{kubectl} -n {namespace} describe {kind} {name}");
+        Ok(rollout::why_stuck(workload, seen, &describe))
+    }
+}
+
+/// Where an object is; `None` where there can be none of that name.
+fn path_of(kind: Kind, namespace: &Namespace, name: &str) -> Option<String> {
+    let (api, resource) = (api_of(kind), kind.resource());
+    is_name(name).then(|| format!("{api}/namespaces/{namespace}/{resource}/{name}"))
+}
+
+/// Tells whether objects can be called so (RFC 1123), and a path stay the same path.
+fn is_name(name: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.bytes().all(inner)
+}
+
+/// What has to be asked to hear of the changes of a workload since it was read.
+fn watch_of(workload: &Workload, limit: Duration) -> Option<String> {
+    let version = &workload.rollout.resource_version;
+    // Without a version it would begin with what is known.
+    let usable = !version.is_empty() && version.bytes().all(|b| b.is_ascii_alphanumeric());
+    let (name, namespace) = (&workload.name, &workload.namespace);
+    let seconds = limit.as_secs().clamp(1, LONGEST_WATCH);
+    (usable && is_name(name)).then(|| {
+        format!(
+            "{}/namespaces/{namespace}/{}?watch=1&fieldSelector=metadata.name%3D{name}\
+             &resourceVersion={version}&timeoutSeconds={seconds}",
+            api_of(workload.kind),
+            workload.kind.resource()
+        )
+    })
+}
+
+/// Tells whether an event is about a change; a watch that fails says so in an event too.
+fn tells_of_a_change(event: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct WatchEvent {
+        r#type: String,
+    }
+    let event: Result<WatchEvent, _> = serde_json::from_slice(event);
+    event.is_ok_and(|event| matches!(event.r#type.as_str(), "ADDED" | "MODIFIED" | "DELETED"))
+}
+
+fn restart_patch(workload: &Workload, mark: &str, now: &str) -> serde_json::Value {
+    json!({
+        "metadata": { "resourceVersion": workload.rollout.resource_version },
+        "spec": { "template": { "metadata": { "annotations": {
+            RESTARTED_AT: now, ROTATION_MARK: mark,
+        } } } },
+    })
+}
+
+/// An event.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EventBody {
+    involved_object: Involved,
+    reason: Option<String>,
+    /// It may quote an object and is only searched.
+    message: Option<String>,
+    last_timestamp: Option<Time>,
+    event_time: Option<MicroTime>,
+    series: Option<Series>,
+}
+
+#[derive(Deserialize)]
+struct Involved {
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Series {
+    last_observed_time: Option<MicroTime>,
+}
+
+impl EventBody {
+    /// Reads it as a warning; `None` for one that tells nothing here.
+    fn warning(self) -> Option<Warning> {
+        let message = self.message.unwrap_or_default();
+        let what = match self.reason?.as_str() {
+            "FailedCreate" | "ReplicaSetCreateError" => match message.contains("exceeded quota") {
+                true => Warned::Quota,
+                false => Warned::NotMade,
+            },
+            "FailedMount" => Warned::NotMounted,
+            _ => return None,
+        };
+        let observed = self.series.and_then(|series| series.last_observed_time);
+        let micro = [observed, self.event_time].into_iter().flatten();
+        let times = micro.map(|time| time.0.as_second());
+        let last = self.last_timestamp.map(|time| time.0.as_second());
+        Some(Warning {
+            what,
+            kind: self.involved_object.kind,
+            name: self.involved_object.name,
+            at: times.chain(last).max(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::cluster::rollout::Rollout;
+    use crate::domain::cluster::workload::PodSpec;
+
+    fn workload(kind: Kind, name: &str, version: &str) -> Workload {
+        Workload {
+            kind,
+            namespace: "brain".parse().unwrap(),
+            name: name.to_owned(),
+            spec: PodSpec::default(),
+            reloaded: false,
+            mark: None,
+            rollout: Rollout {
+                resource_version: version.to_owned(),
+                ..Rollout::default()
+            },
+        }
+    }
+
+    #[test]
+    fn a_path_leads_to_the_object_or_nowhere() {
+        let namespace = "brain".parse().unwrap();
+        for (kind, name, path) in [
+            (
+                Kind::StatefulSet,
+                "api",
+                Some("/apis/apps/v1/namespaces/brain/statefulsets/api"),
+            ),
+            (
+                Kind::CronJob,
+                "a.b-1",
+                Some("/apis/batch/v1/namespaces/brain/cronjobs/a.b-1"),
+            ),
+            (Kind::Deployment, "", None),
+            (Kind::Deployment, "..", None),
+            (Kind::Deployment, "a/b", None),
+            (Kind::Deployment, "a?b", None),
+            (Kind::Deployment, "a b", None),
+            (Kind::Deployment, "a\n", None),
+        ] {
+            assert_eq!(path_of(kind, &namespace, name).as_deref(), path, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_watch_begins_where_the_workload_was_read() {
+        let uri = |version, limit| {
+            let workload = workload(Kind::DaemonSet, "api", version);
+            watch_of(&workload, Duration::from_millis(limit))
+        };
+        let expected = "/apis/apps/v1/namespaces/brain/daemonsets?watch=1\
+                        &fieldSelector=metadata.name%3Dapi&resourceVersion=7&timeoutSeconds=";
+        for (limit, seconds) in [(0, 1), (2500, 2), (u64::MAX, 3600)] {
+            assert_eq!(uri("7", limit), Some(format!("{expected}{seconds}")));
+        }
+        for none in ["", "7&x=1", "7 "] {
+            assert_eq!(uri(none, 1000), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn only_a_change_ends_a_watch_well() {
+        for (event, change) in [
+            (
+                r#"{"type":"MODIFIED","object":{"kind":"Deployment"}}"#,
+                true,
+            ),
+            (r#"{"object":{},"type":"DELETED"}"#, true),
+            (r#"{"type":"ADDED","object":{}}"#, true),
+            (r#"{"type":"BOOKMARK","object":{}}"#, false),
+            (
+                r#"{"type":"ERROR","object":{"kind":"Status","code":410}}"#,
+                false,
+            ),
+            (r#"{"type":"MODIFIED","object":{"#, false),
+            ("", false),
+            ("<html>", false),
+        ] {
+            assert_eq!(tells_of_a_change(event.as_bytes()), change, "{event}");
+        }
+    }
+
+    #[test]
+    fn a_restart_changes_two_annotations_of_the_version_that_was_read() {
+        let workload = workload(Kind::Deployment, "api", "7");
+        assert_eq!(
+            restart_patch(&workload, "id.open", "2026-01-02T03:04:05Z"),
+            json!({
+                "metadata": { "resourceVersion": "7" },
+                "spec": { "template": { "metadata": { "annotations": {
+                    "kubectl.kubernetes.io/restartedAt": "2026-01-02T03:04:05Z",
+                    "k8s-bootstrap/rotation": "id.open",
+                } } } },
+            })
+        );
+    }
+
+    #[test]
+    fn events_are_read_for_what_is_known_of_them() {
+        let read = |event: serde_json::Value| -> Option<Warning> {
+            serde_json::from_value::<EventBody>(event)
+                .unwrap()
+                .warning()
+        };
+        let event = |reason: &str, message: &str| {
+            json!({
+                "metadata": { "name": "api.17" },
+                "involvedObject": { "kind": "StatefulSet", "name": "api", "uid": "u" },
+                "reason": reason, "message": message, "type": "Warning", "eventTime": null,
+                "firstTimestamp": "1970-01-01T00:00:01Z",
+                "lastTimestamp": "1970-01-01T00:01:00Z", "count": 3,
+            })
+        };
+        for (reason, message, what) in [
+            (
+                "FailedCreate",
+                "pods \"api-0\" is forbidden: exceeded quota: q",
+                Some(Warned::Quota),
+            ),
+            ("FailedCreate", "denied", Some(Warned::NotMade)),
+            ("ReplicaSetCreateError", "denied", Some(Warned::NotMade)),
+            ("FailedMount", "secret not found", Some(Warned::NotMounted)),
+            ("BackOff", "exceeded quota", None),
+        ] {
+            let expected = what.map(|what| Warning {
+                what,
+                kind: "StatefulSet".to_owned(),
+                name: "api".to_owned(),
+                at: Some(60),
+            });
+            assert_eq!(read(event(reason, message)), expected, "{reason}");
+        }
+        // As newer recorders write it.
+        let newer = read(json!({
+            "involvedObject": { "kind": "Pod", "name": "api-0" },
+            "reason": "FailedMount", "lastTimestamp": null,
+            "eventTime": "1970-01-01T00:00:01.000000Z",
+            "series": { "count": 2, "lastObservedTime": "1970-01-01T00:02:00.000000Z" },
+        }));
+        assert_eq!(newer.and_then(|warning| warning.at), Some(120));
+        assert_eq!(read(json!({ "involvedObject": {} })), None);
+    }
+}

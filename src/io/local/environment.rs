@@ -1,0 +1,146 @@
+//! Inputs from the process environment and from an env-file, and the two other things that only
+//! the operating system has: random bytes and the time.
+
+use crate::domain::table::{self, InputRule};
+use crate::domain::values::dotenv::{self, Dialect};
+use crate::domain::values::inputs::Inputs;
+use crate::domain::values::secret_value::SecretValue;
+use crate::domain::values::token::Token;
+use crate::error::Failure;
+use rand::rngs::SysRng;
+use rustix::process::{Resource, Rlimit};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// The largest env-file that is read, in bytes.
+const LARGEST_ENV_FILE: u64 = 1024 * 1024;
+
+/// Gathers the inputs of the table from the environment and, if one is named, the env-file (`-` is
+/// stdin).
+///
+/// # Errors
+/// A file that cannot be read (exit code 3), or is malformed, or a value that is (2).
+pub fn inputs(env_file: Option<&Path>) -> Result<Inputs, Failure> {
+    let from_file = env_file.map(read_env_file).transpose()?.unwrap_or_default();
+    let environment = process_environment(&from_file)?;
+    Inputs::gather(&environment, &from_file).map_err(|bad| {
+        Failure::usage(bad.to_string()).hint(format!(
+            "set {} to one line without white space around it",
+            bad.name
+        ))
+    })
+}
+
+/// The inputs of the environment that count: not those that the env-file has, nor those that are
+/// read from one only.
+fn process_environment(
+    from_file: &BTreeMap<String, SecretValue>,
+) -> Result<BTreeMap<String, SecretValue>, Failure> {
+    let mut found = BTreeMap::new();
+    let counts = |name: &str, rule| rule != InputRule::EnvFileOnly && !from_file.contains_key(name);
+    for (name, _) in table::inputs().filter(|(name, rule)| counts(name, *rule)) {
+        let Some(value) = std::env::var_os(name) else {
+            continue;
+        };
+        let value = value.into_string().map_err(|_| {
+            Failure::usage(format!("{name} from the environment is not UTF-8"))
+                .hint(format!("set {name} to plain text"))
+        })?;
+        found.insert(name.to_owned(), SecretValue::from(value));
+    }
+    Ok(found)
+}
+
+fn read_env_file(path: &Path) -> Result<BTreeMap<String, SecretValue>, Failure> {
+    let stdin = path == Path::new("-");
+    let shown = if stdin {
+        "stdin".to_owned()
+    } else {
+        format!("{}", path.display())
+    };
+    let unreadable = |error: std::io::Error| {
+        Failure::unable(format!("cannot read the env-file {shown}"))
+            .because(error)
+            .hint("name a readable file of KEY=value lines, or - for stdin")
+    };
+    let malformed = |what: String| {
+        Failure::usage(format!("the env-file {shown} is malformed: {what}"))
+            .hint("each line is KEY=value, KEY=\"value\", KEY='value' or a comment")
+    };
+    let source: Box<dyn Read> = match stdin {
+        true => Box::new(std::io::stdin()),
+        false => Box::new(File::open(path).map_err(unreadable)?),
+    };
+    let mut bytes = Vec::new();
+    source
+        .take(LARGEST_ENV_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > LARGEST_ENV_FILE {
+        return Err(malformed("it is larger than 1 MiB".to_owned()));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| malformed("it is not UTF-8".to_owned()))?;
+    // Some editors put a byte order mark before the text.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let lines = dotenv::parse(text, Dialect::Dotenv).map_err(|bad| malformed(bad.to_string()))?;
+    let mut found = BTreeMap::new();
+    for (index, line) in lines.into_iter().enumerate() {
+        let Some(assignment) = line.assignment else {
+            continue;
+        };
+        let known = table::inputs().any(|(name, _)| name == assignment.name);
+        let name = assignment.name.clone();
+        if found.insert(assignment.name, assignment.value).is_some() && known {
+            return Err(malformed(format!(
+                "line {}: {name} is set a second time",
+                index + 1
+            )));
+        }
+    }
+    Ok(found)
+}
+
+/// What people call this program here: `local/k8s-bootstrap.sh` says so in `K8S_BOOTSTRAP_NAME`,
+/// since the program itself need not be on their PATH.
+pub fn program() -> String {
+    let given = std::env::var("K8S_BOOTSTRAP_NAME")
+        .ok()
+        .filter(|name| !name.is_empty());
+    given.unwrap_or_else(|| "k8s-bootstrap".to_owned())
+}
+
+/// Keeps the memory of this process, which holds values, out of core files.
+pub fn forbid_core_files() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    // Where that is not allowed there is nothing better to do.
+    let _ = rustix::process::setrlimit(Resource::Core, none);
+}
+
+/// Mints a token from the operating system's generator.
+///
+/// # Errors
+/// Where the generator fails.
+pub fn mint() -> Result<Token, Failure> {
+    Token::mint(&mut SysRng).map_err(|_| {
+        Failure::unable("the operating system gives no random bytes")
+            .hint("check that /dev/urandom exists and getrandom(2) is allowed")
+    })
+}
+
+/// The time in seconds since 1970.
+pub fn seconds_since_1970() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// The time, to the second, as RFC 3339.
+pub fn now() -> String {
+    let now = jiff::Timestamp::now();
+    jiff::Timestamp::from_second(now.as_second())
+        .unwrap_or(now)
+        .to_string()
+}
