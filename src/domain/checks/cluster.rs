@@ -5,7 +5,7 @@ use super::{Case, some_of};
 use crate::domain::cluster::observed_secret::NamespaceState;
 use crate::domain::cluster::snapshot::Denied;
 
-pub(crate) fn checks(case: &Case<'_>) -> Vec<Check> {
+pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     let cluster = case.cluster;
     vec![
         Check::pass(

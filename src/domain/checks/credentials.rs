@@ -34,7 +34,7 @@ const TELLING: usize = 64;
 
 /// A credential, and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Credential {
+pub(super) struct Credential {
     /// The line, from 1.
     pub line: usize,
     /// What it is.
@@ -43,7 +43,7 @@ pub(crate) struct Credential {
 
 /// What a credential is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum What {
+pub(super) enum What {
     /// The value of a key of the table.
     Key(&'static str),
     /// Something else.
@@ -51,7 +51,7 @@ pub(crate) enum What {
 }
 
 /// All credentials of a file, in the order of their lines.
-pub(crate) fn credentials(values: &Values) -> Vec<Credential> {
+pub(super) fn credentials(values: &Values) -> Vec<Credential> {
     let mut search = Search::default();
     for root in values.roots() {
         search.node(root, &Place::default());

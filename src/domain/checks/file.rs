@@ -6,7 +6,7 @@ use crate::domain::values::token::TokenName;
 
 /// `refile` is what makes the file whole; it may replace one that cannot be used only where the
 /// cluster `has_all` of it, since what is in the file may be nowhere else.
-pub(crate) fn checks(file: &FileFacts, refile: &str, has_all: bool) -> Vec<Check> {
+pub(super) fn checks(file: &FileFacts, refile: &str, has_all: bool) -> Vec<Check> {
     let shown = &file.path.shown;
     let quoted = &file.path.quoted;
     let (tokens, loose) = match &file.state {

@@ -11,7 +11,7 @@ use crate::domain::values::token::{TokenName, fingerprint};
 
 const ID: Id = Id::TokensFleet;
 
-pub(crate) fn checks(case: &Case<'_>) -> Vec<Check> {
+pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut in_step = 0;
     for (namespace, place) in case.cluster.fleet() {

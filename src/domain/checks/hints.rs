@@ -10,7 +10,7 @@ use crate::domain::values::token::TokenName;
 
 impl Seen<'_> {
     /// What adds keys that are missing, and fills those that are empty.
-    pub(crate) fn fill(&self, keys: &[&Key]) -> String {
+    pub(super) fn fill(&self, keys: &[&Key]) -> String {
         // Such a list is never made, only kept in step.
         let (removed, filled): (Vec<&Key>, Vec<&Key>) = keys
             .iter()
@@ -24,7 +24,7 @@ impl Seen<'_> {
     }
 
     /// What puts a good value in the place of an odd one.
-    pub(crate) fn renew(&self, key: &Key) -> String {
+    pub(super) fn renew(&self, key: &Key) -> String {
         let (remove, apply) = (
             || self.remove_step(&[key.name]),
             |options| self.apply(&[key], options),
@@ -51,12 +51,12 @@ impl Seen<'_> {
     }
 
     /// What removes keys.
-    pub(crate) fn remove(&self, keys: &[&str]) -> String {
+    pub(super) fn remove(&self, keys: &[&str]) -> String {
         self.unless_owned(vec![self.remove_step(keys)])
     }
 
     /// What makes the Secret one that --apply can change.
-    pub(crate) fn retype(&self) -> String {
+    pub(super) fn retype(&self) -> String {
         self.unless_owned(Vec::new())
     }
 
@@ -160,7 +160,7 @@ impl Seen<'_> {
 }
 
 /// Removes keys from a Secret. A key is made of letters, digits, `-`, `_` and `.`.
-pub(crate) fn remove_keys(
+pub(super) fn remove_keys(
     case: &Case<'_>,
     namespace: &Namespace,
     secret: &str,

@@ -4,23 +4,23 @@
 //! skipped, with the permission that is missing, and never passes.
 
 pub mod check;
-pub(crate) mod cluster;
-pub(crate) mod credentials;
-pub(crate) mod eso;
-pub(crate) mod file;
-pub(crate) mod fleet;
-pub(crate) mod hints;
-pub(crate) mod pods;
-pub(crate) mod rotation;
-pub(crate) mod secrets;
-pub(crate) mod service_auth;
-pub(crate) mod settle;
+mod cluster;
+mod credentials;
+mod eso;
+mod file;
+mod fleet;
+mod hints;
+mod pods;
+mod rotation;
+mod secrets;
+mod service_auth;
+mod settle;
 #[cfg(test)]
 mod tests;
-pub(crate) mod tokens;
-pub(crate) mod values;
-pub(crate) mod values_files;
-pub(crate) mod workloads;
+mod tokens;
+mod values;
+mod values_files;
+mod workloads;
 
 use super::cluster::names::Namespace;
 use super::cluster::observed_secret::NamespaceState;

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 /// How long Reloader may take, in seconds.
 const RELOADER_GRACE: i64 = 10;
 
-pub(crate) fn checks(case: &Case<'_>) -> Vec<Check> {
+pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     let mut checks = fresh(case);
     checks.extend(waiting(case));
     checks.extend(reloader(case));
@@ -37,7 +37,7 @@ fn outdated<'a>(case: &Case<'_>, pod: &'a Pod) -> Vec<(&'a str, i64)> {
 
 /// The same without what a rotation answers for: it restarts each pod when it is its turn, and none
 /// for what does not concern it.
-pub(crate) fn missed<'a>(case: &Case<'_>, pod: &'a Pod) -> Vec<(&'a str, i64)> {
+pub(super) fn missed<'a>(case: &Case<'_>, pod: &'a Pod) -> Vec<(&'a str, i64)> {
     let mut found = outdated(case, pod);
     found.retain(|(secret, changed)| !rotation::answers_for(case, pod, secret, *changed));
     found
@@ -118,7 +118,7 @@ fn delete(case: &Case<'_>, namespace: &Namespace, names: &str) -> String {
 }
 
 /// Makes a pod anew.
-pub(crate) fn again(case: &Case<'_>, pod: &Pod) -> String {
+pub(super) fn again(case: &Case<'_>, pod: &Pod) -> String {
     let (namespace, name) = (&pod.namespace, &pod.name);
     match pod.owner {
         Some(_) => delete(case, namespace, name),
@@ -212,7 +212,7 @@ fn waiting(case: &Case<'_>) -> Vec<Check> {
 }
 
 /// What a pod in CreateContainerConfigError waits for; `None` where that is none of our Secrets.
-pub(crate) fn waits(case: &Case<'_>, place: &Place, pod: &Pod) -> Option<Check> {
+pub(super) fn waits(case: &Case<'_>, place: &Place, pod: &Pod) -> Option<Check> {
     let id = Id::WorkloadWaiting;
     let references = pod.spec.references().into_iter();
     let of_waiting: Vec<_> = references

@@ -16,11 +16,11 @@ use crate::domain::values::token::TokenName;
 const ID: Id = Id::RotationOpen;
 
 /// The rotation that is open.
-pub(crate) fn open<'a>(case: &'a Case<'_>) -> Option<&'a Rotation> {
+pub(super) fn open<'a>(case: &'a Case<'_>) -> Option<&'a Rotation> {
     case.rotation.as_ref().ok()?.as_ref()
 }
 
-pub(crate) fn check(case: &Case<'_>) -> Check {
+pub(super) fn check(case: &Case<'_>) -> Check {
     let home = &case.cluster.home;
     let router = case.cluster.home_place().secrets.get(ROUTER.secret);
     let owner = router.and_then(|router| router.owner.as_ref());
@@ -91,7 +91,7 @@ fn told(case: &Case<'_>, rotation: &Rotation) -> Check {
 
 /// Which value of the rotation that is open a place has, where another has the other one: they
 /// differ because of it.
-pub(crate) fn part(
+pub(super) fn part(
     case: &Case<'_>,
     name: TokenName,
     one: &SecretValue,
@@ -103,7 +103,7 @@ pub(crate) fn part(
 }
 
 /// Tells whether a Secret has a key for the rotation that is open.
-pub(crate) fn needs(case: &Case<'_>, bundle: &Bundle, key: &str) -> bool {
+pub(super) fn needs(case: &Case<'_>, bundle: &Bundle, key: &str) -> bool {
     let known = [NEXT_KEY, PREVIOUS_KEY, STORE_STATE].contains(&key);
     known && bundle == &ROUTER && open(case).is_some()
 }
@@ -111,7 +111,7 @@ pub(crate) fn needs(case: &Case<'_>, bundle: &Bundle, key: &str) -> bool {
 /// Tells whether a change of a Secret that a pod has missed is of a rotation: of the one that is
 /// open, which restarts it when it is its turn; of the last one, which has restarted it, and changed
 /// afterwards only what does not concern it.
-pub(crate) fn answers_for(case: &Case<'_>, pod: &Pod, secret: &str, changed: i64) -> bool {
+pub(super) fn answers_for(case: &Case<'_>, pod: &Pod, secret: &str, changed: i64) -> bool {
     let mut bundles = BUNDLES.into_iter();
     if !bundles.any(|bundle| bundle.secret == secret && bundle.holds_tokens()) {
         return false;

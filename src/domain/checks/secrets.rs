@@ -12,7 +12,7 @@ use crate::domain::table::{BUNDLES, Bundle, InputRule, Key, Origin, Presence, RO
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::Token;
 
-pub(crate) fn checks(case: &Case<'_>) -> Vec<Check> {
+pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     let home = &case.cluster.home;
     let place = case.cluster.home_place();
     let mut checks: Vec<Check> = BUNDLES
@@ -103,7 +103,7 @@ fn needs(workload: &Workload, secret: &str) -> bool {
 }
 
 /// The inputs without which a Secret is not made.
-pub(crate) fn required(bundle: &Bundle) -> Vec<&'static str> {
+pub(super) fn required(bundle: &Bundle) -> Vec<&'static str> {
     let of = |key: &Key| key.origin == Origin::Input(InputRule::Required);
     let keys = bundle.keys.iter().filter(|key| of(key));
     keys.map(|key| key.name).collect()
@@ -130,12 +130,12 @@ fn of_fleet(case: &Case<'_>, namespace: &Namespace, place: &Place) -> Vec<Check>
 }
 
 /// A Secret that is there.
-pub(crate) struct Seen<'a> {
-    pub(crate) case: &'a Case<'a>,
-    pub(crate) namespace: &'a Namespace,
-    pub(crate) bundle: &'static Bundle,
-    pub(crate) live: &'a LiveSecret,
-    pub(crate) owner: Option<&'a Owner>,
+pub(super) struct Seen<'a> {
+    pub(super) case: &'a Case<'a>,
+    pub(super) namespace: &'a Namespace,
+    pub(super) bundle: &'static Bundle,
+    pub(super) live: &'a LiveSecret,
+    pub(super) owner: Option<&'a Owner>,
 }
 
 impl Seen<'_> {

@@ -51,7 +51,7 @@ static EMBEDDINGS: Door = Door {
 /// How a service answers a token that it does not accept.
 const REFUSED: u16 = 401;
 
-pub(crate) fn checks(case: &Case<'_>) -> Vec<Check> {
+pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     let mut checks = vec![embeddings(case)];
     checks.extend(unguarded_brain_api(case));
     for door in [&BRAIN_API, &EMBEDDINGS] {

@@ -67,7 +67,7 @@ fn places<'a>(case: &'a Case<'_>) -> impl Iterator<Item = Place<'a>> {
 }
 
 /// The options with which `--apply` settles what disagrees, each with a space before it.
-pub(crate) fn options(case: &Case<'_>) -> String {
+pub(super) fn options(case: &Case<'_>) -> String {
     let home = tokens::of_home(case);
     let filed = |name| tokens::filed(case, name);
     // It could not be adopted.
@@ -105,7 +105,7 @@ fn force(case: &Case<'_>) -> &'static str {
 }
 
 /// Who else has a key, for a message.
-pub(crate) fn managed_by(live: &LiveSecret, key: &str) -> String {
+pub(super) fn managed_by(live: &LiveSecret, key: &str) -> String {
     match live.foreign_managers(key).as_slice() {
         [] => String::new(),
         managers => format!(" (its field manager is {})", managers.join(", ")),
@@ -114,7 +114,7 @@ pub(crate) fn managed_by(live: &LiveSecret, key: &str) -> String {
 
 /// Has a token exchanged for a new one everywhere, without a request that is refused. A rotation
 /// refuses where places disagree.
-pub(crate) fn mint(case: &Case<'_>, name: TokenName) -> String {
+pub(super) fn mint(case: &Case<'_>, name: TokenName) -> String {
     let home: &Namespace = &case.cluster.home;
     let owner = &case.cluster.home_place().secrets[ROUTER.secret].owner;
     if let Some(owner) = owner

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const TOKEN: &str = "a-router-token-that-is-long-enough";
 const KEY: &str = "an-embeddings-key-that-is-long-enough";
 
-pub(crate) fn namespace(name: &str) -> Namespace {
+pub(super) fn namespace(name: &str) -> Namespace {
     name.parse().unwrap()
 }
 
@@ -42,11 +42,11 @@ fn secret(data: &[(&str, &str)]) -> Observed {
     }
 }
 
-pub(crate) fn router() -> Observed {
+pub(super) fn router() -> Observed {
     secret(&[("KB_ROUTER_TOKEN", TOKEN), ("EMBEDDINGS_API_KEY", KEY)])
 }
 
-pub(crate) fn place(secrets: &[(&'static str, Observed)]) -> Place {
+pub(super) fn place(secrets: &[(&'static str, Observed)]) -> Place {
     Place {
         state: NamespaceState::Active,
         secrets: secrets.iter().cloned().collect(),
@@ -58,7 +58,7 @@ fn get_secret(name: &str, at: &str) -> Denied {
     Denied::secret(&namespace(at), name)
 }
 
-pub(crate) fn list(resource: &str, at: &str) -> Denied {
+pub(super) fn list(resource: &str, at: &str) -> Denied {
     Denied {
         verb: "list",
         resource: resource.to_owned(),
@@ -68,10 +68,10 @@ pub(crate) fn list(resource: &str, at: &str) -> Denied {
 }
 
 /// Everything that a case is made of.
-pub(crate) struct Facts {
+pub(super) struct Facts {
     file: FileFacts,
     values: Vec<ValuesFile>,
-    pub(crate) cluster: ClusterFacts,
+    pub(super) cluster: ClusterFacts,
     reach: Reach,
     live: bool,
     copies: Vec<CopyRef>,
@@ -79,7 +79,7 @@ pub(crate) struct Facts {
 
 impl Facts {
     /// A home with all three Secrets, which `brain` is.
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         let embeddings = secret(&[
             ("POSTGRES_URL", "postgres://h/d"),
             ("LLM_API_KEY", ""),
@@ -131,7 +131,7 @@ impl Facts {
         }
     }
 
-    pub(crate) fn home(&mut self) -> &mut Place {
+    pub(super) fn home(&mut self) -> &mut Place {
         let home = self.cluster.home.clone();
         self.cluster.places.get_mut(&home).unwrap()
     }
@@ -142,7 +142,7 @@ impl Facts {
         self.cluster.denied.insert(get_secret(name, "brain"));
     }
 
-    pub(crate) fn case(&self) -> Case<'_> {
+    pub(super) fn case(&self) -> Case<'_> {
         Case {
             file: &self.file,
             values: &self.values,

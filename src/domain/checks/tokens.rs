@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 const HOUR: i64 = 60 * 60;
 const DAY: i64 = 24 * HOUR;
 
-pub(crate) fn checks(case: &Case<'_>) -> Vec<Check> {
+pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     let home = case.cluster.home_place();
     let router = home.live(ROUTER.secret);
     let mut checks = Vec::new();
@@ -28,7 +28,7 @@ pub(crate) fn checks(case: &Case<'_>) -> Vec<Check> {
 }
 
 /// The tokens of the home namespace, which its clients send.
-pub(crate) fn of_home(case: &Case<'_>) -> PerToken<Option<SecretValue>> {
+pub(super) fn of_home(case: &Case<'_>) -> PerToken<Option<SecretValue>> {
     let router = case.cluster.home_place().live(ROUTER.secret);
     PerToken::from_fn(|name| {
         let value = router?.text(name.as_str())?;
@@ -37,7 +37,7 @@ pub(crate) fn of_home(case: &Case<'_>) -> PerToken<Option<SecretValue>> {
 }
 
 /// A token of the tokens file.
-pub(crate) fn filed(case: &Case<'_>, name: TokenName) -> Option<Token> {
+pub(super) fn filed(case: &Case<'_>, name: TokenName) -> Option<Token> {
     match &case.file.state {
         FileState::Read { tokens, .. } => tokens.get(name).clone(),
         FileState::Absent | FileState::Unusable(_) => None,
@@ -416,7 +416,7 @@ fn age(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
 }
 
 /// A time in the largest unit that tells it well.
-pub(crate) fn span(seconds: i64) -> String {
+pub(super) fn span(seconds: i64) -> String {
     let units = [(DAY, "day"), (HOUR, "hour"), (60, "minute"), (1, "second")];
     let fits = |(unit, _): &(i64, _)| seconds >= 2 * unit || seconds == *unit;
     let (unit, word) = units.into_iter().find(fits).unwrap_or((1, "second"));

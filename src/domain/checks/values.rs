@@ -19,7 +19,7 @@ const PLACEHOLDERS: [&str; 12] = [
 ];
 
 /// What is wrong with any value.
-pub(crate) fn odd(value: &SecretValue) -> Option<&'static str> {
+pub(super) fn odd(value: &SecretValue) -> Option<&'static str> {
     let text = value.expose();
     if text.contains(['\n', '\r']) {
         Some("has a line break")
@@ -33,19 +33,19 @@ pub(crate) fn odd(value: &SecretValue) -> Option<&'static str> {
 }
 
 /// What is wrong with an entry of a list. White space around it does no harm.
-pub(crate) fn odd_entry(list: &SecretValue) -> Option<&'static str> {
+pub(super) fn odd_entry(list: &SecretValue) -> Option<&'static str> {
     list.entries()
         .any(is_placeholder)
         .then_some("has a placeholder on it")
 }
 
 /// Tells whether a list has no entry but this.
-pub(crate) fn has_only(list: &SecretValue, value: &SecretValue) -> bool {
+pub(super) fn has_only(list: &SecretValue, value: &SecretValue) -> bool {
     list.entries().all(|entry| entry == value.expose())
 }
 
 /// Tells whether a list has entries that are neither our token nor a placeholder.
-pub(crate) fn has_others(list: &SecretValue, token: Option<&SecretValue>) -> bool {
+pub(super) fn has_others(list: &SecretValue, token: Option<&SecretValue>) -> bool {
     let ours = |entry: &str| token.is_some_and(|token| token.expose() == entry);
     list.entries()
         .any(|entry| !ours(entry) && !is_placeholder(entry))
@@ -64,7 +64,7 @@ fn is_placeholder(text: &str) -> bool {
 }
 
 /// What is wrong with a PostgreSQL URL.
-pub(crate) fn odd_postgres_url(value: &SecretValue) -> Option<&'static str> {
+pub(super) fn odd_postgres_url(value: &SecretValue) -> Option<&'static str> {
     let (scheme, rest) = value.expose().split_once("://").unwrap_or(("", ""));
     // SQLAlchemy names its driver in the scheme.
     let scheme = scheme.split('+').next().unwrap_or_default();

@@ -20,7 +20,7 @@ static CHARTS: [(&str, &Bundle); 3] = [
 ];
 
 /// No check without a file.
-pub(crate) fn checks(files: &[ValuesFile], reach: &Reach) -> Vec<Check> {
+pub(super) fn checks(files: &[ValuesFile], reach: &Reach) -> Vec<Check> {
     if files.is_empty() {
         return Vec::new();
     }

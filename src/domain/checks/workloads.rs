@@ -11,12 +11,12 @@ use crate::domain::table::{BUNDLES, Bundle, InputRule, Origin, Presence, ROUTER}
 use std::collections::BTreeSet;
 
 /// The Secret of the table with that name.
-pub(crate) fn bundle(name: &str) -> Option<&'static Bundle> {
+pub(super) fn bundle(name: &str) -> Option<&'static Bundle> {
     BUNDLES.into_iter().find(|bundle| bundle.secret == name)
 }
 
 /// A pod as a workload of its own.
-pub(crate) fn alone(pod: &Pod) -> Workload {
+pub(super) fn alone(pod: &Pod) -> Workload {
     Workload {
         kind: Kind::Pod,
         namespace: pod.namespace.clone(),
@@ -29,7 +29,7 @@ pub(crate) fn alone(pod: &Pod) -> Workload {
 }
 
 /// What makes pods here, and the pods that none of it makes.
-pub(crate) fn readers(place: &Place) -> Vec<Workload> {
+pub(super) fn readers(place: &Place) -> Vec<Workload> {
     let made = |pod: &Pod| {
         place
             .workloads
@@ -41,7 +41,7 @@ pub(crate) fn readers(place: &Place) -> Vec<Workload> {
 }
 
 /// Those of its references that lead to a Secret of the table, each once.
-pub(crate) fn references(workload: &Workload) -> BTreeSet<Reference<'_>> {
+pub(super) fn references(workload: &Workload) -> BTreeSet<Reference<'_>> {
     let references = workload.spec.references().into_iter();
     references
         .filter(|reference| bundle(reference.secret).is_some())
@@ -54,7 +54,7 @@ pub(crate) fn references(workload: &Workload) -> BTreeSet<Reference<'_>> {
 }
 
 /// What a reference leads to.
-pub(crate) enum Leads<'a> {
+pub(super) enum Leads<'a> {
     /// It is there.
     There(&'a LiveSecret),
     /// The Secret, or the key in it, is not.
@@ -63,7 +63,7 @@ pub(crate) enum Leads<'a> {
     Unknown,
 }
 
-pub(crate) fn follow<'a>(
+pub(super) fn follow<'a>(
     case: &Case<'a>,
     namespace: &Namespace,
     reference: &Reference<'_>,
@@ -85,7 +85,7 @@ pub(crate) fn follow<'a>(
     }
 }
 
-pub(crate) fn wired(case: &Case<'_>) -> Vec<Check> {
+pub(super) fn wired(case: &Case<'_>) -> Vec<Check> {
     let id = Id::WorkloadWired;
     let mut checks = Vec::new();
     let (mut leading, mut leaders) = (0, 0);
@@ -203,7 +203,7 @@ fn edit(case: &Case<'_>, workload: &Workload) -> String {
 }
 
 /// Tells whether this program makes neither that Secret there nor that key in it.
-pub(crate) fn is_not_made(
+pub(super) fn is_not_made(
     case: &Case<'_>,
     namespace: &Namespace,
     reference: &Reference<'_>,
@@ -224,7 +224,7 @@ pub(crate) fn is_not_made(
 }
 
 /// What brings a reference to something that is there.
-pub(crate) fn supply(
+pub(super) fn supply(
     case: &Case<'_>,
     workload: &Workload,
     reference: &Reference<'_>,

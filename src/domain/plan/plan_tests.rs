@@ -14,12 +14,12 @@ use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, Token};
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(in crate::domain) const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-pub(in crate::domain) const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
-pub(in crate::domain) const C: &str = "cccccccccccccccccccccccccccccccc";
-pub(in crate::domain) const MINTED: &str = "dddddddddddddddddddddddddddddddd";
+pub(super) const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+pub(super) const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+pub(super) const C: &str = "cccccccccccccccccccccccccccccccc";
+pub(super) const MINTED: &str = "dddddddddddddddddddddddddddddddd";
 
-pub(in crate::domain) fn token(text: &str) -> Token {
+pub(super) fn token(text: &str) -> Token {
     Token::parse(&SecretValue::from(text)).unwrap()
 }
 
@@ -27,7 +27,7 @@ fn home() -> Namespace {
     "home".parse().unwrap()
 }
 
-pub(in crate::domain) fn at(namespace: &str, name: &'static str) -> SecretRef {
+pub(super) fn at(namespace: &str, name: &'static str) -> SecretRef {
     SecretRef {
         namespace: namespace.parse().unwrap(),
         name,
@@ -42,7 +42,7 @@ fn inputs(pairs: &[(&str, &str)]) -> Inputs {
     Inputs::gather(&BTreeMap::new(), &given).unwrap()
 }
 
-pub(in crate::domain) fn wish(pairs: &[(&str, &str)]) -> Wish {
+pub(super) fn wish(pairs: &[(&str, &str)]) -> Wish {
     Wish {
         home: home(),
         fleet: BTreeSet::new(),
@@ -54,7 +54,7 @@ pub(in crate::domain) fn wish(pairs: &[(&str, &str)]) -> Wish {
     }
 }
 
-pub(in crate::domain) fn filed(router: Option<&str>, embeddings: Option<&str>) -> FiledTokens {
+pub(super) fn filed(router: Option<&str>, embeddings: Option<&str>) -> FiledTokens {
     let of = |text: Option<&str>| text.map_or(Filed::Absent, |text| Filed::Found(token(text)));
     FiledTokens {
         exists: router.is_some() || embeddings.is_some(),
@@ -65,7 +65,7 @@ pub(in crate::domain) fn filed(router: Option<&str>, embeddings: Option<&str>) -
     }
 }
 
-pub(in crate::domain) fn live(pairs: &[(&str, &str)]) -> LiveSecret {
+pub(super) fn live(pairs: &[(&str, &str)]) -> LiveSecret {
     LiveSecret {
         resource_version: "1".into(),
         type_: OPAQUE.into(),
@@ -77,7 +77,7 @@ pub(in crate::domain) fn live(pairs: &[(&str, &str)]) -> LiveSecret {
     }
 }
 
-pub(in crate::domain) fn found(secrets: &[(SecretRef, LiveSecret)]) -> Observations {
+pub(super) fn found(secrets: &[(SecretRef, LiveSecret)]) -> Observations {
     secrets
         .iter()
         .map(|(at, live)| {
@@ -92,16 +92,16 @@ pub(in crate::domain) fn found(secrets: &[(SecretRef, LiveSecret)]) -> Observati
         .collect()
 }
 
-pub(in crate::domain) fn router(pairs: &[(&str, &str)]) -> (SecretRef, LiveSecret) {
+pub(super) fn router(pairs: &[(&str, &str)]) -> (SecretRef, LiveSecret) {
     (at("home", ROUTER.secret), live(pairs))
 }
 
-pub(in crate::domain) fn embeddings(pairs: &[(&str, &str)]) -> (SecretRef, LiveSecret) {
+pub(super) fn embeddings(pairs: &[(&str, &str)]) -> (SecretRef, LiveSecret) {
     (at("home", EMBEDDINGS.secret), live(pairs))
 }
 
 /// The plan in a few words: the file, then each Secret with its keys.
-pub(in crate::domain) fn words(plan: &Plan) -> String {
+pub(super) fn words(plan: &Plan) -> String {
     let mut text = format!("file {:?}\n", plan.file);
     for secret in &plan.secrets {
         text.push_str(&format!("{} {:?}:", secret.at, secret.action));
@@ -404,7 +404,7 @@ fn an_exchanged_token_does_not_keep_the_age_of_another() {
 }
 
 /// What the cluster looks like after the plan's writes.
-pub(in crate::domain) fn applied(plan: &Plan, observed: &Observations) -> Observations {
+pub(super) fn applied(plan: &Plan, observed: &Observations) -> Observations {
     let tokens = tokens_after(plan);
     let mut after = observed.clone();
     for secret in plan.secrets.iter().filter(|secret| secret.is_written()) {
@@ -419,14 +419,14 @@ pub(in crate::domain) fn applied(plan: &Plan, observed: &Observations) -> Observ
     after
 }
 
-pub(in crate::domain) fn tokens_after(plan: &Plan) -> PerToken<Token> {
+pub(super) fn tokens_after(plan: &Plan) -> PerToken<Token> {
     PerToken::from_fn(|name| {
         let decided = plan.tokens.get(name).as_ref().and_then(Decision::token);
         decided.cloned().unwrap_or_else(|| token(MINTED))
     })
 }
 
-pub(in crate::domain) fn filed_after(plan: &Plan) -> FiledTokens {
+pub(super) fn filed_after(plan: &Plan) -> FiledTokens {
     let tokens = tokens_after(plan);
     FiledTokens {
         exists: true,
@@ -434,9 +434,9 @@ pub(in crate::domain) fn filed_after(plan: &Plan) -> FiledTokens {
     }
 }
 
-pub(in crate::domain) type Keys = BTreeMap<String, LiveValue>;
+pub(super) type Keys = BTreeMap<String, LiveValue>;
 
-pub(in crate::domain) fn put(keys: &mut Keys, key: &str, value: Option<&str>) {
+pub(super) fn put(keys: &mut Keys, key: &str, value: Option<&str>) {
     if let Some(value) = value {
         keys.insert(key.to_owned(), LiveValue::encode(&SecretValue::from(value)));
     }

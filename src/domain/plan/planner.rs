@@ -13,16 +13,16 @@ use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, TokenName};
 
 /// What the plan of one Secret needs.
-pub(in crate::domain) struct Planner<'a> {
-    pub(in crate::domain) wish: &'a Wish,
-    pub(in crate::domain) tokens: &'a PerToken<Option<Decision>>,
+pub(super) struct Planner<'a> {
+    pub(super) wish: &'a Wish,
+    pub(super) tokens: &'a PerToken<Option<Decision>>,
     /// The home router Secret, where it exists.
-    pub(in crate::domain) home: Option<(&'a SecretRef, &'a LiveSecret)>,
-    pub(in crate::domain) refusals: &'a mut Vec<Refusal>,
+    pub(super) home: Option<(&'a SecretRef, &'a LiveSecret)>,
+    pub(super) refusals: &'a mut Vec<Refusal>,
 }
 
 impl Planner<'_> {
-    pub(in crate::domain) fn secret(
+    pub(super) fn secret(
         &mut self,
         at: SecretRef,
         bundle: &'static Bundle,

@@ -13,7 +13,7 @@ use crate::domain::values::token::{PerToken, TokenName};
 use std::collections::BTreeMap;
 
 /// What decisions are made of, and where refusals go.
-pub(in crate::domain) struct Planner<'a> {
+pub(super) struct Planner<'a> {
     pub wish: &'a StoreWish,
     pub entries: &'a Entries,
     pub tokens: &'a PerToken<Option<Decision>>,
@@ -22,7 +22,7 @@ pub(in crate::domain) struct Planner<'a> {
 
 impl Planner<'_> {
     /// Decides on the entry of a bundle.
-    pub(in crate::domain) fn entry(&mut self, bundle: &'static Bundle) -> EntryPlan {
+    pub(super) fn entry(&mut self, bundle: &'static Bundle) -> EntryPlan {
         let path = self.wish.layout.path(bundle);
         let base = self.entries.get(&path).cloned().unwrap_or_default();
         let missing: Vec<_> = bundle

@@ -397,10 +397,10 @@ impl Sim {
     }
 }
 
-/// A case plays whole rotations, so there is one for 16 of the other properties: 16 by default.
+/// A case plays whole rotations, so there is one for 8 of the other properties: 32 by default, 64 at most.
 fn config() -> ProptestConfig {
     let asked = ProptestConfig::default();
-    let cases = (asked.cases / 16).clamp(1, 128);
+    let cases = (asked.cases / 8).clamp(1, 64);
     ProptestConfig { cases, ..asked }
 }
 

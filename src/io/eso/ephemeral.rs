@@ -63,7 +63,7 @@ pub struct Temporary {
 
 impl Temporary {
     /// Its path.
-    pub(crate) fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         let (place, name) = (self.place(), &self.name);
         format!("{place}/{name}")
     }
@@ -81,7 +81,7 @@ impl Temporary {
     }
 
     /// `apiVersion`, `kind` and `metadata`.
-    pub(crate) fn head(&self) -> Value {
+    pub(super) fn head(&self) -> Value {
         let (version, kind) = match self.kind {
             Kind::ExternalSecret(version) => {
                 (format!("external-secrets.io/{version}"), "ExternalSecret")
@@ -135,7 +135,7 @@ impl Temporaries {
     }
 
     /// Writes down an object that somebody else makes for us.
-    pub(crate) fn note(&self, at: &Temporary) {
+    pub(super) fn note(&self, at: &Temporary) {
         self.made.borrow_mut().entry(at.clone()).or_default();
     }
 
@@ -257,7 +257,7 @@ impl Cluster {
 
     /// Makes a temporary object in the place of one that a killed run left; gives its uid, or `None`
     /// where another run has just made one.
-    pub(crate) async fn make(
+    pub(super) async fn make(
         &self,
         temporaries: &Temporaries,
         at: &Temporary,
@@ -293,7 +293,7 @@ impl Cluster {
     }
 
     /// Removes one of our own objects; one that another run has put in its place stays.
-    pub(crate) async fn remove(
+    pub(super) async fn remove(
         &self,
         temporaries: &Temporaries,
         at: &Temporary,
@@ -377,7 +377,7 @@ impl Cluster {
     }
 
     /// Tells whether an object is still there.
-    pub(crate) async fn is_there(&self, at: &Temporary, uid: &str) -> Result<bool, Failure> {
+    pub(super) async fn is_there(&self, at: &Temporary, uid: &str) -> Result<bool, Failure> {
         let found = self.any(at).await?;
         Ok(found.is_some_and(|found| found.uid() == uid))
     }
@@ -395,7 +395,7 @@ impl Cluster {
     }
 
     /// For the words where something is tried on a temporary object and fails.
-    pub(crate) fn attempt_on<'a>(&'a self, verb: &'static str, at: &'a Temporary) -> Attempt<'a> {
+    pub(super) fn attempt_on<'a>(&'a self, verb: &'static str, at: &'a Temporary) -> Attempt<'a> {
         self.attempt(verb, at.to_string(), Some(&at.namespace))
     }
 }

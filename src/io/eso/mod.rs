@@ -2,10 +2,10 @@
 
 pub mod disown;
 pub mod ephemeral;
-pub(crate) mod read_via_eso;
-pub(crate) mod snapshot;
+mod read_via_eso;
+mod snapshot;
 pub mod wait;
-pub(crate) mod wire;
+mod wire;
 pub mod write_via_eso;
 
 use super::kube::client::{Cluster, get, write};

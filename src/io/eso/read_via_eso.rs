@@ -17,9 +17,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// How long it is waited for, where requests may take any time.
-pub(crate) const LONGEST: Duration = Duration::from_secs(30);
+pub(super) const LONGEST: Duration = Duration::from_secs(30);
 /// The pause between two looks.
-pub(crate) const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// A proof that is under way.
 struct Proof<'a> {

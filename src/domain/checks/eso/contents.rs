@@ -24,7 +24,7 @@ enum Blind {
 
 impl Eso<'_> {
     /// What is in the store for each Secret that an ExternalSecret makes.
-    pub(crate) fn contents(&self, targets: &[Target<'_>]) -> Vec<Check> {
+    pub(super) fn contents(&self, targets: &[Target<'_>]) -> Vec<Check> {
         let skips = |why: &str| ALL.map(|id| Check::skip(id, why)).to_vec();
         let made: Vec<_> = targets
             .iter()

@@ -17,7 +17,7 @@ const DEFAULT_MOUNT: &str = "secret";
 
 impl Eso<'_> {
     /// Installs the operator, or a newer one.
-    pub(crate) fn install(&self) -> String {
+    pub(super) fn install(&self) -> String {
         format!(
             "helm upgrade --install external-secrets external-secrets/external-secrets \
              -n external-secrets --create-namespace{}",
@@ -25,7 +25,7 @@ impl Eso<'_> {
         )
     }
 
-    pub(crate) fn look_for_operator(&self) -> String {
+    pub(super) fn look_for_operator(&self) -> String {
         let kubectl = &self.case.reach.kubectl;
         format!("{kubectl} get pods -A -l app.kubernetes.io/name=external-secrets")
     }
@@ -36,11 +36,11 @@ impl Eso<'_> {
         self.case.kubectl(&object.namespace, &line)
     }
 
-    pub(crate) fn describe(&self, tended: &Tended) -> String {
+    pub(super) fn describe(&self, tended: &Tended) -> String {
         self.of_external(tended, "describe", "")
     }
 
-    pub(crate) fn delete(&self, tended: &Tended) -> String {
+    pub(super) fn delete(&self, tended: &Tended) -> String {
         match &tended.object.owner {
             Some(owner) => self.case.ask_owner(&tended.object.namespace, owner),
             None => self.of_external(tended, "delete", ""),
@@ -48,7 +48,7 @@ impl Eso<'_> {
     }
 
     /// Has the operator refresh it now.
-    pub(crate) fn resync(&self, tended: &Tended) -> String {
+    pub(super) fn resync(&self, tended: &Tended) -> String {
         match tended.object.namespace == self.case.cluster.home {
             true => format!("{} sync", self.case.reach.program),
             false => self.of_external(tended, "annotate --overwrite", &format!(" {NOW}")),
@@ -70,20 +70,20 @@ impl Eso<'_> {
         }
     }
 
-    pub(crate) fn set_policy(&self, tended: &Tended, policy: &str, word: &str) -> String {
+    pub(super) fn set_policy(&self, tended: &Tended, policy: &str, word: &str) -> String {
         self.patch(
             tended,
             &format!("{{\"target\":{{\"{policy}\":\"{word}\"}}}}"),
         )
     }
 
-    pub(crate) fn set_refresh(&self, tended: &Tended) -> String {
+    pub(super) fn set_refresh(&self, tended: &Tended) -> String {
         let spec = "{\"refreshPolicy\":\"Periodic\",\"refreshInterval\":\"30s\"}";
         self.patch(tended, spec)
     }
 
     /// Takes the operator's marks off a Secret.
-    pub(crate) fn strip(&self, target: &Target<'_>, marks: &OperatorMarks) -> String {
+    pub(super) fn strip(&self, target: &Target<'_>, marks: &OperatorMarks) -> String {
         let secret = target.bundle.secret;
         let without = |names: &[String]| {
             let names = names.iter().map(|name| format!(" {name}-"));
@@ -106,7 +106,7 @@ impl Eso<'_> {
     }
 
     /// What mends the cause of an ExternalSecret, and brings it on.
-    pub(crate) fn mend(&self, tended: &Tended, cause: &Cause) -> String {
+    pub(super) fn mend(&self, tended: &Tended, cause: &Cause) -> String {
         let store = StoreAt::of(&tended.object).zip(self.store_of(tended));
         match (cause, store) {
             (Cause::TargetTaken, _) => self.delete(tended),
@@ -135,7 +135,7 @@ impl Eso<'_> {
         self.patch(tended, &spec)
     }
 
-    pub(crate) fn another_store(&self, at: &StoreAt) -> String {
+    pub(super) fn another_store(&self, at: &StoreAt) -> String {
         const FEW: usize = 3;
         let users: Vec<_> = self.users(at).collect();
         match users.len() <= FEW {
@@ -159,7 +159,7 @@ impl Eso<'_> {
         }
     }
 
-    pub(crate) fn describe_store(&self, at: &StoreAt) -> String {
+    pub(super) fn describe_store(&self, at: &StoreAt) -> String {
         self.of_store(at, "describe", "")
     }
 
@@ -177,7 +177,7 @@ impl Eso<'_> {
     }
 
     /// Lets every class of operators work on a store, and on what reads it.
-    pub(crate) fn unreserve(&self, at: &StoreAt) -> String {
+    pub(super) fn unreserve(&self, at: &StoreAt) -> String {
         let store = self.path2.stores.get(at).and_then(|seen| seen.there());
         let Some(store) = store else {
             return self.describe_store(at);
@@ -192,7 +192,7 @@ impl Eso<'_> {
     }
 
     /// Has the operator look at a store again, which it does by itself every few minutes only.
-    pub(crate) fn again(&self, at: &StoreAt) -> String {
+    pub(super) fn again(&self, at: &StoreAt) -> String {
         format!(
             "{} && {}",
             self.of_store(at, "annotate --overwrite", &format!(" {NOW}")),
@@ -201,7 +201,7 @@ impl Eso<'_> {
     }
 
     /// What mends a store, and has the operator see that.
-    pub(crate) fn mend_store(&self, at: &StoreAt, store: &SecretStore, cause: &Cause) -> String {
+    pub(super) fn mend_store(&self, at: &StoreAt, store: &SecretStore, cause: &Cause) -> String {
         let first = match (cause, &store.provider, &store.credentials) {
             (Cause::Refused | Cause::NoCredentials, Provider::Vault { .. }, Some(credentials)) => {
                 self.new_token(at, store, credentials)
@@ -285,7 +285,7 @@ impl Eso<'_> {
     }
 
     /// Puts an entry in the store, from the live Secret where there is one.
-    pub(crate) fn fill(&self, target: &Target<'_>, tended: &Tended) -> String {
+    pub(super) fn fill(&self, target: &Target<'_>, tended: &Tended) -> String {
         let from_cluster = target.live.is_some_and(|live| !live.data.is_empty());
         let filled = match self.store_of(tended).map(|store| &store.provider) {
             Some(provider @ Provider::Vault { .. }) => {
@@ -418,7 +418,7 @@ impl Eso<'_> {
     }
 
     /// Adds the field that an entry lacks.
-    pub(crate) fn add_field(&self, tended: &Tended) -> String {
+    pub(super) fn add_field(&self, tended: &Tended) -> String {
         let store = self.store_of(tended);
         let lacking = tended
             .object
@@ -452,7 +452,7 @@ impl Eso<'_> {
     }
 
     /// Adds the fields that an entry lacks: the bundle's own, with their defaults.
-    pub(crate) fn add_fields(
+    pub(super) fn add_fields(
         &self,
         target: &Target<'_>,
         tended: &Tended,

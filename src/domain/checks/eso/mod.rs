@@ -1,10 +1,10 @@
 //! Path 2: External Secrets Operator brings the Secrets from a store. Nothing is said of it where
 //! nothing points to it.
 
-pub(crate) mod contents;
-pub(crate) mod hints;
-pub(crate) mod ownership;
-pub(crate) mod synced;
+mod contents;
+mod hints;
+mod ownership;
+mod synced;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +18,7 @@ use crate::domain::eso::status::{Path2, StoreAt, StoreSeen, Tended, age_if_stale
 use crate::domain::table::{BUNDLES, Bundle, InputRule, Key, Origin, Presence, ROUTER};
 
 /// All checks of Path 2; none where nothing points to it.
-pub(crate) fn checks(case: &Case<'_>) -> Vec<Check> {
+pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     let Some(path2) = &case.cluster.path2 else {
         return Vec::new();
     };

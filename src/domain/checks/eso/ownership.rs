@@ -9,7 +9,7 @@ use crate::domain::eso::status::Tended;
 impl Eso<'_> {
     /// Each Secret that has to do with Path 2: whether it and its ExternalSecret are in the same
     /// hands.
-    pub(crate) fn hands(&self, targets: &[Target<'_>]) -> Vec<Check> {
+    pub(super) fn hands(&self, targets: &[Target<'_>]) -> Vec<Check> {
         let checks = targets.iter().filter_map(|target| {
             let makers: Vec<_> = target.makers().copied().collect();
             let check = match (makers.as_slice(), target.live) {
@@ -150,7 +150,7 @@ impl Eso<'_> {
     }
 
     /// Each ExternalSecret of a Secret of the table: what its policies lead to.
-    pub(crate) fn policies(&self, targets: &[Target<'_>]) -> Vec<Check> {
+    pub(super) fn policies(&self, targets: &[Target<'_>]) -> Vec<Check> {
         let all = targets
             .iter()
             .flat_map(|target| target.externals.iter().map(move |tended| (target, tended)));

@@ -7,7 +7,7 @@ use crate::domain::eso::status::{Tended, Trouble};
 
 impl Eso<'_> {
     /// Each ExternalSecret: whether it is synced, and if not, why.
-    pub(crate) fn synced(&self, targets: &[Target<'_>]) -> Vec<Check> {
+    pub(super) fn synced(&self, targets: &[Target<'_>]) -> Vec<Check> {
         let all = targets
             .iter()
             .flat_map(|target| target.externals.iter().map(move |tended| (target, tended)));
@@ -111,7 +111,7 @@ impl Eso<'_> {
     }
 
     /// Each Secret that is synced: whether it has all that its bundle has.
-    pub(crate) fn fields(&self, targets: &[Target<'_>]) -> Vec<Check> {
+    pub(super) fn fields(&self, targets: &[Target<'_>]) -> Vec<Check> {
         let checks = targets.iter().filter_map(|target| {
             let maker = target.makers().next()?;
             let check = match self.path2.trouble(maker, self.case.cluster.now) {
@@ -148,7 +148,7 @@ impl Eso<'_> {
 }
 
 /// A span of time in a few words.
-pub(crate) fn ago(seconds: i64) -> String {
+pub(super) fn ago(seconds: i64) -> String {
     let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
     let fits = |(length, _): &(i64, &str)| seconds >= 2 * length || *length == 1;
     let unit = units.into_iter().find(fits);
