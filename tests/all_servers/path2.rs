@@ -310,14 +310,35 @@ impl Space {
         )
     }
 
-    /// An ExternalSecret that makes `target` from an entry of the ClusterSecretStore, and the
-    /// reason of its condition once there is one.
-    pub fn extract(&self, name: &str, target: &str, entry: &str) -> String {
-        self.extract_from(&self.namespace, name, target, entry)
+    /// An ExternalSecret that makes `target` from an entry of the ClusterSecretStore, once the
+    /// operator has tried it.
+    pub fn extract(&self, name: &str, target: &str, entry: &str) {
+        self.create_external_secret(&self.namespace, name, target, entry);
+        self.wait_for_reason(name, |reason| !reason.is_empty());
+    }
+
+    /// The same, once the operator has synchronized it.
+    pub fn synchronize(&self, name: &str, target: &str, entry: &str) {
+        self.synchronize_from(&self.namespace, name, target, entry);
     }
 
     /// The same from another ClusterSecretStore.
-    pub fn extract_from(&self, store: &str, name: &str, target: &str, entry: &str) -> String {
+    pub fn synchronize_from(&self, store: &str, name: &str, target: &str, entry: &str) {
+        self.create_external_secret(store, name, target, entry);
+        // A first attempt may fail where the machine is busy: the operator tries again.
+        self.wait_for_reason(name, |reason| reason == "SecretSynced");
+    }
+
+    fn wait_for_reason(&self, name: &str, holds: impl Fn(&str) -> bool) {
+        let path = self.external_secret_path(name);
+        wait("the ExternalSecret has a condition", || {
+            let found = SANDBOX.expect("GET", &path, &Value::Null);
+            let reason = found["status"]["conditions"][0]["reason"].as_str();
+            holds(reason.unwrap_or_default())
+        });
+    }
+
+    fn create_external_secret(&self, store: &str, name: &str, target: &str, entry: &str) {
         let object = json!({
             "apiVersion": "external-secrets.io/v1",
             "kind": "ExternalSecret",
@@ -335,14 +356,6 @@ impl Space {
         let path = self.external_secret_path(name);
         let (place, _) = path.rsplit_once('/').unwrap();
         SANDBOX.expect("POST", place, &object);
-        let mut reason = String::new();
-        wait("the ExternalSecret is judged", || {
-            let found = SANDBOX.expect("GET", &path, &Value::Null);
-            let told = found["status"]["conditions"][0]["reason"].as_str();
-            reason = told.unwrap_or_default().to_owned();
-            !reason.is_empty()
-        });
-        reason
     }
 }
 
@@ -353,11 +366,10 @@ fn the_operator_copies_an_entry_into_a_secret() {
     let entry = format!("{prefix}/embeddings");
     BAO.put(&entry, &[("POSTGRES_URL", "postgres://u:p@db/brain")]);
     space.cluster_store(&BAO.token(prefix, &["read"]));
-    let reason = space.extract(
+    space.synchronize(
         "agentibrain-embeddings-secrets",
         "embeddings-secrets",
         &entry,
     );
-    assert_eq!(reason, "SecretSynced");
     assert_eq!(space.data("embeddings-secrets"), BAO.fields(&entry));
 }

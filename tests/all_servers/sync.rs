@@ -17,7 +17,7 @@ fn on_path_2(fields: &[(&str, &str)]) -> (Space, String, String) {
     BAO.put(&entry, fields);
     let token = BAO.token(&space.namespace, &["read"]);
     space.cluster_store(&token);
-    assert_eq!(space.extract(NAME, EMBEDDINGS, &entry), "SecretSynced");
+    space.synchronize(NAME, EMBEDDINGS, &entry);
     (space, entry, token)
 }
 
@@ -85,8 +85,8 @@ fn the_fleet_is_refreshed_too_and_a_namespace_that_fails_does_not_hide() {
     let other = format!("{}/router", away.namespace);
     BAO.put(&other, &fields);
     away.cluster_store(&BAO.token(&away.namespace, &["read"]));
-    assert_eq!(home.extract("brain", ROUTER, &entry), "SecretSynced");
-    assert_eq!(away.extract("brain", ROUTER, &other), "SecretSynced");
+    home.synchronize("brain", ROUTER, &entry);
+    away.synchronize("brain", ROUTER, &other);
 
     let fields = [("KB_ROUTER_TOKEN", "c"), ("EMBEDDINGS_API_KEY", "b")];
     BAO.put(&entry, &fields);

@@ -110,7 +110,8 @@ fn a_secret_that_others_own_is_a_source_too() {
         &[("POSTGRES_URL", "postgres://synced"), ("ADDED", "x")],
     );
     at.space.cluster_store(&BAO.token(&theirs, &["read"]));
-    at.space.extract("an-external-secret", EMBEDDINGS, &entry);
+    at.space
+        .synchronize("an-external-secret", EMBEDDINGS, &entry);
     at.run_with(&[], &["--apply", "--from-cluster"]).exits(0);
     let fields = at.fields("embeddings");
     assert_eq!(

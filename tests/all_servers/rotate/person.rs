@@ -68,7 +68,7 @@ fn each_phase_says_what_to_edit_and_waits_for_it() {
         let at = format!("{}/{name}", space.namespace);
         let object = json!({ "Name": at, "SecretString": fields.to_string() });
         assert_eq!(request("CreateSecret", &object).0, 200);
-        assert_eq!(space.extract(name, secret, &at), "SecretSynced");
+        space.synchronize(name, secret, &at);
     }
     let mut child = space
         .command(&[], &["rotate", "--apply"])

@@ -69,7 +69,7 @@ fn no_value_shows_of_what_the_store_has_and_says() {
     at.space.cluster_store(&token);
     for (entry, target) in EXTERNALS {
         at.space
-            .extract(entry, target, &format!("{prefix}/{entry}"));
+            .synchronize(entry, target, &format!("{prefix}/{entry}"));
     }
     wait("they are there", || {
         EXTERNALS.iter().all(|it| at.space.object(it.1).is_some())
@@ -133,7 +133,7 @@ fn no_value_shows_of_an_answer_of_the_store_that_cannot_be_read() {
     bao.put(&format!("{prefix}/router"), &FILED);
     at.space.cluster_store(&bao.token(&prefix, &["read"]));
     at.space
-        .extract("router", ROUTER, &format!("{prefix}/router"));
+        .synchronize("router", ROUTER, &format!("{prefix}/router"));
     let mount = json!({ "data": { "type": "kv", "options": { "version": "2" } } }).to_string();
     for body in [
         "s3ntinel",

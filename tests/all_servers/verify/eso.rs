@@ -76,8 +76,8 @@ fn with_store(server: &str, token: &str) -> Space {
 }
 
 /// Makes the ExternalSecret of the embeddings bundle.
-fn extract(space: &Space) -> String {
-    space.extract(EXTERNAL, EMBEDDINGS, &entry(space))
+fn extract(space: &Space) {
+    space.extract(EXTERNAL, EMBEDDINGS, &entry(space));
 }
 
 /// Changes the spec of an ExternalSecret.

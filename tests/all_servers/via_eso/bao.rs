@@ -43,10 +43,7 @@ fn an_empty_store_is_filled_and_a_second_run_writes_nothing() {
     let reader = space.other_store(&BAO.token(&space.namespace, &["read"]));
     for (name, target, entry) in [("a", ROUTER, "router"), ("b", EMBEDDINGS, "embeddings")] {
         let entry = space.entry(entry);
-        assert_eq!(
-            space.extract_from(&reader, name, target, &entry),
-            "SecretSynced"
-        );
+        space.synchronize_from(&reader, name, target, &entry);
         assert_eq!(space.data(target), BAO.fields(&entry));
     }
 }

@@ -90,7 +90,7 @@ fn what_is_there_is_adopted() {
     space.has_no_temporaries();
     for (name, target) in [("a", ROUTER), ("b", EMBEDDINGS), ("c", AGENTICORE)] {
         let entry = ["router", "embeddings", "agenticore"][usize::from(name.as_bytes()[0] - b'a')];
-        assert_eq!(space.extract(name, target, entry), "SecretSynced");
+        space.synchronize(name, target, entry);
         assert_eq!(space.data(target), away.data(entry));
     }
 }
