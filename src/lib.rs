@@ -1,17 +1,28 @@
-//! Makes the Secrets of agentibrain-kernel and keeps them right over their whole life.
+//! Creates the Secrets of agentibrain-kernel and keeps them right over their whole life.
 //!
-//! Data flows one way:
+//! A command has one of three shapes. `io` gathers and acts, `domain` decides and is pure, `render`
+//! makes text and is pure:
 //!
 //! ```text
-//! command line ─┐
-//! environment ──┤                                   ┌─> tokens file   (first)
-//! tokens file ──┼─> gather ─> Plan (domain, pure) ──┤
-//! cluster ──────┘   (io)                            ├─> cluster       (second)
-//!                                                   └─> text, JSON, YAML, script (render, pure)
+//! plan -> apply                        preview, --apply, diff, populate, migrate, tokens recover
+//!
+//!   options, inputs ─┐                                      ┌─> tokens file    (first)
+//!   tokens file ─────┼─> Plan, StorePlan, Migration, or ────┼─> cluster, store (second)
+//!   cluster, store ──┘   refusals: nothing is written       └─> text, JSON, YAML, script
+//!
+//! snapshot -> checks                   verify
+//!
+//!   cluster, store, tokens file, services ─> checks, each with a hint ─> text, JSON
+//!
+//! snapshot -> next step -> act, again  rotate, sync
+//!
+//!   cluster, store, tokens file ─> next step ─> write, restart or wait ─┐
+//!                ^                                                      │
+//!                └──────────────────────────────────────────────────────┘
 //! ```
 //!
-//! [`commands`] has one file per command; each gathers, decides, and renders or acts. [`ui`] alone
-//! prints, and [`error`] picks the exit code.
+//! [`cli`] has the options and [`commands`] the commands, one file or folder each. Everything derives
+//! from [`domain::table`]. [`ui`] alone prints, and [`error`] picks the exit code.
 
 // A test that unwraps nothing it should not has a clearer failure than any message.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -25,8 +36,10 @@ pub mod render;
 pub mod ui;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use cli::Cli;
-use commands::{Answer, Verdict};
+use commands::shared::answer::{Answer, Verdict};
+use commands::usage;
 use error::{Failure, Kind};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -38,7 +51,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return commands::usage::end(&error, &arguments),
+        Err(error) => return refuse(&error, &arguments),
     };
     let global = &cli.global;
     let ui = Ui::new(global.output, global.quiet, global.verbose, global.color);
@@ -89,8 +102,19 @@ fn fail(failure: &Failure, name: &str, ui: Ui) -> ExitCode {
     failure.kind.into()
 }
 
-/// How to speak where the command line could not be read.
-fn ui_before_parsing(json: bool) -> Ui {
+/// Ends a run whose command line was not accepted; `--help` and `--version` come here too.
+fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
+    let json = usage::asks_for_json(arguments);
     let format = if json { Format::Json } else { Format::Text };
-    Ui::new(format, false, 0, Color::Auto)
+    let ui = Ui::new(format, false, 0, Color::Auto);
+    let name = usage::guess_name(arguments);
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            match ui.answer(&error.render().to_string()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => fail(&failure, name, ui),
+            }
+        }
+        _ => fail(&usage::explain(error), name, ui),
+    }
 }

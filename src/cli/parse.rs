@@ -1,6 +1,5 @@
 //! How the values of options are read. No error repeats what was given.
 
-use super::{Age, ServiceAccount, Timeout};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::snapshot::CopyRef;
 use crate::domain::table;
@@ -8,19 +7,36 @@ use crate::domain::values::token::TokenName;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// A limit of time; none is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeout(pub Option<Duration>);
+
+/// An age, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Age(pub i64);
+
+/// A service account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceAccount {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its name.
+    pub name: String,
+}
+
 /// A name that a script and a comment can hold. clap has seen to UTF-8 already.
-pub(in crate::cli) fn printable(text: &str) -> Result<String, String> {
+pub(super) fn printable(text: &str) -> Result<String, String> {
     match text.is_empty() || text.contains(char::is_control) {
         true => Err("is empty or has a control character".to_owned()),
         false => Ok(text.to_owned()),
     }
 }
 
-pub(in crate::cli) fn path(text: &str) -> Result<PathBuf, String> {
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     printable(text).map(PathBuf::from)
 }
 
-pub(in crate::cli) fn input_name(text: &str) -> Result<&'static str, String> {
+pub(super) fn input_name(text: &str) -> Result<&'static str, String> {
     table::inputs()
         .map(|(name, _)| name)
         .find(|name| *name == text)
@@ -33,14 +49,14 @@ pub(in crate::cli) fn input_name(text: &str) -> Result<&'static str, String> {
         })
 }
 
-pub(in crate::cli) fn token_name(text: &str) -> Result<TokenName, String> {
+pub(super) fn token_name(text: &str) -> Result<TokenName, String> {
     TokenName::parse(text).ok_or_else(|| {
         let names = TokenName::ALL.map(TokenName::as_str);
         format!("takes the name of a token: {}", names.join(", "))
     })
 }
 
-pub(in crate::cli) fn timeout(text: &str) -> Result<Timeout, String> {
+pub(super) fn timeout(text: &str) -> Result<Timeout, String> {
     let wrong = || "is no time: 30, 30s, 2m, 1m30s or 0".to_owned();
     let limit = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -52,7 +68,7 @@ pub(in crate::cli) fn timeout(text: &str) -> Result<Timeout, String> {
     Ok(Timeout((!limit.is_zero()).then_some(limit)))
 }
 
-pub(in crate::cli) fn age(text: &str) -> Result<Age, String> {
+pub(super) fn age(text: &str) -> Result<Age, String> {
     let span: Result<jiff::Span, _> = text.parse();
     let seconds = span.and_then(|span| {
         let days = jiff::SpanRelativeTo::days_are_24_hours();
@@ -65,7 +81,7 @@ pub(in crate::cli) fn age(text: &str) -> Result<Age, String> {
 }
 
 /// A path in the store: words with slashes between them, which need no quotes anywhere.
-pub(in crate::cli) fn store_path(text: &str) -> Result<String, String> {
+pub(super) fn store_path(text: &str) -> Result<String, String> {
     let word = |word: &str| {
         let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         !word.is_empty() && word.chars().all(good) && word.chars().any(|c| c != '.')
@@ -76,7 +92,7 @@ pub(in crate::cli) fn store_path(text: &str) -> Result<String, String> {
     }
 }
 
-pub(in crate::cli) fn entry_path(text: &str) -> Result<(&'static str, String), String> {
+pub(super) fn entry_path(text: &str) -> Result<(&'static str, String), String> {
     let (entry, path) = text.split_once('=').ok_or("is not ENTRY=PATH")?;
     let entries = table::BUNDLES.map(|bundle| bundle.entry);
     let entry = entries.into_iter().find(|known| *known == entry);
@@ -84,14 +100,14 @@ pub(in crate::cli) fn entry_path(text: &str) -> Result<(&'static str, String), S
     Ok((entry, store_path(path)?))
 }
 
-pub(in crate::cli) fn object_name(text: &str) -> Result<String, String> {
+pub(super) fn object_name(text: &str) -> Result<String, String> {
     match is_subdomain(text) {
         true => Ok(text.to_owned()),
         false => Err("is no name of an object: lower-case letters, digits, '-' and '.'".into()),
     }
 }
 
-pub(in crate::cli) fn copy(text: &str) -> Result<CopyRef, String> {
+pub(super) fn copy(text: &str) -> Result<CopyRef, String> {
     let wrong = || "is no Secret in a namespace: NAMESPACE/NAME".to_owned();
     let (namespace, name) = text.split_once('/').ok_or_else(wrong)?;
     if !is_subdomain(name) {
@@ -109,7 +125,7 @@ fn is_subdomain(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(label)
 }
 
-pub(in crate::cli) fn service_account(text: &str) -> Result<ServiceAccount, String> {
+pub(super) fn service_account(text: &str) -> Result<ServiceAccount, String> {
     let wrong = || "is no service account: NAMESPACE:NAME".to_owned();
     let (namespace, name) = text.split_once(':').ok_or_else(wrong)?;
     if !is_subdomain(name) {
@@ -119,4 +135,35 @@ pub(in crate::cli) fn service_account(text: &str) -> Result<ServiceAccount, Stri
         namespace: namespace.parse().map_err(|_| wrong())?,
         name: name.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_in_days_of_24_hours() {
+        let of = |text: &str| age(text).map(|age| age.0).ok();
+        assert_eq!(of("90d"), Some(90 * 24 * 60 * 60));
+        assert_eq!(of("1d12h"), of("36h"));
+        assert_eq!(of("2w"), of("14d"));
+        assert_eq!(of("0s"), Some(0));
+        for bad in ["", "90", "-1d", "1mo", "1y", "soon"] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_is_read_as_kubectl_does() {
+        let of = |text: &str| timeout(text).map(|limit| limit.0.map(|limit| limit.as_millis()));
+        assert_eq!(of("30"), Ok(Some(30_000)));
+        assert_eq!(of("30s"), Ok(Some(30_000)));
+        assert_eq!(of("1m30s"), Ok(Some(90_000)));
+        assert_eq!(of("500ms"), Ok(Some(500)));
+        assert_eq!(of("0"), Ok(None));
+        assert_eq!(of("0s"), Ok(None));
+        for bad in ["", "s", "-1", "-1s", "soon"] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+    }
 }

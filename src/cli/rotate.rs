@@ -1,7 +1,7 @@
-//! The options of `rotate`.
+//! `rotate`
 
-use super::parse::{copy, timeout, token_name};
-use super::{Fleet, Timeout};
+use super::parse::{Timeout, copy, timeout, token_name};
+use super::shared::Fleet;
 use crate::domain::cluster::snapshot::CopyRef;
 use crate::domain::rotation::Phase;
 use crate::domain::values::token::TokenName;

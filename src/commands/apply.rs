@@ -4,11 +4,15 @@
 //! is the order of trust: the tokens file, then the home router Secret, which decides whose tokens
 //! win, then every other Secret that holds a token.
 
+use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{Given, reach};
 use super::shared::restart;
 use super::shared::tokens_session::Keeper;
-use super::{Answer, Verdict};
 use crate::cli::{Bootstrap, Global};
+use crate::commands::shared::cluster::{
+    connect, home_router, refusal, refuse_rotation, usable_fleet,
+};
+use crate::commands::shared::options::{fleet, wish};
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::NamespaceState;
 use crate::domain::hint_context::Reach;
@@ -37,7 +41,7 @@ const ROUNDS: usize = 10;
 /// # Errors
 /// What keeps a run from its first write; later failures are in the answer.
 pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answer, Failure> {
-    let wish = super::wish(global, &bootstrap.changes)?;
+    let wish = wish(global, &bootstrap.changes)?;
     let given = Given {
         changes: Some(&bootstrap.changes),
         fleet: Some(&bootstrap.fleet),
@@ -45,13 +49,13 @@ pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answe
     };
     let reach = reach(global, given);
     let keeper = Keeper::open(&global.tokens_file, ui)?;
-    let cluster = super::connect(global, ui, "apply", &reach).await?;
+    let cluster = connect(global, ui, "apply", &reach).await?;
     let mut run = Run {
         global,
         reach,
         create_namespace: bootstrap.create_namespace,
         wish,
-        fleet: super::fleet(&bootstrap.fleet),
+        fleet: fleet(&bootstrap.fleet),
         ui,
         cluster,
         keeper,
@@ -112,14 +116,14 @@ impl Run<'_> {
             .observe(&self.wish.home, &BUNDLES, &self.fleet)
             .await?;
         let create_namespace = self.check_namespace(found.home)?;
-        self.wish.fleet = super::usable_fleet(&found, &self.fleet, &self.reach, self.ui)?;
-        let open = elsewhere::of_cluster(super::home_router(&found.secrets, &self.wish.home));
-        super::refuse_rotation(open, self.started, &self.reach)?;
+        self.wish.fleet = usable_fleet(&found, &self.fleet, &self.reach, self.ui)?;
+        let open = elsewhere::of_cluster(home_router(&found.secrets, &self.wish.home));
+        refuse_rotation(open, self.started, &self.reach)?;
         let first = !self.started;
         let plan = Plan::new(&self.wish, &self.keeper.filed, &found.secrets);
         self.plan = Some(plan.clone());
         if !plan.refusals.is_empty() {
-            let mut failure = super::refusal(&plan, &self.reach);
+            let mut failure = refusal(&plan, &self.reach);
             if !first {
                 failure = failure.too_late();
             }

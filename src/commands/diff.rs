@@ -1,8 +1,13 @@
 //! `diff`: what `--apply` would change, live, key by key, without values.
 
+use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{Given, reach};
-use super::{Answer, Verdict};
 use crate::cli::{Diff, Global};
+use crate::commands::shared::cluster::{
+    connect, home_router, refusal, refuse_rotation, usable_fleet,
+};
+use crate::commands::shared::options::{fleet, wish};
+use crate::commands::shared::tokens_file::filed;
 use crate::domain::cluster::observed_secret::NamespaceState;
 use crate::domain::plan::Plan;
 use crate::domain::rotation::elsewhere;
@@ -19,8 +24,8 @@ use crate::ui::Ui;
 /// # Errors
 /// What cannot be read.
 pub async fn run(global: &Global, diff: &Diff, ui: Ui) -> Result<Answer, Failure> {
-    let mut wish = super::wish(global, &diff.changes)?;
-    let fleet = super::fleet(&diff.fleet);
+    let mut wish = wish(global, &diff.changes)?;
+    let fleet = fleet(&diff.fleet);
     let given = Given {
         changes: Some(&diff.changes),
         fleet: Some(&diff.fleet),
@@ -28,15 +33,15 @@ pub async fn run(global: &Global, diff: &Diff, ui: Ui) -> Result<Answer, Failure
     };
     let reach = reach(global, given);
     let loaded = tokens_file::read(&global.tokens_file)?;
-    let filed = super::filed(loaded.as_ref().map(|loaded| &loaded.file));
-    let cluster = super::connect(global, ui, "diff", &reach).await?;
+    let filed = filed(loaded.as_ref().map(|loaded| &loaded.file));
+    let cluster = connect(global, ui, "diff", &reach).await?;
     let found = cluster.observe(&wish.home, &BUNDLES, &fleet).await?;
     for warning in &found.warnings {
         ui.warn(warning);
     }
     let home = &global.namespace;
-    let open = elsewhere::of_cluster(super::home_router(&found.secrets, home));
-    super::refuse_rotation(open, false, &reach)?;
+    let open = elsewhere::of_cluster(home_router(&found.secrets, home));
+    refuse_rotation(open, false, &reach)?;
     match found.home {
         NamespaceState::Active | NamespaceState::Forbidden => {}
         NamespaceState::Absent => ui.warn(&format!(
@@ -48,13 +53,13 @@ pub async fn run(global: &Global, diff: &Diff, ui: Ui) -> Result<Answer, Failure
             ));
         }
     }
-    wish.fleet = super::usable_fleet(&found, &fleet, &reach, ui)?;
+    wish.fleet = usable_fleet(&found, &fleet, &reach, ui)?;
     let plan = Plan::new(&wish, &filed, &found.secrets);
     let mut report = Report::of_plan(&plan, global.tokens_file.display().to_string());
     report.context = cluster.context.clone();
     report.server = Some(cluster.server.clone());
     let verdict = if !plan.refusals.is_empty() {
-        Verdict::Failed(super::refusal(&plan, &reach))
+        Verdict::Failed(refusal(&plan, &reach))
     } else if plan.changes_anything() {
         Verdict::No
     } else {

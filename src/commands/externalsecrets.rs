@@ -1,7 +1,8 @@
 //! `externalsecrets`: the ExternalSecrets of Path 2, for people who keep manifests in git.
 
-use super::{Answer, Verdict};
+use super::shared::answer::{Answer, Verdict};
 use crate::cli::{ExternalSecrets, Global, ReadStore};
+use crate::commands::shared::options::layout;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::eso::objects::{StoreRef, VERSIONS};
 use crate::domain::eso::store_entry::Layout;
@@ -15,7 +16,7 @@ use crate::render::json::Body;
 /// # Errors
 /// Two entries in one place (exit code 2).
 pub fn run(global: &Global, options: &ExternalSecrets) -> Result<Answer, Failure> {
-    let (layout, store) = (super::layout(&options.layout)?, store(&options.store));
+    let (layout, store) = (layout(&options.layout)?, store(&options.store));
     let fleet = &options.fleet_namespace;
     Ok(manifests(&global.namespace, fleet, &layout, &store))
 }

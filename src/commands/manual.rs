@@ -1,7 +1,7 @@
 //! `completions` and `man`: what the command line says of itself.
 
+use super::shared::answer::{Answer, Verdict};
 use super::usage::description;
-use super::{Answer, Verdict};
 use crate::error::Failure;
 use crate::render::json::Body;
 use crate::render::manual;

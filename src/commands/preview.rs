@@ -1,8 +1,10 @@
 //! The preview: what a person could paste. Contacts nothing and writes nothing.
 
+use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{Given, reach};
-use super::{Answer, Verdict};
 use crate::cli::{Bootstrap, Global};
+use crate::commands::shared::options::wish;
+use crate::commands::shared::tokens_file::filed;
 use crate::domain::cluster::observed_secret::Observations;
 use crate::domain::plan::Plan;
 use crate::error::Failure;
@@ -18,7 +20,7 @@ use crate::ui::{Format, Ui};
 /// # Errors
 /// Inputs or a tokens file that cannot be used.
 pub fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answer, Failure> {
-    let mut wish = super::wish(global, &bootstrap.changes)?;
+    let mut wish = wish(global, &bootstrap.changes)?;
     wish.fleet = bootstrap.fleet.fleet_namespace.iter().cloned().collect();
     let loaded = tokens_file::read(&global.tokens_file)?;
     if loaded.as_ref().is_some_and(|loaded| loaded.loose) {
@@ -27,7 +29,7 @@ pub fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answer, Fai
             global.tokens_file.display()
         ));
     }
-    let filed = super::filed(loaded.as_ref().map(|loaded| &loaded.file));
+    let filed = filed(loaded.as_ref().map(|loaded| &loaded.file));
     let plan = Plan::new(&wish, &filed, &Observations::new());
     let path = global.tokens_file.display().to_string();
     let mut report = Report::of_plan(&plan, path);

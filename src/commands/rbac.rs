@@ -1,7 +1,8 @@
 //! `rbac`: the smallest Role that a command needs.
 
-use super::{Answer, Verdict};
+use super::shared::answer::{Answer, Verdict};
 use crate::cli::{Fleet, Global, Rbac, RbacCommand};
+use crate::commands::shared::options::fleet;
 use crate::error::Failure;
 use crate::render::json::Body;
 use crate::render::rbac::{self, Access, Grant};
@@ -48,7 +49,7 @@ pub fn run(global: &Global, rbac: &Rbac) -> Result<Answer, Failure> {
         return Err(Failure::usage(message).hint("leave the fleet options out"));
     }
     let account = rbac.service_account.as_ref();
-    let fleet = super::fleet(&rbac.fleet);
+    let fleet = fleet(&rbac.fleet);
     let grant = Grant {
         home: &global.namespace,
         named: &fleet.named,

@@ -1,9 +1,11 @@
 //! `sync`: has External Secrets Operator refresh now, and waits until the Secrets follow.
 
+use super::shared::answer::{Answer, Verdict};
 use super::shared::eso::{check_home, is_of_the_table, served};
 use super::shared::hint_context::{Given, reach};
-use super::{Answer, Verdict};
 use crate::cli::{Global, Sync};
+use crate::commands::shared::cluster::{connect, usable_fleet};
+use crate::commands::shared::options::fleet;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{LiveSecret, Observations};
 use crate::domain::eso::objects::{Cause, ExternalSecret, SecretStore, Slot, StoreKind, StoreRef};
@@ -31,15 +33,15 @@ pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure
         ..Given::default()
     };
     let reach = reach(global, given);
-    let cluster = super::connect(global, ui, "sync", &reach).await?;
+    let cluster = connect(global, ui, "sync", &reach).await?;
     let version = served(&cluster, &reach).await?;
-    let fleet = super::fleet(&sync.fleet);
+    let fleet = fleet(&sync.fleet);
     let found = cluster.observe(&global.namespace, &BUNDLES, &fleet).await?;
     for warning in &found.warnings {
         ui.warn(warning);
     }
     check_home(&global.namespace, found.home)?;
-    let usable = super::usable_fleet(&found, &fleet, &reach, ui)?;
+    let usable = usable_fleet(&found, &fleet, &reach, ui)?;
     let externals: Vec<_> = found
         .externals
         .iter()

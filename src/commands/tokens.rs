@@ -1,16 +1,19 @@
 //! `tokens show` prints the tokens to source; `tokens recover` rebuilds a lost file from the cluster.
 
+use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{Given, reach};
-use super::{Answer, Verdict};
 use crate::cli::{Global, Show, TokensFormat};
-use crate::domain::plan::resolve::{self, Decision};
+use crate::commands::shared::cluster::connect;
+use crate::commands::shared::tokens_file::{filed, warn_unless_ignored};
+use crate::domain::plan::{Decision, resolve};
 use crate::domain::table::{EMBEDDINGS, ROUTER};
 use crate::domain::values::token::{PerToken, Token};
 use crate::domain::values::tokens_file::{AppliedTo, TokensFile};
 use crate::error::Failure;
 use crate::io::kube::client::Cluster;
 use crate::io::local::tokens_file::{self, Locked};
-use crate::render::json::{Body, FileBody};
+use crate::render::fields::FileBody;
+use crate::render::json::Body;
 use crate::render::report::FileChange;
 use crate::render::tokens as render;
 use crate::ui::Ui;
@@ -69,12 +72,12 @@ pub async fn recover(global: &Global, apply: bool, ui: Ui) -> Result<Answer, Fai
         Some(locked) => locked.read(&ui)?,
         None => tokens_file::read(&global.tokens_file)?,
     };
-    let cluster = super::connect(global, ui, "recover", &reach).await?;
+    let cluster = connect(global, ui, "recover", &reach).await?;
     let home = &global.namespace;
     let found = cluster.secrets(home, &[&ROUTER, &EMBEDDINGS]).await?;
-    let filed = super::filed(loaded.as_ref().map(|loaded| &loaded.file));
+    let filed = filed(loaded.as_ref().map(|loaded| &loaded.file));
     let decisions = PerToken::try_from_fn(|name| {
-        resolve::resolve(name, filed.tokens.get(name), home, &found, None).map_err(|why| {
+        resolve(name, filed.tokens.get(name), home, &found, None).map_err(|why| {
             Failure::undecided()
                 .cause(why.message())
                 .hint(why.hint(&reach))
@@ -92,7 +95,7 @@ pub async fn recover(global: &Global, apply: bool, ui: Ui) -> Result<Answer, Fai
     };
     if let Some(locked) = locked.filter(|_| change != FileChange::Unchanged) {
         write(&locked, &file, &tokens, &cluster, global)?;
-        super::say_if_git_would_take_it(&global.tokens_file, ui);
+        warn_unless_ignored(&global.tokens_file, ui);
     }
     Ok(recovered(global, &reach.program, &decisions, change, apply))
 }

@@ -8,26 +8,9 @@ use crate::render::script::quote;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::error::Error;
 use std::ffi::OsString;
-use std::process::ExitCode;
-
-/// Ends a run whose command line was not accepted; `--help` and `--version` come here too.
-pub fn end(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
-    let ui = crate::ui_before_parsing(asks_for_json(arguments));
-    let name = guess_name(arguments);
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let text = error.render();
-            match ui.answer(&text.to_string()) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(failure) => crate::fail(&failure, name, ui),
-            }
-        }
-        _ => crate::fail(&explain(error), name, ui),
-    }
-}
 
 /// Says what is wrong with the command line.
-fn explain(error: &clap::Error) -> Failure {
+pub fn explain(error: &clap::Error) -> Failure {
     let named = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
@@ -111,7 +94,7 @@ fn flag_of(text: &str) -> Option<String> {
 }
 
 /// Looks for `-o json`, since nothing has been parsed.
-fn asks_for_json(arguments: &[OsString]) -> bool {
+pub fn asks_for_json(arguments: &[OsString]) -> bool {
     let texts: Vec<_> = arguments
         .iter()
         .filter_map(|argument| argument.to_str())
@@ -134,7 +117,7 @@ fn asks_for_json(arguments: &[OsString]) -> bool {
 }
 
 /// The command that was meant, for the document: nothing has been parsed.
-fn guess_name(arguments: &[OsString]) -> &'static str {
+pub fn guess_name(arguments: &[OsString]) -> &'static str {
     let description = description();
     let takes_value = |text: &str| {
         description

@@ -67,6 +67,16 @@ impl Bundle {
             .iter()
             .any(|key| !matches!(key.origin, Origin::Input(_)))
     }
+
+    /// The inputs without which its Secret is not made.
+    pub fn required_inputs(&self) -> Vec<&'static str> {
+        let required = |key: &&Key| key.origin == Origin::Input(InputRule::Required);
+        self.keys
+            .iter()
+            .filter(required)
+            .map(|key| key.name)
+            .collect()
+    }
 }
 
 /// Read by brain-api and by every agent pod that calls it. In the home namespace it decides who

@@ -1,12 +1,12 @@
 //! The one JSON document that `-o json` prints.
 
-use super::report::{FileChange, Report, SecretReport};
+use super::fields::{FileBody, KeyBody, exposed};
+use super::report::{Report, SecretReport};
 use super::store::{EntryDocument, StoreBody};
 use crate::domain::checks::check::Check;
-use crate::domain::plan::{KeyAction, Source};
 use crate::domain::values::secret_value::SecretValue;
 use crate::error::Failure;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// The version of the documents' form.
@@ -60,24 +60,13 @@ pub enum Body {
     /// What `verify` found.
     Checks {
         /// In the order of their ids.
-        checks: Vec<CheckBody>,
+        checks: Vec<Check>,
     },
     /// A text that is the whole answer: a completion script, the manual page.
     Content {
         /// The text.
         content: String,
     },
-}
-
-/// A check.
-#[derive(Debug, Serialize)]
-pub struct CheckBody {
-    id: &'static str,
-    status: &'static str,
-    namespace: String,
-    object: String,
-    message: String,
-    hint: String,
 }
 
 /// The plan, or what became of it.
@@ -89,15 +78,6 @@ pub struct ReportBody {
     secrets: Vec<SecretBody>,
 }
 
-/// The tokens file.
-#[derive(Debug, Serialize)]
-pub struct FileBody {
-    /// Its path.
-    pub path: String,
-    /// What happens to it.
-    pub action: FileChange,
-}
-
 #[derive(Debug, Serialize)]
 struct SecretBody {
     namespace: String,
@@ -105,14 +85,7 @@ struct SecretBody {
     action: &'static str,
     owner: Option<String>,
     reason: Option<String>,
-    keys: Vec<KeyBody>,
-}
-
-#[derive(Debug, Serialize)]
-struct KeyBody {
-    key: &'static str,
-    action: &'static str,
-    source: &'static str,
+    keys: Vec<KeyBody<&'static str>>,
 }
 
 #[derive(Serialize)]
@@ -130,14 +103,6 @@ struct ErrorBody<'a> {
     message: &'a str,
     cause: &'a [String],
     hint: String,
-}
-
-/// Writes the values themselves: `tokens show` and `--show-values` are made to show them.
-pub fn exposed<K: Serialize, S: Serializer>(
-    values: &BTreeMap<K, SecretValue>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(values.iter().map(|(name, value)| (name, value.expose())))
 }
 
 /// Renders the document.
@@ -160,23 +125,6 @@ pub fn document(command: &str, ok: bool, body: &Body, failure: Option<&Failure>)
     text
 }
 
-impl Body {
-    /// The document of `verify`.
-    pub fn of_checks<'a>(checks: impl Iterator<Item = &'a Check>) -> Self {
-        let body = |check: &Check| CheckBody {
-            id: check.id.as_str(),
-            status: check.status.as_str(),
-            namespace: check.namespace.clone(),
-            object: check.object.clone(),
-            message: check.message.clone(),
-            hint: check.hint.clone(),
-        };
-        Self::Checks {
-            checks: checks.map(body).collect(),
-        }
-    }
-}
-
 impl From<&Report> for Body {
     fn from(report: &Report) -> Self {
         Self::Report(ReportBody {
@@ -195,8 +143,8 @@ impl From<&SecretReport> for SecretBody {
     fn from(report: &SecretReport) -> Self {
         let keys = report.plan.keys.iter().map(|key| KeyBody {
             key: key.key,
-            action: action_word(&key.action),
-            source: source_word(key.source),
+            action: key.action.as_str(),
+            source: key.source,
         });
         Self {
             namespace: report.plan.at.namespace.to_string(),
@@ -206,27 +154,5 @@ impl From<&SecretReport> for SecretBody {
             reason: report.reason().map(str::to_owned),
             keys: keys.collect(),
         }
-    }
-}
-
-/// A key's action in one word of the documented ones.
-pub fn action_word(action: &KeyAction) -> &'static str {
-    match action {
-        KeyAction::Set(_) => "set",
-        KeyAction::Kept => "kept",
-        KeyAction::Adopted => "adopted",
-        KeyAction::Differs => "differs",
-    }
-}
-
-/// A value's source in one word of the documented ones.
-pub fn source_word(source: Source) -> &'static str {
-    match source {
-        Source::Minted => "minted",
-        Source::File => "file",
-        Source::Cluster => "cluster",
-        Source::Env => "env",
-        Source::Default => "default",
-        Source::Store => "store",
     }
 }

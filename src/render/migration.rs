@@ -1,6 +1,5 @@
 //! What `migrate` does, as text, JSON, and values for the charts.
 
-use super::json::source_word;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::eso::objects::StoreRef;
 use crate::domain::eso::store_entry::{LOG_LEVEL_DEFAULT, Layout};
@@ -156,7 +155,7 @@ pub fn gifts(plan: &MigrationPlan) -> Vec<Gift> {
             keys: entry
                 .keys
                 .iter()
-                .map(|key| format!("{} ({})", key.key, source_word(key.source)))
+                .map(|key| format!("{} ({})", key.key, key.source.as_str()))
                 .collect(),
         })
         .collect()

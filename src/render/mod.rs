@@ -2,6 +2,7 @@
 
 pub mod checks;
 pub mod external_secrets;
+pub mod fields;
 pub mod json;
 pub mod manual;
 pub mod migration;

@@ -2,8 +2,9 @@
 
 use super::yaml::to_yaml;
 use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::snapshot::{CopyRef, KNOWN_COPIES};
-use crate::domain::cluster::workload::{self, BRAIN_API, Kind, first_pod};
+use crate::domain::cluster::workload::{self, BRAIN_API, first_pod};
 use crate::domain::eso::objects::temporary_name;
 use crate::domain::table::{BUNDLES, Bundle, EMBEDDINGS, ROUTER};
 use serde_json::{Value, json};
@@ -97,7 +98,11 @@ impl Right {
 }
 
 /// What is restarted.
-const RESTARTED: [Kind; 3] = [Kind::StatefulSet, Kind::Deployment, Kind::DaemonSet];
+const RESTARTED: [WorkloadKind; 3] = [
+    WorkloadKind::StatefulSet,
+    WorkloadKind::Deployment,
+    WorkloadKind::DaemonSet,
+];
 const SECRETS: (&str, &str) = ("", "secrets");
 const NAMESPACES: (&str, &str) = ("", "namespaces");
 const EVENTS: (&str, &str) = ("", "events");
@@ -158,7 +163,7 @@ impl Access {
                     rights.push(right(PORTS, Pods, &["get", "create"]).everywhere(&[]));
                 }
                 rights.push(right(EXTERNAL_SECRETS, All, &["list"]));
-                let groups = Kind::ALL.chunk_by(|one, next| one.group() == next.group());
+                let groups = WorkloadKind::ALL.chunk_by(|one, next| one.group() == next.group());
                 rights.extend(groups.map(|kinds| Right {
                     resources: kinds.iter().map(|kind| kind.resource()).collect(),
                     ..right((kinds[0].group(), ""), All, &["list"])
@@ -182,10 +187,10 @@ impl Access {
                     right(SECRETS, Copies, &["get"]).everywhere(&[]),
                     namespace(),
                     Right {
-                        resources: RESTARTED.map(Kind::resource).to_vec(),
+                        resources: RESTARTED.map(WorkloadKind::resource).to_vec(),
                         ..right(("apps", ""), All, &["list", "get", "patch", "watch"])
                     },
-                    right(("batch", Kind::CronJob.resource()), All, &["list"]),
+                    right(("batch", WorkloadKind::CronJob.resource()), All, &["list"]),
                     right(PODS, All, &["list"]),
                     right(EVENTS, All, &["list"]),
                 ];

@@ -1,24 +1,15 @@
 //! A rotation in words and for `-o json`: what it would do, where it stands, how it ended.
 
+use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::snapshot::ClusterFacts;
-use crate::domain::cluster::workload::Kind;
 use crate::domain::hint_context::Reach;
 use crate::domain::rotation::gate::Holder;
+use crate::domain::rotation::outcome::Outcome;
 use crate::domain::rotation::workloads::{WorkloadRef, role, sends};
 use crate::domain::rotation::{Phase, Rotation, Side};
 use crate::error::Failure;
 use crate::ui::{Palette, Tone};
 use std::fmt::Write;
-
-/// How a run ended, for words.
-pub trait Outcome {
-    /// The rotation, where there is one to speak of.
-    fn rotation(&self) -> Option<&Rotation>;
-    /// In a word.
-    fn word(&self) -> &'static str;
-    /// Who still holds what is to be forgotten.
-    fn holders(&self) -> &[Holder];
-}
 
 /// What a rotation would do to the workloads.
 #[derive(Debug)]
@@ -62,7 +53,7 @@ impl Forecast {
                 if !role.server && !role.client {
                     continue;
                 }
-                if workload.kind == Kind::CronJob {
+                if workload.kind == WorkloadKind::CronJob {
                     named.push(format!("{workload}: its next pods have the new token"));
                     continue;
                 }
@@ -380,35 +371,36 @@ pub fn held(holders: &[Holder], side: Side, reach: &Reach) -> Failure {
 }
 
 /// How a run ended, for people.
-pub fn ended(outcome: &impl Outcome, reach: &Reach, palette: Palette) -> String {
+pub fn outcome(outcome: &Outcome, reach: &Reach, palette: Palette) -> String {
     let ok = palette.paint(Tone::Good, "[ok]  ");
-    let Some(rotation) = outcome.rotation() else {
-        return match outcome.word() {
-            "nothing" => "no rotation is open: nothing to do\n".to_owned(),
-            _ => format!("{ok} somebody else has finished the rotation meanwhile\n"),
-        };
-    };
-    let names = names(rotation);
-    match outcome.word() {
-        word @ ("done" | "aborted") => {
-            let (what, everywhere, gone) = match word {
-                "done" => (format!("{names} rotated"), ": one token everywhere", "old"),
-                _ => (format!("back to the old {names}"), "", "new"),
-            };
-            let left: Vec<_> = outcome.holders().iter().map(shown).collect();
-            match left.is_empty() {
-                true => format!("{ok} {what}{everywhere}, the {gone} one is accepted nowhere\n"),
-                false => format!(
-                    "{ok} {what}; the {gone} one is accepted nowhere, and still held by {}\n",
-                    left.join("; ")
-                ),
-            }
+    match outcome {
+        Outcome::Nothing => "no rotation is open: nothing to do\n".to_owned(),
+        Outcome::FinishedByOther => {
+            format!("{ok} somebody else has finished the rotation meanwhile\n")
         }
-        "stopped" => format!(
-            "{ok} the rotation of {names} stands after {}; carry it on: {}\n",
+        Outcome::Finished(rotation, holders) => {
+            let names = names(rotation);
+            let (what, everywhere, gone) = if rotation.phase.is_back() {
+                (format!("back to the old {names}"), "", "new")
+            } else {
+                (format!("{names} rotated"), ": one token everywhere", "old")
+            };
+            if holders.is_empty() {
+                return format!("{ok} {what}{everywhere}, the {gone} one is accepted nowhere\n");
+            }
+            let left: Vec<_> = holders.iter().map(shown).collect();
+            format!(
+                "{ok} {what}; the {gone} one is accepted nowhere, and still held by {}\n",
+                left.join("; ")
+            )
+        }
+        Outcome::Stopped(rotation) => format!(
+            "{ok} the rotation of {} stands after {}; carry it on: {}\n",
+            names(rotation),
             rotation.phase,
             reach.carry_on()
         ),
-        _ => String::new(),
+        // The failure beside it names the holders.
+        Outcome::Held(..) => String::new(),
     }
 }

@@ -1,9 +1,9 @@
 //! The JSON documents of `rotate`.
 
-use super::json::Body;
-use super::rotation::{Forecast, Outcome, Standing, remedy, shown};
+use super::rotation::{Forecast, Standing, remedy, shown};
 use crate::domain::hint_context::Reach;
 use crate::domain::rotation::gate::Holder;
+use crate::domain::rotation::outcome::Outcome;
 use crate::domain::rotation::{Change, Rotation, Side};
 use crate::domain::values::token::TokenName;
 use serde::Serialize;
@@ -82,12 +82,12 @@ fn holder_body(holder: &Holder, side: Side, reach: &Reach) -> HolderBody {
 }
 
 /// The document of a run that ended.
-pub fn of(outcome: &impl Outcome, reach: &Reach) -> Body {
+pub fn of(outcome: &Outcome, reach: &Reach) -> RotationBody {
     let side = outcome
         .rotation()
         .map_or(Side::Old, |rotation| rotation.phase.leaves());
-    Body::Rotation(RotationBody {
-        outcome: outcome.word(),
+    RotationBody {
+        outcome: outcome.as_str(),
         rotation: outcome.rotation().map(StateBody::from),
         workloads: Vec::new(),
         holders: outcome
@@ -96,7 +96,7 @@ pub fn of(outcome: &impl Outcome, reach: &Reach) -> Body {
             .map(|holder| holder_body(holder, side, reach))
             .collect(),
         unseen: Vec::new(),
-    })
+    }
 }
 
 /// The document of `--status`.

@@ -1,12 +1,12 @@
 //! What `populate` does, as text, JSON and documents.
 
-use super::json::{FileBody, action_word, exposed, source_word};
+use super::fields::{FileBody, KeyBody, exposed};
 use super::report::{FileChange, outcome_word};
 use super::text::grouped;
 use super::yaml::to_yaml;
 use crate::domain::eso::store_entry::StoreReach;
-use crate::domain::plan::store_plan::{EntryPlan, FieldPlan, StorePlan};
 use crate::domain::plan::{Action, KeyAction, NewValue};
+use crate::domain::plan::{EntryPlan, FieldPlan, StorePlan};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::PerToken;
 use crate::ui::{Palette, Tone};
@@ -99,14 +99,7 @@ struct EntryBody {
     path: String,
     action: &'static str,
     reason: Option<String>,
-    keys: Vec<FieldBody>,
-}
-
-#[derive(Debug, Serialize)]
-struct FieldBody {
-    key: String,
-    action: &'static str,
-    source: &'static str,
+    keys: Vec<KeyBody<String>>,
 }
 
 impl StoreReport {
@@ -126,10 +119,10 @@ impl StoreReport {
 
     /// For `-o json`.
     pub fn body(&self) -> StoreBody {
-        let field = |field: &FieldPlan| FieldBody {
+        let field = |field: &FieldPlan| KeyBody {
             key: field.key.clone(),
-            action: action_word(&field.action),
-            source: source_word(field.source),
+            action: field.action.as_str(),
+            source: field.source,
         };
         let entry = |entry: &EntryReport| EntryBody {
             path: entry.plan.path.clone(),
@@ -202,7 +195,7 @@ pub fn difference(report: &StoreReport, reach: &StoreReach, palette: Palette) ->
                 KeyAction::Differs => (Tone::Muted, "!", ", kept although another value is given"),
                 KeyAction::Kept => continue,
             };
-            let source = source_word(field.source);
+            let source = field.source.as_str();
             let line = format!("{mark} {} ({source}{note})", field.key);
             let _ = writeln!(text, "  {}", palette.paint(tone, &line));
         }

@@ -1,6 +1,5 @@
 //! Outcomes, differences and next steps as text for people.
 
-use super::json::source_word;
 use super::report::{FileChange, Report, SecretReport};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::hint_context::Reach;
@@ -85,7 +84,7 @@ pub fn grouped<'a>(keys: impl Iterator<Item = (&'a str, Source)>) -> String {
     }
     let groups: Vec<_> = groups
         .iter()
-        .map(|(source, keys)| format!("{} ({})", keys.join(", "), source_word(*source)))
+        .map(|(source, keys)| format!("{} ({})", keys.join(", "), source.as_str()))
         .collect();
     groups.join(", ")
 }
@@ -143,7 +142,7 @@ pub fn difference(report: &Report, palette: Palette) -> String {
                 ),
                 (KeyAction::Kept, _) => continue,
             };
-            let line = format!("{mark} {} ({}{note})", key.key, source_word(key.source));
+            let line = format!("{mark} {} ({}{note})", key.key, key.source.as_str());
             push(&mut text, format_args!("  {}", palette.paint(tone, &line)));
         }
     }

@@ -16,6 +16,7 @@ mod folder;
 mod inputs;
 mod kubeconfig;
 mod manual;
+mod module_graph;
 mod populate;
 mod preview;
 mod readme;

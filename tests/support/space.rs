@@ -35,9 +35,9 @@ pub fn trials() -> usize {
     trials
 }
 
-/// The same for trials that take a second or more each: ten at most.
+/// The same for trials that take a second or more each: six at most.
 pub fn few_trials() -> usize {
-    trials().min(10)
+    trials().min(6)
 }
 
 /// A namespace and a folder.

@@ -1,7 +1,7 @@
 //! Carrying a migration out: fill the store, prove it, have the operator take over.
 
 use super::{Picture, Run};
-use crate::commands::Answer;
+use crate::commands::shared::answer::Answer;
 use crate::commands::shared::eso::{LIMIT, Through, check_values};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::Observations;

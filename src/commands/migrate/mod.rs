@@ -8,11 +8,14 @@ mod act;
 pub(crate) mod rollback;
 
 use super::externalsecrets::manifests;
+use super::shared::answer::{Answer, Verdict};
 use super::shared::eso::{check_home, check_ready, externals, find_store, served};
 use super::shared::hint_context::{Given, reach};
 use super::shared::store_apply::Backend;
-use super::{Answer, Verdict};
 use crate::cli::{Global, Migrate, StoreLayout};
+use crate::commands::shared::cluster::{connect, home_router, usable_fleet};
+use crate::commands::shared::options::{fleet, layout};
+use crate::commands::shared::tokens_file::filed;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::eso::objects::{
     ExternalSecret, Provider, SecretStore, StoreKind, StoreRef, VERSIONS,
@@ -20,7 +23,7 @@ use crate::domain::eso::objects::{
 use crate::domain::eso::store_entry::{Entries, Layout};
 use crate::domain::hint_context::Reach;
 use crate::domain::migration::{Destination, MigrationPlan};
-use crate::domain::plan::resolve::Filed;
+use crate::domain::plan::Filed;
 use crate::domain::rotation::elsewhere;
 use crate::domain::table::BUNDLES;
 use crate::domain::values::token::TokenName;
@@ -49,7 +52,7 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
     let (Some(prefix), Some(store)) = (&migrate.prefix, &migrate.store) else {
         return rollback::run(global, migrate, ui).await;
     };
-    let layout = super::layout(&StoreLayout {
+    let layout = layout(&StoreLayout {
         prefix: prefix.clone(),
         path: migrate.path.clone(),
     })?;
@@ -108,7 +111,7 @@ impl<'a> Run<'a> {
         reach: Reach,
         ui: Ui,
     ) -> Result<Self, Failure> {
-        let cluster = super::connect(global, ui, "migrate", &reach).await?;
+        let cluster = connect(global, ui, "migrate", &reach).await?;
         let version = served(&cluster, &reach).await?;
         let mut run = Self {
             global,
@@ -118,7 +121,7 @@ impl<'a> Run<'a> {
             version,
             layout,
             store,
-            fleet: super::fleet(&migrate.fleet),
+            fleet: fleet(&migrate.fleet),
             direct: None,
         };
         if let Some(store) = run.check_store(&global.namespace).await? {
@@ -217,7 +220,7 @@ impl<'a> Run<'a> {
         let home = &self.global.namespace;
         let found = self.cluster.observe(home, &BUNDLES, &self.fleet).await?;
         check_home(home, found.home)?;
-        let fleet = super::usable_fleet(&found, &self.fleet, &self.reach, self.ui)?;
+        let fleet = usable_fleet(&found, &self.fleet, &self.reach, self.ui)?;
         if self.store.kind == StoreKind::SecretStore {
             for place in &fleet {
                 self.check_store(place).await?;
@@ -245,8 +248,12 @@ impl<'a> Run<'a> {
 
     /// Refuses while a rotation is open; `started` tells whether this run has written already.
     fn refuse_rotation(&self, picture: &Picture, started: bool) -> Result<(), Failure> {
-        let home = super::home_router(&picture.found.secrets, &self.global.namespace);
-        super::refuse_rotation(elsewhere::of_cluster(home), started, &self.reach)
+        let home = home_router(&picture.found.secrets, &self.global.namespace);
+        crate::commands::shared::cluster::refuse_rotation(
+            elsewhere::of_cluster(home),
+            started,
+            &self.reach,
+        )
     }
 
     async fn preview(&self) -> Result<Answer, Failure> {
@@ -280,7 +287,7 @@ impl<'a> Run<'a> {
     /// Refuses where the tokens file and the Secret hold different tokens.
     fn check_file(&self, picture: &Picture) -> Result<(), Failure> {
         let loaded = tokens_file::read(&self.global.tokens_file)?;
-        let filed = super::filed(loaded.as_ref().map(|loaded| &loaded.file));
+        let filed = filed(loaded.as_ref().map(|loaded| &loaded.file));
         let router = picture.plan.moves.first();
         let live = router.and_then(|moved| picture.found.secrets.get(&moved.at)?.live.as_ref());
         let differing: Vec<_> = TokenName::ALL

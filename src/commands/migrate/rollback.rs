@@ -6,11 +6,13 @@
 //! left on the Secret is taken off. Each step can be the last of a run: the next goes on from there.
 
 use crate::cli::{Global, Migrate};
+use crate::commands::shared::answer::{Answer, Verdict};
+use crate::commands::shared::cluster::{connect, home_router, refuse_rotation, usable_fleet};
 use crate::commands::shared::eso::{
     LIMIT, check_home, check_values, externals, is_of_the_table, served,
 };
 use crate::commands::shared::hint_context::{Given, reach};
-use crate::commands::{Answer, Verdict};
+use crate::commands::shared::options::fleet;
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::eso::objects::ExternalSecret;
@@ -47,18 +49,18 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
         ..Given::default()
     };
     let reach = reach(global, given);
-    let cluster = crate::commands::connect(global, ui, "migrate", &reach).await?;
+    let cluster = connect(global, ui, "migrate", &reach).await?;
     let version = served(&cluster, &reach).await?;
-    let fleet = crate::commands::fleet(&migrate.fleet);
+    let fleet = fleet(&migrate.fleet);
     let home = &global.namespace;
     let found = cluster.observe(home, &BUNDLES, &fleet).await?;
     for warning in &found.warnings {
         ui.warn(warning);
     }
     check_home(home, found.home)?;
-    let open = elsewhere::of_cluster(crate::commands::home_router(&found.secrets, home));
-    crate::commands::refuse_rotation(open, false, &reach)?;
-    let usable = crate::commands::usable_fleet(&found, &fleet, &reach, ui)?;
+    let open = elsewhere::of_cluster(home_router(&found.secrets, home));
+    refuse_rotation(open, false, &reach)?;
+    let usable = usable_fleet(&found, &fleet, &reach, ui)?;
     // What is not seen would be made again from the store: so they are listed here, and now.
     let places = std::iter::once(home).chain(&usable);
     let all = externals(&cluster, version, places).await?;

@@ -1,17 +1,18 @@
 //! `populate`: fills the secret store, adding only.
 
-pub(crate) mod via_eso;
+mod answer;
+mod via_eso;
 
+use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{Given, reach};
 use super::shared::store_apply::{Backend, Filling, refusal};
 use super::shared::tokens_session::Keeper;
-use super::{Answer, Verdict};
 use crate::cli::{Global, Populate};
+use crate::commands::shared::cluster::{connect, home_router, refuse_rotation};
+use crate::commands::shared::options::{inputs, layout};
 use crate::domain::eso::store_entry::{Entries, StoreReach};
 use crate::domain::hint_context::Reach;
-use crate::domain::plan::resolve::Decision;
-use crate::domain::plan::store_plan::{LiveValues, StorePlan, StoreWish};
-use crate::domain::plan::{Action, FiledTokens};
+use crate::domain::plan::{Decision, FiledTokens, LiveValues, StorePlan, StoreWish};
 use crate::domain::rotation::elsewhere;
 use crate::domain::table::{BUNDLES, ROUTER};
 use crate::error::Failure;
@@ -58,13 +59,13 @@ async fn wish(
     reach: &Reach,
     ui: Ui,
 ) -> Result<StoreWish, Failure> {
-    let layout = super::layout(&populate.layout)?;
+    let layout = layout(&populate.layout)?;
     // With the live Secrets as a source an --update may take its value from there.
     let live = match populate.from_cluster {
         true => Some(live(global, reach, ui).await?),
         false => None,
     };
-    let inputs = super::inputs(global, &populate.update, |key| {
+    let inputs = inputs(global, &populate.update, |key| {
         let mut secrets = live.iter().flat_map(LiveValues::values);
         secrets.any(|keys| keys.get(key).is_some_and(|value| !value.is_empty()))
     })?;
@@ -79,7 +80,7 @@ async fn wish(
 
 /// Every key of the live Secrets.
 async fn live(global: &Global, reach: &Reach, ui: Ui) -> Result<LiveValues, Failure> {
-    let cluster = super::connect(global, ui, "populate", reach).await?;
+    let cluster = connect(global, ui, "populate", reach).await?;
     let home = &global.namespace;
     let (found, claims) = tokio::join!(
         cluster.secrets(home, &BUNDLES),
@@ -93,8 +94,8 @@ async fn live(global: &Global, reach: &Reach, ui: Ui) -> Result<LiveValues, Fail
             observed.claim(claim);
         }
     }
-    let open = elsewhere::of_cluster(super::home_router(&found, home));
-    super::refuse_rotation(open, false, reach)?;
+    let open = elsewhere::of_cluster(home_router(&found, home));
+    refuse_rotation(open, false, reach)?;
     let mut values = LiveValues::new();
     for (at, observed) in found {
         let Some(secret) = observed.live else {
@@ -163,7 +164,9 @@ fn documents(
 
 fn filed(global: &Global) -> Result<FiledTokens, Failure> {
     let loaded = tokens_file::read(&global.tokens_file)?;
-    Ok(super::filed(loaded.as_ref().map(|loaded| &loaded.file)))
+    Ok(crate::commands::shared::tokens_file::filed(
+        loaded.as_ref().map(|loaded| &loaded.file),
+    ))
 }
 
 /// What `--apply` would do. Reads the store and writes nothing.
@@ -178,7 +181,7 @@ async fn preview(
     let store = Store::connect(&populate.mount, global.request_timeout.0, ui).await?;
     let entries = store.entries(&wish.layout).await?;
     let router = entries.get(&wish.layout.path(&ROUTER));
-    super::refuse_rotation(elsewhere::of_entry(router), false, reach)?;
+    refuse_rotation(elsewhere::of_entry(router), false, reach)?;
     let plan = StorePlan::new(wish, &filed, &entries);
     let path = global.tokens_file.display().to_string();
     let report = StoreReport::of_plan(&plan, Some(store.address()), path);
@@ -213,36 +216,5 @@ async fn apply(
     ));
     let mut filling = Filling::new(wish, store, keeper, reach.clone());
     let outcome = filling.run().await;
-    answer(global, &filling, outcome, ui)
-}
-
-/// What a run has done.
-///
-/// # Errors
-/// What kept it from making a plan.
-pub(super) fn answer<B: Backend>(
-    global: &Global,
-    filling: &Filling<B>,
-    outcome: Result<(), Failure>,
-    ui: Ui,
-) -> Result<Answer, Failure> {
-    let Some(report) = filling.report(global.tokens_file.display().to_string()) else {
-        return outcome.map(|()| unreachable!("a plan was made"));
-    };
-    filling.keeper.say_if_git_would_take_it();
-    let text = match filling.started() {
-        true => rendered::outcome(&report, filling.backend.reach(), ui.palette()),
-        false => String::new(),
-    };
-    let skips = report
-        .entries
-        .iter()
-        .any(|entry| entry.plan.action == Action::Skip);
-    let next = "An entry was skipped for want of an input: set it, and run this again.";
-    Ok(Answer {
-        text,
-        next: (skips && outcome.is_ok()).then(|| next.to_owned()),
-        body: Body::Store(report.body()),
-        verdict: outcome.map_or_else(Verdict::Failed, |()| Verdict::Yes),
-    })
+    answer::of_run(global, &filling, outcome, ui)
 }

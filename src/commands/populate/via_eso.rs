@@ -1,17 +1,19 @@
 //! `populate --via-eso`: fills a store that only External Secrets Operator reaches. The operator
 //! creates what is missing and changes nothing, so this does not either.
 
+use super::answer;
 use crate::cli::{Global, Populate};
+use crate::commands::shared::answer::{Answer, Verdict};
+use crate::commands::shared::cluster::connect;
 use crate::commands::shared::eso::{Through, check_ready, find_store, served};
 use crate::commands::shared::store_apply::{Backend, Filling, refusal};
 use crate::commands::shared::tokens_session::Keeper;
-use crate::commands::{Answer, Verdict, populate};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::eso::objects::{StoreRef, temporary_name};
 use crate::domain::eso::store_entry::{Entries, Fields, Layout, StoreReach};
 use crate::domain::hint_context::Reach;
-use crate::domain::plan::store_plan::{EntryPlan, StorePlan, StoreWish};
 use crate::domain::plan::{Action, KeyAction};
+use crate::domain::plan::{EntryPlan, StorePlan, StoreWish};
 use crate::domain::table::BUNDLES;
 use crate::error::Failure;
 use crate::io::eso::ephemeral::{Kind, Temporaries, Temporary};
@@ -74,7 +76,7 @@ pub async fn apply(
     ui: Ui,
 ) -> Result<Answer, Failure> {
     let keeper = Keeper::open(&global.tokens_file, ui)?;
-    let cluster = crate::commands::connect(global, ui, "populate --via-eso", reach).await?;
+    let cluster = connect(global, ui, "populate --via-eso", reach).await?;
     let temporaries = Temporaries::new();
     let store = StoreRef {
         kind: options.store_kind.into(),
@@ -107,7 +109,7 @@ pub async fn apply(
         filling.run().await
     });
     let outcome = outcome.await;
-    populate::answer(global, &filling, outcome, ui)
+    answer::of_run(global, &filling, outcome, ui)
 }
 
 impl ViaEso<'_> {

@@ -1,8 +1,8 @@
 //! A store that this program cannot write: somebody edits it, told how without a value.
 
-use super::Run;
+use super::context::Run;
 use super::snapshot::Look;
-use super::write_store::version_of;
+use super::store_access::version_of;
 use crate::domain::rotation::Rotation;
 use crate::domain::rotation::edits::{At, Edit};
 use crate::domain::values::secret_value::SecretValue;
@@ -53,7 +53,7 @@ impl Run<'_> {
                 )
                 .hint(format!("edit it, then carry it on: {}", self.carry_on())));
             }
-            for (external, _) in look.way.iter().flat_map(|way| &way.externals) {
+            for (external, _) in look.store.iter().flat_map(|view| &view.externals) {
                 let version = version_of(&look.facts)?;
                 self.cluster.refresh(version, external).await?;
             }

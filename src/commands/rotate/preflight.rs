@@ -1,11 +1,11 @@
 //! What a person has to decide before a rotation begins, or is carried on.
 
-use super::Run;
+use super::context::Run;
 use super::snapshot::Look;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{NamespaceState, Observations, Observed};
 use crate::domain::cluster::owner::OwnerKind;
-use crate::domain::plan::resolve::Filed;
+use crate::domain::plan::Filed;
 use crate::domain::plan::{FiledTokens, Plan, Wish};
 use crate::domain::rotation::edits::{At, concerns};
 use crate::domain::rotation::gate::{Holder, strangers};
@@ -163,9 +163,9 @@ impl Run<'_> {
                 self.reach.program
             )));
         }
-        if let Some(way) = &look.way
+        if let Some(view) = &look.store
             && rotation.phase.row().both
-            && !way.tells_of(rotation)
+            && !view.tells_of(rotation)
         {
             let what = look.keeper.object();
             return Err(Failure::no(format!(

@@ -1,7 +1,8 @@
 //! Asking the services: after `open` they accept both tokens, after `close` the old one no more.
 
-use super::Run;
+use super::context::Run;
 use super::snapshot::Look;
+use crate::commands::shared::options::selection;
 use crate::commands::verify::{EMBED, FEED, Question};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::snapshot::Reply;
@@ -39,7 +40,7 @@ pub async fn prove(
     rotation: &Rotation,
     values: &Values,
 ) -> Result<(), Failure> {
-    let selection = crate::commands::selection(run.global);
+    let selection = selection(run.global);
     let forwarder = Forwarder::connect(&selection, &run.reach.kubectl).await?;
     for (name, place) in &look.facts.places {
         for (token, _) in rotation.changes() {

@@ -1,6 +1,6 @@
 //! Restarts of a rotation: by us and by Reloader, or by hand.
 
-use super::Run;
+use super::context::Run;
 use super::snapshot::Look;
 use crate::commands::shared::rollout_wait::{Aim, Rolling, hangs, late, roll};
 use crate::domain::cluster::workload::Workload;
@@ -33,7 +33,7 @@ impl Run<'_> {
                 let aim = Aim {
                     mark: mark(rotation, who),
                     good: &good,
-                    now: &self.now(look),
+                    now: &look.now(),
                     grace: self.rotate.reloader_grace.0.unwrap_or_default(),
                     limit: self.rotate.timeout.0,
                 };

@@ -1,18 +1,21 @@
 //! Carrying a rotation on, step by step, until it is over or somebody has to do something.
 
+use super::context::Run;
 use super::snapshot::Look;
-use super::{Run, probe, tokens_file};
+use super::{probe, start, tokens_file};
+use crate::commands::shared::answer::{Answer, Verdict};
 use crate::commands::shared::rollout_wait::Rolling;
-use crate::commands::{Answer, Verdict};
 use crate::domain::rotation::edits::At;
 use crate::domain::rotation::gate::{Holder, forgotten};
 use crate::domain::rotation::next_step::{Step, View, next};
+use crate::domain::rotation::outcome::Outcome;
 use crate::domain::rotation::{Phase, Rotation, Side, is_retired};
 use crate::domain::table::ROUTER;
 use crate::domain::values::token::{PerToken, Token, TokenName};
 use crate::domain::values::tokens_file::Held;
 use crate::error::Failure;
 use crate::io::kube::client::Written;
+use crate::render::json::Body;
 use crate::render::{rotation as rendered, rotation_document as document};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,21 +32,6 @@ const AGAIN: usize = 3;
 
 /// The pause between two looks at pods that end.
 const PAUSE: Duration = Duration::from_millis(500);
-
-/// What a run ended with, where it did not fail.
-#[derive(Debug)]
-pub enum Ended {
-    /// The rotation, or its abort, is over; these hold what is forgotten all the same.
-    Over(Rotation, Vec<Holder>),
-    /// Somebody else finished it meanwhile.
-    Meanwhile,
-    /// It stands after the phase that the run was to reach.
-    Stopped(Rotation),
-    /// Somebody still holds what the next phase forgets.
-    Held(Rotation, Vec<Holder>),
-    /// There was nothing to do.
-    Nothing,
-}
 
 /// What a run remembers.
 #[derive(Default)]
@@ -72,40 +60,11 @@ pub struct Memory {
     pub rolling: Rolling,
 }
 
-impl rendered::Outcome for Ended {
-    fn rotation(&self) -> Option<&Rotation> {
-        match self {
-            Self::Over(rotation, _) | Self::Stopped(rotation) | Self::Held(rotation, _) => {
-                Some(rotation)
-            }
-            Self::Meanwhile | Self::Nothing => None,
-        }
-    }
-
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Over(rotation, _) if rotation.phase.is_back() => "aborted",
-            Self::Over(..) => "done",
-            Self::Meanwhile => "meanwhile",
-            Self::Stopped(_) => "stopped",
-            Self::Held(..) => "held",
-            Self::Nothing => "nothing",
-        }
-    }
-
-    fn holders(&self) -> &[Holder] {
-        match self {
-            Self::Over(_, holders) | Self::Held(_, holders) => holders,
-            _ => &[],
-        }
-    }
-}
-
 impl Run<'_> {
     pub(super) async fn apply(&self) -> Result<Answer, Failure> {
         let mut memory = Memory::default();
-        let ended = self.go(&mut memory).await;
-        let ended = ended.map_err(|failure| match &memory.rotation {
+        let outcome = self.go(&mut memory).await;
+        let outcome = outcome.map_err(|failure| match &memory.rotation {
             // What has begun can be carried on, and that is the remedy of most.
             Some(rotation) if failure.hints.is_empty() => {
                 let failure = failure.cause(format!("the rotation stands in {}", rotation.phase));
@@ -113,36 +72,36 @@ impl Run<'_> {
             }
             _ => failure,
         })?;
-        let verdict = match &ended {
-            Ended::Held(rotation, holders) => Verdict::Failed(
+        let verdict = match &outcome {
+            Outcome::Held(rotation, holders) => Verdict::Failed(
                 rendered::held(holders, rotation.phase.leaves(), &self.reach)
                     .hint(format!("then carry it on: {}", self.carry_on())),
             ),
             _ => Verdict::Yes,
         };
         Ok(Answer {
-            text: rendered::ended(&ended, &self.reach, self.ui.palette()),
+            text: rendered::outcome(&outcome, &self.reach, self.ui.palette()),
             next: None,
-            body: document::of(&ended, &self.reach),
+            body: Body::Rotation(document::of(&outcome, &self.reach)),
             verdict,
         })
     }
 
-    async fn go(&self, memory: &mut Memory) -> Result<Ended, Failure> {
+    async fn go(&self, memory: &mut Memory) -> Result<Outcome, Failure> {
         loop {
             let mut look = self.look().await?;
             for target in &mut look.targets {
                 let entry = memory.entries.get(&target.at);
                 target.written = entry.cloned().or(target.written.take());
             }
-            if let Some(ended) = self.step(&look, memory).await? {
-                return Ok(ended);
+            if let Some(outcome) = self.step(&look, memory).await? {
+                return Ok(outcome);
             }
         }
     }
 
     /// Does what comes next; gives how the run ended, where it did.
-    async fn step(&self, look: &Look, memory: &mut Memory) -> Result<Option<Ended>, Failure> {
+    async fn step(&self, look: &Look, memory: &mut Memory) -> Result<Option<Outcome>, Failure> {
         let home = look.home();
         let began = memory.began.get_or_insert_with(|| home.clone()).clone();
         let Some(rotation) = &look.state else {
@@ -156,7 +115,7 @@ impl Run<'_> {
                 )));
             }
             if self.rotate.carry_on {
-                return Ok(Some(Ended::Nothing));
+                return Ok(Some(Outcome::Nothing));
             }
             let chosen = self.chosen();
             if chosen
@@ -164,7 +123,7 @@ impl Run<'_> {
                 .any(|name| home.get(*name) != began.get(*name))
             {
                 self.adopt(look)?;
-                return Ok(Some(Ended::Meanwhile));
+                return Ok(Some(Outcome::FinishedByOther));
             }
             self.begin(look).await?;
             memory.rolling.written(look.workloads());
@@ -245,10 +204,10 @@ impl Run<'_> {
             }
             Step::Hold(holders) => {
                 if !self.wait_for_leaving(&holders, memory).await {
-                    return Ok(Some(Ended::Held(rotation.clone(), holders)));
+                    return Ok(Some(Outcome::Held(rotation.clone(), holders)));
                 }
             }
-            Step::Stop => return Ok(Some(Ended::Stopped(rotation.clone()))),
+            Step::Stop => return Ok(Some(Outcome::Stopped(rotation.clone()))),
             Step::Advance(phase, left) => {
                 // The file first: what is about to be handed out has to be on disk.
                 let wanted = rotation.in_phase(phase, "").held(&values, &home);
@@ -259,7 +218,7 @@ impl Run<'_> {
                         .warn(&format!("--close-anyway: {holder} is left behind"));
                 }
                 memory.left = left;
-                let next = rotation.in_phase(phase, &self.now(look));
+                let next = rotation.in_phase(phase, &look.now());
                 self.put_state(look, &next, memory).await?;
             }
             Step::Finish(wanted) => {
@@ -275,7 +234,7 @@ impl Run<'_> {
                     left.extend(forgotten(rotation, rotation.phase, &look.facts, &outside));
                     left.sort();
                     left.dedup();
-                    return Ok(Some(Ended::Over(rotation.clone(), left)));
+                    return Ok(Some(Outcome::Finished(rotation.clone(), left)));
                 }
                 self.count(written, memory)?;
             }
@@ -304,7 +263,7 @@ impl Run<'_> {
         for unseen in Self::unseen(look) {
             self.ui.story(&format!("not seen: {unseen}"));
         }
-        for copy in super::start::absent_copies(look) {
+        for copy in start::absent_copies(look) {
             self.ui
                 .warn(&format!("--copy {copy}: there is no such Secret"));
         }
@@ -330,23 +289,6 @@ impl Run<'_> {
         }
     }
 
-    /// The turn that the options ask for, where there is one to take.
-    pub(super) fn turn(&self, rotation: &Rotation) -> Result<Option<Phase>, Failure> {
-        match (self.rotate.abort, self.rotate.immediate, rotation.phase) {
-            (true, _, phase) => Ok(phase.aborted()),
-            (_, true, Phase::Open | Phase::Switch | Phase::Back) => Ok(Some(Phase::Immediate)),
-            (_, true, Phase::Undo) => Err(Failure::no(
-                "an abort is open, and servers have begun to forget the new token",
-            )
-            .hint(format!(
-                "finish it, then exchange the token at once: {} && {} --apply",
-                self.carry_on(),
-                self.command()
-            ))),
-            _ => Ok(None),
-        }
-    }
-
     /// Takes a turn, unless somebody holds what is forgotten then, or it could not be gone through.
     async fn take(
         &self,
@@ -362,7 +304,7 @@ impl Run<'_> {
         if phase == Phase::Immediate {
             self.ui.warn(AT_ONCE);
         }
-        let turned = view.rotation.in_phase(phase, &self.now(look));
+        let turned = view.rotation.in_phase(phase, &look.now());
         // As if the file had followed, since that is all that would be looked at else.
         let held = turned.held(view.values, view.home);
         next(&View {
@@ -394,7 +336,7 @@ impl Run<'_> {
     }
 
     /// The rotation is gone: somebody else finished it, or aborted it.
-    fn over_meanwhile(&self, look: &Look, before: &Rotation) -> Result<Ended, Failure> {
+    fn over_meanwhile(&self, look: &Look, before: &Rotation) -> Result<Outcome, Failure> {
         self.adopt(look)?;
         let home = look.home();
         let aborted = before.changes().any(|(name, change)| {
@@ -406,7 +348,7 @@ impl Run<'_> {
                 .hint(format!("{} verify", self.reach.program))),
             true => Err(Failure::no("somebody else finished the rotation meanwhile")
                 .hint(format!("{} verify", self.reach.program))),
-            false => Ok(Ended::Meanwhile),
+            false => Ok(Outcome::FinishedByOther),
         }
     }
 

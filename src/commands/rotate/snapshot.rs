@@ -1,19 +1,18 @@
 //! What there is: the cluster, the state of a rotation, the values that it is about.
 
-use super::Run;
-use super::write_store::{Way, version_of};
+use super::context::Run;
+use super::store_access::version_of;
+use crate::commands::shared::options::fleet;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{LiveSecret, Observed};
 use crate::domain::cluster::owner::OwnerKind;
-use crate::domain::cluster::snapshot::{ClusterFacts, Place};
+use crate::domain::cluster::snapshot::ClusterFacts;
 use crate::domain::cluster::workload::Workload;
 use crate::domain::rotation::edits::{At, Target};
-use crate::domain::rotation::workloads::serves;
-use crate::domain::rotation::{
-    BadState, MADE, NEXT_KEY, PREVIOUS_KEY, RETIRED, Rotation, STATE, Values, WRITTEN,
-};
-use crate::domain::table::{BUNDLES, EMBEDDINGS, Origin, ROUTER};
-use crate::domain::values::secret_value::SecretValue;
+use crate::domain::rotation::store_view::StoreView;
+use crate::domain::rotation::targets::{plain_targets, token_of};
+use crate::domain::rotation::{BadState, RETIRED, Rotation, STATE, Values};
+use crate::domain::table::ROUTER;
 use crate::domain::values::token::{PerToken, Token, TokenName};
 use crate::domain::values::tokens_file::Held;
 use crate::error::Failure;
@@ -40,7 +39,7 @@ pub struct Look {
     /// The Secrets that do not carry what the store holds.
     pub lagging: Vec<SecretRef>,
     /// The store, on Path 2.
-    pub way: Option<Way>,
+    pub store: Option<StoreView>,
     /// Whether the state stands in the store alone.
     pub untold: bool,
 }
@@ -83,52 +82,17 @@ impl Look {
         places.flat_map(|place| &place.workloads)
     }
 
+    /// The API server's time, as RFC 3339.
+    pub fn now(&self) -> String {
+        jiff::Timestamp::from_second(self.facts.now)
+            .unwrap_or_else(|_| jiff::Timestamp::now())
+            .to_string()
+    }
+
     /// The home router Secret, where it can be read and is there.
     pub fn router(&self) -> Option<&LiveSecret> {
         self.facts.home_place().live(ROUTER.secret)
     }
-}
-
-/// The token whose values a key holds.
-fn token_of(key: &str) -> Option<TokenName> {
-    if matches!(key, NEXT_KEY | PREVIOUS_KEY) {
-        return Some(TokenName::EmbeddingsApiKey);
-    }
-    let mut keys = BUNDLES.iter().flat_map(|bundle| bundle.keys);
-    let key = keys.find(|it| it.name == key)?;
-    match key.origin {
-        Origin::Token(token) | Origin::TokenList(token, _) => Some(token),
-        Origin::Input(_) => None,
-    }
-}
-
-/// The texts of a Secret.
-pub fn texts(live: &LiveSecret) -> BTreeMap<String, SecretValue> {
-    let data = live.data.iter();
-    data.filter_map(|(key, value)| Some((key.clone(), value.text.clone()?)))
-        .collect()
-}
-
-/// A Secret as a target.
-pub fn target(
-    place: &Place,
-    at: SecretRef,
-    live: &LiveSecret,
-    home: bool,
-    id: Option<&str>,
-) -> Option<Target> {
-    let bundle = BUNDLES.into_iter().find(|it| it.secret == at.name)?;
-    let router = bundle.secret == ROUTER.secret;
-    Some(Target {
-        namespace: at.namespace.clone(),
-        at: At::Secret(at),
-        bundle,
-        home: home && router,
-        texts: texts(live),
-        serves: router && serves(place),
-        made: id.is_some() && live.annotations.get(MADE).map(String::as_str) == id,
-        written: live.annotations.get(WRITTEN).cloned(),
-    })
 }
 
 impl Run<'_> {
@@ -142,24 +106,24 @@ impl Run<'_> {
         let text = annotations.get(STATE);
         let state = text.map(|text| Rotation::parse(text)).transpose();
         let mut state = self.readable(&keeper.what, Some(&keeper), state)?;
-        let mut way = self.way(&facts).await?;
+        let mut store = self.store_view(&facts).await?;
         // The one write that opened it may be all that there was time for.
         let untold = state.is_none();
-        if let (None, Some(way)) = (&state, &way) {
-            state = self.readable("the store", None, way.state())?;
+        if let (None, Some(store)) = (&state, &store) {
+            state = self.readable("the store", None, store.state())?;
         }
         if let Some(rotation) = &state
             && self.is_wider(rotation)?
         {
             facts = self.inspect(Some(rotation)).await?;
-            way = self.way(&facts).await?;
+            store = self.store_view(&facts).await?;
         }
         let id = state.as_ref().map(|rotation| rotation.id.as_str());
         let mut targets = plain_targets(&facts, id);
         let mut lagging = Vec::new();
-        if let Some(way) = &way {
-            targets.extend(way.targets(&facts, state.as_ref()));
-            lagging = way.lagging(&facts);
+        if let Some(store) = &store {
+            targets.extend(store.targets(&facts, state.as_ref()));
+            lagging = store.lagging(&facts);
         }
         let outside = self.outside(&facts).await?;
         Ok(Look {
@@ -170,14 +134,14 @@ impl Run<'_> {
             keeper,
             targets,
             lagging,
-            way,
+            store,
             facts,
         })
     }
 
     /// Reads the places of the options and, where one is open, of the rotation.
     async fn inspect(&self, rotation: Option<&Rotation>) -> Result<ClusterFacts, Failure> {
-        let mut fleet = crate::commands::fleet(&self.rotate.fleet);
+        let mut fleet = fleet(&self.rotate.fleet);
         let mut copies: BTreeSet<_> = self.rotate.copy.iter().cloned().collect();
         if let Some(rotation) = rotation {
             fleet.named.extend(rotation.named());
@@ -191,7 +155,7 @@ impl Run<'_> {
 
     /// Tells whether a rotation is about more places than the options name.
     fn is_wider(&self, rotation: &Rotation) -> Result<bool, Failure> {
-        let options = crate::commands::fleet(&self.rotate.fleet);
+        let options = fleet(&self.rotate.fleet);
         match (&options.selector, &rotation.selector) {
             (Some(one), Some(other)) if one != other => Err(Failure::no(
                 "the rotation that is open was begun with another --fleet-selector",
@@ -275,26 +239,6 @@ impl Run<'_> {
                 .collect()
         }))
     }
-}
-
-/// The Secrets that are written directly.
-fn plain_targets(facts: &ClusterFacts, id: Option<&str>) -> Vec<Target> {
-    let mut targets = Vec::new();
-    for (namespace, place) in &facts.places {
-        let home = *namespace == facts.home;
-        for bundle in [&ROUTER, &EMBEDDINGS] {
-            let observed = place.secrets.get(bundle.secret);
-            let live = observed
-                .filter(|it| it.owner.is_none())
-                .and_then(|it| it.live.as_ref());
-            let at = SecretRef {
-                namespace: namespace.clone(),
-                name: bundle.secret,
-            };
-            targets.extend(live.and_then(|live| target(place, at, live, home, id)));
-        }
-    }
-    targets
 }
 
 impl Run<'_> {

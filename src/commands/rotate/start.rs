@@ -1,12 +1,13 @@
 //! The beginning of a rotation: what a person has to decide first, the new tokens into the file, and
 //! the one write that opens it.
 
+use super::context::Run;
 use super::snapshot::Look;
-use super::{Run, tokens_file};
+use super::tokens_file;
 use crate::domain::cluster::observed_secret::Observed;
 use crate::domain::cluster::snapshot::CopyRef;
 use crate::domain::plan::manifest::MINTED_AT;
-use crate::domain::rotation::edits::{At, Odd, Part, edit};
+use crate::domain::rotation::edits::{At, Part, edit};
 use crate::domain::rotation::{Change, Phase, Rotation, Side, Values, is_retired};
 use crate::domain::values::token::{PerToken, Token, TokenName, fingerprint};
 use crate::domain::values::tokens_file::Held;
@@ -90,7 +91,7 @@ impl Run<'_> {
         });
         let id = fingerprint(environment::mint()?.value());
         let id = id.trim_start_matches("sha256:").chars().take(8).collect();
-        let mut rotation = self.knowing(&Rotation::new(id, phase, &self.now(look), changes));
+        let mut rotation = self.knowing(&Rotation::new(id, phase, &look.now(), changes));
         let mut values = Values::default();
         for name in chosen {
             for (side, tokens) in [(Side::Old, &home), (Side::New, &new)] {
@@ -133,17 +134,4 @@ pub fn absent_copies(look: &Look) -> Vec<&CopyRef> {
         .filter(|(_, observed): &(_, &Observed)| observed.live.is_none())
         .map(|(at, _)| at)
         .collect()
-}
-
-/// In words, what a rotation cannot go on with.
-pub fn told(odd: &Odd) -> String {
-    match odd {
-        Odd::Neither { at, key } => {
-            format!("{at}: {key} is neither the old nor the new token of this rotation")
-        }
-        Odd::Lost { token, side } => format!(
-            "the {} {token} is nowhere: not in the cluster, and not in the tokens file",
-            side.as_str()
-        ),
-    }
 }

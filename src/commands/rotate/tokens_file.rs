@@ -1,5 +1,6 @@
 //! The tokens file of a rotation: locked for as long as a change takes, never longer.
 
+use crate::commands::shared::tokens_file::warn_unless_ignored;
 use crate::domain::values::tokens_file::{AppliedTo, Held};
 use crate::error::Failure;
 use crate::io::local::tokens_file::{self, Locked};
@@ -33,7 +34,7 @@ pub fn change(
     let wanted = decide(file.held())?;
     if *file.held() != wanted {
         locked.write(&file.holding(&wanted, Some(place)))?;
-        crate::commands::say_if_git_would_take_it(path, ui);
+        warn_unless_ignored(path, ui);
     }
     Ok(())
 }

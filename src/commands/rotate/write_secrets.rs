@@ -1,6 +1,6 @@
 //! Writing what a phase needs, place by place.
 
-use super::Run;
+use super::context::Run;
 use super::snapshot::Look;
 use crate::domain::cluster::observed_secret::LiveValue;
 use crate::domain::plan::manifest::{MINTED_AT, Manifest, UNKNOWN};

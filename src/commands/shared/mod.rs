@@ -1,8 +1,12 @@
 //! What several commands use.
 
+pub(crate) mod answer;
+pub(crate) mod cluster;
 pub(crate) mod eso;
 pub mod hint_context;
+pub(crate) mod options;
 pub(crate) mod restart;
 pub(crate) mod rollout_wait;
 pub(crate) mod store_apply;
+pub(crate) mod tokens_file;
 pub(crate) mod tokens_session;

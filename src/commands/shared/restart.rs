@@ -2,9 +2,10 @@
 
 use super::rollout_wait::{Aim, Rolling, roll};
 use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::cluster::snapshot::{ClusterFacts, Place};
-use crate::domain::cluster::workload::{Kind, Workload};
+use crate::domain::cluster::workload::Workload;
 use crate::domain::rotation::workloads::{WorkloadRef, is_fresh_since};
 use crate::domain::table::BUNDLES;
 use crate::error::Failure;
@@ -103,7 +104,7 @@ fn read(
     workload: &Workload,
     keys: &BTreeSet<&'static str>,
 ) -> Option<(String, Option<i64>)> {
-    if matches!(workload.kind, Kind::CronJob | Kind::Pod) {
+    if matches!(workload.kind, WorkloadKind::CronJob | WorkloadKind::Pod) {
         return None;
     }
     let references = workload.spec.references();

@@ -1,6 +1,7 @@
 //! Workloads that have to make their pods anew: restarted by us, or left to Reloader, and waited for.
 
-use crate::domain::cluster::workload::{Kind, Workload, first_pod};
+use crate::domain::cluster::names::WorkloadKind;
+use crate::domain::cluster::workload::{Workload, first_pod};
 use crate::domain::rotation::workloads::WorkloadRef;
 use crate::error::Failure;
 use crate::io::kube::client::{Cluster, WIDTH, Written};
@@ -200,7 +201,7 @@ pub async fn hangs(cluster: &Cluster, workload: &Workload) -> Result<Failure, Fa
     for why in cluster.why_stuck(workload).await? {
         failure = failure.cause(why);
     }
-    if workload.kind == Kind::StatefulSet {
+    if workload.kind == WorkloadKind::StatefulSet {
         let (kubectl, namespace) = (&cluster.reach().kubectl, &workload.namespace);
         let pod = first_pod(&workload.name);
         failure = failure.hint(format!(

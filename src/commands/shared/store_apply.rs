@@ -5,9 +5,10 @@
 //! every other entry. Whoever needs the store filled gives a wish and gets a report.
 
 use super::tokens_session::Keeper;
+use crate::commands::shared::cluster::refuse_rotation;
 use crate::domain::eso::store_entry::{Entries, Fields, Layout, StoreReach};
 use crate::domain::hint_context::Reach;
-use crate::domain::plan::store_plan::{EntryPlan, StorePlan, StoreWish};
+use crate::domain::plan::{EntryPlan, StorePlan, StoreWish};
 use crate::domain::rotation::elsewhere;
 use crate::domain::table::{BUNDLES, ROUTER};
 use crate::domain::values::token::{PerToken, Token};
@@ -143,7 +144,7 @@ impl<B: Backend> Filling<B> {
         self.done.retain(|_, (_, failure)| failure.is_none());
         let entries = self.backend.entries(&self.wish.layout).await?;
         let router = entries.get(&self.wish.layout.path(&ROUTER));
-        crate::commands::refuse_rotation(elsewhere::of_entry(router), self.started, &self.reach)?;
+        refuse_rotation(elsewhere::of_entry(router), self.started, &self.reach)?;
         let plan = StorePlan::new(&self.wish, &self.keeper.filed, &entries);
         self.plan = Some(plan.clone());
         if !plan.refusals.is_empty() {

@@ -1,7 +1,8 @@
 //! The tokens file during a run that changes it: locked, read once, brought up to date before any
 //! server sees a token.
 
-use crate::domain::plan::resolve::{Decision, Filed};
+use crate::commands::shared::tokens_file::{filed, warn_unless_ignored};
+use crate::domain::plan::{Decision, Filed};
 use crate::domain::plan::{FileAction, FiledTokens};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, Token};
@@ -37,7 +38,7 @@ impl Keeper {
     pub fn open(path: &Path, ui: Ui) -> Result<Self, Failure> {
         let locked = Locked::new(path, &ui)?;
         let loaded = locked.read(&ui)?;
-        let filed = crate::commands::filed(loaded.as_ref().map(|loaded| &loaded.file));
+        let filed = filed(loaded.as_ref().map(|loaded| &loaded.file));
         let (file, text) = loaded
             .map(|loaded| (loaded.file, Some(loaded.text)))
             .unwrap_or_default();
@@ -102,7 +103,7 @@ impl Keeper {
     fn write(&mut self, text: SecretValue, action: FileAction) -> Result<(), Failure> {
         if let (FileAction::Update { replaces: true }, Some(old)) = (action, &self.text) {
             let backup = self.locked.keep_backup(old)?;
-            crate::commands::say_if_git_would_take_it(&backup, self.ui);
+            warn_unless_ignored(&backup, self.ui);
             self.ui.story(&format!(
                 "kept the replaced tokens file as {}",
                 backup.display()
@@ -125,7 +126,7 @@ impl Keeper {
     /// Warns, at the end of a run that wrote the file, where git would take it along.
     pub fn say_if_git_would_take_it(&self) {
         if self.written {
-            crate::commands::say_if_git_would_take_it(&self.path, self.ui);
+            warn_unless_ignored(&self.path, self.ui);
         }
     }
 }

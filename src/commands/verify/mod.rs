@@ -2,9 +2,11 @@
 
 pub(crate) mod store;
 
+use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{Given, reach};
-use super::{Answer, Verdict};
 use crate::cli::{Global, Verify};
+use crate::commands::shared::cluster::connect;
+use crate::commands::shared::options::{fleet, selection};
 use crate::domain::checks::check::{Check, Status};
 use crate::domain::checks::{self, Case};
 use crate::domain::cluster::snapshot::{
@@ -50,7 +52,7 @@ pub async fn run(global: &Global, verify: &Verify, ui: Ui) -> Result<Answer, Fai
         ..Given::default()
     };
     let reach = reach(global, given);
-    let looked = match super::connect(global, ui, "verify", &reach).await {
+    let looked = match connect(global, ui, "verify", &reach).await {
         Ok(cluster) => {
             let session = Session {
                 global,
@@ -70,13 +72,13 @@ pub async fn run(global: &Global, verify: &Verify, ui: Ui) -> Result<Answer, Fai
         None if checks::healthy(&checks) => Verdict::Yes,
         None => Verdict::No,
     };
-    let shown = checks
-        .iter()
-        .filter(|check| rendered::is_shown(check, verify.short));
+    let text = rendered::text(&checks, known, verify.short, ui.palette());
+    let mut shown = checks;
+    shown.retain(|check| rendered::is_shown(check, verify.short));
     Ok(Answer {
-        text: rendered::text(&checks, known, verify.short, ui.palette()),
+        text,
         next: None,
-        body: Body::of_checks(shown),
+        body: Body::Checks { checks: shown },
         verdict,
     })
 }
@@ -188,7 +190,7 @@ impl Session<'_> {
 
     /// Reads the cluster and, with `--live`, asks the services.
     async fn gather(&self) -> Result<ClusterFacts, Failure> {
-        let fleet = super::fleet(&self.verify.fleet);
+        let fleet = fleet(&self.verify.fleet);
         let copies = self.verify.copy.iter().cloned().collect();
         let home = &self.global.namespace;
         let mut facts = self.cluster.inspect(home, &fleet, &copies).await?;
@@ -214,7 +216,7 @@ async fn probe(
     facts: &ClusterFacts,
     reach: &Reach,
 ) -> Result<Vec<Probe>, Failure> {
-    let forwarder = Forwarder::connect(&super::selection(global), &reach.kubectl).await?;
+    let forwarder = Forwarder::connect(&selection(global), &reach.kubectl).await?;
     let services = [
         (BRAIN_API, TokenName::KbRouterToken, FEED),
         (EMBEDDINGS, TokenName::EmbeddingsApiKey, EMBED),

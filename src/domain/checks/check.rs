@@ -1,5 +1,6 @@
 //! A check: what was looked at, how it is, and the command that mends it.
 
+use serde::{Serialize, Serializer};
 use std::fmt;
 
 /// Which check it is. The words are stable.
@@ -197,14 +198,21 @@ impl Id {
     }
 }
 
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-/// How it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The result of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Status {
     /// As it should be.
     Pass,
@@ -228,8 +236,8 @@ impl Status {
     }
 }
 
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One thing that was checked. `-o json` prints it as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// Which.
     pub id: Id,

@@ -1,7 +1,8 @@
 //! The cluster: whether it answers, what it is, what this identity may see.
 
+use super::case::Case;
 use super::check::{Check, Id};
-use super::{Case, some_of};
+use super::words::some_of;
 use crate::domain::cluster::observed_secret::NamespaceState;
 use crate::domain::cluster::snapshot::Denied;
 

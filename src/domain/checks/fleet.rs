@@ -1,8 +1,9 @@
 //! The fleet has the tokens of the home namespace.
 
+use super::case::Case;
 use super::check::{Check, Id};
 use super::hints::remove_keys;
-use super::{Case, rotation, settle, tokens};
+use super::{rotation, settle};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::NamespaceState;
 use crate::domain::cluster::snapshot::Place;
@@ -61,7 +62,7 @@ fn nothing_to_compare(case: &Case<'_>) -> Vec<Check> {
     if let Some(unread) = case.unread_at_home(ID, &ROUTER) {
         return vec![unread];
     }
-    let home = tokens::of_home(case);
+    let home = case.home_tokens();
     let unknown = home.iter().filter(|(_, token)| token.is_none());
     let skip = |name| {
         Check::skip(
@@ -97,7 +98,7 @@ fn of(case: &Case<'_>, namespace: &Namespace, place: &Place) -> Found {
         let what = "the fleet namespace has no such Secret";
         return Found::Wrong(vec![at(Check::fail(ID, what, mend()), namespace)]);
     };
-    let home = tokens::of_home(case);
+    let home = case.home_tokens();
     let compared = home.iter().all(|(_, token)| token.is_some());
     let wrong = |name: TokenName| {
         let key = name.as_str();

@@ -1,7 +1,8 @@
 //! The one command that mends a Secret. No value stands in it, nor on a process's arguments.
 
+use super::case::Case;
 use super::secrets::Seen;
-use super::{Case, tokens, values};
+use super::values;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::OPAQUE;
 use crate::domain::table::{API_KEYS, EMBEDDINGS, EMBEDDINGS_API_KEYS, InputRule};
@@ -112,7 +113,7 @@ impl Seen<'_> {
         let only = values::has_only(list, odd);
         let adopted = token == TokenName::EmbeddingsApiKey && only;
         let owned = place.secrets[EMBEDDINGS.secret].owner.is_some();
-        (adopted && !owned && tokens::filed(self.case, token).is_none()).then(|| {
+        (adopted && !owned && self.case.filed_token(token).is_none()).then(|| {
             let lists = &[EMBEDDINGS_API_KEYS];
             remove_keys(self.case, self.namespace, EMBEDDINGS.secret, lists)
         })
@@ -120,7 +121,7 @@ impl Seen<'_> {
 
     /// Tells whether a list has entries that nobody but the operator knows.
     fn has_others(&self, list: &Key, token: TokenName) -> bool {
-        let tokens = tokens::of_home(self.case);
+        let tokens = self.case.home_tokens();
         let list = self.live.text(list.name);
         list.is_some_and(|list| values::has_others(list, tokens.get(token).as_ref()))
     }

@@ -3,6 +3,7 @@
 //! A finding names its cause and one shell command that mends it. What could not be seen is
 //! skipped, with the permission that is missing, and never passes.
 
+mod case;
 pub mod check;
 mod cluster;
 mod credentials;
@@ -20,43 +21,15 @@ mod tests;
 mod tokens;
 mod values;
 mod values_files;
+mod words;
 mod workloads;
 
-use super::cluster::names::Namespace;
-use super::cluster::observed_secret::NamespaceState;
-use super::cluster::owner::{Owner, OwnerKind};
-use super::cluster::snapshot::{ClusterFacts, CopyRef, Denied, FileFacts, ValuesFile};
-use super::eso::objects::StoreKind;
-use super::hint_context::Reach;
-use super::rotation::{BadState, Rotation};
-use super::table::Bundle;
-use check::{Check, Id, Status};
-use std::collections::BTreeMap;
+pub use case::Case;
 
-/// How findings are judged and worded.
-#[derive(Clone, Debug)]
-pub struct Case<'a> {
-    /// The tokens file.
-    pub file: &'a FileFacts,
-    /// The files of `--values`.
-    pub values: &'a [ValuesFile],
-    /// The cluster.
-    pub cluster: &'a ClusterFacts,
-    /// How a person gets there.
-    pub reach: &'a Reach,
-    /// The rotation that is open.
-    pub rotation: Result<Option<Rotation>, BadState>,
-    /// When it was opened, in seconds since 1970.
-    pub since: Option<i64>,
-    /// From which age on a token is old, in seconds.
-    pub max_age: i64,
-    /// From which age on a rotation is open for too long, in seconds.
-    pub max_overlap: i64,
-    /// Whether the services were asked.
-    pub live: bool,
-    /// The Secrets of `--copy`.
-    pub copies: &'a [CopyRef],
-}
+use super::cluster::snapshot::{ClusterFacts, FileFacts, ValuesFile};
+use super::hint_context::Reach;
+use case::recover;
+use check::{Check, Id, Status};
 
 /// All checks, in the order of [`Id::ALL`].
 pub fn findings(case: &Case<'_>) -> Vec<Check> {
@@ -101,219 +74,4 @@ pub fn healthy(checks: &[Check]) -> bool {
 /// Tells whether no Secret of the home namespace could be read.
 pub fn sees_nothing(cluster: &ClusterFacts) -> bool {
     cluster.home_place().secrets.is_empty()
-}
-
-/// Rebuilds the tokens file from the cluster.
-fn recover(reach: &Reach) -> String {
-    format!("{} tokens recover --apply", reach.program)
-}
-
-impl<'a> Case<'a> {
-    /// Tells whether the home namespace has all that belongs in the tokens file.
-    fn can_recover(&self) -> bool {
-        tokens::of_home(self)
-            .iter()
-            .all(|(_, token)| token.is_some())
-    }
-
-    /// What makes the tokens file whole: the cluster, or minting what nobody has.
-    fn refile(&self) -> String {
-        match self.can_recover() {
-            true => recover(self.reach),
-            false => self.apply_with(&[], ""),
-        }
-    }
-
-    /// A check that could not be made for want of a permission.
-    fn denied(&self, id: Id, denied: &Denied) -> Check {
-        let skip = Check::skip(id, format!("not looked at: {denied}"));
-        let namespace = denied.namespace.as_ref();
-        Check {
-            namespace: namespace.map(ToString::to_string).unwrap_or_default(),
-            hint: self.role_hint(),
-            ..skip
-        }
-    }
-
-    /// One skipped check for each of these permissions that is missing somewhere.
-    fn denials(&self, id: Id, verb: &str, resources: &[&str]) -> Vec<Check> {
-        let denied = self.cluster.denied.iter();
-        self.skips(
-            id,
-            denied.filter(|denied| {
-                denied.verb == verb && resources.contains(&denied.resource.as_str())
-            }),
-        )
-    }
-
-    /// One skipped check for each of these permissions, with all places where it is missing.
-    fn skips<'d>(&self, id: Id, denied: impl IntoIterator<Item = &'d Denied>) -> Vec<Check> {
-        let mut places = BTreeMap::<_, Vec<_>>::new();
-        for one in denied {
-            let permission = (one.verb, one.resource.as_str(), one.why.as_deref());
-            places.entry(permission).or_default().push(one);
-        }
-        let skip = |((verb, resource, why), missing): ((_, _, _), Vec<&Denied>)| match missing
-            .as_slice()
-        {
-            [one] => self.denied(id, one),
-            many => {
-                let places = many.iter().filter_map(|denied| denied.namespace.as_ref());
-                let places = some_of(&places.collect::<Vec<_>>());
-                let message = match why {
-                    Some(why) => format!("not looked at in {places}: {why}"),
-                    None => format!("not looked at: you may not {verb} {resource} in {places}"),
-                };
-                Check::skip(id, message).hint(self.role_hint())
-            }
-        };
-        places.into_iter().map(skip).collect()
-    }
-
-    /// The permission for want of which a Secret was not read.
-    fn unread(&self, namespace: &Namespace, secret: &str) -> Option<&'a Denied> {
-        self.cluster.denied.iter().find(|denied| {
-            denied.verb == "get"
-                && denied.namespace.as_ref() == Some(namespace)
-                && denied.resource.strip_prefix("secrets/") == Some(secret)
-        })
-    }
-
-    /// A check that could not be made since a Secret of the home namespace may not be read.
-    fn unread_at_home(&self, id: Id, bundle: &Bundle) -> Option<Check> {
-        let denied = self.unread(&self.cluster.home, bundle.secret)?;
-        Some(self.denied(id, denied))
-    }
-
-    /// How an administrator grants what is missing.
-    pub fn role_hint(&self) -> String {
-        let live = if self.live { " --live" } else { "" };
-        let copies = self.copies.iter().map(|copy| format!(" --copy {copy}"));
-        let stores = self.cluster.path2.iter().flat_map(|it| it.stores.keys());
-        let mut kinds = stores.map(|store| store.at.kind);
-        let cluster_store = match kinds.any(|kind| kind == StoreKind::ClusterSecretStore) {
-            true => " --cluster-store",
-            false => "",
-        };
-        format!(
-            "{} rbac verify{live}{cluster_store}{}{} --service-account \"$NAMESPACE:$NAME\" | {} apply -f -",
-            self.reach.program,
-            copies.collect::<String>(),
-            self.reach.fleet,
-            self.reach.kubectl
-        )
-    }
-
-    /// The main command with variables of the shell as inputs: `KEY="$KEY" k8s-bootstrap --apply`.
-    fn apply_with(&self, inputs: &[&str], options: &str) -> String {
-        let variables: String = inputs
-            .iter()
-            .map(|key| format!("{key}=\"${key}\" "))
-            .collect();
-        let create = match self.cluster.home_place().state {
-            NamespaceState::Active | NamespaceState::Forbidden => "",
-            NamespaceState::Absent | NamespaceState::Terminating => " --create-namespace",
-        };
-        let before = self.before_apply();
-        let over = match self.rotation {
-            // It refuses until then.
-            Ok(Some(_)) => format!("{} && ", self.reach.carry_on()),
-            _ => String::new(),
-        };
-        format!(
-            "{over}{before}{variables}{}{create}{options}",
-            self.reach.apply
-        )
-    }
-
-    /// What comes first, since `--apply` refuses where a namespace is absent or going away.
-    fn before_apply(&self) -> String {
-        let kubectl = &self.reach.kubectl;
-        let places = self.cluster.places.iter();
-        let steps = places.flat_map(|(name, place)| {
-            let leaves = place.state == NamespaceState::Terminating;
-            let absent = leaves || place.state == NamespaceState::Absent;
-            let wait = format!("{kubectl} wait --for=delete namespace/{name} --timeout=5m && ");
-            let create = format!("{kubectl} create namespace {name} && ");
-            [
-                leaves.then_some(wait),
-                (absent && *name != self.cluster.home).then_some(create),
-            ]
-        });
-        steps.flatten().collect()
-    }
-
-    /// kubectl in a namespace.
-    fn kubectl(&self, namespace: &Namespace, arguments: &str) -> String {
-        format!("{} -n {namespace} {arguments}", self.reach.kubectl)
-    }
-
-    /// What a person runs where the Secret belongs to somebody else.
-    fn ask_owner(&self, namespace: &Namespace, owner: &Owner) -> String {
-        let mut words = owner.name.split(' ');
-        let kind = words.next().filter(|word| is_name(word));
-        let rest: Vec<_> = words.collect();
-        let name = match (owner.kind, rest.as_slice()) {
-            (OwnerKind::ExternalSecret | OwnerKind::Controller, [name])
-            | (OwnerKind::Helm | OwnerKind::Flux, [_, name])
-            | (OwnerKind::ArgoCd, [_, _, name]) => Some(*name),
-            _ => None,
-        };
-        // Labels, annotations and references hold what anybody wrote, and this goes to a shell.
-        let or = |word: Option<&str>, variable: &str| match word.filter(|word| is_name(word)) {
-            Some(name) => name.to_owned(),
-            None => format!("\"${variable}\""),
-        };
-        let place = owner.namespace.as_deref().unwrap_or(namespace.as_str());
-        let place = or(Some(place), "NAMESPACE");
-        let Reach { kubectl, helm, .. } = self.reach;
-        // They go by the same names there.
-        let flux = format!("flux{}", kubectl.trim_start_matches("kubectl"));
-        match owner.kind {
-            OwnerKind::ExternalSecret => {
-                let name = or(name, "NAME");
-                self.kubectl(namespace, &format!("describe externalsecret {name}"))
-            }
-            OwnerKind::Helm => {
-                let name = or(name, "RELEASE");
-                let values = "--reuse-values -f \"$VALUES\"";
-                format!("helm -n {place} upgrade {name} \"$CHART\" {values}{helm}")
-            }
-            OwnerKind::ArgoCd => format!("argocd app sync {}", or(name, "APPLICATION")),
-            OwnerKind::Flux => {
-                let what = match owner.name.contains("HelmRelease") {
-                    true => "helmrelease",
-                    false => "kustomization",
-                };
-                format!("{flux} -n {place} reconcile {what} {}", or(name, "NAME"))
-            }
-            OwnerKind::Controller => {
-                let (kind, name) = (or(kind, "KIND"), or(name, "NAME"));
-                self.kubectl(namespace, &format!("describe {kind} {name}"))
-            }
-        }
-    }
-}
-
-/// Tells whether a word can stand in a shell command as it is, and be no option.
-fn is_name(word: &str) -> bool {
-    let part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    word.starts_with(|c: char| c.is_ascii_alphanumeric()) && word.chars().all(part)
-}
-
-/// A word of a shell command; no name needs quotes, a path may.
-fn quoted(word: &str) -> String {
-    // What cannot be quoted, a NUL, is in no object.
-    shlex::try_quote(word).map_or_else(|_| "''".to_owned(), Into::into)
-}
-
-/// A few of many, for a sentence.
-fn some_of<T: ToString>(many: &[T]) -> String {
-    const SHOWN: usize = 3;
-    let shown: Vec<_> = many.iter().take(SHOWN).map(ToString::to_string).collect();
-    let rest = many.len().saturating_sub(SHOWN);
-    match rest {
-        0 => shown.join(", "),
-        _ => format!("{} and {rest} more", shown.join(", ")),
-    }
 }

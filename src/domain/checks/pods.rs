@@ -1,12 +1,15 @@
 //! Pods that read the Secrets: do they run on the values of today, do they wait for one.
 
+use super::case::Case;
 use super::check::{Check, Id};
+use super::rotation;
+use super::words::some_of;
 use super::workloads::{Leads, alone, bundle, follow, is_not_made, readers, references, supply};
-use super::{Case, rotation, some_of};
 use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::observed_secret::Observed;
 use crate::domain::cluster::snapshot::{Denied, Place};
-use crate::domain::cluster::workload::{Kind, Pod, Reference, Way, Workload};
+use crate::domain::cluster::workload::{Pod, Reference, Way, Workload};
 use std::collections::BTreeSet;
 
 /// How long Reloader may take, in seconds.
@@ -98,8 +101,8 @@ fn restart(case: &Case<'_>, stale: &Stale) -> String {
     let names: Vec<_> = stale.pods.iter().map(|pod| pod.name.as_str()).collect();
     let delete = || delete(case, namespace, &names.join(" "));
     match (workload.kind, stale.pods.as_slice()) {
-        (Kind::Pod, [pod]) => again(case, pod),
-        (Kind::Pod | Kind::CronJob, _) => delete(),
+        (WorkloadKind::Pod, [pod]) => again(case, pod),
+        (WorkloadKind::Pod | WorkloadKind::CronJob, _) => delete(),
         // A rollout would wait for the pod that cannot become ready.
         (_, pods) if pods.iter().any(|pod| !pod.ready) => delete(),
         (kind, _) => {
@@ -283,7 +286,7 @@ fn lacks(
         // The node sees it when it comes.
         (true, ..) => supply,
         // A new template brings new pods; a StatefulSet's would wait for this one.
-        (_, true, kind) if kind != Kind::StatefulSet => supply,
+        (_, true, kind) if kind != WorkloadKind::StatefulSet => supply,
         _ => format!("{supply} && {}", again(case, pod)),
     };
     Check::fail(
@@ -325,7 +328,7 @@ fn reloader(case: &Case<'_>) -> Vec<Check> {
             .at(&workload.namespace, workload.kind.as_str(), &workload.name)
         }));
     }
-    let mut denied = case.denials(id, "list", &Kind::ALL.map(Kind::resource));
+    let mut denied = case.denials(id, "list", &WorkloadKind::ALL.map(WorkloadKind::resource));
     denied.extend(case.skips(id, unread));
     if checks.is_empty() && denied.is_empty() {
         checks.push(match asking {

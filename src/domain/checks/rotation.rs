@@ -1,11 +1,12 @@
 //! A rotation that is open, and what it explains elsewhere: two tokens of ours on the lists, keys
 //! that come and go, pods whose turn to restart has not come.
 
-use super::Case;
+use super::case::Case;
 use super::check::{Check, Id};
-use super::tokens::span;
+use super::words::span;
+use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::observed_secret::LiveSecret;
-use crate::domain::cluster::workload::{BRAIN_API, EMBEDDINGS, Kind, Pod};
+use crate::domain::cluster::workload::{BRAIN_API, EMBEDDINGS, Pod};
 use crate::domain::rotation::{
     NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, STORE_STATE, Side, WRITTEN, leftovers, parts,
 };
@@ -158,5 +159,5 @@ fn is_server(pod: &Pod) -> bool {
         .owner
         .as_ref()
         .map_or(("", ""), |(kind, name)| (kind, name));
-    kind == Kind::StatefulSet.as_str() && [BRAIN_API, EMBEDDINGS].contains(&name)
+    kind == WorkloadKind::StatefulSet.as_str() && [BRAIN_API, EMBEDDINGS].contains(&name)
 }

@@ -1,8 +1,9 @@
 //! Each Secret on its own: is it there, has it the right keys, can its values be right, does
 //! anything else hold them, whose is it.
 
+use super::case::Case;
 use super::check::{Check, Id};
-use super::{Case, rotation, values, workloads};
+use super::{rotation, values, workloads};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::{LiveSecret, OPAQUE, Observed};
 use crate::domain::cluster::owner::{Manager, Owner, OwnerKind, manager_of};
@@ -69,7 +70,7 @@ fn absent(case: &Case<'_>, bundle: &'static Bundle, observed: &Observed) -> Chec
     let reader = workloads::readers(case.cluster.home_place())
         .into_iter()
         .find(|workload| needs(workload, bundle.secret));
-    let inputs = required(bundle);
+    let inputs = bundle.required_inputs();
     let present = if let Some(owner) = &observed.owner {
         Check::fail(
             id,
@@ -100,13 +101,6 @@ fn needs(workload: &Workload, secret: &str) -> bool {
     references
         .iter()
         .any(|reference| reference.secret == secret && !reference.optional)
-}
-
-/// The inputs without which a Secret is not made.
-pub(super) fn required(bundle: &Bundle) -> Vec<&'static str> {
-    let of = |key: &Key| key.origin == Origin::Input(InputRule::Required);
-    let keys = bundle.keys.iter().filter(|key| of(key));
-    keys.map(|key| key.name).collect()
 }
 
 /// What the fleet's router Secret is checked for beside its tokens.

@@ -1,13 +1,16 @@
 //! The doors of the two services: what their pods are given to check callers with, and, with
 //! `--live`, whom they let in.
 
+use super::case::Case;
 use super::check::{Check, Id};
+use super::pods;
 use super::workloads::bundle;
-use super::{Case, pods, secrets};
+use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::snapshot::{Place, Probe, ProbeOutcome, Reply};
 use crate::domain::cluster::workload::{
-    self, Container, Kind, Pod, PodSpec, Source, Workload, first_pod,
+    self, Container, Pod, PodSpec, Source, Workload, first_pod,
 };
+use crate::domain::table::Bundle;
 use crate::domain::table::{self, ROUTER};
 use crate::domain::values::token::TokenName;
 
@@ -153,7 +156,7 @@ fn close(case: &Case<'_>, door: &Door, workload: &Workload, options: &str) -> St
     }
     let absent = observed.is_some_and(|observed| observed.live.is_none());
     let bundle = bundle(door.secret).filter(|_| absent);
-    let required = bundle.map(secrets::required).unwrap_or_default();
+    let required = bundle.map(Bundle::required_inputs).unwrap_or_default();
     let then = match takes_ours(door, &workload.spec) {
         true => restart(case, door),
         // Changing the template restarts the pods too.
@@ -267,7 +270,7 @@ fn live(case: &Case<'_>, door: &Door) -> Check {
         }
         Some(ProbeOutcome::Asked { right, wrong }) => judge(case, door, right.as_ref(), wrong),
     };
-    check.at(home, Kind::StatefulSet.as_str(), door.service)
+    check.at(home, WorkloadKind::StatefulSet.as_str(), door.service)
 }
 
 fn judge(case: &Case<'_>, door: &Door, right: Option<&Reply>, wrong: &Reply) -> Check {

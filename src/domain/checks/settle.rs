@@ -1,7 +1,7 @@
 //! How a run of `--apply` brings the tokens of all places to one value without being refused. It
 //! refuses as a whole, so what is wrong in one place counts for the hints of all others.
 
-use super::{Case, tokens};
+use super::case::Case;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::cluster::owner::OwnerKind;
@@ -68,8 +68,8 @@ fn places<'a>(case: &'a Case<'_>) -> impl Iterator<Item = Place<'a>> {
 
 /// The options with which `--apply` settles what disagrees, each with a space before it.
 pub(super) fn options(case: &Case<'_>) -> String {
-    let home = tokens::of_home(case);
-    let filed = |name| tokens::filed(case, name);
+    let home = case.home_tokens();
+    let filed = |name| case.filed_token(name);
     // It could not be adopted.
     let odd = home.iter().any(|(name, token)| {
         let odd = |token| Token::parse(token).is_err();
@@ -85,9 +85,9 @@ pub(super) fn options(case: &Case<'_>) -> String {
 
 /// Tells whether places hold other tokens than home; what the tokens file lacks is no matter.
 fn disagree(case: &Case<'_>) -> bool {
-    let home = tokens::of_home(case);
+    let home = case.home_tokens();
     let mut tokens = home.iter();
-    let filed = tokens.all(|(name, live)| match (tokens::filed(case, name), live) {
+    let filed = tokens.all(|(name, live)| match (case.filed_token(name), live) {
         (Some(token), Some(live)) => token.is(live),
         _ => true,
     });
@@ -96,7 +96,7 @@ fn disagree(case: &Case<'_>) -> bool {
 
 /// ` --force-conflicts` where another field manager has a key that would be written.
 fn force(case: &Case<'_>) -> &'static str {
-    let home = tokens::of_home(case);
+    let home = case.home_tokens();
     let conflicts = places(case).any(|place| {
         let written = place.disagrees(&home) || place.is_empty();
         written && !place.owned && !place.live.foreign_managers(place.key.name).is_empty()

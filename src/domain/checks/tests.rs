@@ -1,8 +1,10 @@
 //! What no cluster shows easily: many namespaces, odd owners, and what is not seen.
 
 use super::check::{Check, Id, Status};
-use super::{Case, findings, healthy, sees_nothing, some_of};
+use super::words::some_of;
+use super::{Case, findings, healthy, sees_nothing};
 use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::observed_secret::{
     LiveSecret, LiveValue, NamespaceState, OPAQUE, Observed,
 };
@@ -11,7 +13,7 @@ use crate::domain::cluster::rollout::Rollout;
 use crate::domain::cluster::snapshot::{
     ClusterFacts, CopyRef, Denied, FileFacts, FilePath, FileState, Keeping, Place, ValuesFile,
 };
-use crate::domain::cluster::workload::{Container, Kind, Pod, PodSpec, Whole, Workload};
+use crate::domain::cluster::workload::{Container, Pod, PodSpec, Whole, Workload};
 use crate::domain::hint_context::Reach;
 use crate::domain::table::{BUNDLES, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
@@ -337,7 +339,7 @@ fn a_pod_of_a_secret_that_was_not_read_is_neither_fresh_nor_stale() {
     let spec = facts.home().pods[0].spec.clone();
     facts.home().pods.clear();
     facts.home().workloads = vec![Workload {
-        kind: Kind::Deployment,
+        kind: WorkloadKind::Deployment,
         namespace: namespace("brain"),
         name: "reads".to_owned(),
         spec,
@@ -479,12 +481,12 @@ fn what_an_owner_is_called_is_no_part_of_a_shell_command_unless_it_is_a_name() {
         let hints = [
             ask(Helm, format!("Helm release {odd}")),
             ask(ArgoCd, format!("Argo CD application {odd}")),
-            ask(Controller, format!("Kind {odd}")),
+            ask(Controller, format!("WorkloadKind {odd}")),
         ];
         let expected = [
             "helm -n brain upgrade \"$RELEASE\" \"$CHART\" --reuse-values -f \"$VALUES\" --kube-context c",
             "argocd app sync \"$APPLICATION\"",
-            "kubectl --context c -n brain describe Kind \"$NAME\"",
+            "kubectl --context c -n brain describe WorkloadKind \"$NAME\"",
         ];
         assert_eq!(hints, expected, "{odd:?}");
         let ran = ask(Controller, format!("{odd} name"));

@@ -1,18 +1,17 @@
 //! One token, one value: the tokens file, the lists, the copies that operators keep; and its age.
 
+use super::case::Case;
 use super::check::{Check, Id};
-use super::{Case, rotation, settle, some_of};
+use super::words::{some_of, span};
+use super::{rotation, settle};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::{LiveSecret, LiveValue, Observed};
 use crate::domain::cluster::snapshot::{CopyRef, FileState};
 use crate::domain::rotation::elsewhere;
 use crate::domain::table::{API_KEYS, BUNDLES, Bundle, Key, Origin, Presence, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
-use crate::domain::values::token::{PerToken, Token, TokenName, fingerprint};
+use crate::domain::values::token::{TokenName, fingerprint};
 use std::collections::BTreeMap;
-
-const HOUR: i64 = 60 * 60;
-const DAY: i64 = 24 * HOUR;
 
 pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     let home = case.cluster.home_place();
@@ -27,30 +26,13 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     checks
 }
 
-/// The tokens of the home namespace, which its clients send.
-pub(super) fn of_home(case: &Case<'_>) -> PerToken<Option<SecretValue>> {
-    let router = case.cluster.home_place().live(ROUTER.secret);
-    PerToken::from_fn(|name| {
-        let value = router?.text(name.as_str())?;
-        (!value.is_empty()).then(|| value.clone())
-    })
-}
-
-/// A token of the tokens file.
-pub(super) fn filed(case: &Case<'_>, name: TokenName) -> Option<Token> {
-    match &case.file.state {
-        FileState::Read { tokens, .. } => tokens.get(name).clone(),
-        FileState::Absent | FileState::Unusable(_) => None,
-    }
-}
-
 fn matches(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
     let id = Id::TokensMatch;
     let home = &case.cluster.home;
     let live = router.and_then(|router| router.text(name.as_str()));
     let live = live.filter(|value| !value.is_empty());
     let uncompared = |why: &str| Check::skip(id, format!("{name} is not compared: {why}"));
-    let check = match (filed(case, name), live) {
+    let check = match (case.filed_token(name), live) {
         (None, _) => uncompared(match &case.file.state {
             FileState::Absent => "there is no tokens file",
             FileState::Unusable(_) => "the tokens file cannot be used",
@@ -95,7 +77,7 @@ fn matches(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Che
 /// Each list of the home namespace and the fleet that there is, with the Secret that it is in.
 fn pairs(case: &Case<'_>) -> Vec<Check> {
     let id = Id::TokensPair;
-    let tokens = of_home(case);
+    let tokens = case.home_tokens();
     let mut checks = Vec::new();
     for (namespace, place) in &case.cluster.places {
         for bundle in BUNDLES {
@@ -180,7 +162,7 @@ fn shown(list: &SecretValue) -> String {
 /// Copies of tokens in Secrets that are not ours.
 fn copies(case: &Case<'_>) -> Vec<Check> {
     let id = Id::TokensCopies;
-    let tokens = of_home(case);
+    let tokens = case.home_tokens();
     let mut found: BTreeMap<CopyRef, &Observed> = case
         .cluster
         .copies
@@ -311,7 +293,7 @@ fn from_home(case: &Case<'_>, template: &str) -> String {
 }
 
 fn absent_copy(case: &Case<'_>, at: &CopyRef) -> Check {
-    let tokens = of_home(case);
+    let tokens = case.home_tokens();
     let data: Vec<_> = tokens
         .iter()
         .filter(|(_, token)| token.is_some())
@@ -413,38 +395,4 @@ fn age(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
         }
     };
     check.at(home, "Secret", ROUTER.secret)
-}
-
-/// A time in the largest unit that tells it well.
-pub(super) fn span(seconds: i64) -> String {
-    let units = [(DAY, "day"), (HOUR, "hour"), (60, "minute"), (1, "second")];
-    let fits = |(unit, _): &(i64, _)| seconds >= 2 * unit || seconds == *unit;
-    let (unit, word) = units.into_iter().find(fits).unwrap_or((1, "second"));
-    match seconds / unit {
-        1 => format!("1 {word}"),
-        count => format!("{count} {word}s"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_told_in_one_unit() {
-        for (seconds, told) in [
-            (0, "0 seconds"),
-            (1, "1 second"),
-            (119, "119 seconds"),
-            (60, "1 minute"),
-            (HOUR, "1 hour"),
-            (HOUR + 1, "60 minutes"),
-            (DAY, "1 day"),
-            (DAY + HOUR, "25 hours"),
-            (2 * DAY, "2 days"),
-            (90 * DAY + HOUR, "90 days"),
-        ] {
-            assert_eq!(span(seconds), told);
-        }
-    }
 }

@@ -5,7 +5,7 @@
 
 use super::check::{Check, Id};
 use super::credentials::{Credential, What, credentials};
-use super::some_of;
+use super::words::some_of;
 use crate::domain::cluster::snapshot::{FilePath, ValuesFile};
 use crate::domain::hint_context::Reach;
 use crate::domain::table::{self, AGENTICORE, BUNDLES, Bundle, EMBEDDINGS, Origin, ROUTER};

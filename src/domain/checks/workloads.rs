@@ -1,12 +1,14 @@
 //! Who reads the Secrets: does it find what it refers to.
 
+use super::case::Case;
 use super::check::{Check, Id};
-use super::{Case, secrets, some_of};
+use super::words::some_of;
 use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::observed_secret::{LiveSecret, Observed};
 use crate::domain::cluster::rollout::Rollout;
 use crate::domain::cluster::snapshot::Place;
-use crate::domain::cluster::workload::{BRAIN_API, Kind, Pod, Reference, Way, Workload};
+use crate::domain::cluster::workload::{BRAIN_API, Pod, Reference, Way, Workload};
 use crate::domain::table::{BUNDLES, Bundle, InputRule, Origin, Presence, ROUTER};
 use std::collections::BTreeSet;
 
@@ -18,7 +20,7 @@ pub(super) fn bundle(name: &str) -> Option<&'static Bundle> {
 /// A pod as a workload of its own.
 pub(super) fn alone(pod: &Pod) -> Workload {
     Workload {
-        kind: Kind::Pod,
+        kind: WorkloadKind::Pod,
         namespace: pod.namespace.clone(),
         name: pod.name.clone(),
         spec: pod.spec.clone(),
@@ -111,7 +113,7 @@ pub(super) fn wired(case: &Case<'_>) -> Vec<Check> {
             leaders += usize::from(fine > 0);
         }
     }
-    let mut denied = case.denials(id, "list", &Kind::ALL.map(Kind::resource));
+    let mut denied = case.denials(id, "list", &WorkloadKind::ALL.map(WorkloadKind::resource));
     denied.extend(case.skips(id, unread));
     if !unknown.is_empty() {
         let message = format!(
@@ -161,7 +163,7 @@ fn dangling(
         true => Check::warn(id, format!("{what}: {}", cost(workload, reference)), hint),
         false => {
             let who = match workload.kind {
-                Kind::Pod => "it does",
+                WorkloadKind::Pod => "it does",
                 _ => "its pods do",
             };
             Check::fail(id, format!("{what}: {who} not start"), hint)
@@ -177,7 +179,7 @@ fn cost(workload: &Workload, reference: &Reference<'_>) -> &'static str {
         matches!(key.origin, Origin::Token(_)) && reference.key.is_none_or(|name| name == key.name)
     });
     match token {
-        true if workload.kind == Kind::StatefulSet && workload.name == BRAIN_API => {
+        true if workload.kind == WorkloadKind::StatefulSet && workload.name == BRAIN_API => {
             "it starts without, and without a token it lets everyone in"
         }
         true => "it starts without, and what it calls answers 401",
@@ -190,7 +192,7 @@ fn edit(case: &Case<'_>, workload: &Workload) -> String {
     let (namespace, name) = (&workload.namespace, &workload.name);
     match workload.kind {
         // Its containers cannot be changed.
-        Kind::Pod => format!(
+        WorkloadKind::Pod => format!(
             "{} > {name}.yaml && ${{EDITOR:-vi}} {name}.yaml && {}",
             case.kubectl(namespace, &format!("get pod {name} -o yaml")),
             case.kubectl(namespace, &format!("replace --force -f {name}.yaml"))
@@ -239,7 +241,7 @@ pub(super) fn supply(
     }
     let there = observed.is_some_and(|observed| observed.live.is_some());
     let bundle = bundle(reference.secret);
-    let mut required = bundle.map(secrets::required).unwrap_or_default();
+    let mut required = bundle.map(Bundle::required_inputs).unwrap_or_default();
     required.retain(|name| !there || reference.key == Some(name));
     let keys = bundle.map_or(&[][..], |bundle| bundle.keys);
     let on_request = keys.iter().any(|key| {

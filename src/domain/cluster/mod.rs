@@ -7,4 +7,5 @@ pub mod rollout;
 #[cfg(test)]
 mod rollout_tests;
 pub mod snapshot;
+pub mod stuck;
 pub mod workload;

@@ -65,6 +65,63 @@ impl fmt::Display for SecretRef {
     }
 }
 
+/// What kind of object makes pods, or a pod that nobody else makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WorkloadKind {
+    /// apps/v1
+    StatefulSet,
+    /// apps/v1
+    Deployment,
+    /// apps/v1
+    DaemonSet,
+    /// batch/v1
+    CronJob,
+    /// A pod itself: a bare one, or one of an owner of another kind.
+    Pod,
+}
+
+impl WorkloadKind {
+    /// All of them, each group together.
+    pub const ALL: [Self; 5] = [
+        Self::StatefulSet,
+        Self::Deployment,
+        Self::DaemonSet,
+        Self::CronJob,
+        Self::Pod,
+    ];
+
+    /// As the object calls itself.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::StatefulSet => "StatefulSet",
+            Self::Deployment => "Deployment",
+            Self::DaemonSet => "DaemonSet",
+            Self::CronJob => "CronJob",
+            Self::Pod => "Pod",
+        }
+    }
+
+    /// The API group; empty for the core one.
+    pub const fn group(self) -> &'static str {
+        match self {
+            Self::StatefulSet | Self::Deployment | Self::DaemonSet => "apps",
+            Self::CronJob => "batch",
+            Self::Pod => "",
+        }
+    }
+
+    /// What RBAC calls it.
+    pub const fn resource(self) -> &'static str {
+        match self {
+            Self::StatefulSet => "statefulsets",
+            Self::Deployment => "deployments",
+            Self::DaemonSet => "daemonsets",
+            Self::CronJob => "cronjobs",
+            Self::Pod => "pods",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,9 @@
 //! How far a rollout has come, and why it does not end.
 
-use super::rollout::{Rollout, Seen, Warned, Warning, why_stuck};
-use super::workload::{Kind, Missing, Pod, PodSpec, Workload};
+use super::names::WorkloadKind;
+use super::rollout::Rollout;
+use super::stuck::{StuckFacts, Warning, WarningCause, why_stuck};
+use super::workload::{Missing, Pod, PodSpec, Workload};
 
 /// A rollout of three pods with these counts: how many there are, are updated, ready and
 /// available; of the second generation.
@@ -21,7 +23,7 @@ fn counts(observed: i64, [replicas, updated, ready, available]: [i64; 4]) -> Rol
 
 #[test]
 fn a_rollout_is_complete_when_every_pod_is_new_and_serves() {
-    use Kind::{DaemonSet, Deployment, StatefulSet};
+    use WorkloadKind::{DaemonSet, Deployment, StatefulSet};
     for (kind, observed, pods, complete, progress) in [
         (StatefulSet, 2, [3, 3, 3, 3], true, "3 of 3 pods ready"),
         // Right after the change the status is still the old one.
@@ -40,8 +42,14 @@ fn a_rollout_is_complete_when_every_pod_is_new_and_serves() {
         (DaemonSet, 1, [3, 3, 3, 3], false, "not begun"),
         (DaemonSet, 2, [3, 2, 3, 3], false, "2 of 3 pods made anew"),
         (DaemonSet, 2, [3, 3, 3, 0], false, "0 of 3 pods ready"),
-        (Kind::CronJob, 0, [0; 4], true, "nothing to wait for"),
-        (Kind::Pod, 0, [0; 4], true, "nothing to wait for"),
+        (
+            WorkloadKind::CronJob,
+            0,
+            [0; 4],
+            true,
+            "nothing to wait for",
+        ),
+        (WorkloadKind::Pod, 0, [0; 4], true, "nothing to wait for"),
     ] {
         let rollout = counts(observed, pods);
         assert_eq!(rollout.is_complete(kind), complete, "{kind:?} {pods:?}");
@@ -59,16 +67,16 @@ fn a_revision_that_is_not_the_current_one_is_not_complete() {
         rollout
     };
     let rolling = changed(|_| ());
-    assert!(!rolling.is_complete(Kind::StatefulSet));
+    assert!(!rolling.is_complete(WorkloadKind::StatefulSet));
     // kubectl calls this done.
     let partitioned = changed(|rollout| {
         rollout.partitioned = true;
         rollout.updated = 2;
     });
-    assert!(!partitioned.is_complete(Kind::StatefulSet));
+    assert!(!partitioned.is_complete(WorkloadKind::StatefulSet));
     // Somebody has deleted each pod.
     let by_hand = changed(|rollout| rollout.on_delete = true);
-    assert!(by_hand.is_complete(Kind::StatefulSet));
+    assert!(by_hand.is_complete(WorkloadKind::StatefulSet));
     let none = changed(|rollout| {
         *rollout = Rollout {
             wanted: 0,
@@ -76,7 +84,11 @@ fn a_revision_that_is_not_the_current_one_is_not_complete() {
             ..counts(2, [0; 4])
         };
     });
-    for kind in [Kind::StatefulSet, Kind::Deployment, Kind::DaemonSet] {
+    for kind in [
+        WorkloadKind::StatefulSet,
+        WorkloadKind::Deployment,
+        WorkloadKind::DaemonSet,
+    ] {
         assert!(none.is_complete(kind), "{kind:?}");
     }
 }
@@ -94,13 +106,13 @@ fn what_never_ends_by_itself_is_told() {
         ..all.clone()
     };
     for (rollout, kind, word) in [
-        (&all, Kind::Deployment, Some("paused")),
-        (&all, Kind::StatefulSet, Some("OnDelete")),
-        (&all, Kind::DaemonSet, Some("OnDelete")),
-        (&partitioned, Kind::StatefulSet, Some("partition")),
-        (&partitioned, Kind::DaemonSet, None),
-        (&all, Kind::CronJob, None),
-        (&all, Kind::Pod, None),
+        (&all, WorkloadKind::Deployment, Some("paused")),
+        (&all, WorkloadKind::StatefulSet, Some("OnDelete")),
+        (&all, WorkloadKind::DaemonSet, Some("OnDelete")),
+        (&partitioned, WorkloadKind::StatefulSet, Some("partition")),
+        (&partitioned, WorkloadKind::DaemonSet, None),
+        (&all, WorkloadKind::CronJob, None),
+        (&all, WorkloadKind::Pod, None),
     ] {
         let told = rollout.trouble(kind);
         assert_eq!(told.is_some(), word.is_some(), "{kind:?}");
@@ -108,7 +120,7 @@ fn what_never_ends_by_itself_is_told() {
     }
 }
 
-fn workload(kind: Kind) -> Workload {
+fn workload(kind: WorkloadKind) -> Workload {
     Workload {
         kind,
         namespace: "brain".parse().unwrap(),
@@ -123,7 +135,7 @@ fn workload(kind: Kind) -> Workload {
     }
 }
 
-fn pod(name: &str, of: Kind) -> Pod {
+fn pod(name: &str, of: WorkloadKind) -> Pod {
     Pod {
         namespace: "brain".parse().unwrap(),
         name: name.to_owned(),
@@ -138,7 +150,7 @@ fn pod(name: &str, of: Kind) -> Pod {
     }
 }
 
-fn warning(what: Warned, kind: &str, name: &str, at: Option<i64>) -> Warning {
+fn warning(what: WarningCause, kind: &str, name: &str, at: Option<i64>) -> Warning {
     Warning {
         what,
         kind: kind.to_owned(),
@@ -148,7 +160,7 @@ fn warning(what: Warned, kind: &str, name: &str, at: Option<i64>) -> Warning {
 }
 
 fn stuck(workload: &Workload, pods: &[Pod], warnings: &[Warning]) -> Vec<String> {
-    let seen = Seen {
+    let seen = StuckFacts {
         pods: Some(pods),
         leaving: &[],
         warnings: Some(warnings),
@@ -158,7 +170,7 @@ fn stuck(workload: &Workload, pods: &[Pod], warnings: &[Warning]) -> Vec<String>
 
 #[test]
 fn pods_that_do_not_serve_say_why_and_alike_together() {
-    let kind = Kind::StatefulSet;
+    let kind = WorkloadKind::StatefulSet;
     let waits = |name: &str, reason: &str| Pod {
         stuck: [("main".to_owned(), reason.to_owned())].into(),
         ..pod(name, kind)
@@ -235,10 +247,10 @@ fn pods_that_do_not_serve_say_why_and_alike_together() {
 
 #[test]
 fn warnings_count_for_what_they_are_about_and_while_they_matter() {
-    use Warned::{NotMade, NotMounted, Quota};
+    use WarningCause::{NotMade, NotMounted, Quota};
     let quota = "a ResourceQuota does not let its pods be made";
     let unmade = "its pods cannot be made: see `describe`";
-    let (set, deployment) = (Kind::StatefulSet, Kind::Deployment);
+    let (set, deployment) = (WorkloadKind::StatefulSet, WorkloadKind::Deployment);
     for (kind, warned, told) in [
         (set, warning(Quota, "StatefulSet", "api", None), Some(quota)),
         (
@@ -284,10 +296,10 @@ fn warnings_count_for_what_they_are_about_and_while_they_matter() {
 
 #[test]
 fn what_was_not_seen_is_said() {
-    let mut workload = workload(Kind::Deployment);
+    let mut workload = workload(WorkloadKind::Deployment);
     workload.rollout.paused = true;
-    let leaving = [pod("api-1", Kind::Deployment)];
-    let seen = Seen {
+    let leaving = [pod("api-1", WorkloadKind::Deployment)];
+    let seen = StuckFacts {
         pods: None,
         leaving: &leaving,
         warnings: None,

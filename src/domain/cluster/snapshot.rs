@@ -2,8 +2,9 @@
 //! reads them. What could not be read is a fact too.
 
 use super::names::Namespace;
+use super::names::WorkloadKind;
 use super::observed_secret::{LiveSecret, NamespaceState, Observed};
-use super::workload::{Kind, Pod, Workload};
+use super::workload::{Pod, Workload};
 use crate::domain::eso::status::Path2;
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, Token};
@@ -146,8 +147,9 @@ impl Default for Place {
 impl Place {
     /// The StatefulSet of that name.
     pub fn stateful_set(&self, name: &str) -> Option<&Workload> {
-        let is_it =
-            |workload: &&Workload| workload.kind == Kind::StatefulSet && workload.name == name;
+        let is_it = |workload: &&Workload| {
+            workload.kind == WorkloadKind::StatefulSet && workload.name == name
+        };
         self.workloads.iter().find(is_it)
     }
 
@@ -248,7 +250,7 @@ impl ClusterFacts {
     /// What could not be listed of who reads the Secrets: whoever may not see that cannot know who
     /// has restarted.
     pub fn blind(&self) -> impl Iterator<Item = &Denied> {
-        let readers = Kind::ALL.map(Kind::resource);
+        let readers = WorkloadKind::ALL.map(WorkloadKind::resource);
         let denied = self.denied.iter();
         denied.filter(move |it| it.verb == "list" && readers.contains(&it.resource.as_str()))
     }

@@ -1,6 +1,6 @@
 //! Workloads and pods, as far as they read Secrets.
 
-use super::names::Namespace;
+use super::names::{Namespace, WorkloadKind};
 use super::rollout::Rollout;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,68 +18,11 @@ pub fn first_pod(stateful_set: &str) -> String {
     format!("{stateful_set}-0")
 }
 
-/// What kind of object makes pods, or a pod that nobody else makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// apps/v1
-    StatefulSet,
-    /// apps/v1
-    Deployment,
-    /// apps/v1
-    DaemonSet,
-    /// batch/v1
-    CronJob,
-    /// A pod itself: a bare one, or one of an owner of another kind.
-    Pod,
-}
-
-impl Kind {
-    /// All of them, each group together.
-    pub const ALL: [Self; 5] = [
-        Self::StatefulSet,
-        Self::Deployment,
-        Self::DaemonSet,
-        Self::CronJob,
-        Self::Pod,
-    ];
-
-    /// As the object calls itself.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::StatefulSet => "StatefulSet",
-            Self::Deployment => "Deployment",
-            Self::DaemonSet => "DaemonSet",
-            Self::CronJob => "CronJob",
-            Self::Pod => "Pod",
-        }
-    }
-
-    /// The API group; empty for the core one.
-    pub const fn group(self) -> &'static str {
-        match self {
-            Self::StatefulSet | Self::Deployment | Self::DaemonSet => "apps",
-            Self::CronJob => "batch",
-            Self::Pod => "",
-        }
-    }
-
-    /// What RBAC calls it.
-    pub const fn resource(self) -> &'static str {
-        match self {
-            Self::StatefulSet => "statefulsets",
-            Self::Deployment => "deployments",
-            Self::DaemonSet => "daemonsets",
-            Self::CronJob => "cronjobs",
-            Self::Pod => "pods",
-        }
-    }
-}
-
 /// An object that makes pods, or a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// What it is.
-    pub kind: Kind,
+    pub kind: WorkloadKind,
     /// Where it is.
     pub namespace: Namespace,
     /// What it is called.
@@ -107,7 +50,7 @@ pub struct Pod {
     pub namespace: Namespace,
     /// What it is called.
     pub name: String,
-    /// Kind and name of the object that made it: of a Deployment's pod the Deployment.
+    /// WorkloadKind and name of the object that made it: of a Deployment's pod the Deployment.
     pub owner: Option<(String, String)>,
     /// What it reads.
     pub spec: PodSpec,
@@ -174,7 +117,7 @@ impl Pod {
     pub fn belongs_to(&self, workload: &Workload) -> bool {
         self.namespace == workload.namespace
             && match (&self.owner, workload.kind) {
-                (_, Kind::Pod) => self.name == workload.name,
+                (_, WorkloadKind::Pod) => self.name == workload.name,
                 (Some((kind, name)), of) => kind == of.as_str() && *name == workload.name,
                 (None, _) => false,
             }

@@ -1,6 +1,6 @@
 //! The object that is sent for a Secret.
 
-use super::{Action, KeyAction, NewValue, SecretPlan, Source};
+use super::types::{Action, KeyAction, NewValue, SecretPlan, Source};
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::LiveValue;
 use crate::domain::values::secret_value::SecretValue;

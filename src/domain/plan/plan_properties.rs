@@ -1,7 +1,7 @@
 //! Properties of the plan over any state of the file, the cluster and the options.
 
+use super::Decision;
 use super::plan_tests::*;
-use super::resolve::Decision;
 use super::{FiledTokens, KeyAction, Plan, Prefer, Source, Wish};
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::{LiveSecret, Observations, Observed};

@@ -2,7 +2,7 @@
 //! `plan_refusal_tests`, properties are in `plan_properties`.
 
 use super::manifest::Manifest;
-use super::resolve::{Decision, Filed};
+use super::{Decision, Filed};
 use super::{FileAction, FiledTokens, KeyAction, Plan, Prefer, Wish};
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{

@@ -1,6 +1,6 @@
 //! Why a run refuses before its first write: what a person has to decide, and how.
 
-use super::Prefer;
+use super::types::Prefer;
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::owner::Owner;
 use crate::domain::hint_context::Reach;

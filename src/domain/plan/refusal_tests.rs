@@ -1,9 +1,9 @@
 //! Tests of the plan: what it refuses or leaves to others, and says so. The other rows of the table
 //! are in `plan_tests`.
 
+use super::Decision;
 use super::plan_tests::*;
 use super::refusal::Refusal;
-use super::resolve::Decision;
 use super::{Action, FileAction, FiledTokens, Plan, Prefer};
 use crate::domain::cluster::observed_secret::{LiveSecret, LiveValue, ManagedFields};
 use crate::domain::cluster::owner::Owner;

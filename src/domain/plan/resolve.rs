@@ -1,46 +1,13 @@
 //! Which value each token has: found before minted, and refused where places disagree.
 
-use super::Prefer;
 use super::refusal::Refusal;
+use super::types::{Decision, Filed, Prefer};
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{LiveSecret, Observations};
 use crate::domain::rotation::elsewhere;
 use crate::domain::table::{EMBEDDINGS, EMBEDDINGS_API_KEYS, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{Token, TokenName};
-
-/// What the tokens file says of a token.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Filed {
-    /// Nothing.
-    #[default]
-    Absent,
-    /// It was in the file when this run began.
-    Found(Token),
-    /// This run minted it and put it there. Nobody else has seen it, so it yields to what is found.
-    MintedNow(Token),
-}
-
-/// Where the value of a token comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// The tokens file has it.
-    File(Token),
-    /// The home namespace has it and the file has not.
-    Cluster(Token),
-    /// Nobody has it: it is minted by the run that applies; `None` until then.
-    Minted(Option<Token>),
-}
-
-impl Decision {
-    /// The value, where there is one already.
-    pub fn token(&self) -> Option<&Token> {
-        match self {
-            Self::File(token) | Self::Cluster(token) => Some(token),
-            Self::Minted(token) => token.as_ref(),
-        }
-    }
-}
 
 /// Decides on one token.
 ///

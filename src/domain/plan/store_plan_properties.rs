@@ -2,9 +2,9 @@
 //! the options.
 
 use super::plan_tests::{A, B, MINTED, filed, token, wish};
-use super::resolve::{Decision, Filed};
-use super::store_plan::{LiveValues, StorePlan, StoreWish};
+use super::{Decision, Filed};
 use super::{FiledTokens, KeyAction};
+use super::{LiveValues, StorePlan, StoreWish};
 use crate::domain::eso::store_entry::{Entries, Entry, Field, Layout, StoreReach};
 use crate::domain::hint_context::Reach;
 use crate::domain::table::{AGENTICORE, BUNDLES, EMBEDDINGS, ROUTER, inputs as table_inputs};

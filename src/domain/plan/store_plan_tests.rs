@@ -2,8 +2,8 @@
 //! `store_plan_properties`.
 
 use super::plan_tests::{A, B, filed, wish};
-use super::store_plan::{LiveValues, StorePlan, StoreWish};
 use super::{Action, FiledTokens, KeyAction};
+use super::{LiveValues, StorePlan, StoreWish};
 use crate::domain::eso::store_entry::{Entries, Entry, Field, Layout, StoreReach};
 use crate::domain::hint_context::Reach;
 use crate::domain::table::{EMBEDDINGS, ROUTER};

@@ -1,9 +1,8 @@
 //! Decides on one entry of the store, field by field, after the tokens have been resolved.
 
-use super::resolve::Decision;
-use super::store_plan::{EntryPlan, FieldPlan, StoreWish};
 use super::store_refusal::StoreRefusal;
-use super::{Action, KeyAction, NewValue, Source};
+use super::store_types::{EntryPlan, FieldPlan, StoreWish};
+use super::types::{Action, Decision, KeyAction, NewValue, Source};
 use crate::domain::eso::store_entry::{Entries, Entry, LOG_LEVEL_DEFAULT};
 use crate::domain::table::{
     API_KEYS, Bundle, EMBEDDINGS, EMBEDDINGS_API_KEYS, InputRule, Key, Origin, Presence, ROUTER,

@@ -90,6 +90,22 @@ pub enum Odd {
     },
 }
 
+impl fmt::Display for Odd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Neither { at, key } => write!(
+                f,
+                "{at}: {key} is neither the old nor the new token of this rotation"
+            ),
+            Self::Lost { token, side } => write!(
+                f,
+                "the {} {token} is nowhere: not in the cluster, and not in the tokens file",
+                side.as_str()
+            ),
+        }
+    }
+}
+
 /// Makes the edit of a place; `None` where it is right.
 ///
 /// # Errors

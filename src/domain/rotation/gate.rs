@@ -3,9 +3,10 @@
 use super::workloads::{sends, started};
 use super::{Phase, Rotation, Side};
 use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::observed_secret::{LiveSecret, Observed};
 use crate::domain::cluster::snapshot::{ClusterFacts, CopyRef, Place};
-use crate::domain::cluster::workload::{Kind, Pod};
+use crate::domain::cluster::workload::Pod;
 use crate::domain::table::{BUNDLES, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::TokenName;
@@ -170,5 +171,5 @@ fn pods(rotation: &Rotation, side: Side, place: &Place) -> Vec<Holder> {
 /// The StatefulSet that made a pod.
 fn maker(pod: &Pod) -> Option<&str> {
     let (kind, name) = pod.owner.as_ref()?;
-    (kind == Kind::StatefulSet.as_str()).then_some(name)
+    (kind == WorkloadKind::StatefulSet.as_str()).then_some(name)
 }

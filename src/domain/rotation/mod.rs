@@ -19,9 +19,12 @@ pub mod edits;
 pub mod elsewhere;
 pub mod gate;
 pub mod next_step;
+pub mod outcome;
 mod phase;
 #[cfg(test)]
 mod properties;
+pub mod store_view;
+pub mod targets;
 #[cfg(test)]
 mod tests;
 pub mod workloads;

@@ -11,11 +11,12 @@ use super::gate::Holder;
 use super::next_step::{Step, View, next};
 use super::workloads::{Standing, WorkloadRef, serves, standing};
 use super::{Change, NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, Side, Values, is_retired};
+use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{LiveSecret, LiveValue, Observed};
 use crate::domain::cluster::rollout::Rollout;
 use crate::domain::cluster::snapshot::{ClusterFacts, Place};
-use crate::domain::cluster::workload::{BRAIN_API, Container, EMBEDDINGS, Kind, Pod, PodSpec};
+use crate::domain::cluster::workload::{BRAIN_API, Container, EMBEDDINGS, Pod, PodSpec};
 use crate::domain::cluster::workload::{Source, Variable, Whole, Workload};
 use crate::domain::table::{API_KEYS, EMBEDDINGS_API_KEYS};
 use crate::domain::table::{BUNDLES, EMBEDDINGS as EMBEDDINGS_BUNDLE, ROUTER};
@@ -383,7 +384,7 @@ impl Sim {
                 self.now += 1;
                 for index in 0..self.loads.len() {
                     self.loads[index].leaving.clear();
-                    if self.loads[index].workload.kind == Kind::Pod {
+                    if self.loads[index].workload.kind == WorkloadKind::Pod {
                         self.restart(index, None);
                         self.start(index);
                     }
@@ -400,7 +401,7 @@ impl Sim {
 /// A case plays whole rotations, so there is one for 8 of the other properties: 32 by default, 64 at most.
 fn config() -> ProptestConfig {
     let asked = ProptestConfig::default();
-    let cases = (asked.cases / 8).clamp(1, 64);
+    let cases = (asked.cases / 8).clamp(1, 40);
     ProptestConfig { cases, ..asked }
 }
 
@@ -440,7 +441,7 @@ proptest! {
         world in some_world(), events in proptest::collection::vec(some_event(), 0..40),
     ) {
         let mut sim = Sim::new(&World { bare: true, ..world });
-        let bare = sim.loads.iter().position(|load| load.workload.kind == Kind::Pod).unwrap();
+        let bare = sim.loads.iter().position(|load| load.workload.kind == WorkloadKind::Pod).unwrap();
         sim.openings = 1;
         sim.now += 1;
         let others = events.iter().filter(|event| match event {

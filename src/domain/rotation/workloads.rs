@@ -2,8 +2,9 @@
 
 use super::{Phase, Rotation};
 use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::snapshot::{ClusterFacts, Place};
-use crate::domain::cluster::workload::{BRAIN_API, EMBEDDINGS, Kind, Pod, PodSpec, Workload};
+use crate::domain::cluster::workload::{BRAIN_API, EMBEDDINGS, Pod, PodSpec, Workload};
 use crate::domain::table::{EMBEDDINGS as EMBEDDINGS_BUNDLE, Origin, ROUTER};
 use crate::domain::values::token::TokenName;
 use std::fmt;
@@ -23,7 +24,7 @@ pub struct WorkloadRef {
     /// Where it is.
     pub namespace: Namespace,
     /// What it is.
-    pub kind: Kind,
+    pub kind: WorkloadKind,
     /// What it is called.
     pub name: String,
 }
@@ -68,7 +69,7 @@ pub fn sends(spec: &PodSpec, maker: Option<&str>, token: TokenName) -> bool {
 
 /// The StatefulSet that makes a workload's pods: itself, where it is one.
 pub fn maker(workload: &Workload) -> Option<&str> {
-    (workload.kind == Kind::StatefulSet).then_some(workload.name.as_str())
+    (workload.kind == WorkloadKind::StatefulSet).then_some(workload.name.as_str())
 }
 
 /// Tells whether a workload checks a token that it takes from our Secrets.
@@ -219,7 +220,7 @@ pub fn pending<'a>(rotation: &Rotation, facts: &'a ClusterFacts, who: Who) -> Ve
     for place in facts.places.values() {
         for workload in &place.workloads {
             // A CronJob makes new pods by itself.
-            if matches!(workload.kind, Kind::CronJob | Kind::Pod) {
+            if matches!(workload.kind, WorkloadKind::CronJob | WorkloadKind::Pod) {
                 continue;
             }
             let role = role(rotation, workload);

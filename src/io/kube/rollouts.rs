@@ -9,9 +9,10 @@ use super::observe::PAGE;
 use super::snapshot::api_of;
 use super::workloads::{PodBody, RESTARTED_AT, Stays, WorkloadBody};
 use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::owner::ROTATION_MANAGER;
-use crate::domain::cluster::rollout::{self, Seen, Warned, Warning};
-use crate::domain::cluster::workload::{Kind, ROTATION_MARK, Workload};
+use crate::domain::cluster::stuck::{StuckFacts, Warning, WarningCause, why_stuck};
+use crate::domain::cluster::workload::{ROTATION_MARK, Workload};
 use crate::error::Failure;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::core::params::ListParams;
@@ -31,7 +32,7 @@ impl Cluster {
     /// One that cannot be read (exit code 3).
     pub async fn workload(
         &self,
-        kind: Kind,
+        kind: WorkloadKind,
         namespace: &Namespace,
         name: &str,
     ) -> Result<Option<Workload>, Failure> {
@@ -60,7 +61,7 @@ impl Cluster {
     ) -> Result<Written, Failure> {
         let path = match workload.kind {
             // Their template is another one, or none.
-            Kind::CronJob | Kind::Pod => {
+            WorkloadKind::CronJob | WorkloadKind::Pod => {
                 return Err(Failure::unable(format!("{workload} cannot be restarted"))
                     .hint("see to it that its pods are made anew"));
             }
@@ -117,7 +118,7 @@ impl Cluster {
             .partition(|(_, stays)| *stays == Stays::Yes);
         let [staying, leaving] =
             [staying, leaving].map(|pods| pods.into_iter().map(|(pod, _)| pod).collect::<Vec<_>>());
-        let seen = Seen {
+        let seen = StuckFacts {
             pods: may_list.then_some(&staying),
             leaving: &leaving,
             warnings: warnings.as_deref(),
@@ -125,12 +126,12 @@ impl Cluster {
         let (kind, name) = (workload.kind.as_str().to_lowercase(), &workload.name);
         let kubectl = &self.reach().kubectl;
         let describe = format!("{kubectl} -n {namespace} describe {kind} {name}");
-        Ok(rollout::why_stuck(workload, seen, &describe))
+        Ok(why_stuck(workload, seen, &describe))
     }
 }
 
 /// Where an object is; `None` where there can be none of that name.
-fn path_of(kind: Kind, namespace: &Namespace, name: &str) -> Option<String> {
+fn path_of(kind: WorkloadKind, namespace: &Namespace, name: &str) -> Option<String> {
     let (api, resource) = (api_of(kind), kind.resource());
     is_name(name).then(|| format!("{api}/namespaces/{namespace}/{resource}/{name}"))
 }
@@ -210,10 +211,10 @@ impl EventBody {
         let message = self.message.unwrap_or_default();
         let what = match self.reason?.as_str() {
             "FailedCreate" | "ReplicaSetCreateError" => match message.contains("exceeded quota") {
-                true => Warned::Quota,
-                false => Warned::NotMade,
+                true => WarningCause::Quota,
+                false => WarningCause::NotMade,
             },
-            "FailedMount" => Warned::NotMounted,
+            "FailedMount" => WarningCause::NotMounted,
             _ => return None,
         };
         let observed = self.series.and_then(|series| series.last_observed_time);
@@ -235,7 +236,7 @@ mod tests {
     use crate::domain::cluster::rollout::Rollout;
     use crate::domain::cluster::workload::PodSpec;
 
-    fn workload(kind: Kind, name: &str, version: &str) -> Workload {
+    fn workload(kind: WorkloadKind, name: &str, version: &str) -> Workload {
         Workload {
             kind,
             namespace: "brain".parse().unwrap(),
@@ -255,21 +256,21 @@ mod tests {
         let namespace = "brain".parse().unwrap();
         for (kind, name, path) in [
             (
-                Kind::StatefulSet,
+                WorkloadKind::StatefulSet,
                 "api",
                 Some("/apis/apps/v1/namespaces/brain/statefulsets/api"),
             ),
             (
-                Kind::CronJob,
+                WorkloadKind::CronJob,
                 "a.b-1",
                 Some("/apis/batch/v1/namespaces/brain/cronjobs/a.b-1"),
             ),
-            (Kind::Deployment, "", None),
-            (Kind::Deployment, "..", None),
-            (Kind::Deployment, "a/b", None),
-            (Kind::Deployment, "a?b", None),
-            (Kind::Deployment, "a b", None),
-            (Kind::Deployment, "a\n", None),
+            (WorkloadKind::Deployment, "", None),
+            (WorkloadKind::Deployment, "..", None),
+            (WorkloadKind::Deployment, "a/b", None),
+            (WorkloadKind::Deployment, "a?b", None),
+            (WorkloadKind::Deployment, "a b", None),
+            (WorkloadKind::Deployment, "a\n", None),
         ] {
             assert_eq!(path_of(kind, &namespace, name).as_deref(), path, "{name}");
         }
@@ -278,7 +279,7 @@ mod tests {
     #[test]
     fn a_watch_begins_where_the_workload_was_read() {
         let uri = |version, limit| {
-            let workload = workload(Kind::DaemonSet, "api", version);
+            let workload = workload(WorkloadKind::DaemonSet, "api", version);
             watch_of(&workload, Duration::from_millis(limit))
         };
         let expected = "/apis/apps/v1/namespaces/brain/daemonsets?watch=1\
@@ -315,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_restart_changes_two_annotations_of_the_version_that_was_read() {
-        let workload = workload(Kind::Deployment, "api", "7");
+        let workload = workload(WorkloadKind::Deployment, "api", "7");
         assert_eq!(
             restart_patch(&workload, "id.open", "2026-01-02T03:04:05Z"),
             json!({
@@ -348,11 +349,19 @@ mod tests {
             (
                 "FailedCreate",
                 "pods \"api-0\" is forbidden: exceeded quota: q",
-                Some(Warned::Quota),
+                Some(WarningCause::Quota),
             ),
-            ("FailedCreate", "denied", Some(Warned::NotMade)),
-            ("ReplicaSetCreateError", "denied", Some(Warned::NotMade)),
-            ("FailedMount", "secret not found", Some(Warned::NotMounted)),
+            ("FailedCreate", "denied", Some(WarningCause::NotMade)),
+            (
+                "ReplicaSetCreateError",
+                "denied",
+                Some(WarningCause::NotMade),
+            ),
+            (
+                "FailedMount",
+                "secret not found",
+                Some(WarningCause::NotMounted),
+            ),
             ("BackOff", "exceeded quota", None),
         ] {
             let expected = what.map(|what| Warning {

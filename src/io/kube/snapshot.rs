@@ -8,9 +8,10 @@ use super::observe::{Fleet, PAGE};
 use super::wire::{SecretBody, VersionBody};
 use super::workloads::{PodBody, Stays, WorkloadBody};
 use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::observed_secret::{NamespaceState, Observed};
 use crate::domain::cluster::snapshot::{ClusterFacts, CopyRef, Denied, KNOWN_COPIES, Place};
-use crate::domain::cluster::workload::{Kind, Pod, Workload};
+use crate::domain::cluster::workload::{Pod, Workload};
 use crate::domain::eso::objects::ExternalSecret;
 use crate::domain::table::{BUNDLES, ROUTER};
 use crate::error::Failure;
@@ -23,11 +24,11 @@ use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What makes pods.
-const MAKERS: [Kind; 4] = [
-    Kind::StatefulSet,
-    Kind::Deployment,
-    Kind::DaemonSet,
-    Kind::CronJob,
+const MAKERS: [WorkloadKind; 4] = [
+    WorkloadKind::StatefulSet,
+    WorkloadKind::Deployment,
+    WorkloadKind::DaemonSet,
+    WorkloadKind::CronJob,
 ];
 /// How many Secrets a page has: each may be of a mebibyte.
 const SECRETS_PAGE: u32 = 20;
@@ -67,7 +68,7 @@ struct Source {
 
 impl Source {
     /// That of all objects of a kind.
-    fn of(kind: Kind) -> Self {
+    fn of(kind: WorkloadKind) -> Self {
         Self {
             api: api_of(kind),
             resource: kind.resource(),
@@ -77,7 +78,7 @@ impl Source {
 }
 
 /// The API of a kind.
-pub(in crate::io) fn api_of(kind: Kind) -> String {
+pub(in crate::io) fn api_of(kind: WorkloadKind) -> String {
     match kind.group() {
         "" => "/api/v1".to_owned(),
         group => format!("/apis/{group}/v1"),
@@ -312,10 +313,11 @@ impl Cluster {
             let kept = scope.places.contains(&pod.namespace);
             kept.then_some((pod, stays))
         };
-        self.lists(scope, &Source::of(Kind::Pod), keep).await
+        self.lists(scope, &Source::of(WorkloadKind::Pod), keep)
+            .await
     }
 
-    async fn workloads(&self, scope: &Scope, kind: Kind) -> Listed<Workload> {
+    async fn workloads(&self, scope: &Scope, kind: WorkloadKind) -> Listed<Workload> {
         let keep = |body: WorkloadBody| {
             body.workload(kind)
                 .filter(|workload| scope.places.contains(&workload.namespace))

@@ -3,10 +3,10 @@
 
 use super::wire::seconds;
 use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::rollout::Rollout;
 use crate::domain::cluster::workload::{
-    Container, Kind, Missing, Pod, PodSpec, ROTATION_MARK, Source, Variable, Volume, Whole,
-    Workload,
+    Container, Missing, Pod, PodSpec, ROTATION_MARK, Source, Variable, Volume, Whole, Workload,
 };
 use crate::domain::table::BUNDLES;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -80,14 +80,14 @@ struct WorkloadStatus {
 
 impl WorkloadStatus {
     /// What it tells of a rollout of that kind, of which the spec wants so many pods.
-    fn rollout(self, kind: Kind, replicas: Option<i64>) -> Rollout {
+    fn rollout(self, kind: WorkloadKind, replicas: Option<i64>) -> Rollout {
         let counted = Rollout {
             observed: self.observed_generation,
             same_revision: self.current_revision == self.update_revision,
             ..Rollout::default()
         };
         match kind {
-            Kind::StatefulSet | Kind::Deployment => Rollout {
+            WorkloadKind::StatefulSet | WorkloadKind::Deployment => Rollout {
                 wanted: replicas.unwrap_or(1),
                 replicas: self.replicas,
                 updated: self.updated_replicas,
@@ -95,7 +95,7 @@ impl WorkloadStatus {
                 available: self.available_replicas,
                 ..counted
             },
-            Kind::DaemonSet => Rollout {
+            WorkloadKind::DaemonSet => Rollout {
                 wanted: self.desired_number_scheduled,
                 replicas: self.current_number_scheduled,
                 updated: self.updated_number_scheduled,
@@ -103,7 +103,7 @@ impl WorkloadStatus {
                 available: self.number_available,
                 ..counted
             },
-            Kind::CronJob | Kind::Pod => counted,
+            WorkloadKind::CronJob | WorkloadKind::Pod => counted,
         }
     }
 }
@@ -140,7 +140,7 @@ struct TemplateBody {
 
 impl WorkloadBody {
     /// Reads it as a workload of that kind.
-    pub fn workload(self, kind: Kind) -> Option<Workload> {
+    pub fn workload(self, kind: WorkloadKind) -> Option<Workload> {
         let counted = self.status.rollout(kind, self.spec.replicas);
         let (on_delete, partitioned) = (self.spec.on_delete(), self.spec.partitioned());
         let job = self.spec.job_template.map(|job| job.spec.template);

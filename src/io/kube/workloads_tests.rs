@@ -1,11 +1,12 @@
 //! Workloads and pods as a server writes them.
 
 use super::workloads::{PodBody, Stays, WorkloadBody};
+use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::rollout::Rollout;
-use crate::domain::cluster::workload::{Kind, Missing, Pod, Workload};
+use crate::domain::cluster::workload::{Missing, Pod, Workload};
 use serde_json::{Value, json};
 
-fn read(kind: Kind, spec: Value, status: Value) -> Workload {
+fn read(kind: WorkloadKind, spec: Value, status: Value) -> Workload {
     let body = json!({
         "metadata": {
             "name": "api", "namespace": "brain", "resourceVersion": "17", "generation": 4,
@@ -51,7 +52,7 @@ fn a_deployment_tells_how_far_it_is() {
         "observedGeneration": 3, "replicas": 4, "updatedReplicas": 2, "readyReplicas": 1,
         "availableReplicas": 1, "unavailableReplicas": 3, "conditions": [],
     });
-    let deployment = read(Kind::Deployment, spec, status);
+    let deployment = read(WorkloadKind::Deployment, spec, status);
     assert_eq!(deployment.mark.as_deref(), Some("id.open"));
     let expected = Rollout {
         paused: true,
@@ -82,14 +83,14 @@ fn a_stateful_set_tells_its_revisions_and_its_strategy() {
             partitioned,
             ..seen()
         };
-        let set = read(Kind::StatefulSet, spec, status.clone());
+        let set = read(WorkloadKind::StatefulSet, spec, status.clone());
         assert_eq!(set.rollout, expected, "{strategy}");
     }
     let mut settled = status;
     settled["currentRevision"] = json!("api-2");
     // One pod is what a spec without a number wants.
     let set = read(
-        Kind::StatefulSet,
+        WorkloadKind::StatefulSet,
         json!({ "template": template() }),
         settled,
     );
@@ -113,14 +114,14 @@ fn a_daemon_set_counts_by_names_of_its_own() {
         "updatedNumberScheduled": 2, "numberReady": 1, "numberAvailable": 1,
         "numberMisscheduled": 0,
     });
-    assert_eq!(read(Kind::DaemonSet, spec, status).rollout, seen());
+    assert_eq!(read(WorkloadKind::DaemonSet, spec, status).rollout, seen());
 }
 
 #[test]
 fn a_cron_job_has_its_template_further_down_and_nothing_to_wait_for() {
     let spec = json!({ "jobTemplate": { "spec": { "template": template() } } });
     let status = json!({ "lastScheduleTime": "1970-01-01T00:01:00Z" });
-    let job = read(Kind::CronJob, spec, status);
+    let job = read(WorkloadKind::CronJob, spec, status);
     assert_eq!(job.mark.as_deref(), Some("id.open"));
     assert!(job.rollout.is_complete(job.kind));
 }
@@ -128,9 +129,9 @@ fn a_cron_job_has_its_template_further_down_and_nothing_to_wait_for() {
 #[test]
 fn a_workload_without_marks_or_status_is_read_too() {
     let bare = json!({ "template": { "spec": { "containers": [] } } });
-    let read = read(Kind::StatefulSet, bare, json!({}));
+    let read = read(WorkloadKind::StatefulSet, bare, json!({}));
     assert_eq!((read.mark, read.rollout.restarted), (None, None));
-    assert!(!read.rollout.is_complete(Kind::StatefulSet));
+    assert!(!read.rollout.is_complete(WorkloadKind::StatefulSet));
 }
 
 fn pod(metadata: Value, status: Value) -> Option<(Pod, Stays)> {

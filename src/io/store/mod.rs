@@ -11,7 +11,7 @@ use self::response::{Answer, Capabilities, Mount, Read};
 use self::settings::Settings;
 use super::kube::connection;
 use crate::domain::eso::store_entry::{Entry, Fields, StoreReach, quoted};
-use crate::domain::plan::store_plan::EntryPlan;
+use crate::domain::plan::EntryPlan;
 use crate::domain::values::secret_value::SecretValue;
 use crate::error::Failure;
 use crate::ui::Ui;

@@ -1,7 +1,7 @@
 //! `store.*`: what is in the store, as a person's own token shows it, and whether that is what the
 //! Secret has. Values are only same or different; tokens are told by their fingerprint.
 
-use super::{Eso, Target, fields_of};
+use super::targets::{Eso, Target, fields_of};
 use crate::domain::checks::check::{Check, Id};
 use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::eso::objects::{Provider, Slot, Source};

@@ -1,8 +1,8 @@
 //! What to do, in the words of kubectl and of the store's own program. No value stands in it, nor
 //! on a process's arguments.
 
-use super::{Eso, Target, kubectl_kind};
-use crate::domain::checks::{quoted, secrets};
+use super::targets::{Eso, Target, fields_of, kubectl_kind};
+use crate::domain::checks::words::quoted;
 use crate::domain::cluster::observed_secret::OperatorMarks;
 use crate::domain::eso::objects::{
     Cause, Credentials, Provider, SecretStore, Slot, Source, StoreKind,
@@ -312,7 +312,7 @@ impl Eso<'_> {
         slot: &Slot,
         from_cluster: bool,
     ) -> String {
-        let required = secrets::required(target.bundle);
+        let required = target.bundle.required_inputs();
         let given = if from_cluster { &[][..] } else { &required };
         if let Some(populate) = self.populate(target.bundle, slot, given, from_cluster) {
             return populate;
@@ -389,7 +389,7 @@ impl Eso<'_> {
                 format!("{get} | jq '.data | map_values(@base64d)'")
             }
             false => {
-                let names = super::fields_of(target.bundle).map(|key| key.name);
+                let names = fields_of(target.bundle).map(|key| key.name);
                 let names: Vec<_> = names.collect();
                 // A variable that is not set would become an empty value.
                 let set: String = names

@@ -1,7 +1,7 @@
 //! `eso.target` and `eso.policy`: whose the Secret is, and what its ExternalSecret does to it on a
 //! bad day.
 
-use super::{Eso, Target};
+use super::targets::{Eso, Target};
 use crate::domain::checks::check::{Check, Id};
 use crate::domain::cluster::observed_secret::{LiveSecret, OperatorMarks};
 use crate::domain::eso::status::Tended;

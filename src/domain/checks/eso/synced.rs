@@ -1,6 +1,6 @@
 //! `eso.synced` and `eso.fields`: does the operator bring what the store has, and is that all.
 
-use super::{Eso, Target, fields_of};
+use super::targets::{Eso, Target, fields_of};
 use crate::domain::checks::check::{Check, Id};
 use crate::domain::eso::objects::Cause;
 use crate::domain::eso::status::{Tended, Trouble};

@@ -3,7 +3,12 @@
 use super::*;
 
 impl Load {
-    pub(super) fn new(namespace: &Namespace, kind: Kind, name: &str, reloaded: bool) -> Self {
+    pub(super) fn new(
+        namespace: &Namespace,
+        kind: WorkloadKind,
+        name: &str,
+        reloaded: bool,
+    ) -> Self {
         let mut main = Container {
             name: "main".to_owned(),
             ..Container::default()
@@ -34,7 +39,7 @@ impl Load {
             namespace: namespace.clone(),
             name: name.to_owned(),
             spec,
-            reloaded: reloaded && kind != Kind::Pod,
+            reloaded: reloaded && kind != WorkloadKind::Pod,
             mark: None,
             rollout: Rollout::default(),
         };
@@ -86,7 +91,7 @@ impl Load {
         Pod {
             namespace: namespace.clone(),
             name: name.clone(),
-            owner: (*kind != Kind::Pod).then_some(owner),
+            owner: (*kind != WorkloadKind::Pod).then_some(owner),
             spec: spec.clone(),
             ready: pod.at.is_some(),
             started: pod
@@ -128,10 +133,10 @@ impl Sim {
                 sim.put(&at, token.as_str(), value.value().expose());
             }
             sim.list(&at, LIST, *list, tokens.get(KB));
-            let mut loads = vec![(Kind::Deployment, "agents")];
-            loads.extend(serves.then_some((Kind::StatefulSet, BRAIN_API)));
-            loads.extend(home.then_some((Kind::StatefulSet, "brain-keeper")));
-            loads.extend((home && world.bare).then_some((Kind::Pod, "bare")));
+            let mut loads = vec![(WorkloadKind::Deployment, "agents")];
+            loads.extend(serves.then_some((WorkloadKind::StatefulSet, BRAIN_API)));
+            loads.extend(home.then_some((WorkloadKind::StatefulSet, "brain-keeper")));
+            loads.extend((home && world.bare).then_some((WorkloadKind::Pod, "bare")));
             if let Some((keys, api_keys)) = world.embeddings.filter(|_| home) {
                 let at = SecretRef {
                     name: EMBEDDINGS_BUNDLE.secret,
@@ -140,7 +145,7 @@ impl Sim {
                 sim.put(&at, "POSTGRES_URL", "postgres://somewhere");
                 sim.list(&at, EMBEDDINGS_API_KEYS, keys, tokens.get(KEY));
                 sim.list(&at, API_KEYS, api_keys, tokens.get(KEY));
-                loads.push((Kind::StatefulSet, EMBEDDINGS));
+                loads.push((WorkloadKind::StatefulSet, EMBEDDINGS));
             }
             for (kind, name) in loads {
                 let load = Load::new(&namespace, kind, name, reloaded.next().unwrap());
@@ -209,7 +214,7 @@ impl Sim {
             load.workload.mark = mark;
         }
         // A Deployment keeps the old one until the new one serves.
-        let keeps = load.workload.kind == Kind::Deployment;
+        let keeps = load.workload.kind == WorkloadKind::Deployment;
         load.pods.retain(|pod| keeps && pod.at.is_some());
         load.pods.push(Running {
             at: None,

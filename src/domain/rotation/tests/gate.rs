@@ -210,7 +210,7 @@ fn only_the_switch_gives_clients_the_new_token() {
 fn step_with(
     rotation: &Rotation,
     texts: &str,
-    (kind, name): (Kind, &str),
+    (kind, name): (WorkloadKind, &str),
     mark: Option<&str>,
 ) -> String {
     let home = PerToken::default();
@@ -264,7 +264,12 @@ fn step_with(
 #[test]
 fn what_was_reset_after_a_restart_is_written_again_and_restarted() {
     let after = |rotation: &Rotation, texts: &str, mark: &str| {
-        step_with(rotation, texts, (Kind::Deployment, "agents"), Some(mark))
+        step_with(
+            rotation,
+            texts,
+            (WorkloadKind::Deployment, "agents"),
+            Some(mark),
+        )
     };
     for (phase, reset, right) in [
         (
@@ -297,7 +302,12 @@ fn what_was_reset_after_a_restart_is_written_again_and_restarted() {
 fn servers_run_on_a_mended_list_before_a_client_gets_its_token() {
     let rotation = rotation_of(Phase::Switch, &[KB]);
     let next_of = |rotation: &Rotation, texts: &str, mark: Option<&str>| {
-        step_with(rotation, texts, (Kind::StatefulSet, BRAIN_API), mark)
+        step_with(
+            rotation,
+            texts,
+            (WorkloadKind::StatefulSet, BRAIN_API),
+            mark,
+        )
     };
     let open = Some("0123abcd.open");
     let gone = "KB_ROUTER_TOKEN=kb0 KB_ROUTER_TOKENS=kb0";

@@ -1,8 +1,9 @@
 //! The decisions of the plan: one Secret, then each of its keys.
 
 use super::refusal::Refusal;
-use super::resolve::Decision;
-use super::{Action, Base, KeyAction, KeyPlan, NewValue, SecretPlan, Source, Wish};
+use super::types::{
+    Action, Base, Decision, KeyAction, KeyPlan, NewValue, SecretPlan, Source, Wish,
+};
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::{LiveSecret, OPAQUE, Observed};
 use crate::domain::cluster::owner::Owner;

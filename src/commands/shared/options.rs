@@ -1,0 +1,84 @@
+//! What the options and the inputs say.
+
+use crate::cli::{self, Changes, Global, StoreLayout};
+use crate::domain::eso::store_entry::Layout;
+use crate::domain::plan::Wish;
+use crate::domain::table::{self, InputRule};
+use crate::domain::values::inputs::Inputs;
+use crate::error::Failure;
+use crate::io::kube::kubeconfig::Selection;
+use crate::io::kube::observe::Fleet;
+use crate::io::local::environment;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the operator wants, from the options and the inputs.
+///
+/// # Errors
+/// Inputs that cannot be read or are malformed, and an `--update` without a value.
+pub fn wish(global: &Global, changes: &Changes) -> Result<Wish, Failure> {
+    Ok(Wish {
+        home: global.namespace.clone(),
+        fleet: BTreeSet::new(),
+        inputs: inputs(global, &changes.update, |_| false)?,
+        update: changes.update.iter().copied().collect(),
+        prefer: changes.prefer.map(Into::into),
+        force_conflicts: changes.force_conflicts,
+        with_api_keys: changes.with_api_keys,
+    })
+}
+
+/// The inputs. Each that is to change a value needs one, here or `elsewhere`.
+///
+/// # Errors
+/// Inputs that cannot be read or are malformed, and an `--update` without a value.
+pub fn inputs(
+    global: &Global,
+    update: &[&'static str],
+    elsewhere: impl Fn(&str) -> bool,
+) -> Result<Inputs, Failure> {
+    let inputs: Inputs = environment::inputs(global.env_file.as_deref())?;
+    let unset = table::inputs()
+        .find(|(name, _)| update.contains(name) && inputs.get(name).is_none() && !elsewhere(name));
+    if let Some((name, rule)) = unset {
+        let how = match rule {
+            InputRule::EnvFileOnly => format!("set {name} in the file of --env-file"),
+            _ => format!("export {name}, or set it in the file of --env-file"),
+        };
+        return Err(
+            Failure::usage(format!("--update {name}: {name} has no value"))
+                .hint(format!("{how}; an empty value never replaces a live one")),
+        );
+    }
+    Ok(inputs)
+}
+
+/// Where the bundles are in the store.
+///
+/// # Errors
+/// Two paths for one entry, or two entries in one place.
+pub fn layout(options: &StoreLayout) -> Result<Layout, Failure> {
+    let renamed: BTreeMap<_, _> = options.path.iter().cloned().collect();
+    if renamed.len() < options.path.len() {
+        return Err(Failure::usage("--path names an entry twice")
+            .hint("give each of router, embeddings and agenticore one path"));
+    }
+    Layout::new(&options.prefix, renamed).ok_or_else(|| {
+        Failure::usage("--path puts two entries in one place").hint("give each a path of its own")
+    })
+}
+
+/// The fleet that the options name or select.
+pub fn fleet(options: &cli::Fleet) -> Fleet {
+    Fleet {
+        named: options.fleet_namespace.iter().cloned().collect(),
+        selector: options.fleet_selector.clone(),
+    }
+}
+
+/// What the options say about the cluster.
+pub fn selection(global: &Global) -> Selection {
+    Selection {
+        kubeconfig: global.kubeconfig.clone(),
+        context: global.context.clone(),
+    }
+}

@@ -1,0 +1,84 @@
+//! Whether External Secrets Operator is installed, and works on the objects.
+
+use super::targets::Eso;
+use crate::domain::checks::check::{Check, Id};
+use crate::domain::checks::words::some_of;
+use crate::domain::eso::objects::Served;
+use crate::domain::eso::status::{Tended, age_if_stale, is_left_alone};
+
+impl Eso<'_> {
+    pub(super) fn served(&self) -> Check {
+        let id = Id::EsoServed;
+        let crd = "get crd externalsecrets.external-secrets.io";
+        match self.path2.served {
+            Served::Version("v1") => Check::pass(id, "external-secrets.io/v1 is served"),
+            Served::Version(version) => Check::warn(
+                id,
+                format!(
+                    "only external-secrets.io/{version} is served, which newer versions of the \
+                     operator no longer do"
+                ),
+                self.install(),
+            ),
+            Served::Nothing => Check::fail(
+                id,
+                "no ExternalSecret is served: External Secrets Operator is not installed, and \
+                 nothing keeps the Secrets in step with the store",
+                self.install(),
+            ),
+            Served::Forbidden => {
+                let mut denied = self.case.cluster.denied.iter();
+                let why = denied.find(|denied| denied.resource == "external-secrets.io");
+                let why = why.map_or_else(
+                    || "you may not get /apis/external-secrets.io".to_owned(),
+                    ToString::to_string,
+                );
+                Check::skip(id, format!("not looked at: {why}"))
+                    .hint(format!("{} {crd}", self.case.reach.kubectl))
+            }
+        }
+    }
+
+    /// Whether anybody works on the objects, told by what they show.
+    pub(super) fn operator(&self) -> Check {
+        let id = Id::EsoOperator;
+        let now = self.case.cluster.now;
+        let mut idle = Vec::new();
+        let mut reserved = None;
+        let mut seen = 0;
+        for (at, store) in &self.path2.stores {
+            let Some(found) = store.there() else { continue };
+            seen += 1;
+            if is_left_alone(found.condition.as_ref(), found.created, now) {
+                idle.push(at.at.to_string());
+                reserved = reserved.or(found.controller.as_ref().map(|class| (at, class)));
+            }
+        }
+        for Tended { object, .. } in &self.path2.externals {
+            seen += 1;
+            let left = is_left_alone(object.condition.as_ref(), object.created, now);
+            let ready = object.condition.as_ref().is_some_and(|it| it.ready);
+            if left || ready && age_if_stale(object, now).is_some() {
+                idle.push(object.to_string());
+            }
+        }
+        let names = some_of(&idle);
+        match (idle.is_empty(), reserved) {
+            (true, _) if seen == 0 => Check::skip(id, "there is nothing that it could work on"),
+            (true, _) => Check::pass(id, format!("it has looked at {seen} objects")),
+            (false, Some((at, class))) => Check::fail(
+                id,
+                format!(
+                    "nobody works on {names}: {} is reserved for operators of the class {class}",
+                    at.at
+                ),
+                self.unreserve(at),
+            ),
+            (false, None) => Check::fail(
+                id,
+                format!("nobody works on {names}: does External Secrets Operator run?"),
+                self.look_for_operator(),
+            ),
+        }
+    }
+}

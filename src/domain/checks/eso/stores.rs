@@ -1,0 +1,99 @@
+//! The stores of the ExternalSecrets, and which ExternalSecret makes which Secret.
+
+use super::targets::{Eso, Target};
+use crate::domain::checks::check::{Check, Id};
+use crate::domain::checks::words::some_of;
+use crate::domain::cluster::names::Namespace;
+use crate::domain::eso::objects::Seen;
+use crate::domain::eso::status::{StoreAt, StoreSeen, Tended};
+
+impl Eso<'_> {
+    pub(super) fn stores(&self) -> Vec<Check> {
+        let stores = self.path2.stores.iter();
+        let checks = stores.map(|(at, seen)| {
+            let check = self.store(at, seen);
+            let namespace = at.namespace.as_ref().map(Namespace::as_str);
+            check.at(
+                namespace.unwrap_or_default(),
+                at.at.kind.as_str(),
+                &at.at.name,
+            )
+        });
+        checks.collect()
+    }
+
+    pub(super) fn store(&self, at: &StoreAt, seen: &StoreSeen) -> Check {
+        let id = Id::EsoStore;
+        let store = match &seen.seen {
+            Seen::There(store) => store,
+            Seen::Forbidden => return self.unread_store(at),
+            Seen::Absent => {
+                let users: Vec<_> = self.users(at).map(|it| it.object.to_string()).collect();
+                let message = format!("there is no such store, and {} names it", some_of(&users));
+                let hint = self.another_store(at);
+                return Check::fail(id, message, hint);
+            }
+        };
+        let trouble = self.path2.store_trouble(at);
+        match (&store.condition, trouble) {
+            (None, _) => Check::fail(id, "the operator has not looked at it yet", self.again(at)),
+            (Some(found), Some(cause)) if found.ready => Check::fail(
+                id,
+                format!("it says Ready, and does not work: {}", cause.told()),
+                self.mend_store(at, store, &cause),
+            ),
+            (Some(found), None) if found.ready => Check::pass(id, "it is ready"),
+            (Some(_), _) => match &seen.cause {
+                Some(cause) => Check::fail(
+                    id,
+                    format!("it is not ready: {}", cause.told()),
+                    self.mend_store(at, store, cause),
+                ),
+                None => {
+                    let why = self.events_denied(at.namespace.as_ref());
+                    let message = format!("it is not ready, and nothing tells why{why}");
+                    Check::fail(id, message, self.describe_store(at))
+                }
+            },
+        }
+    }
+
+    pub(super) fn unread_store(&self, at: &StoreAt) -> Check {
+        let mut denied = self.case.cluster.denied.iter();
+        let denied = denied.find(|denied| {
+            denied.resource == at.at.kind.resource() && denied.namespace == at.namespace
+        });
+        match denied {
+            Some(denied) => self.case.denied(Id::EsoStore, denied),
+            None => Check::skip(Id::EsoStore, "not looked at"),
+        }
+    }
+
+    pub(super) fn present(&self, targets: &[Target<'_>]) -> Vec<Check> {
+        let id = Id::EsoPresent;
+        let cluster = self.case.cluster;
+        let listed = |target: &&Target<'_>| {
+            let denied = cluster.is_denied("list", "externalsecrets", target.namespace);
+            !target.externals.is_empty() || !denied
+        };
+        let checks = targets.iter().filter(listed).map(|target| {
+            let names = |of: Vec<&Tended>| {
+                let names = of
+                    .iter()
+                    .map(|it| format!("ExternalSecret {}", it.object.name));
+                some_of(&names.collect::<Vec<_>>())
+            };
+            let makers: Vec<_> = target.makers().copied().collect();
+            let check = match (makers.is_empty(), target.externals.is_empty()) {
+                (false, _) => Check::pass(id, format!("{} makes it", names(makers))),
+                (true, false) => {
+                    let names = names(target.externals.clone());
+                    Check::skip(id, format!("no ExternalSecret makes it, beside {names}"))
+                }
+                (true, true) => Check::skip(id, "no ExternalSecret makes it"),
+            };
+            check.at(target.namespace, "Secret", target.bundle.secret)
+        });
+        checks.collect()
+    }
+}

@@ -1,0 +1,61 @@
+//! Parts of sentences and of shell commands.
+
+pub(super) const HOUR: i64 = 60 * 60;
+pub(super) const DAY: i64 = 24 * HOUR;
+
+/// A time in the largest unit that tells it well.
+pub(super) fn span(seconds: i64) -> String {
+    let units = [(DAY, "day"), (HOUR, "hour"), (60, "minute"), (1, "second")];
+    let fits = |(unit, _): &(i64, _)| seconds >= 2 * unit || seconds == *unit;
+    let (unit, word) = units.into_iter().find(fits).unwrap_or((1, "second"));
+    match seconds / unit {
+        1 => format!("1 {word}"),
+        count => format!("{count} {word}s"),
+    }
+}
+
+/// Tells whether a word can stand in a shell command as it is, and be no option.
+pub(super) fn is_name(word: &str) -> bool {
+    let part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    word.starts_with(|c: char| c.is_ascii_alphanumeric()) && word.chars().all(part)
+}
+
+/// A word of a shell command; no name needs quotes, a path may.
+pub(super) fn quoted(word: &str) -> String {
+    // What cannot be quoted, a NUL, is in no object.
+    shlex::try_quote(word).map_or_else(|_| "''".to_owned(), Into::into)
+}
+
+/// A few of many, for a sentence.
+pub(super) fn some_of<T: ToString>(many: &[T]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<_> = many.iter().take(SHOWN).map(ToString::to_string).collect();
+    let rest = many.len().saturating_sub(SHOWN);
+    match rest {
+        0 => shown.join(", "),
+        _ => format!("{} and {rest} more", shown.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_in_one_unit() {
+        for (seconds, told) in [
+            (0, "0 seconds"),
+            (1, "1 second"),
+            (119, "119 seconds"),
+            (60, "1 minute"),
+            (HOUR, "1 hour"),
+            (HOUR + 1, "60 minutes"),
+            (DAY, "1 day"),
+            (DAY + HOUR, "25 hours"),
+            (2 * DAY, "2 days"),
+            (90 * DAY + HOUR, "90 days"),
+        ] {
+            assert_eq!(span(seconds), told);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The plan for the Secrets: one decision per Secret and per key.
+
+use super::refusal::Refusal;
+use super::resolve;
+use super::secret_planner::Planner;
+use super::types::{Action, Decision, FileAction, FiledTokens, SecretPlan, Wish, file_action};
+use crate::domain::cluster::names::SecretRef;
+use crate::domain::cluster::observed_secret::{Observations, Observed};
+use crate::domain::table::ROUTER;
+use crate::domain::values::token::{PerToken, TokenName};
+
+/// The plan for everything.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Which value each token has; `None` where that is refused.
+    pub tokens: PerToken<Option<Decision>>,
+    /// What happens to the tokens file.
+    pub file: FileAction,
+    /// What happens to each Secret.
+    pub secrets: Vec<SecretPlan>,
+    /// What a person has to decide first. If there is any, nothing is written.
+    pub refusals: Vec<Refusal>,
+}
+
+impl Plan {
+    /// Makes the plan.
+    pub fn new(wish: &Wish, filed: &FiledTokens, observed: &Observations) -> Self {
+        let mut refusals = Vec::new();
+        let tokens = PerToken::from_fn(|name| {
+            decide(name, wish, filed, observed)
+                .map_err(|why| refusals.push(why))
+                .ok()
+        });
+        let nothing = Observed::default();
+        let router = SecretRef {
+            namespace: wish.home.clone(),
+            name: ROUTER.secret,
+        };
+        let home = observed.get(&router).and_then(|found| found.live.as_ref());
+        let home = home.map(|live| (&router, live));
+        let mut secrets: Vec<SecretPlan> = wish
+            .targets()
+            .map(|(at, bundle)| {
+                let found = observed.get(&at).unwrap_or(&nothing);
+                Planner {
+                    wish,
+                    tokens: &tokens,
+                    home,
+                    refusals: &mut refusals,
+                }
+                .secret(at, bundle, found)
+            })
+            .collect();
+        for secret in &mut secrets {
+            if let Some(refusal) = refusals.iter().find(|refusal| *refusal.at() == secret.at) {
+                secret.action = Action::Refuse;
+                secret.reason = Some(refusal.message());
+            }
+        }
+        let file = file_action(filed, &tokens);
+        Self {
+            tokens,
+            file,
+            secrets,
+            refusals,
+        }
+    }
+
+    /// Tells whether applying it would change the cluster or the tokens file.
+    pub fn changes_anything(&self) -> bool {
+        self.file != FileAction::Keep || self.secrets.iter().any(SecretPlan::is_written)
+    }
+}
+
+/// Resolves a token, and refuses to mint one that somebody else is about to bring.
+fn decide(
+    name: TokenName,
+    wish: &Wish,
+    filed: &FiledTokens,
+    observed: &Observations,
+) -> Result<Decision, Refusal> {
+    let decision = resolve::resolve(
+        name,
+        filed.tokens.get(name),
+        &wish.home,
+        observed,
+        wish.prefer,
+    )?;
+    let at = SecretRef {
+        namespace: wish.home.clone(),
+        name: ROUTER.secret,
+    };
+    let owner = observed.get(&at).and_then(|found| found.owner.clone());
+    match (&decision, owner) {
+        (Decision::Minted(_), Some(owner)) => Err(Refusal::OwnerBringsToken {
+            at,
+            owner,
+            token: name,
+        }),
+        _ => Ok(decision),
+    }
+}

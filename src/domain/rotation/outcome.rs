@@ -1,0 +1,50 @@
+//! How a run of `rotate` ended, where it did not fail.
+
+use super::Rotation;
+use super::gate::Holder;
+
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The rotation, or its abort, is finished; these still hold the token that was removed.
+    Finished(Rotation, Vec<Holder>),
+    /// Another run finished it at the same time.
+    FinishedByOther,
+    /// It stays after the phase of `--until`.
+    Stopped(Rotation),
+    /// These still hold the token that the next phase removes.
+    Held(Rotation, Vec<Holder>),
+    /// There was nothing to do.
+    Nothing,
+}
+
+impl Outcome {
+    /// The rotation that it is about.
+    pub fn rotation(&self) -> Option<&Rotation> {
+        match self {
+            Self::Finished(rotation, _) | Self::Stopped(rotation) | Self::Held(rotation, _) => {
+                Some(rotation)
+            }
+            Self::FinishedByOther | Self::Nothing => None,
+        }
+    }
+
+    /// The word in JSON.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Finished(rotation, _) if rotation.phase.is_back() => "aborted",
+            Self::Finished(..) => "done",
+            Self::FinishedByOther => "meanwhile",
+            Self::Stopped(_) => "stopped",
+            Self::Held(..) => "held",
+            Self::Nothing => "nothing",
+        }
+    }
+
+    /// What still holds the token that was or would be removed.
+    pub fn holders(&self) -> &[Holder] {
+        match self {
+            Self::Finished(_, holders) | Self::Held(_, holders) => holders,
+            _ => &[],
+        }
+    }
+}
