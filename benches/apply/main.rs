@@ -1,12 +1,12 @@
 //! How long `--apply` takes, as a whole process, against curl and kubectl on a real API server.
 //!
 //! `cargo bench --bench apply [-- PAIRS]` starts a sandbox of its own and prints the table that
-//! stands in the README. Every ratio is the median over pairs of runs, one of ours and one of the
+//! stands in docs/performance.md. Every ratio is the median over pairs of runs, one of ours and one of the
 //! other side right after each other, in alternating order, so that a machine that is busy at
 //! times slows both alike. It fails where the work fails, not where a target is missed.
 //!
 //! `cargo bench --profile dev --bench apply -- --check PROGRAM` takes no times. It fails where the
-//! program, built for release, is too large, or sends other requests than the README says. The
+//! program, built for release, is too large, or sends other requests than docs/performance.md says. The
 //! profile is the one of this benchmark: it compiles what `cargo test` has compiled.
 
 #![allow(clippy::print_stdout, reason = "the table is its answer")]

@@ -11,7 +11,7 @@ pub enum Mode {
     Idle,
     /// Measures the program that cargo has built, with so many pairs of runs.
     Measure(usize),
-    /// Compares what this program does with the README.
+    /// Compares what this program does with docs/performance.md.
     Check(PathBuf),
 }
 

@@ -1,8 +1,8 @@
-//! The figures of the README that do not depend on the machine, compared with measured ones.
+//! The published figures that do not depend on the machine, compared with measured ones.
 
 use std::fmt;
 
-/// One cell of a table in the README, and what was measured for it.
+/// One cell of a published table, and what was measured for it.
 pub struct Figure {
     /// The beginning of the row, with ` | ` between two cells.
     pub row: String,
@@ -12,7 +12,7 @@ pub struct Figure {
     pub measured: String,
 }
 
-/// A figure that the README does not have.
+/// A figure that is not published.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Difference {
     row: String,

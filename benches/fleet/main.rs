@@ -2,12 +2,12 @@
 //! server.
 //!
 //! `cargo bench --bench fleet [-- PAIRS]` starts a sandbox of its own and prints the tables that
-//! stand in the README. The ratio is the median over pairs, a first run of ours over the whole
+//! stand in docs/performance.md. The ratio is the median over pairs, a first run of ours over the whole
 //! fleet and a loop of kubectl over a sample right after each other, in alternating order. It fails
 //! where the work fails, not where a target is missed.
 //!
 //! `cargo bench --profile dev --bench fleet -- --check PROGRAM` takes no times. It fails where second
-//! runs of the program send other requests than the README says.
+//! runs of the program send other requests than docs/performance.md says.
 
 #![allow(clippy::print_stdout, reason = "the table is its answer")]
 #![allow(

@@ -1,6 +1,6 @@
 //! THE TABLE: which Secrets there are, which keys they hold, and where each value comes from.
 //!
-//! The plan, the README, the help, the preview, `rbac` and the store layout derive from it.
+//! The plan, the documents, the help, the preview, `rbac` and the store layout derive from it.
 
 use super::values::token::TokenName;
 

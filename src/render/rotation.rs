@@ -124,7 +124,7 @@ fn list(phases: &[Phase]) -> String {
     names.join(", ")
 }
 
-/// Who holds what, and who accepts what, in each phase; the README shows it too.
+/// Who holds what, and who accepts what, in each phase; docs/rotate.md shows it too.
 const TIME_LINE: &str = "              clients send   servers accept   restarts   when it is over
 before        old            old
 1. open       old            old and new      servers    both tokens are accepted

@@ -26,7 +26,7 @@ mod verify;
 mod via_eso;
 
 use support::{
-    account, checks, fleet_checks, marks, readers, readme_text, recorded, sandbox, searched,
+    account, checks, documents, fleet_checks, marks, readers, recorded, sandbox, searched,
     secret_checks, space, story, stub, token_checks, wait, workloads,
 };
 

@@ -1,14 +1,15 @@
-//! The README's second story: with a secret store.
+//! The commands of docs/path2.md.
 
+use crate::documents::document;
 use crate::path2::BAO;
 use crate::space::{AGENTICORE, EMBEDDINGS, ROUTER};
 use crate::story::run_story;
 
 #[test]
-fn the_story_of_the_store_is_as_the_readme_tells() {
+fn path_2_works_as_its_document_shows_it() {
     let bao = &*BAO;
     let operator = [("BAO_ADDR", bao.address.as_str()), ("BAO_TOKEN", &bao.root)];
-    let (space, ran) = run_story("With a secret store (Path 2)", "brain2", &operator);
+    let (space, ran) = run_story(&document("docs/path2.md"), "brain2", &operator);
     for (secret, entry) in [
         (ROUTER, "router"),
         (EMBEDDINGS, "embeddings"),

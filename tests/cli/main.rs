@@ -20,8 +20,8 @@ mod module_graph;
 mod populate;
 mod preview;
 mod readme;
-#[path = "../support/readme_text.rs"]
-mod readme_text;
+#[path = "../support/documents.rs"]
+mod documents;
 mod redaction;
 mod sandbox_script;
 mod script;

@@ -1,9 +1,10 @@
-//! The README: its commands are run, its tables are compared, its promises name tests.
+//! The README and docs/: commands are run, tables are compared, links lead somewhere, promises name tests.
 
-use crate::folder::Folder;
-use crate::readme_text::{
-    REPOSITORY, blocks, is_of_the_preview, is_of_the_sandbox, is_of_the_tests, readme, section,
+use crate::documents::{
+    REPOSITORY, blocks, document, is_of_the_preview, is_of_the_sandbox, is_of_the_tests, readme,
+    section, tour,
 };
+use crate::folder::Folder;
 use k8s_bootstrap::domain::checks::check::Id;
 use k8s_bootstrap::domain::table::{BUNDLES, InputRule, Origin, Presence};
 use std::path::{Path, PathBuf};
@@ -20,18 +21,73 @@ fn rows(text: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-#[test]
-fn every_command_of_the_readme_is_run() {
-    let stories = ["The life of the secrets", "With a secret store (Path 2)"];
-    let told: Vec<_> = stories
-        .iter()
-        .flat_map(|heading| blocks(&section(heading), "sh"))
-        .collect();
-    let known: [fn(&str) -> bool; 3] = [is_of_the_preview, is_of_the_sandbox, is_of_the_tests];
-    for block in blocks(&readme(), "sh") {
-        let runs = known.iter().any(|is_it| is_it(&block)) || told.contains(&block);
-        assert!(runs, "no test runs this:\n{block}");
+/// The README and the documents beside it, with their paths.
+fn documents() -> Vec<(String, String)> {
+    let folder = std::fs::read_dir(Path::new(REPOSITORY).join("docs")).unwrap();
+    let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut paths: Vec<_> = names.map(|name| format!("docs/{name}")).collect();
+    for top in ["README", "CHANGELOG", "CONTRIBUTING", "SECURITY"] {
+        paths.push(format!("{top}.md"));
     }
+    let read = |path: String| {
+        let text = document(&path);
+        (path, text)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+#[test]
+fn every_command_of_the_documents_is_run() {
+    let stories = [tour(), document("docs/path2.md"), document("docs/rotate.md")];
+    let in_stories: Vec<_> = stories.iter().flat_map(|text| blocks(text, "sh")).collect();
+    let check = document(".ci/run");
+    // Commands of this checkout, of which a comment may follow.
+    let of_the_check = |block: &str| {
+        let mut lines = block.lines().map(|line| line.split(" #").next().unwrap().trim());
+        lines.all(|line| {
+            is_of_the_tests(line) || line == "bash .ci/run" || check.contains(line)
+        })
+    };
+    for (path, text) in documents() {
+        for block in blocks(&text, "sh") {
+            let runs = is_of_the_preview(&block)
+                || is_of_the_sandbox(&block)
+                || of_the_check(&block)
+                || in_stories.contains(&block);
+            assert!(runs, "{path}: no test runs this:\n{block}");
+        }
+    }
+}
+
+/// The anchor that a heading has on a rendered page.
+fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase();
+    let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.collect::<String>().replace(' ', "-")
+}
+
+#[test]
+fn every_link_between_documents_leads_to_a_file_and_a_heading() {
+    let mut links = 0;
+    for (path, text) in documents() {
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.starts_with("https://")) {
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let mut place = Path::new(REPOSITORY).join(&path);
+            if !file.is_empty() {
+                place = place.parent().unwrap().join(file);
+            }
+            assert!(place.exists(), "{path}: {target} is not there");
+            if !heading.is_empty() {
+                let page = std::fs::read_to_string(&place).unwrap();
+                let headings = page.lines().filter(|line| line.starts_with('#'));
+                let mut anchors = headings.map(|line| anchor(line.trim_start_matches('#').trim()));
+                assert!(anchors.any(|it| it == heading), "{path}: no heading for {target}");
+            }
+            links += 1;
+        }
+    }
+    assert!(links > 20, "only {links} links have been found");
 }
 
 /// The rest of the command after `cargo run --` is what the tests of the preview run.
@@ -58,7 +114,7 @@ fn the_whole_check_calls_the_command_that_runs_all_tests() {
 
 #[test]
 fn the_table_is_the_one_of_the_program() {
-    let rows = rows(&section("The table"));
+    let rows = rows(&document("docs/secrets.md"));
     let mut told: Vec<(String, String, String)> = Vec::new();
     for row in rows {
         let [secret, key, value, _reader] = row.try_into().expect("four columns");
@@ -96,15 +152,15 @@ fn the_table_is_the_one_of_the_program() {
 }
 
 #[test]
-fn every_check_has_its_row() {
-    let rows = rows(&section("The checks"));
-    let told: Vec<_> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
-    assert_eq!(told, Id::ALL.map(Id::as_str));
+fn every_check_has_its_heading() {
+    let text = document("docs/checks.md");
+    let headings: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    assert_eq!(headings, Id::ALL.map(Id::as_str));
 }
 
 #[test]
 fn every_exit_code_has_its_row() {
-    let rows = rows(&section("The command line"));
+    let rows = rows(&section(&readme(), "The command line"));
     let codes: Vec<_> = rows.iter().map(|row| row[0].as_str()).collect();
     assert_eq!(codes, ["0", "1", "2", "3"]);
     assert!(rows.iter().all(|row| row[1].len() > 10), "{rows:?}");
@@ -119,7 +175,7 @@ fn help(command: &[&str]) -> String {
 
 #[test]
 fn the_commands_are_the_ones_of_the_help() {
-    let list = blocks(&section("The command line"), "text").concat();
+    let list = blocks(&section(&readme(), "The command line"), "text").concat();
     let commands = list.lines().map(|line| {
         let line = line.strip_prefix("k8s-bootstrap ").expect(line);
         // Two spaces part a command from what it does; a bar parts two commands.
@@ -154,7 +210,7 @@ fn the_commands_are_the_ones_of_the_help() {
     {
         assert!(whole.contains(option), "{option}");
     }
-    let text = section("The command line");
+    let text = section(&readme(), "The command line");
     let everywhere = text.split("Everywhere: ").nth(1).unwrap();
     let everywhere = everywhere.split(". stdout").next().unwrap();
     for option in everywhere.split('`').filter(|word| word.starts_with('-')) {
@@ -165,44 +221,24 @@ fn the_commands_are_the_ones_of_the_help() {
 
 #[test]
 fn every_promise_names_tests_that_exist() {
-    let text = section("What it promises");
-    let items = items(&text);
-    assert_eq!(
-        items.len(),
-        11,
-        "invariants 1 to 10, and rotations: {items:?}"
-    );
+    let text = document("docs/promises.md");
+    let promises: Vec<_> = text.split("\n## ").skip(1).collect();
+    assert_eq!(promises.len(), 11, "the invariants of the design");
     let sources = sources();
-    for (index, item) in items.iter().enumerate() {
-        let names: Vec<_> = item
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .filter(|name| is_test_name(name))
-            .collect();
+    for (index, promise) in promises.into_iter().enumerate() {
         let number = index + 1;
-        assert!(!names.is_empty(), "promise {number} names no test: {item}");
+        assert!(promise.starts_with(&format!("{number}. ")), "{promise}");
+        let names = promise.lines().filter_map(|line| line.strip_prefix("- `"));
+        let names: Vec<_> = names.map(|name| name.trim_end_matches('`')).collect();
+        assert!(!names.is_empty(), "promise {number} names no test: {promise}");
         for name in names {
+            assert!(is_test_name(name), "promise {number}: {name}");
             assert!(
                 has_test(&sources, name),
                 "promise {number}: there is no test {name}"
             );
         }
     }
-}
-
-/// The items of the numbered list, which have to count from 1.
-fn items(text: &str) -> Vec<String> {
-    let mut items: Vec<String> = Vec::new();
-    for line in text.lines() {
-        if line.starts_with(&format!("{}. ", items.len() + 1)) {
-            items.push(line.to_owned());
-        } else if let Some(item) = items.last_mut().filter(|_| line.starts_with(' ')) {
-            item.push(' ');
-            item.push_str(line.trim());
-        }
-    }
-    items
 }
 
 /// Tells whether it looks like `module::name`.

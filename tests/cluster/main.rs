@@ -27,7 +27,7 @@ mod tokens;
 mod verify;
 
 use support::{
-    account, checks, fleet_checks, marks, readers, readme_text, recorded, sandbox, searched,
+    account, checks, documents, fleet_checks, marks, readers, recorded, sandbox, searched,
     secret_checks, space, story, stub, token_checks, wait, workloads,
 };
 

@@ -1,14 +1,14 @@
-//! The README's first command, and its first story: the life of the secrets.
+//! The README's sandbox command and its tour, and the commands of docs/rotate.md.
 
-use crate::readme_text::{REPOSITORY, blocks, is_of_the_sandbox, readme};
+use crate::documents::{REPOSITORY, blocks, document, is_of_the_sandbox, readme, tour};
 use crate::space::{AGENTICORE, EMBEDDINGS, ROUTER, Ran, Space};
 use crate::story::{PROGRAM, run_story};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 #[test]
-fn the_life_of_the_secrets_is_as_the_readme_tells() {
-    let (space, _) = run_story("The life of the secrets", "brain", &[]);
+fn the_tour_works_as_the_readme_shows_it() {
+    let (space, _) = run_story(&tour(), "brain", &[]);
     let tokens = space.filed();
     assert_eq!(tokens.len(), 2);
     assert_eq!(space.data(ROUTER), tokens);
@@ -27,6 +27,13 @@ fn the_life_of_the_secrets_is_as_the_readme_tells() {
     assert!(fleet.object(EMBEDDINGS).is_none());
     let roles = space.kubectl(&["get", "role,rolebinding", "-o", "name"]);
     assert_eq!(roles.lines().count(), 2, "{roles}");
+}
+
+#[test]
+fn a_rotation_works_as_its_document_shows_it() {
+    let (space, ran) = run_story(&document("docs/rotate.md"), "brain3", &[]);
+    assert_eq!(space.data(ROUTER)["KB_ROUTER_TOKEN"], space.filed()["KB_ROUTER_TOKEN"]);
+    assert!(!ran.err.contains("left behind"), "{}", ran.err);
 }
 
 #[test]

@@ -5,10 +5,10 @@
 
 pub mod account;
 pub mod checks;
+pub mod documents;
 pub mod fleet_checks;
 pub mod marks;
 pub mod readers;
-pub mod readme_text;
 pub mod recorded;
 pub mod sandbox;
 pub mod searched;

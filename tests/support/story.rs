@@ -1,6 +1,6 @@
-//! The stories of the README, run in a shell.
+//! The commands of a document, run in a shell.
 
-use crate::readme_text::{blocks, is_of_the_sandbox, section};
+use crate::documents::{blocks, is_of_the_sandbox};
 use crate::sandbox::SANDBOX;
 use crate::space::{Ran, Space};
 use serde_json::Value;
@@ -8,16 +8,15 @@ use std::process::{Command, Stdio};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_k8s-bootstrap");
 
-/// Runs the commands of a section in a fresh namespace, which has to be that of the README.
-pub fn run_story(heading: &str, namespace: &str, environment: &[(&str, &str)]) -> (Space, Ran) {
+/// Runs the commands of a text, whose home namespace is named and does not exist yet.
+pub fn run_story(text: &str, namespace: &str, environment: &[(&str, &str)]) -> (Space, Ran) {
     let mut space = Space::without_namespace();
     namespace.clone_into(&mut space.namespace);
     let path = format!("/api/v1/namespaces/{namespace}");
     let (status, _) = SANDBOX.request("GET", &path, "application/json", &Value::Null);
-    assert_eq!(status, 404, "another test uses the namespace of the README");
+    assert_eq!(status, 404, "another test uses the namespace {namespace}");
 
-    let text = section(heading);
-    let commands = blocks(&text, "sh");
+    let commands = blocks(text, "sh");
     let story = commands.iter().filter(|block| !is_of_the_sandbox(block));
     let mut script = String::new();
     for (index, block) in story.enumerate() {
@@ -42,7 +41,7 @@ pub fn run_story(heading: &str, namespace: &str, environment: &[(&str, &str)]) -
     let ran = Ran::from(output.unwrap()).exits(0);
     assert!(ran.err.ends_with("== the end\n"), "{}", ran.err);
     // Each line of the shown answers is in the real ones.
-    let shown = blocks(&text, "text").concat();
+    let shown = blocks(text, "text").concat();
     assert!(shown.contains("[ok]"), "{shown}");
     for line in shown.lines() {
         assert!(ran.out.contains(line), "{line}\nis not in\n{}", ran.out);

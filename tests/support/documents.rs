@@ -1,11 +1,22 @@
-//! The README, as the tests that hold it to the program read it.
+//! The README and the documents, as the tests that compare them with the program read them.
 
 use std::path::Path;
 
 pub const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
+/// The text of a document, by its path from the top of the repository.
+pub fn document(path: &str) -> String {
+    let text = std::fs::read_to_string(Path::new(REPOSITORY).join(path));
+    text.unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
 pub fn readme() -> String {
-    std::fs::read_to_string(Path::new(REPOSITORY).join("README.md")).unwrap()
+    document("README.md")
+}
+
+/// The README's tour, whose commands a test runs.
+pub fn tour() -> String {
+    section(&readme(), "A tour")
 }
 
 /// The fenced blocks of a language, in order.
@@ -25,8 +36,7 @@ pub fn blocks(text: &str, language: &str) -> Vec<String> {
 }
 
 /// The text between a heading and the next one of the same level.
-pub fn section(heading: &str) -> String {
-    let text = readme();
+pub fn section(text: &str, heading: &str) -> String {
     let (_, rest) = text
         .split_once(&format!("\n## {heading}\n"))
         .unwrap_or_else(|| panic!("there is no section {heading:?}"));
