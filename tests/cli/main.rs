@@ -9,6 +9,8 @@
 mod architecture;
 mod completions;
 mod connection;
+#[path = "../support/documents.rs"]
+mod documents;
 mod drop_in;
 mod external_secrets;
 mod fleet;
@@ -20,8 +22,6 @@ mod module_graph;
 mod populate;
 mod preview;
 mod readme;
-#[path = "../support/documents.rs"]
-mod documents;
 mod redaction;
 mod sandbox_script;
 mod script;

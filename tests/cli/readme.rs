@@ -38,15 +38,19 @@ fn documents() -> Vec<(String, String)> {
 
 #[test]
 fn every_command_of_the_documents_is_run() {
-    let stories = [tour(), document("docs/path2.md"), document("docs/rotate.md")];
+    let stories = [
+        tour(),
+        document("docs/path2.md"),
+        document("docs/rotate.md"),
+    ];
     let in_stories: Vec<_> = stories.iter().flat_map(|text| blocks(text, "sh")).collect();
     let check = document(".ci/run");
     // Commands of this checkout, of which a comment may follow.
     let of_the_check = |block: &str| {
-        let mut lines = block.lines().map(|line| line.split(" #").next().unwrap().trim());
-        lines.all(|line| {
-            is_of_the_tests(line) || line == "bash .ci/run" || check.contains(line)
-        })
+        let mut lines = block
+            .lines()
+            .map(|line| line.split(" #").next().unwrap().trim());
+        lines.all(|line| is_of_the_tests(line) || line == "bash .ci/run" || check.contains(line))
     };
     for (path, text) in documents() {
         for block in blocks(&text, "sh") {
@@ -62,7 +66,9 @@ fn every_command_of_the_documents_is_run() {
 /// The anchor that a heading has on a rendered page.
 fn anchor(heading: &str) -> String {
     let kept = heading.to_lowercase();
-    let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    let kept = kept
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.collect::<String>().replace(' ', "-")
 }
 
@@ -70,7 +76,10 @@ fn anchor(heading: &str) -> String {
 fn every_link_between_documents_leads_to_a_file_and_a_heading() {
     let mut links = 0;
     for (path, text) in documents() {
-        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let targets = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
         for target in targets.filter(|target| !target.starts_with("https://")) {
             let (file, heading) = target.split_once('#').unwrap_or((target, ""));
             let mut place = Path::new(REPOSITORY).join(&path);
@@ -82,7 +91,10 @@ fn every_link_between_documents_leads_to_a_file_and_a_heading() {
                 let page = std::fs::read_to_string(&place).unwrap();
                 let headings = page.lines().filter(|line| line.starts_with('#'));
                 let mut anchors = headings.map(|line| anchor(line.trim_start_matches('#').trim()));
-                assert!(anchors.any(|it| it == heading), "{path}: no heading for {target}");
+                assert!(
+                    anchors.any(|it| it == heading),
+                    "{path}: no heading for {target}"
+                );
             }
             links += 1;
         }
@@ -154,7 +166,10 @@ fn the_table_is_the_one_of_the_program() {
 #[test]
 fn every_check_has_its_heading() {
     let text = document("docs/checks.md");
-    let headings: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let headings: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "))
+        .collect();
     assert_eq!(headings, Id::ALL.map(Id::as_str));
 }
 
@@ -230,7 +245,10 @@ fn every_promise_names_tests_that_exist() {
         assert!(promise.starts_with(&format!("{number}. ")), "{promise}");
         let names = promise.lines().filter_map(|line| line.strip_prefix("- `"));
         let names: Vec<_> = names.map(|name| name.trim_end_matches('`')).collect();
-        assert!(!names.is_empty(), "promise {number} names no test: {promise}");
+        assert!(
+            !names.is_empty(),
+            "promise {number} names no test: {promise}"
+        );
         for name in names {
             assert!(is_test_name(name), "promise {number}: {name}");
             assert!(

@@ -32,7 +32,10 @@ fn the_tour_works_as_the_readme_shows_it() {
 #[test]
 fn a_rotation_works_as_its_document_shows_it() {
     let (space, ran) = run_story(&document("docs/rotate.md"), "brain3", &[]);
-    assert_eq!(space.data(ROUTER)["KB_ROUTER_TOKEN"], space.filed()["KB_ROUTER_TOKEN"]);
+    assert_eq!(
+        space.data(ROUTER)["KB_ROUTER_TOKEN"],
+        space.filed()["KB_ROUTER_TOKEN"]
+    );
     assert!(!ran.err.contains("left behind"), "{}", ran.err);
 }
 
