@@ -25,7 +25,7 @@ pub struct Changes {
     pub update: Vec<&'static str>,
     /// Which side wins where the tokens file and the cluster disagree
     #[arg(long, value_enum, value_name = "SIDE")]
-    pub prefer: Option<Side>,
+    pub prefer: Option<PreferSide>,
     /// Take over keys that another field manager owns
     #[arg(long)]
     pub force_conflicts: bool,
@@ -36,18 +36,18 @@ pub struct Changes {
 
 /// A side of a disagreement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Side {
+pub enum PreferSide {
     /// The home namespace
     Cluster,
     /// The tokens file
     File,
 }
 
-impl From<Side> for Prefer {
-    fn from(side: Side) -> Self {
+impl From<PreferSide> for Prefer {
+    fn from(side: PreferSide) -> Self {
         match side {
-            Side::Cluster => Self::Cluster,
-            Side::File => Self::File,
+            PreferSide::Cluster => Self::Cluster,
+            PreferSide::File => Self::File,
         }
     }
 }

@@ -5,9 +5,9 @@
 //! win, then every other Secret that holds a token.
 
 use super::shared::answer::{Answer, Verdict};
-use super::shared::hint_context::{Given, reach};
+use super::shared::hint_context::{HintOptions, reach};
 use super::shared::restart;
-use super::shared::tokens_session::Keeper;
+use super::shared::tokens_session::TokensSession;
 use crate::cli::{Bootstrap, Global};
 use crate::commands::shared::cluster::{
     connect, home_router, refusal, refuse_rotation, usable_fleet,
@@ -15,7 +15,7 @@ use crate::commands::shared::cluster::{
 use crate::commands::shared::options::{fleet, wish};
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::NamespaceState;
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::plan::manifest::Manifest;
 use crate::domain::plan::{Action, Plan, SecretPlan, Wish};
 use crate::domain::rotation::elsewhere;
@@ -24,7 +24,7 @@ use crate::domain::values::token::{PerToken, Token};
 use crate::domain::values::tokens_file::AppliedTo;
 use crate::error::Failure;
 use crate::io::kube::client::{Cluster, WIDTH, Written};
-use crate::io::kube::observe::{Fleet, Found};
+use crate::io::kube::observe::{FleetScope, Found};
 use crate::io::local::environment;
 use crate::render::json::Body;
 use crate::render::report::{Report, SecretReport};
@@ -42,15 +42,15 @@ const ROUNDS: usize = 10;
 /// What keeps a run from its first write; later failures are in the answer.
 pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answer, Failure> {
     let wish = wish(global, &bootstrap.changes)?;
-    let given = Given {
+    let given = HintOptions {
         changes: Some(&bootstrap.changes),
         fleet: Some(&bootstrap.fleet),
         create_namespace: bootstrap.create_namespace,
     };
     let reach = reach(global, given);
-    let keeper = Keeper::open(&global.tokens_file, ui)?;
+    let keeper = TokensSession::open(&global.tokens_file, ui)?;
     let cluster = connect(global, ui, "apply", &reach).await?;
-    let mut run = Run {
+    let mut run = ApplyRun {
         global,
         reach,
         create_namespace: bootstrap.create_namespace,
@@ -76,15 +76,15 @@ pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answe
 }
 
 /// A run and what it has done so far.
-struct Run<'a> {
+struct ApplyRun<'a> {
     global: &'a Global,
-    reach: Reach,
+    reach: HintContext,
     create_namespace: bool,
     wish: Wish,
-    fleet: Fleet,
+    fleet: FleetScope,
     ui: Ui,
     cluster: Cluster,
-    keeper: Keeper,
+    keeper: TokensSession,
     /// The newest plan.
     plan: Option<Plan>,
     /// Whether a plan has been carried out, in part at least.
@@ -93,7 +93,7 @@ struct Run<'a> {
     done: BTreeMap<SecretRef, (SecretPlan, Option<Failure>)>,
 }
 
-impl Run<'_> {
+impl ApplyRun<'_> {
     async fn rounds(&mut self) -> Result<(), Failure> {
         for _ in 0..ROUNDS {
             if self.round().await? == Written::Done {

@@ -1,7 +1,7 @@
 //! `diff`: what `--apply` would change, live, key by key, without values.
 
 use super::shared::answer::{Answer, Verdict};
-use super::shared::hint_context::{Given, reach};
+use super::shared::hint_context::{HintOptions, reach};
 use crate::cli::{Diff, Global};
 use crate::commands::shared::cluster::{
     connect, home_router, refusal, refuse_rotation, usable_fleet,
@@ -26,7 +26,7 @@ use crate::ui::Ui;
 pub async fn run(global: &Global, diff: &Diff, ui: Ui) -> Result<Answer, Failure> {
     let mut wish = wish(global, &diff.changes)?;
     let fleet = fleet(&diff.fleet);
-    let given = Given {
+    let given = HintOptions {
         changes: Some(&diff.changes),
         fleet: Some(&diff.fleet),
         create_namespace: false,

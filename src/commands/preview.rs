@@ -1,7 +1,7 @@
 //! The preview: what a person could paste. Contacts nothing and writes nothing.
 
 use super::shared::answer::{Answer, Verdict};
-use super::shared::hint_context::{Given, reach};
+use super::shared::hint_context::{HintOptions, reach};
 use crate::cli::{Bootstrap, Global};
 use crate::commands::shared::options::wish;
 use crate::commands::shared::tokens_file::filed;
@@ -34,7 +34,7 @@ pub fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answer, Fai
     let path = global.tokens_file.display().to_string();
     let mut report = Report::of_plan(&plan, path);
     report.context.clone_from(&global.context);
-    let given = Given {
+    let given = HintOptions {
         changes: Some(&bootstrap.changes),
         fleet: Some(&bootstrap.fleet),
         create_namespace: bootstrap.create_namespace,

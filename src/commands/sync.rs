@@ -2,13 +2,15 @@
 
 use super::shared::answer::{Answer, Verdict};
 use super::shared::eso::{check_home, is_of_the_table, served};
-use super::shared::hint_context::{Given, reach};
+use super::shared::hint_context::{HintOptions, reach};
 use crate::cli::{Global, Sync};
 use crate::commands::shared::cluster::{connect, usable_fleet};
 use crate::commands::shared::options::fleet;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{LiveSecret, Observations};
-use crate::domain::eso::objects::{Cause, ExternalSecret, SecretStore, Slot, StoreKind, StoreRef};
+use crate::domain::eso::objects::{
+    Cause, ExternalSecret, KvPath, SecretStore, StoreKind, StoreRef,
+};
 use crate::domain::eso::store_entry::Entry;
 use crate::domain::table::BUNDLES;
 use crate::error::Failure;
@@ -28,9 +30,9 @@ use tokio::time::{Instant, sleep};
 /// # Errors
 /// What keeps it from the first refresh; later failures are in the answer.
 pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure> {
-    let given = Given {
+    let given = HintOptions {
         fleet: Some(&sync.fleet),
-        ..Given::default()
+        ..HintOptions::default()
     };
     let reach = reach(global, given);
     let cluster = connect(global, ui, "sync", &reach).await?;
@@ -65,7 +67,7 @@ pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure
     ));
     let stores = stores(global, &cluster, version, &externals, ui).await?;
     let limit = sync.timeout.0;
-    let run = Run {
+    let run = SyncRun {
         cluster: &cluster,
         version,
         deadline: limit.and_then(|limit| Instant::now().checked_add(limit)),
@@ -158,14 +160,14 @@ async fn stores(
 }
 
 /// The only place in a store that an ExternalSecret copies as it is.
-fn slot_of(external: &ExternalSecret, store: &SecretStore) -> Option<Slot> {
+fn slot_of(external: &ExternalSecret, store: &SecretStore) -> Option<KvPath> {
     let plain = external.makes_secret() && !external.templated;
     store.provider.slot(external.entry().filter(|_| plain)?)
 }
 
 impl Stores {
     /// The entry of an ExternalSecret, and the store of the environment where that is the same one.
-    fn entry_of(&self, external: &ExternalSecret) -> Option<(&Store, Slot)> {
+    fn entry_of(&self, external: &ExternalSecret) -> Option<(&Store, KvPath)> {
         let store = self.seen.get(&key_of(external)?)?;
         let slot = slot_of(external, store)?;
         let direct = self.direct.get(&slot.mount)?;
@@ -176,7 +178,7 @@ impl Stores {
 }
 
 /// A run of `sync`.
-struct Run<'a> {
+struct SyncRun<'a> {
     cluster: &'a Cluster,
     version: &'static str,
     deadline: Option<Instant>,
@@ -185,7 +187,7 @@ struct Run<'a> {
     before: &'a Observations,
 }
 
-impl Run<'_> {
+impl SyncRun<'_> {
     /// Refreshes all of them; each is told as it ends, so that an interruption leaves a true account.
     async fn refresh_all(
         &self,

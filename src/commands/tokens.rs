@@ -1,7 +1,7 @@
 //! `tokens show` prints the tokens to source; `tokens recover` rebuilds a lost file from the cluster.
 
 use super::shared::answer::{Answer, Verdict};
-use super::shared::hint_context::{Given, reach};
+use super::shared::hint_context::{HintOptions, reach};
 use crate::cli::{Global, Show, TokensFormat};
 use crate::commands::shared::cluster::connect;
 use crate::commands::shared::tokens_file::{filed, warn_unless_ignored};
@@ -24,7 +24,7 @@ use crate::ui::Ui;
 /// A file that is absent, unusable or lacks a token (exit code 3).
 pub fn show(global: &Global, show: Show, ui: Ui) -> Result<Answer, Failure> {
     let shown = global.tokens_file.display();
-    let run = reach(global, Given::default()).program;
+    let run = reach(global, HintOptions::default()).program;
     let lost = |what: String| {
         Failure::unable(what).hint(format!(
             "mint with `{run} --apply`, or rebuild it with `{run} tokens recover --apply`"
@@ -62,7 +62,7 @@ pub fn show(global: &Global, show: Show, ui: Ui) -> Result<Answer, Failure> {
 /// # Errors
 /// What cannot be read or written (exit code 3), and tokens that disagree (1).
 pub async fn recover(global: &Global, apply: bool, ui: Ui) -> Result<Answer, Failure> {
-    let reach = reach(global, Given::default());
+    let reach = reach(global, HintOptions::default());
     let locked = if apply {
         Some(Locked::new(&global.tokens_file, &ui)?)
     } else {

@@ -6,7 +6,7 @@ const CARRY_ON: &str = "rotate --continue --apply";
 
 /// Programs with the options that lead there. Each text is quoted for a shell.
 #[derive(Clone, Debug, Default)]
-pub struct Reach {
+pub struct HintContext {
     /// The home namespace.
     pub home: String,
     /// This program: `k8s-bootstrap -n brain --context c`.
@@ -23,7 +23,7 @@ pub struct Reach {
     pub helm: String,
 }
 
-impl Reach {
+impl HintContext {
     /// Carries on the rotation that is open.
     pub fn carry_on(&self) -> String {
         format!("{} {CARRY_ON}", self.program)

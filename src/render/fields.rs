@@ -1,7 +1,7 @@
 //! Parts of JSON documents that several commands have.
 
 use super::report::FileChange;
-use crate::domain::plan::Source;
+use crate::domain::plan::ValueSource;
 use crate::domain::values::secret_value::SecretValue;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ pub struct FileBody {
 pub struct KeyBody<K> {
     pub key: K,
     pub action: &'static str,
-    pub source: Source,
+    pub source: ValueSource,
 }
 
 /// Writes the values themselves: `tokens show` and `--show-values` are made to show them.

@@ -1,9 +1,9 @@
 //! A rotation in words and for `-o json`: what it would do, where it stands, how it ended.
 
 use crate::domain::cluster::names::WorkloadKind;
-use crate::domain::cluster::snapshot::ClusterFacts;
-use crate::domain::hint_context::Reach;
-use crate::domain::rotation::gate::Holder;
+use crate::domain::cluster::snapshot::ClusterSnapshot;
+use crate::domain::hint_context::HintContext;
+use crate::domain::rotation::gate::OldTokenUser;
 use crate::domain::rotation::outcome::Outcome;
 use crate::domain::rotation::workloads::{WorkloadRef, role, sends};
 use crate::domain::rotation::{Phase, Rotation, Side};
@@ -37,7 +37,7 @@ impl Forecast {
     /// Counts the restarts of a rotation from its present phase on.
     pub fn new(
         rotation: &Rotation,
-        facts: &ClusterFacts,
+        facts: &ClusterSnapshot,
         unseen: Vec<String>,
         command: String,
     ) -> Self {
@@ -228,7 +228,7 @@ pub struct Standing<'a> {
     /// For how many seconds it has been open.
     pub open_for: i64,
     /// Who still holds what is to be forgotten.
-    pub holders: Vec<Holder>,
+    pub holders: Vec<OldTokenUser>,
     /// Which workloads the phase waits for.
     pub pending: Vec<WorkloadRef>,
     /// What could not be seen.
@@ -244,7 +244,7 @@ fn duration(seconds: i64) -> String {
 }
 
 /// Where it stands, for people.
-pub fn status(standing: Option<&Standing<'_>>, reach: &Reach) -> String {
+pub fn status(standing: Option<&Standing<'_>>, reach: &HintContext) -> String {
     let Some(standing) = standing else {
         return "no rotation is open\n".to_owned();
     };
@@ -290,16 +290,16 @@ pub fn status(standing: Option<&Standing<'_>>, reach: &Reach) -> String {
 }
 
 /// A holder, in words.
-pub fn shown(holder: &Holder) -> String {
+pub fn shown(holder: &OldTokenUser) -> String {
     match holder {
-        Holder::Secret { at, keys, .. } => {
+        OldTokenUser::Secret { at, keys, .. } => {
             let keys: Vec<_> = keys
                 .iter()
                 .map(|key| key.replace(char::is_control, "?"))
                 .collect();
             format!("Secret {at} ({})", keys.join(", "))
         }
-        Holder::Pod {
+        OldTokenUser::Pod {
             namespace,
             name,
             owner,
@@ -325,17 +325,17 @@ pub fn shown(holder: &Holder) -> String {
 }
 
 /// What to do about one who holds that value.
-pub(super) fn remedy(holder: &Holder, side: Side, reach: &Reach) -> String {
+pub(super) fn remedy(holder: &OldTokenUser, side: Side, reach: &HintContext) -> String {
     let kubectl = &reach.kubectl;
     match holder {
-        Holder::Secret { ours: true, .. } => reach.carry_on(),
-        Holder::Secret { at, .. } => format!(
+        OldTokenUser::Secret { ours: true, .. } => reach.carry_on(),
+        OldTokenUser::Secret { at, .. } => format!(
             "put the {} token into Secret {at}, or, if nobody reads it: {kubectl} -n {} delete secret {}",
             side.other().as_str(),
             at.namespace,
             at.name
         ),
-        Holder::Pod {
+        OldTokenUser::Pod {
             namespace,
             name,
             owner,
@@ -360,7 +360,7 @@ pub(super) fn remedy(holder: &Holder, side: Side, reach: &Reach) -> String {
 }
 
 /// The failure where somebody still holds the value that is to be forgotten.
-pub fn held(holders: &[Holder], side: Side, reach: &Reach) -> Failure {
+pub fn held(holders: &[OldTokenUser], side: Side, reach: &HintContext) -> Failure {
     let mut failure = Failure::no("somebody still holds the token that is to be forgotten");
     for holder in holders {
         failure = failure
@@ -371,7 +371,7 @@ pub fn held(holders: &[Holder], side: Side, reach: &Reach) -> Failure {
 }
 
 /// How a run ended, for people.
-pub fn outcome(outcome: &Outcome, reach: &Reach, palette: Palette) -> String {
+pub fn outcome(outcome: &Outcome, reach: &HintContext, palette: Palette) -> String {
     let ok = palette.paint(Tone::Good, "[ok]  ");
     match outcome {
         Outcome::Nothing => "no rotation is open: nothing to do\n".to_owned(),

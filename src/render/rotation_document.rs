@@ -1,8 +1,8 @@
 //! The JSON documents of `rotate`.
 
 use super::rotation::{Forecast, Standing, remedy, shown};
-use crate::domain::hint_context::Reach;
-use crate::domain::rotation::gate::Holder;
+use crate::domain::hint_context::HintContext;
+use crate::domain::rotation::gate::OldTokenUser;
 use crate::domain::rotation::outcome::Outcome;
 use crate::domain::rotation::{Change, Rotation, Side};
 use crate::domain::values::token::TokenName;
@@ -66,10 +66,12 @@ impl From<&Rotation> for StateBody {
     }
 }
 
-fn holder_body(holder: &Holder, side: Side, reach: &Reach) -> HolderBody {
+fn holder_body(holder: &OldTokenUser, side: Side, reach: &HintContext) -> HolderBody {
     let (namespace, object) = match holder {
-        Holder::Secret { at, .. } => (at.namespace.to_string(), format!("Secret/{}", at.name)),
-        Holder::Pod {
+        OldTokenUser::Secret { at, .. } => {
+            (at.namespace.to_string(), format!("Secret/{}", at.name))
+        }
+        OldTokenUser::Pod {
             namespace, name, ..
         } => (namespace.to_string(), format!("Pod/{name}")),
     };
@@ -82,7 +84,7 @@ fn holder_body(holder: &Holder, side: Side, reach: &Reach) -> HolderBody {
 }
 
 /// The document of a run that ended.
-pub fn of(outcome: &Outcome, reach: &Reach) -> RotationBody {
+pub fn of(outcome: &Outcome, reach: &HintContext) -> RotationBody {
     let side = outcome
         .rotation()
         .map_or(Side::Old, |rotation| rotation.phase.leaves());
@@ -100,7 +102,7 @@ pub fn of(outcome: &Outcome, reach: &Reach) -> RotationBody {
 }
 
 /// The document of `--status`.
-pub fn of_status(standing: Option<&Standing<'_>>, reach: &Reach) -> RotationBody {
+pub fn of_status(standing: Option<&Standing<'_>>, reach: &HintContext) -> RotationBody {
     let Some(standing) = standing else {
         return RotationBody {
             outcome: "none",

@@ -2,8 +2,8 @@
 
 use super::report::{FileChange, Report, SecretReport};
 use crate::domain::cluster::names::Namespace;
-use crate::domain::hint_context::Reach;
-use crate::domain::plan::{Action, KeyAction, KeyPlan, SecretPlan, Source};
+use crate::domain::hint_context::HintContext;
+use crate::domain::plan::{Action, KeyAction, KeyPlan, SecretPlan, ValueSource};
 use crate::domain::table::EMBEDDINGS;
 use crate::ui::{Palette, Tone};
 use std::fmt::Write;
@@ -74,8 +74,8 @@ fn sentence(secret: &SecretReport) -> String {
 }
 
 /// Keys by where their values come from: `A, B (minted), C (env)`.
-pub fn grouped<'a>(keys: impl Iterator<Item = (&'a str, Source)>) -> String {
-    let mut groups: Vec<(Source, Vec<&str>)> = Vec::new();
+pub fn grouped<'a>(keys: impl Iterator<Item = (&'a str, ValueSource)>) -> String {
+    let mut groups: Vec<(ValueSource, Vec<&str>)> = Vec::new();
     for (key, source) in keys {
         match groups.last_mut() {
             Some((last, keys)) if *last == source => keys.push(key),
@@ -150,8 +150,8 @@ pub fn difference(report: &Report, palette: Palette) -> String {
 }
 
 /// What comes after the Secrets.
-pub fn next_steps(report: &Report, namespace: &Namespace, reach: &Reach) -> String {
-    let Reach {
+pub fn next_steps(report: &Report, namespace: &Namespace, reach: &HintContext) -> String {
+    let HintContext {
         program,
         apply,
         kubectl,

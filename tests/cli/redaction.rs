@@ -11,7 +11,7 @@ use k8s_bootstrap::domain::cluster::observed_secret::{
 };
 use k8s_bootstrap::domain::cluster::snapshot::{FilePath, ValuesFile};
 use k8s_bootstrap::domain::eso::store_entry::{Entry, Field, Layout, StoreReach};
-use k8s_bootstrap::domain::hint_context::Reach;
+use k8s_bootstrap::domain::hint_context::HintContext;
 use k8s_bootstrap::domain::plan::manifest::Manifest;
 use k8s_bootstrap::domain::plan::refusal::Refusal;
 use k8s_bootstrap::domain::plan::{Decision, Filed};
@@ -232,7 +232,7 @@ fn plans_for_the_store_and_documents() {
         assert_hidden(&plan);
         assert_eq!(!plan.refusals.is_empty(), refused);
         for refusal in &plan.refusals {
-            let hint = refusal.hint(&StoreReach::default(), &Reach::default());
+            let hint = refusal.hint(&StoreReach::default(), &HintContext::default());
             assert_text_hides(&format!("{} {hint} {refusal:?}", refusal.message()));
         }
         assert_hidden(&StoreReport::of_plan(&plan, None, String::new()));
@@ -284,7 +284,7 @@ fn refusals_and_failures() {
 #[track_caller]
 fn assert_refusal(refusal: &Refusal) {
     assert_hidden(refusal);
-    let failure = Failure::no(refusal.message()).hint(refusal.hint(&Reach::default()));
+    let failure = Failure::no(refusal.message()).hint(refusal.hint(&HintContext::default()));
     assert_hidden(&failure);
     assert_text_hides(&format!(
         "{failure} {:?} {:?}",

@@ -1,6 +1,6 @@
 //! Carrying a migration out: fill the store, prove it, have the operator take over.
 
-use super::{Picture, Run};
+use super::{MigrateRun, Picture};
 use crate::commands::shared::answer::Answer;
 use crate::commands::shared::eso::{LIMIT, Through, check_values};
 use crate::domain::cluster::names::Namespace;
@@ -24,7 +24,7 @@ const ROUNDS: usize = 10;
 /// Pods by namespace: their names by uid.
 type Pods = BTreeMap<Namespace, BTreeMap<String, String>>;
 
-impl Run<'_> {
+impl MigrateRun<'_> {
     pub(super) async fn apply(&self) -> Result<Answer, Failure> {
         self.ui.story(&format!(
             "moving the Secrets of {} on {} to {}",

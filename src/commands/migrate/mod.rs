@@ -10,7 +10,7 @@ pub(crate) mod rollback;
 use super::externalsecrets::manifests;
 use super::shared::answer::{Answer, Verdict};
 use super::shared::eso::{check_home, check_ready, externals, find_store, served};
-use super::shared::hint_context::{Given, reach};
+use super::shared::hint_context::{HintOptions, reach};
 use super::shared::store_apply::Backend;
 use crate::cli::{Global, Migrate, StoreLayout};
 use crate::commands::shared::cluster::{connect, home_router, usable_fleet};
@@ -21,7 +21,7 @@ use crate::domain::eso::objects::{
     ExternalSecret, Provider, SecretStore, StoreKind, StoreRef, VERSIONS,
 };
 use crate::domain::eso::store_entry::{Entries, Layout};
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::migration::{Destination, MigrationPlan};
 use crate::domain::plan::Filed;
 use crate::domain::rotation::elsewhere;
@@ -29,7 +29,7 @@ use crate::domain::table::BUNDLES;
 use crate::domain::values::token::TokenName;
 use crate::error::Failure;
 use crate::io::kube::client::Cluster;
-use crate::io::kube::observe::{Fleet, Found};
+use crate::io::kube::observe::{FleetScope, Found};
 use crate::io::local::tokens_file;
 use crate::io::store::{self, Store};
 use crate::render::json::Body;
@@ -70,12 +70,12 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
         let fleet = &migrate.fleet.fleet_namespace;
         return Ok(manifests(&global.namespace, fleet, &layout, &store));
     }
-    let given = Given {
+    let given = HintOptions {
         fleet: Some(&migrate.fleet),
-        ..Given::default()
+        ..HintOptions::default()
     };
     let reach = reach(global, given);
-    let run = Run::new(global, migrate, (layout, store), reach, ui).await?;
+    let run = MigrateRun::new(global, migrate, (layout, store), reach, ui).await?;
     match migrate.apply {
         true => run.apply().await,
         false => run.preview().await,
@@ -83,15 +83,15 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
 }
 
 /// A run: where from, where to, and by which way.
-struct Run<'a> {
+struct MigrateRun<'a> {
     global: &'a Global,
     ui: Ui,
-    reach: Reach,
+    reach: HintContext,
     cluster: Cluster,
     version: &'static str,
     layout: Layout,
     store: StoreRef,
-    fleet: Fleet,
+    fleet: FleetScope,
     /// A way of our own to the store.
     direct: Option<Store>,
 }
@@ -103,12 +103,12 @@ struct Picture {
     plan: MigrationPlan,
 }
 
-impl<'a> Run<'a> {
+impl<'a> MigrateRun<'a> {
     async fn new(
         global: &'a Global,
         migrate: &Migrate,
         (layout, store): (Layout, StoreRef),
-        reach: Reach,
+        reach: HintContext,
         ui: Ui,
     ) -> Result<Self, Failure> {
         let cluster = connect(global, ui, "migrate", &reach).await?;
@@ -267,7 +267,8 @@ impl<'a> Run<'a> {
         let gifts = rendered::gifts(plan);
         let passages: Vec<_> = plan.moves.iter().map(rendered::planned).collect();
         let next = (refused.is_none() && plan.changes_anything()).then(|| {
-            "This was a preview: nothing has been written. Run it again with --apply.".to_owned()
+            "This was a preview: nothing has been written. Run it again with --apply."
+                .to_owned()
         });
         self.answer(&gifts, &passages, refused, true, next).await
     }

@@ -11,7 +11,7 @@ use crate::commands::shared::cluster::{connect, home_router, refuse_rotation, us
 use crate::commands::shared::eso::{
     LIMIT, check_home, check_values, externals, is_of_the_table, served,
 };
-use crate::commands::shared::hint_context::{Given, reach};
+use crate::commands::shared::hint_context::{HintOptions, reach};
 use crate::commands::shared::options::fleet;
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::LiveSecret;
@@ -44,9 +44,9 @@ const DONE: (&str, &str) = (
 /// # Errors
 /// What keeps a run from its first write; later failures are in the answer.
 pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, Failure> {
-    let given = Given {
+    let given = HintOptions {
         fleet: Some(&migrate.fleet),
-        ..Given::default()
+        ..HintOptions::default()
     };
     let reach = reach(global, given);
     let cluster = connect(global, ui, "migrate", &reach).await?;
@@ -106,7 +106,8 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
             Some("No ExternalSecret makes one of the Secrets: nothing to do.".to_owned())
         }
         (false, false, false) => Some(
-            "This was a preview: nothing has been written. Run it again with --apply.".to_owned(),
+            "This was a preview: nothing has been written. Run it again with --apply."
+                .to_owned(),
         ),
         _ => None,
     };

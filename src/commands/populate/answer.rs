@@ -2,7 +2,7 @@
 
 use crate::cli::Global;
 use crate::commands::shared::answer::{Answer, Verdict};
-use crate::commands::shared::store_apply::{Backend, Filling};
+use crate::commands::shared::store_apply::{Backend, StoreApply};
 use crate::domain::plan::Action;
 use crate::error::Failure;
 use crate::render::json::Body;
@@ -15,7 +15,7 @@ use crate::ui::Ui;
 /// What kept it from making a plan.
 pub(super) fn of_run<B: Backend>(
     global: &Global,
-    filling: &Filling<B>,
+    filling: &StoreApply<B>,
     outcome: Result<(), Failure>,
     ui: Ui,
 ) -> Result<Answer, Failure> {

@@ -4,14 +4,14 @@ mod answer;
 mod via_eso;
 
 use super::shared::answer::{Answer, Verdict};
-use super::shared::hint_context::{Given, reach};
-use super::shared::store_apply::{Backend, Filling, refusal};
-use super::shared::tokens_session::Keeper;
+use super::shared::hint_context::{HintOptions, reach};
+use super::shared::store_apply::{Backend, StoreApply, refusal};
+use super::shared::tokens_session::TokensSession;
 use crate::cli::{Global, Populate};
 use crate::commands::shared::cluster::{connect, home_router, refuse_rotation};
 use crate::commands::shared::options::{inputs, layout};
 use crate::domain::eso::store_entry::{Entries, StoreReach};
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::plan::{Decision, FiledTokens, LiveValues, StorePlan, StoreWish};
 use crate::domain::rotation::elsewhere;
 use crate::domain::table::{BUNDLES, ROUTER};
@@ -36,7 +36,7 @@ pub async fn run(global: &Global, populate: &Populate, ui: Ui) -> Result<Answer,
                 .hint("leave it out, or add -o yaml"),
         );
     }
-    let reach = reach(global, Given::default());
+    let reach = reach(global, HintOptions::default());
     let wish = wish(global, populate, &reach, ui).await?;
     match (populate.apply, ui.format) {
         (true, _) if populate.via_eso.is_some() => {
@@ -56,7 +56,7 @@ pub async fn run(global: &Global, populate: &Populate, ui: Ui) -> Result<Answer,
 async fn wish(
     global: &Global,
     populate: &Populate,
-    reach: &Reach,
+    reach: &HintContext,
     ui: Ui,
 ) -> Result<StoreWish, Failure> {
     let layout = layout(&populate.layout)?;
@@ -79,7 +79,7 @@ async fn wish(
 }
 
 /// Every key of the live Secrets.
-async fn live(global: &Global, reach: &Reach, ui: Ui) -> Result<LiveValues, Failure> {
+async fn live(global: &Global, reach: &HintContext, ui: Ui) -> Result<LiveValues, Failure> {
     let cluster = connect(global, ui, "populate", reach).await?;
     let home = &global.namespace;
     let (found, claims) = tokio::join!(
@@ -122,7 +122,7 @@ fn documents(
     global: &Global,
     populate: &Populate,
     wish: &StoreWish,
-    reach: &Reach,
+    reach: &HintContext,
     ui: Ui,
 ) -> Result<Answer, Failure> {
     let filed = filed(global)?;
@@ -174,7 +174,7 @@ async fn preview(
     global: &Global,
     populate: &Populate,
     wish: &StoreWish,
-    reach: &Reach,
+    reach: &HintContext,
     ui: Ui,
 ) -> Result<Answer, Failure> {
     let filed = filed(global)?;
@@ -204,17 +204,17 @@ async fn apply(
     global: &Global,
     populate: &Populate,
     wish: StoreWish,
-    reach: &Reach,
+    reach: &HintContext,
     ui: Ui,
 ) -> Result<Answer, Failure> {
-    let keeper = Keeper::open(&global.tokens_file, ui)?;
+    let keeper = TokensSession::open(&global.tokens_file, ui)?;
     let store = Store::connect(&populate.mount, global.request_timeout.0, ui).await?;
     ui.story(&format!(
         "filling the secret store {}, mount {}",
         store.address(),
         populate.mount
     ));
-    let mut filling = Filling::new(wish, store, keeper, reach.clone());
+    let mut filling = StoreApply::new(wish, store, keeper, reach.clone());
     let outcome = filling.run().await;
     answer::of_run(global, &filling, outcome, ui)
 }

@@ -6,18 +6,18 @@ use crate::cli::{Global, Populate};
 use crate::commands::shared::answer::{Answer, Verdict};
 use crate::commands::shared::cluster::connect;
 use crate::commands::shared::eso::{Through, check_ready, find_store, served};
-use crate::commands::shared::store_apply::{Backend, Filling, refusal};
-use crate::commands::shared::tokens_session::Keeper;
+use crate::commands::shared::store_apply::{Backend, StoreApply, refusal};
+use crate::commands::shared::tokens_session::TokensSession;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::eso::objects::{StoreRef, temporary_name};
 use crate::domain::eso::store_entry::{Entries, Fields, Layout, StoreReach};
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::plan::{Action, KeyAction};
 use crate::domain::plan::{EntryPlan, StorePlan, StoreWish};
 use crate::domain::table::BUNDLES;
 use crate::error::Failure;
-use crate::io::eso::ephemeral::{Kind, Temporaries, Temporary};
-use crate::io::eso::write_via_eso::{Pushed, Target};
+use crate::io::eso::ephemeral::{EphemeralKind, Temporaries, Temporary};
+use crate::io::eso::write_via_eso::{PushTarget, Pushed};
 use crate::io::kube::client::Cluster;
 use crate::io::store::Stored;
 use crate::render::json::Body;
@@ -46,7 +46,7 @@ struct ViaEso<'a> {
 }
 
 /// What `--apply` would do, as far as that can be known without making any object.
-pub fn preview(global: &Global, plan: &StorePlan, reach: &Reach, ui: Ui) -> Answer {
+pub fn preview(global: &Global, plan: &StorePlan, reach: &HintContext, ui: Ui) -> Answer {
     let path = global.tokens_file.display().to_string();
     let report = StoreReport::of_plan(plan, None, path);
     let store = StoreReach::default();
@@ -72,10 +72,10 @@ pub async fn apply(
     global: &Global,
     options: &Populate,
     wish: StoreWish,
-    reach: &Reach,
+    reach: &HintContext,
     ui: Ui,
 ) -> Result<Answer, Failure> {
-    let keeper = Keeper::open(&global.tokens_file, ui)?;
+    let keeper = TokensSession::open(&global.tokens_file, ui)?;
     let cluster = connect(global, ui, "populate --via-eso", reach).await?;
     let temporaries = Temporaries::new();
     let store = StoreRef {
@@ -103,7 +103,7 @@ pub async fn apply(
             .unwrap_or_default(),
         global.namespace
     ));
-    let mut filling = Filling::new(wish, backend, keeper, reach.clone());
+    let mut filling = StoreApply::new(wish, backend, keeper, reach.clone());
     let outcome = cluster.with_temporaries(&temporaries, async {
         filling.backend.remove_leftovers().await?;
         filling.run().await
@@ -154,9 +154,9 @@ impl ViaEso<'_> {
         let removals = names.iter().flatten().map(|name| async move {
             // In this order: what makes a Secret goes before it.
             let kinds = [
-                Kind::ExternalSecret(self.version),
-                Kind::PushSecret,
-                Kind::Secret,
+                EphemeralKind::ExternalSecret(self.version),
+                EphemeralKind::PushSecret,
+                EphemeralKind::Secret,
             ];
             for kind in kinds {
                 let (namespace, name) = (self.namespace.clone(), name.clone());
@@ -227,7 +227,7 @@ impl ViaEso<'_> {
         (cause, hint)
     }
 
-    fn cluster_reach(&self) -> &Reach {
+    fn cluster_reach(&self) -> &HintContext {
         self.cluster.reach()
     }
 }
@@ -268,7 +268,7 @@ impl Backend for ViaEso<'_> {
             let (cause, hint) = self.unchangeable(entry);
             return Err(Failure::unable(cause).hint(hint));
         }
-        let target = Target {
+        let target = PushTarget {
             version: self.version,
             namespace: self.namespace,
             store: &self.store,

@@ -3,8 +3,8 @@
 
 use crate::cli::{Global, Rotate};
 use crate::commands::shared::options::fleet;
-use crate::domain::hint_context::Reach;
-use crate::domain::rotation::edits::{At, Odd};
+use crate::domain::hint_context::HintContext;
+use crate::domain::rotation::edits::{Odd, PlaceRef};
 use crate::domain::rotation::{Phase, Rotation, Side};
 use crate::domain::values::tokens_file::AppliedTo;
 use crate::error::Failure;
@@ -17,17 +17,17 @@ use std::cell::OnceCell;
 const NO_RESTART: &str = " --no-restart";
 
 /// A run.
-pub(super) struct Run<'a> {
+pub(super) struct RotateRun<'a> {
     pub(super) global: &'a Global,
     pub(super) rotate: &'a Rotate,
-    pub(super) reach: Reach,
+    pub(super) reach: HintContext,
     pub(super) cluster: Cluster,
     pub(super) ui: Ui,
     /// A way of our own to the store, once it was needed.
     pub(super) store: OnceCell<Store>,
 }
 
-impl Run<'_> {
+impl RotateRun<'_> {
     /// Where the tokens are applied, for the tokens file.
     pub(super) fn place(&self) -> AppliedTo {
         AppliedTo {
@@ -109,10 +109,10 @@ impl Run<'_> {
     }
 
     /// Puts a value of the rotation back where another one is. No value is on a command line.
-    pub(super) fn put_back(&self, at: &At, key: &str) -> String {
+    pub(super) fn put_back(&self, at: &PlaceRef, key: &str) -> String {
         let (home, file) = (&self.global.namespace, &self.reach.tokens_file);
         match at {
-            At::Secret(at) if at.namespace != *home => {
+            PlaceRef::Secret(at) if at.namespace != *home => {
                 let (kubectl, name) = (&self.reach.kubectl, at.name);
                 format!(
                     "put home's there: {kubectl} -n {home} get secret {name} -o \

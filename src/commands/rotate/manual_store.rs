@@ -1,10 +1,10 @@
 //! A store that this program cannot write: somebody edits it, told how without a value.
 
-use super::context::Run;
-use super::snapshot::Look;
+use super::context::RotateRun;
+use super::snapshot::Snapshot;
 use super::store_access::version_of;
 use crate::domain::rotation::Rotation;
-use crate::domain::rotation::edits::{At, Edit};
+use crate::domain::rotation::edits::{Edit, PlaceRef};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::tokens_file::Held;
 use crate::error::Failure;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 /// The pause between two looks at what somebody edits.
 const LOOK: Duration = Duration::from_secs(2);
 
-impl Run<'_> {
+impl RotateRun<'_> {
     /// Says how entries have to be edited that this program cannot write, and waits until the Secrets
     /// carry that.
     ///
@@ -63,9 +63,9 @@ impl Run<'_> {
 }
 
 /// How an entry is to be edited, without a value.
-fn instructions(look: &Look, held: &Held, edit: &Edit) -> Vec<String> {
+fn instructions(look: &Snapshot, held: &Held, edit: &Edit) -> Vec<String> {
     let target = look.targets.iter().find(|target| target.at == edit.at);
-    let At::Hand(path) = &edit.at else {
+    let PlaceRef::Manual(path) = &edit.at else {
         return Vec::new();
     };
     let path = path.replace(char::is_control, "?");
@@ -90,7 +90,7 @@ fn instructions(look: &Look, held: &Held, edit: &Edit) -> Vec<String> {
 }
 
 /// Tells whether a Secret carries what was asked for.
-fn is_done(look: &Look, edit: &Edit) -> bool {
+fn is_done(look: &Snapshot, edit: &Edit) -> bool {
     let target = look.targets.iter().find(|target| target.at == edit.at);
     target.is_some_and(|target| {
         let set = edit.set.iter();

@@ -16,9 +16,9 @@ mod tokens_file;
 mod write_secrets;
 mod write_store;
 
-use self::context::Run;
+use self::context::RotateRun;
 use super::shared::answer::{Answer, Verdict};
-use super::shared::hint_context::{Given, reach};
+use super::shared::hint_context::{HintOptions, reach};
 use crate::cli::{Global, Rotate};
 use crate::commands::shared::cluster::connect;
 use crate::domain::rotation::gate::holders;
@@ -36,13 +36,13 @@ use std::cell::OnceCell;
 /// # Errors
 /// What a person has to decide, and what could not be done; the rotation can be carried on.
 pub async fn run(global: &Global, rotate: &Rotate, ui: Ui) -> Result<Answer, Failure> {
-    let given = Given {
+    let given = HintOptions {
         fleet: Some(&rotate.fleet),
-        ..Given::default()
+        ..HintOptions::default()
     };
     let reach = reach(global, given);
     let cluster = connect(global, ui, "rotate", &reach).await?;
-    let run = Run {
+    let run = RotateRun {
         global,
         rotate,
         reach,
@@ -57,7 +57,7 @@ pub async fn run(global: &Global, rotate: &Rotate, ui: Ui) -> Result<Answer, Fai
     }
 }
 
-impl Run<'_> {
+impl RotateRun<'_> {
     /// Where a rotation stands.
     async fn status(&self) -> Result<Answer, Failure> {
         let look = self.look().await?;

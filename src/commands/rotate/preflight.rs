@@ -1,14 +1,14 @@
 //! What a person has to decide before a rotation begins, or is carried on.
 
-use super::context::Run;
-use super::snapshot::Look;
+use super::context::RotateRun;
+use super::snapshot::Snapshot;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{NamespaceState, Observations, Observed};
 use crate::domain::cluster::owner::OwnerKind;
 use crate::domain::plan::Filed;
 use crate::domain::plan::{FiledTokens, Plan, Wish};
-use crate::domain::rotation::edits::{At, concerns};
-use crate::domain::rotation::gate::{Holder, strangers};
+use crate::domain::rotation::edits::{PlaceRef, concerns};
+use crate::domain::rotation::gate::{OldTokenUser, strangers};
 use crate::domain::rotation::workloads::{is_server, reads_list};
 use crate::domain::rotation::{
     Change, Phase, Rotation, STATE, STORE_STATE, Side, is_retired, leftovers,
@@ -21,12 +21,12 @@ use crate::render::rotation as rendered;
 use crate::render::script::quote;
 use std::collections::BTreeSet;
 
-impl Run<'_> {
+impl RotateRun<'_> {
     /// Refuses what a person has to decide before a rotation can begin.
     ///
     /// # Errors
     /// All of it (exit code 1), or what cannot be seen and has to be (3).
-    pub fn check(&self, look: &Look, held: &Held) -> Result<(), Failure> {
+    pub fn check(&self, look: &Snapshot, held: &Held) -> Result<(), Failure> {
         self.check_sight(look)?;
         let failure = self.check_plan(look, held, Failure::undecided());
         let coming = self.coming(look);
@@ -38,7 +38,7 @@ impl Run<'_> {
     }
 
     /// Who may not see workloads and pods cannot know when a phase is over.
-    fn check_sight(&self, look: &Look) -> Result<(), Failure> {
+    fn check_sight(&self, look: &Snapshot) -> Result<(), Failure> {
         let secrets = look.facts.denied.iter().filter(|denied| {
             let name = denied.resource.strip_prefix("secrets/");
             name.filter(|_| denied.verb == "get").is_some_and(|name| {
@@ -57,7 +57,7 @@ impl Run<'_> {
     }
 
     /// Every place has to agree before: what `--apply` would refuse is refused here too.
-    fn check_plan(&self, look: &Look, held: &Held, failure: Failure) -> Failure {
+    fn check_plan(&self, look: &Snapshot, held: &Held, failure: Failure) -> Failure {
         let wish = Wish {
             home: look.facts.home.clone(),
             fleet: look.facts.fleet().map(|(name, _)| name.clone()).collect(),
@@ -103,7 +103,7 @@ impl Run<'_> {
     }
 
     /// Every namespace of the fleet has to be there with its Secret.
-    fn check_fleet(&self, look: &Look, failure: Failure) -> Failure {
+    fn check_fleet(&self, look: &Snapshot, failure: Failure) -> Failure {
         let mut told = failure;
         for (namespace, place) in look.facts.fleet() {
             let gone =
@@ -124,7 +124,7 @@ impl Run<'_> {
     }
 
     /// What would rotate, of what is there now: its new values are those of nobody.
-    pub(super) fn coming(&self, look: &Look) -> Rotation {
+    pub(super) fn coming(&self, look: &Snapshot) -> Rotation {
         let home = look.home();
         let chosen = self.chosen();
         let change = |token: &Token| Change {
@@ -149,7 +149,7 @@ impl Run<'_> {
     /// What a person has to decide (exit code 1), or what cannot be seen and has to be (3).
     pub fn check_carried_on(
         &self,
-        look: &Look,
+        look: &Snapshot,
         rotation: &Rotation,
         before: Option<&Rotation>,
     ) -> Result<(), Failure> {
@@ -254,9 +254,9 @@ impl Run<'_> {
     }
 }
 
-impl Run<'_> {
+impl RotateRun<'_> {
     /// Refuses servers that could not accept two tokens.
-    fn check_servers(&self, look: &Look, rotation: &Rotation, failure: Failure) -> Failure {
+    fn check_servers(&self, look: &Snapshot, rotation: &Rotation, failure: Failure) -> Failure {
         let mut told = failure;
         if !rotation.phase.row().both {
             return told;
@@ -283,7 +283,7 @@ impl Run<'_> {
 
     /// Refuses where something is left of a rotation that nothing is known of any more: another one
     /// would leave its old token accepted for good.
-    fn check_leftovers(&self, look: &Look, held: &Held, failure: Failure) -> Failure {
+    fn check_leftovers(&self, look: &Snapshot, held: &Held, failure: Failure) -> Failure {
         let (mut told, kubectl) = (failure, &self.reach.kubectl);
         for (namespace, place) in &look.facts.places {
             for name in [ROUTER.secret, EMBEDDINGS.secret] {
@@ -321,7 +321,7 @@ impl Run<'_> {
 }
 
 /// Refuses Secrets that cannot be written, or that somebody else would write again.
-fn check_secrets(look: &Look, rotation: &Rotation, failure: Failure) -> Failure {
+fn check_secrets(look: &Snapshot, rotation: &Rotation, failure: Failure) -> Failure {
     let mut told = failure;
     for (namespace, place) in &look.facts.places {
         for (name, observed) in &place.secrets {
@@ -335,7 +335,7 @@ fn check_secrets(look: &Look, rotation: &Rotation, failure: Failure) -> Failure 
             let of_store = look
                 .targets
                 .iter()
-                .any(|target| !matches!(target.at, At::Secret(_)) && target.bundle == bundle);
+                .any(|target| !matches!(target.at, PlaceRef::Secret(_)) && target.bundle == bundle);
             if let Some(owner) = &observed.owner {
                 if of_store && owner.kind == OwnerKind::ExternalSecret {
                     continue;
@@ -376,12 +376,12 @@ fn is_home(observed: Option<&Observed>) -> bool {
     live.is_some_and(|live| live.annotations.contains_key(STATE))
 }
 
-impl Run<'_> {
+impl RotateRun<'_> {
     /// Refuses where another namespace has one of these values and is not of the selection, and where
     /// one that has them is the home of a rotation of its own.
     fn check_strangers(
         &self,
-        look: &Look,
+        look: &Snapshot,
         rotation: &Rotation,
         sides: &[Side],
         failure: Failure,
@@ -404,7 +404,7 @@ impl Run<'_> {
         }
         for side in sides {
             for holder in strangers(rotation, *side, &outside) {
-                let Holder::Secret { at, .. } = holder else {
+                let OldTokenUser::Secret { at, .. } = holder else {
                     continue;
                 };
                 told = match is_home(outside.get(&at.namespace)) {

@@ -1,14 +1,14 @@
 //! Asking the services: after `open` they accept both tokens, after `close` the old one no more.
 
-use super::context::Run;
-use super::snapshot::Look;
+use super::context::RotateRun;
+use super::snapshot::Snapshot;
 use crate::commands::shared::options::selection;
 use crate::commands::verify::{EMBED, FEED, Question};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::snapshot::Reply;
 use crate::domain::cluster::workload::first_pod;
 use crate::domain::rotation::workloads::{server_of, serves};
-use crate::domain::rotation::{Rotation, Side, Values};
+use crate::domain::rotation::{Rotation, Side, TokenValues};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::TokenName;
 use crate::error::Failure;
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// How a server stands to a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Verdict {
+enum ProbeResult {
     Accepts,
     Refuses,
     Silent(String),
@@ -35,10 +35,10 @@ enum Verdict {
 /// # Errors
 /// One that contradicts (exit code 3). One that gives no answer is told of.
 pub async fn prove(
-    run: &Run<'_>,
-    look: &Look,
+    run: &RotateRun<'_>,
+    look: &Snapshot,
     rotation: &Rotation,
-    values: &Values,
+    values: &TokenValues,
 ) -> Result<(), Failure> {
     let selection = selection(run.global);
     let forwarder = Forwarder::connect(&selection, &run.reach.kubectl).await?;
@@ -88,9 +88,9 @@ struct Server<'a> {
 impl Server<'_> {
     async fn prove(
         &self,
-        run: &Run<'_>,
+        run: &RotateRun<'_>,
         rotation: &Rotation,
-        values: &Values,
+        values: &TokenValues,
         token: TokenName,
     ) -> Result<(), Failure> {
         let row = rotation.phase.row();
@@ -98,7 +98,7 @@ impl Server<'_> {
         let end = Instant::now() + PATIENCE;
         loop {
             let wrong = environment::mint()?;
-            let open_door = self.ask(wrong.value()).await == Verdict::Accepts;
+            let open_door = self.ask(wrong.value()).await == ProbeResult::Accepts;
             let (mut wrongly, mut rightly) = (Vec::new(), Vec::new());
             let mut silent = None;
             for side in [Side::Old, Side::New] {
@@ -107,15 +107,15 @@ impl Server<'_> {
                 };
                 let (side, accepted) = (side.as_str(), row.both || side == row.sent);
                 match self.ask(value.value()).await {
-                    Verdict::Silent(why) => silent = Some(why),
-                    Verdict::Accepts if !accepted && !open_door => {
+                    ProbeResult::Silent(why) => silent = Some(why),
+                    ProbeResult::Accepts if !accepted && !open_door => {
                         wrongly.push(format!("it still accepts the {side} {token}"));
                     }
-                    Verdict::Refuses if accepted => {
+                    ProbeResult::Refuses if accepted => {
                         wrongly.push(format!("it refuses the {side} {token}"));
                     }
-                    Verdict::Accepts => rightly.push(format!("accepts the {side} {token}")),
-                    Verdict::Refuses => rightly.push(format!("refuses the {side} {token}")),
+                    ProbeResult::Accepts => rightly.push(format!("accepts the {side} {token}")),
+                    ProbeResult::Refuses => rightly.push(format!("refuses the {side} {token}")),
                 }
             }
             if wrongly.is_empty() {
@@ -153,7 +153,7 @@ impl Server<'_> {
         }
     }
 
-    async fn ask(&self, bearer: &SecretValue) -> Verdict {
+    async fn ask(&self, bearer: &SecretValue) -> ProbeResult {
         let (method, path, json) = &self.question;
         let ask = Ask {
             method: method.clone(),
@@ -167,11 +167,13 @@ impl Server<'_> {
             .ask(self.namespace, &pod, self.port, &ask)
             .await
         {
-            Reply::Status(401 | 403) => Verdict::Refuses,
-            Reply::Status(code @ (500..=599 | 404)) => Verdict::Silent(format!("status {code}")),
-            Reply::Status(_) => Verdict::Accepts,
-            Reply::Forbidden => Verdict::Silent("you may not forward ports there".to_owned()),
-            Reply::Unreachable(why) => Verdict::Silent(why),
+            Reply::Status(401 | 403) => ProbeResult::Refuses,
+            Reply::Status(code @ (500..=599 | 404)) => {
+                ProbeResult::Silent(format!("status {code}"))
+            }
+            Reply::Status(_) => ProbeResult::Accepts,
+            Reply::Forbidden => ProbeResult::Silent("you may not forward ports there".to_owned()),
+            Reply::Unreachable(why) => ProbeResult::Silent(why),
         }
     }
 }

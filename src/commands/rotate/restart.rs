@@ -1,8 +1,8 @@
 //! Restarts of a rotation: by us and by Reloader, or by hand.
 
-use super::context::Run;
-use super::snapshot::Look;
-use crate::commands::shared::rollout_wait::{Aim, Rolling, hangs, late, roll};
+use super::context::RotateRun;
+use super::snapshot::Snapshot;
+use crate::commands::shared::rollout_wait::{RolloutGoal, RolloutTracker, hangs, late, roll};
 use crate::domain::cluster::workload::Workload;
 use crate::domain::rotation::Rotation;
 use crate::domain::rotation::workloads::{Who, WorkloadRef, is_marked, mark, pending};
@@ -13,24 +13,24 @@ use tokio::time::{Instant, sleep};
 /// The pause between two looks at what a person does.
 const PAUSE: Duration = Duration::from_secs(1);
 
-impl Run<'_> {
+impl RotateRun<'_> {
     /// Restarts these workloads, or has somebody do it, and waits until they have rolled out.
     ///
     /// # Errors
     /// Those that do not roll out in time, with the reason; a server that refuses (exit code 3).
     pub(super) async fn roll(
         &self,
-        look: &Look,
+        look: &Snapshot,
         rotation: &Rotation,
         who: Who,
         workloads: &[WorkloadRef],
-        rolling: &mut Rolling,
+        rolling: &mut RolloutTracker,
     ) -> Result<(), Failure> {
         let rolled = match self.rotate.no_restart {
             true => self.wait_for_hands(rotation, who, workloads, rolling).await,
             false => {
                 let good = |workload: &Workload| is_marked(rotation, workload, who);
-                let aim = Aim {
+                let aim = RolloutGoal {
                     mark: mark(rotation, who),
                     good: &good,
                     now: &look.now(),
@@ -53,7 +53,7 @@ impl Run<'_> {
         rotation: &Rotation,
         who: Who,
         workloads: &[WorkloadRef],
-        rolling: &mut Rolling,
+        rolling: &mut RolloutTracker,
     ) -> Result<(), Failure> {
         let mark = mark(rotation, who);
         let mut untold = workloads.to_vec();

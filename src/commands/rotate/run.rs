@@ -1,12 +1,12 @@
 //! Carrying a rotation on, step by step, until it is over or somebody has to do something.
 
-use super::context::Run;
-use super::snapshot::Look;
+use super::context::RotateRun;
+use super::snapshot::Snapshot;
 use super::{probe, start, tokens_file};
 use crate::commands::shared::answer::{Answer, Verdict};
-use crate::commands::shared::rollout_wait::Rolling;
-use crate::domain::rotation::edits::At;
-use crate::domain::rotation::gate::{Holder, forgotten};
+use crate::commands::shared::rollout_wait::RolloutTracker;
+use crate::domain::rotation::edits::PlaceRef;
+use crate::domain::rotation::gate::{OldTokenUser, forgotten};
 use crate::domain::rotation::next_step::{Step, View, next};
 use crate::domain::rotation::outcome::Outcome;
 use crate::domain::rotation::{Phase, Rotation, Side, is_retired};
@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// What a run remembers.
 #[derive(Default)]
-pub struct Memory {
+pub struct Progress {
     /// The tokens of home when it began.
     began: Option<PerToken<Option<Token>>>,
     /// The rotation that it works on, as it was last seen.
@@ -51,18 +51,18 @@ pub struct Memory {
     /// How often somebody put something else where the rotation had written.
     again: usize,
     /// The entries of the store that it has written, and in which phase: they have no mark.
-    entries: BTreeMap<At, String>,
+    entries: BTreeMap<PlaceRef, String>,
     /// Who held what is forgotten when that was done anyway.
-    left: Vec<Holder>,
+    left: Vec<OldTokenUser>,
     /// Since when it waits for pods that are being deleted.
     leaving: Option<Instant>,
     /// What it has seen of rollouts.
-    pub rolling: Rolling,
+    pub rolling: RolloutTracker,
 }
 
-impl Run<'_> {
+impl RotateRun<'_> {
     pub(super) async fn apply(&self) -> Result<Answer, Failure> {
-        let mut memory = Memory::default();
+        let mut memory = Progress::default();
         let outcome = self.go(&mut memory).await;
         let outcome = outcome.map_err(|failure| match &memory.rotation {
             // What has begun can be carried on, and that is the remedy of most.
@@ -87,7 +87,7 @@ impl Run<'_> {
         })
     }
 
-    async fn go(&self, memory: &mut Memory) -> Result<Outcome, Failure> {
+    async fn go(&self, memory: &mut Progress) -> Result<Outcome, Failure> {
         loop {
             let mut look = self.look().await?;
             for target in &mut look.targets {
@@ -101,7 +101,11 @@ impl Run<'_> {
     }
 
     /// Does what comes next; gives how the run ended, where it did.
-    async fn step(&self, look: &Look, memory: &mut Memory) -> Result<Option<Outcome>, Failure> {
+    async fn step(
+        &self,
+        look: &Snapshot,
+        memory: &mut Progress,
+    ) -> Result<Option<Outcome>, Failure> {
         let home = look.home();
         let began = memory.began.get_or_insert_with(|| home.clone()).clone();
         let Some(rotation) = &look.state else {
@@ -181,12 +185,12 @@ impl Run<'_> {
                 memory.rolling.written(look.workloads());
                 let (by_hand, ours): (Vec<_>, Vec<_>) = edits
                     .into_iter()
-                    .partition(|edit| matches!(edit.at, At::Hand(_)));
+                    .partition(|edit| matches!(edit.at, PlaceRef::Manual(_)));
                 let written = self.write_all(look, rotation, &ours).await?;
                 self.count(written, memory)?;
                 if written == Written::Done {
                     let entries = ours.into_iter().map(|edit| edit.at);
-                    let entries = entries.filter(|at| matches!(at, At::Entry(_)));
+                    let entries = entries.filter(|at| matches!(at, PlaceRef::Entry(_)));
                     memory
                         .entries
                         .extend(entries.map(|at| (at, rotation.mark())));
@@ -243,7 +247,7 @@ impl Run<'_> {
     }
 
     /// Before a rotation begins: what a person has to decide, and what nobody can see.
-    async fn begin(&self, look: &Look) -> Result<(), Failure> {
+    async fn begin(&self, look: &Snapshot) -> Result<(), Failure> {
         let held = tokens_file::read(&self.global.tokens_file)?;
         self.check(look, &held)?;
         self.check_store(look).await?;
@@ -273,7 +277,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn tell(&self, rotation: &Rotation, memory: &mut Memory) {
+    fn tell(&self, rotation: &Rotation, memory: &mut Progress) {
         if memory.told.is_none() && !memory.opened {
             self.ui.story(&format!(
                 "rotation {} of {}, open since {}, stands in {}",
@@ -292,10 +296,10 @@ impl Run<'_> {
     /// Takes a turn, unless somebody holds what is forgotten then, or it could not be gone through.
     async fn take(
         &self,
-        look: &Look,
+        look: &Snapshot,
         view: &View<'_>,
         phase: Phase,
-        memory: &mut Memory,
+        memory: &mut Progress,
     ) -> Result<(), Failure> {
         let holders = forgotten(view.rotation, phase, view.facts, view.outside);
         if !holders.is_empty() && !self.rotate.close_anyway {
@@ -320,9 +324,9 @@ impl Run<'_> {
     /// Writes the state on top of what was read.
     async fn put_state(
         &self,
-        look: &Look,
+        look: &Snapshot,
         rotation: &Rotation,
-        memory: &mut Memory,
+        memory: &mut Progress,
     ) -> Result<(), Failure> {
         let text = rotation.text();
         let written = self.cluster.keep_state(&look.keeper, Some(&text), None);
@@ -336,7 +340,7 @@ impl Run<'_> {
     }
 
     /// The rotation is gone: somebody else finished it, or aborted it.
-    fn over_meanwhile(&self, look: &Look, before: &Rotation) -> Result<Outcome, Failure> {
+    fn over_meanwhile(&self, look: &Snapshot, before: &Rotation) -> Result<Outcome, Failure> {
         self.adopt(look)?;
         let home = look.home();
         let aborted = before.changes().any(|(name, change)| {
@@ -353,7 +357,7 @@ impl Run<'_> {
     }
 
     /// Takes home's tokens over into the file: what it held has been exchanged by somebody else.
-    fn adopt(&self, look: &Look) -> Result<(), Failure> {
+    fn adopt(&self, look: &Snapshot) -> Result<(), Failure> {
         let home = look.home();
         let retired = look.retired.clone();
         self.keep(|held| {
@@ -376,8 +380,9 @@ impl Run<'_> {
 
     /// Pods that are being deleted end by themselves: tells whether they have time left, after a
     /// pause.
-    async fn wait_for_leaving(&self, holders: &[Holder], memory: &mut Memory) -> bool {
-        let leaving = |holder: &Holder| matches!(holder, Holder::Pod { leaving: true, .. });
+    async fn wait_for_leaving(&self, holders: &[OldTokenUser], memory: &mut Progress) -> bool {
+        let leaving =
+            |holder: &OldTokenUser| matches!(holder, OldTokenUser::Pod { leaving: true, .. });
         if !holders.iter().all(leaving) {
             return false;
         }
@@ -393,7 +398,7 @@ impl Run<'_> {
     }
 
     /// Bounds how often somebody else may write first.
-    fn count(&self, written: Written, memory: &mut Memory) -> Result<(), Failure> {
+    fn count(&self, written: Written, memory: &mut Progress) -> Result<(), Failure> {
         memory.stale = match written {
             Written::Done => 0,
             Written::Stale => memory.stale + 1,

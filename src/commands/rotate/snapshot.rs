@@ -1,30 +1,30 @@
 //! What there is: the cluster, the state of a rotation, the values that it is about.
 
-use super::context::Run;
+use super::context::RotateRun;
 use super::store_access::version_of;
 use crate::commands::shared::options::fleet;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{LiveSecret, Observed};
 use crate::domain::cluster::owner::OwnerKind;
-use crate::domain::cluster::snapshot::ClusterFacts;
+use crate::domain::cluster::snapshot::ClusterSnapshot;
 use crate::domain::cluster::workload::Workload;
-use crate::domain::rotation::edits::{At, Target};
+use crate::domain::rotation::edits::{PlaceRef, TokenPlace};
 use crate::domain::rotation::store_view::StoreView;
 use crate::domain::rotation::targets::{plain_targets, token_of};
-use crate::domain::rotation::{BadState, RETIRED, Rotation, STATE, Values};
+use crate::domain::rotation::{BadState, RETIRED, Rotation, STATE, TokenValues};
 use crate::domain::table::ROUTER;
 use crate::domain::values::token::{PerToken, Token, TokenName};
 use crate::domain::values::tokens_file::Held;
 use crate::error::Failure;
 use crate::io::eso;
-use crate::io::kube::state_object::Keeper;
+use crate::io::kube::state_object::StateObject;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One look at everything.
-pub struct Look {
+pub struct Snapshot {
     /// The cluster.
-    pub facts: ClusterFacts,
+    pub facts: ClusterSnapshot,
     /// The router Secrets of other namespaces, with home's tokens or not; `None` where they may not
     /// be listed.
     pub outside: Option<BTreeMap<Namespace, Observed>>,
@@ -33,9 +33,9 @@ pub struct Look {
     /// The tokens that are no longer to be used.
     pub retired: Option<String>,
     /// What has the state.
-    pub keeper: Keeper,
+    pub keeper: StateObject,
     /// Where tokens are kept.
-    pub targets: Vec<Target>,
+    pub targets: Vec<TokenPlace>,
     /// The Secrets that do not carry what the store holds.
     pub lagging: Vec<SecretRef>,
     /// The store, on Path 2.
@@ -44,7 +44,7 @@ pub struct Look {
     pub untold: bool,
 }
 
-impl Look {
+impl Snapshot {
     /// The values of home's tokens; `None` where there is none in a form that is accepted.
     pub fn home(&self) -> PerToken<Option<Token>> {
         let home = self.targets.iter().find(|target| target.home);
@@ -53,11 +53,11 @@ impl Look {
 
     /// The values of a rotation, as far as the home namespace (or the store) and the file know them.
     /// A fleet namespace is never a source.
-    pub fn values(&self, rotation: &Rotation, held: &Held) -> Values {
+    pub fn values(&self, rotation: &Rotation, held: &Held) -> TokenValues {
         let home = &self.facts.home;
         let kept = self.targets.iter().filter(|target| match &target.at {
-            At::Secret(at) => at.namespace == *home,
-            At::Entry(_) | At::Hand(_) => target.namespace == *home,
+            PlaceRef::Secret(at) => at.namespace == *home,
+            PlaceRef::Entry(_) | PlaceRef::Manual(_) => target.namespace == *home,
         });
         let kept = kept.flat_map(|target| {
             let texts = target.texts.iter();
@@ -66,7 +66,7 @@ impl Look {
         let filed = TokenName::ALL
             .into_iter()
             .flat_map(|name| held.all(name).map(move |token| (name, token.value())));
-        Values::find(rotation, kept.chain(filed))
+        TokenValues::find(rotation, kept.chain(filed))
     }
 
     /// The router Secrets of all other namespaces, as far as they may be listed.
@@ -95,12 +95,12 @@ impl Look {
     }
 }
 
-impl Run<'_> {
+impl RotateRun<'_> {
     /// Looks at everything. The fleet of an open rotation counts as named by the options.
     ///
     /// # Errors
     /// What cannot be read (exit code 3), a state that is not ours (1).
-    pub async fn look(&self) -> Result<Look, Failure> {
+    pub async fn look(&self) -> Result<Snapshot, Failure> {
         let mut facts = self.inspect(None).await?;
         let (keeper, annotations) = self.keeper(&facts).await?;
         let text = annotations.get(STATE);
@@ -126,7 +126,7 @@ impl Run<'_> {
             lagging = store.lagging(&facts);
         }
         let outside = self.outside(&facts).await?;
-        Ok(Look {
+        Ok(Snapshot {
             outside,
             retired: annotations.get(RETIRED).cloned(),
             untold: untold && state.is_some(),
@@ -140,7 +140,7 @@ impl Run<'_> {
     }
 
     /// Reads the places of the options and, where one is open, of the rotation.
-    async fn inspect(&self, rotation: Option<&Rotation>) -> Result<ClusterFacts, Failure> {
+    async fn inspect(&self, rotation: Option<&Rotation>) -> Result<ClusterSnapshot, Failure> {
         let mut fleet = fleet(&self.rotate.fleet);
         let mut copies: BTreeSet<_> = self.rotate.copy.iter().cloned().collect();
         if let Some(rotation) = rotation {
@@ -173,8 +173,8 @@ impl Run<'_> {
     /// What has the state, and its annotations of ours.
     async fn keeper(
         &self,
-        facts: &ClusterFacts,
-    ) -> Result<(Keeper, BTreeMap<String, String>), Failure> {
+        facts: &ClusterSnapshot,
+    ) -> Result<(StateObject, BTreeMap<String, String>), Failure> {
         let home = &self.global.namespace;
         crate::commands::shared::eso::check_home(home, facts.home_place().state)?;
         let at = SecretRef {
@@ -215,7 +215,7 @@ impl Run<'_> {
             }
             None => {}
         }
-        let keeper = Keeper {
+        let keeper = StateObject {
             what: at.to_string(),
             path: format!("/api/v1/namespaces/{home}/secrets/{}", ROUTER.secret),
             namespace: home.clone(),
@@ -227,7 +227,7 @@ impl Run<'_> {
     /// The router Secrets of all other namespaces; `None` where they may not be listed.
     async fn outside(
         &self,
-        facts: &ClusterFacts,
+        facts: &ClusterSnapshot,
     ) -> Result<Option<BTreeMap<Namespace, Observed>>, Failure> {
         let found = self.cluster.routers_everywhere().await?;
         Ok(found.map(|found| {
@@ -241,11 +241,11 @@ impl Run<'_> {
     }
 }
 
-impl Run<'_> {
+impl RotateRun<'_> {
     fn readable(
         &self,
         what: &str,
-        keeper: Option<&Keeper>,
+        keeper: Option<&StateObject>,
         state: Result<Option<Rotation>, BadState>,
     ) -> Result<Option<Rotation>, Failure> {
         state.map_err(|bad| {
@@ -271,7 +271,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// What has it cannot be read (exit code 3).
-    pub async fn state_now(&self, keeper: &Keeper) -> Result<Option<Rotation>, Failure> {
+    pub async fn state_now(&self, keeper: &StateObject) -> Result<Option<Rotation>, Failure> {
         let (what, path) = (keeper.what.clone(), keeper.path.clone());
         let found = self.cluster.keeper(what, path, &keeper.namespace).await?;
         let text = found.and_then(|(_, annotations)| annotations.get(STATE).cloned());

@@ -1,14 +1,14 @@
 //! The beginning of a rotation: what a person has to decide first, the new tokens into the file, and
 //! the one write that opens it.
 
-use super::context::Run;
-use super::snapshot::Look;
+use super::context::RotateRun;
+use super::snapshot::Snapshot;
 use super::tokens_file;
 use crate::domain::cluster::observed_secret::Observed;
 use crate::domain::cluster::snapshot::CopyRef;
 use crate::domain::plan::manifest::MINTED_AT;
-use crate::domain::rotation::edits::{At, Part, edit};
-use crate::domain::rotation::{Change, Phase, Rotation, Side, Values, is_retired};
+use crate::domain::rotation::edits::{Part, PlaceRef, edit};
+use crate::domain::rotation::{Change, Phase, Rotation, Side, TokenValues, is_retired};
 use crate::domain::values::token::{PerToken, Token, TokenName, fingerprint};
 use crate::domain::values::tokens_file::Held;
 use crate::error::Failure;
@@ -16,7 +16,7 @@ use crate::io::kube::client::Written;
 use crate::io::local::environment;
 use std::collections::BTreeSet;
 
-impl Run<'_> {
+impl RotateRun<'_> {
     /// The tokens that are to rotate.
     pub fn chosen(&self) -> BTreeSet<TokenName> {
         match self.rotate.token.is_empty() {
@@ -26,7 +26,7 @@ impl Run<'_> {
     }
 
     /// What could not be seen and may matter.
-    pub fn unseen(look: &Look) -> Vec<String> {
+    pub fn unseen(look: &Snapshot) -> Vec<String> {
         let mut unseen: Vec<String> = Vec::new();
         if look.outside.is_none() {
             unseen.push(
@@ -49,7 +49,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// No random bytes, a file that cannot be written, a server that refuses (exit code 3).
-    pub async fn open(&self, look: &Look) -> Result<Written, Failure> {
+    pub async fn open(&self, look: &Snapshot) -> Result<Written, Failure> {
         let phase = match self.rotate.immediate {
             true => Phase::Immediate,
             false => Phase::Open,
@@ -92,7 +92,7 @@ impl Run<'_> {
         let id = fingerprint(environment::mint()?.value());
         let id = id.trim_start_matches("sha256:").chars().take(8).collect();
         let mut rotation = self.knowing(&Rotation::new(id, phase, &look.now(), changes));
-        let mut values = Values::default();
+        let mut values = TokenValues::default();
         for name in chosen {
             for (side, tokens) in [(Side::Old, &home), (Side::New, &new)] {
                 if let Some(token) = tokens.get(name) {
@@ -113,8 +113,8 @@ impl Run<'_> {
             );
         };
         // An entry of the store has no annotation to say so.
-        rotation.made = edit.made && !matches!(edit.at, At::Secret(_));
-        if let At::Hand(_) = edit.at {
+        rotation.made = edit.made && !matches!(edit.at, PlaceRef::Secret(_));
+        if let PlaceRef::Manual(_) = edit.at {
             // The edits are asked for when the state says what they are for.
             let text = rotation.text();
             return self
@@ -128,7 +128,7 @@ impl Run<'_> {
 }
 
 /// The Secrets of `--copy` that are not there.
-pub fn absent_copies(look: &Look) -> Vec<&CopyRef> {
+pub fn absent_copies(look: &Snapshot) -> Vec<&CopyRef> {
     let copies = look.facts.copies.iter();
     copies
         .filter(|(_, observed): &(_, &Observed)| observed.live.is_none())

@@ -1,11 +1,11 @@
 //! Reading the store on Path 2: which entries the ExternalSecrets of the tokens read, and what is in
 //! them.
 
-use super::context::Run;
+use super::context::RotateRun;
 use crate::commands::shared::eso::is_of_the_table;
 use crate::domain::cluster::names::Namespace;
-use crate::domain::cluster::snapshot::ClusterFacts;
-use crate::domain::eso::objects::{ExternalSecret, Provider, Served, Slot};
+use crate::domain::cluster::snapshot::ClusterSnapshot;
+use crate::domain::eso::objects::{ExternalSecret, KvPath, Provider, Served};
 use crate::domain::rotation::store_view::{StoreView, bundle_of};
 use crate::domain::table::{Bundle, ROUTER};
 use crate::error::Failure;
@@ -18,7 +18,7 @@ const BY_HAND: &str = "";
 ///
 /// # Errors
 /// Where that is not known (exit code 3).
-pub fn version_of(facts: &ClusterFacts) -> Result<&'static str, Failure> {
+pub fn version_of(facts: &ClusterSnapshot) -> Result<&'static str, Failure> {
     match facts.path2.as_ref().map(|path2| path2.served) {
         Some(Served::Version(version)) => Ok(version),
         _ => Err(
@@ -28,12 +28,12 @@ pub fn version_of(facts: &ClusterFacts) -> Result<&'static str, Failure> {
     }
 }
 
-impl Run<'_> {
+impl RotateRun<'_> {
     /// The ExternalSecret that makes home's router Secret.
     ///
     /// # Errors
     /// Where it cannot be seen, or there are several (exit code 3).
-    pub fn home_external(&self, facts: &ClusterFacts) -> Result<ExternalSecret, Failure> {
+    pub fn home_external(&self, facts: &ClusterSnapshot) -> Result<ExternalSecret, Failure> {
         let path2 = facts.path2.iter().flat_map(|path2| &path2.externals);
         let mut found = path2.map(|tended| &tended.object).filter(|external| {
             let home = external.namespace == facts.home && external.target == ROUTER.secret;
@@ -61,7 +61,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// An ExternalSecret that does not copy a whole entry, a store that cannot be read.
-    pub async fn store_view(&self, facts: &ClusterFacts) -> Result<Option<StoreView>, Failure> {
+    pub async fn store_view(&self, facts: &ClusterSnapshot) -> Result<Option<StoreView>, Failure> {
         let home = facts.home_place().secrets.get(ROUTER.secret);
         if home.is_none_or(|observed| observed.owner.is_none()) {
             return Ok(None);
@@ -137,7 +137,11 @@ impl Run<'_> {
     }
 
     /// Where an ExternalSecret reads.
-    fn slot_of(&self, facts: &ClusterFacts, external: &ExternalSecret) -> Result<Slot, Failure> {
+    fn slot_of(
+        &self,
+        facts: &ClusterSnapshot,
+        external: &ExternalSecret,
+    ) -> Result<KvPath, Failure> {
         let path2 = facts.path2.as_ref();
         let store = path2.and_then(|path2| path2.store_of(external)?.there());
         let Some(store) = store else {
@@ -158,7 +162,7 @@ impl Run<'_> {
             )));
         };
         if let Provider::Other(_) = &store.provider {
-            return Ok(Slot {
+            return Ok(KvPath {
                 mount: BY_HAND.to_owned(),
                 path: entry.to_owned(),
             });

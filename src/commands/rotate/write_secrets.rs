@@ -1,21 +1,21 @@
 //! Writing what a phase needs, place by place.
 
-use super::context::Run;
-use super::snapshot::Look;
+use super::context::RotateRun;
+use super::snapshot::Snapshot;
 use crate::domain::cluster::observed_secret::LiveValue;
 use crate::domain::plan::manifest::{MINTED_AT, Manifest, UNKNOWN};
-use crate::domain::rotation::edits::{At, Edit};
+use crate::domain::rotation::edits::{Edit, PlaceRef};
 use crate::domain::rotation::{MADE, Rotation, STATE, Side, WRITTEN};
 use crate::domain::table::ROUTER;
 use crate::error::Failure;
 use crate::io::kube::client::{WIDTH, Written};
 use futures_util::stream::{self, StreamExt};
 
-impl Run<'_> {
+impl RotateRun<'_> {
     /// Writes all of them, and says which could not be.
     pub(super) async fn write_all(
         &self,
-        look: &Look,
+        look: &Snapshot,
         rotation: &Rotation,
         edits: &[Edit],
     ) -> Result<Written, Failure> {
@@ -56,7 +56,11 @@ impl Run<'_> {
 
     /// Tells whether the rotation still is in that phase: what was read may be older than the phase
     /// that it was planned for.
-    pub(super) async fn is_still(&self, look: &Look, rotation: &Rotation) -> Result<bool, Failure> {
+    pub(super) async fn is_still(
+        &self,
+        look: &Snapshot,
+        rotation: &Rotation,
+    ) -> Result<bool, Failure> {
         let now = self.state_now(&look.keeper).await?;
         Ok(now.is_some_and(|it| it.is_as(rotation)))
     }
@@ -65,12 +69,12 @@ impl Run<'_> {
     /// what opens one.
     pub(super) async fn write(
         &self,
-        look: &Look,
+        look: &Snapshot,
         rotation: &Rotation,
         edit: &Edit,
         state: Option<&str>,
     ) -> Result<Written, Failure> {
-        let At::Secret(at) = &edit.at else {
+        let PlaceRef::Secret(at) = &edit.at else {
             return self.write_entry(look, rotation, edit, state).await;
         };
         let home = at.namespace == look.facts.home && at.name == ROUTER.secret;

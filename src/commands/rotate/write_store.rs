@@ -1,12 +1,12 @@
 //! A rotation on Path 2: the store is written, the operator brings it into the Secrets.
 
-use super::context::Run;
-use super::snapshot::Look;
+use super::context::RotateRun;
+use super::snapshot::Snapshot;
 use crate::commands::shared::eso::LIMIT;
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::eso::objects::ExternalSecret;
 use crate::domain::eso::store_entry::Field;
-use crate::domain::rotation::edits::{At, Edit};
+use crate::domain::rotation::edits::{Edit, PlaceRef};
 use crate::domain::rotation::store_view::StoreView;
 use crate::domain::rotation::{Rotation, STORE_STATE};
 use crate::domain::table::BUNDLES;
@@ -22,12 +22,12 @@ use tokio::time::{Instant, sleep};
 /// The pause before a Secret is looked at again that does not follow yet.
 const PAUSE: Duration = Duration::from_millis(200);
 
-impl Run<'_> {
+impl RotateRun<'_> {
     /// Refuses a store that cannot be written, and one that is not what the operator reads.
     ///
     /// # Errors
     /// The capabilities that are missing; Secrets that differ from the store (exit code 1 or 3).
-    pub async fn check_store(&self, look: &Look) -> Result<(), Failure> {
+    pub async fn check_store(&self, look: &Snapshot) -> Result<(), Failure> {
         let Some(view) = &look.store else {
             return Ok(());
         };
@@ -57,12 +57,13 @@ impl Run<'_> {
     /// meanwhile. `state` is what opens one.
     pub(super) async fn write_entry(
         &self,
-        look: &Look,
+        look: &Snapshot,
         rotation: &Rotation,
         edit: &Edit,
         state: Option<&str>,
     ) -> Result<Written, Failure> {
-        let (Some(view), Some(store), At::Entry(path)) = (&look.store, self.store.get(), &edit.at)
+        let (Some(view), Some(store), PlaceRef::Entry(path)) =
+            (&look.store, self.store.get(), &edit.at)
         else {
             return Err(Failure::unable(format!("{} cannot be written", edit.at))
                 .hint("set BAO_ADDR and log in to the store"));
@@ -95,7 +96,11 @@ impl Run<'_> {
     ///
     /// # Errors
     /// An operator that does not come, or cannot (exit code 3).
-    pub(super) async fn follow(&self, look: &Look, secrets: &[SecretRef]) -> Result<(), Failure> {
+    pub(super) async fn follow(
+        &self,
+        look: &Snapshot,
+        secrets: &[SecretRef],
+    ) -> Result<(), Failure> {
         let Some(view) = &look.store else {
             return Ok(());
         };

@@ -4,13 +4,13 @@ use super::options::selection;
 use crate::cli::Global;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{NamespaceState, Observations, Observed};
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::plan::Plan;
 use crate::domain::rotation::{BadState, Rotation};
 use crate::domain::table::ROUTER;
 use crate::error::Failure;
 use crate::io::kube::client::Cluster;
-use crate::io::kube::observe::{Fleet, Found};
+use crate::io::kube::observe::{FleetScope, Found};
 use crate::ui::Ui;
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ pub async fn connect(
     global: &Global,
     ui: Ui,
     command: &'static str,
-    reach: &Reach,
+    reach: &HintContext,
 ) -> Result<Cluster, Failure> {
     Cluster::connect(
         &selection(global),
@@ -38,8 +38,8 @@ pub async fn connect(
 /// One that is named and is absent or going away (exit code 3).
 pub fn usable_fleet(
     found: &Found,
-    fleet: &Fleet,
-    reach: &Reach,
+    fleet: &FleetScope,
+    reach: &HintContext,
     ui: Ui,
 ) -> Result<BTreeSet<Namespace>, Failure> {
     let mut usable = BTreeSet::new();
@@ -72,7 +72,7 @@ pub fn usable_fleet(
 }
 
 /// The failure of a plan that a person has to decide on.
-pub fn refusal(plan: &Plan, reach: &Reach) -> Failure {
+pub fn refusal(plan: &Plan, reach: &HintContext) -> Failure {
     let mut failure = Failure::undecided();
     for refusal in &plan.refusals {
         failure = failure.cause(refusal.message()).hint(refusal.hint(reach));
@@ -88,7 +88,7 @@ pub fn refusal(plan: &Plan, reach: &Reach) -> Failure {
 pub fn refuse_rotation(
     open: Result<Option<Rotation>, BadState>,
     started: bool,
-    reach: &Reach,
+    reach: &HintContext,
 ) -> Result<(), Failure> {
     let what = match open {
         Ok(None) => return Ok(()),

@@ -5,7 +5,7 @@ use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::{LiveSecret, NamespaceState};
 use crate::domain::eso::objects::{Cause, ExternalSecret, SecretStore, StoreRef, temporary_name};
 use crate::domain::eso::store_entry::{Entries, Entry, Layout};
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::migration::{Texts, compare};
 use crate::domain::table::{BUNDLES, Bundle, ROUTER};
 use crate::error::Failure;
@@ -21,7 +21,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// Where none is, or that may not be asked (exit code 3).
-pub async fn served(cluster: &Cluster, reach: &Reach) -> Result<&'static str, Failure> {
+pub async fn served(cluster: &Cluster, reach: &HintContext) -> Result<&'static str, Failure> {
     match cluster.served().await? {
         Served::Version(version) => Ok(version),
         Served::Nothing => Err(Failure::unable(

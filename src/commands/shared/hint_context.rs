@@ -1,14 +1,14 @@
 //! How the options of this run lead a person to the same place, for hints and for the preview.
 
 use crate::cli::{Changes, Fleet, Global};
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::io::local::environment;
 use crate::render::script::quote;
 use std::path::Path;
 
 /// What the options of the main command were, for running it again.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Given<'a> {
+pub struct HintOptions<'a> {
     /// What may change.
     pub changes: Option<&'a Changes>,
     /// Where the agent pods are.
@@ -18,7 +18,7 @@ pub struct Given<'a> {
 }
 
 /// The ways to the same cluster, namespace and file.
-pub fn reach(global: &Global, given: Given<'_>) -> Reach {
+pub fn reach(global: &Global, given: HintOptions<'_>) -> HintContext {
     let mut kubectl = "kubectl".to_owned();
     let mut helm = String::new();
     let mut program = format!("{} -n {}", quote(&environment::program()), global.namespace);
@@ -39,7 +39,7 @@ pub fn reach(global: &Global, given: Given<'_>) -> Reach {
     }
     let apply = format!("{program} --apply{}", again(global, given));
     let fleet = given.fleet.map(fleet_options).unwrap_or_default();
-    Reach {
+    HintContext {
         home: global.namespace.to_string(),
         program,
         apply,
@@ -51,7 +51,7 @@ pub fn reach(global: &Global, given: Given<'_>) -> Reach {
 }
 
 /// The options of the main command, each with a space before it. Not `--prefer`: hints add it.
-fn again(global: &Global, given: Given<'_>) -> String {
+fn again(global: &Global, given: HintOptions<'_>) -> String {
     let mut options = String::new();
     if let Some(file) = &global.env_file {
         options.push_str(&format!(" --env-file {}", path(file)));

@@ -7,7 +7,7 @@ use crate::domain::table::{self, InputRule};
 use crate::domain::values::inputs::Inputs;
 use crate::error::Failure;
 use crate::io::kube::kubeconfig::Selection;
-use crate::io::kube::observe::Fleet;
+use crate::io::kube::observe::FleetScope;
 use crate::io::local::environment;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,8 +68,8 @@ pub fn layout(options: &StoreLayout) -> Result<Layout, Failure> {
 }
 
 /// The fleet that the options name or select.
-pub fn fleet(options: &cli::Fleet) -> Fleet {
-    Fleet {
+pub fn fleet(options: &cli::Fleet) -> FleetScope {
+    FleetScope {
         named: options.fleet_namespace.iter().cloned().collect(),
         selector: options.fleet_selector.clone(),
     }

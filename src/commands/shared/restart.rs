@@ -1,16 +1,16 @@
 //! `--apply --update KEY --restart`: who reads what was changed restarts, and is waited for.
 
-use super::rollout_wait::{Aim, Rolling, roll};
+use super::rollout_wait::{RolloutGoal, RolloutTracker, roll};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::observed_secret::LiveSecret;
-use crate::domain::cluster::snapshot::{ClusterFacts, Place};
+use crate::domain::cluster::snapshot::{ClusterSnapshot, NamespaceSnapshot};
 use crate::domain::cluster::workload::Workload;
 use crate::domain::rotation::workloads::{WorkloadRef, is_fresh_since};
 use crate::domain::table::BUNDLES;
 use crate::error::Failure;
 use crate::io::kube::client::Cluster;
-use crate::io::kube::observe::Fleet;
+use crate::io::kube::observe::FleetScope;
 use crate::ui::Ui;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -25,9 +25,9 @@ const LIMIT: Duration = Duration::from_secs(300);
 ///
 /// # Errors
 /// What cannot be read (exit code 3).
-pub async fn before(cluster: &Cluster, home: &Namespace) -> Result<Rolling, Failure> {
+pub async fn before(cluster: &Cluster, home: &Namespace) -> Result<RolloutTracker, Failure> {
     let facts = look(cluster, home).await?;
-    let mut rolling = Rolling::default();
+    let mut rolling = RolloutTracker::default();
     rolling.written(facts.home_place().workloads.iter());
     Ok(rolling)
 }
@@ -40,7 +40,7 @@ pub async fn readers(
     cluster: &Cluster,
     home: &Namespace,
     keys: &BTreeSet<&'static str>,
-    mut rolling: Rolling,
+    mut rolling: RolloutTracker,
     ui: Ui,
 ) -> Result<(), Failure> {
     // One Secret after the other; again where Reloader has done its part too early to tell.
@@ -62,7 +62,7 @@ pub async fn readers(
         let workloads: Vec<_> = of_it.map(|(at, _)| at).collect();
         let now = jiff::Timestamp::from_second(facts.now).unwrap_or_default();
         let good = |workload: &Workload| workload.mark.as_ref() == Some(&mark);
-        let aim = Aim {
+        let aim = RolloutGoal {
             mark: mark.clone(),
             good: &good,
             now: &now.to_string(),
@@ -81,9 +81,9 @@ pub async fn readers(
     )
 }
 
-async fn look(cluster: &Cluster, home: &Namespace) -> Result<ClusterFacts, Failure> {
+async fn look(cluster: &Cluster, home: &Namespace) -> Result<ClusterSnapshot, Failure> {
     let facts = cluster
-        .inspect(home, &Fleet::default(), &BTreeSet::new())
+        .inspect(home, &FleetScope::default(), &BTreeSet::new())
         .await?;
     let blind = facts.blind().next().map(ToString::to_string);
     match blind {
@@ -100,7 +100,7 @@ async fn look(cluster: &Cluster, home: &Namespace) -> Result<ClusterFacts, Failu
 
 /// The mark of the newest state of what a workload reads of these keys, and when that last changed.
 fn read(
-    place: &Place,
+    place: &NamespaceSnapshot,
     workload: &Workload,
     keys: &BTreeSet<&'static str>,
 ) -> Option<(String, Option<i64>)> {
@@ -123,7 +123,12 @@ fn read(
     Some((mark, newest.changed))
 }
 
-fn is_right(place: &Place, workload: &Workload, mark: &str, changed: Option<i64>) -> bool {
+fn is_right(
+    place: &NamespaceSnapshot,
+    workload: &Workload,
+    mark: &str,
+    changed: Option<i64>,
+) -> bool {
     let marked = workload.mark.as_deref() == Some(mark);
     let fresh = marked || is_fresh_since(place, workload, changed);
     fresh && workload.rollout.is_complete(workload.kind)

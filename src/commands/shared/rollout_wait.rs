@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// What a run has seen of rollouts.
 #[derive(Default)]
-pub struct Rolling {
+pub struct RolloutTracker {
     /// When something was last written: from then on Reloader has its time.
     written: Option<Instant>,
     /// The generation of each workload before that.
@@ -26,7 +26,7 @@ pub struct Rolling {
     left: BTreeSet<(String, WorkloadRef)>,
 }
 
-impl Rolling {
+impl RolloutTracker {
     /// Notes that something is about to be written, and how the workloads are before that.
     pub fn written<'a>(&mut self, workloads: impl Iterator<Item = &'a Workload>) {
         self.before = workloads
@@ -43,7 +43,7 @@ impl Rolling {
 }
 
 /// What is to be reached.
-pub struct Aim<'a> {
+pub struct RolloutGoal<'a> {
     /// What a template says that was restarted for it.
     pub mark: String,
     /// Tells whether a template's mark is as good.
@@ -66,7 +66,7 @@ enum Rolled {
 
 /// A workload that has to roll out.
 struct Task<'a> {
-    aim: &'a Aim<'a>,
+    aim: &'a RolloutGoal<'a>,
     at: &'a WorkloadRef,
     /// Until when Reloader has time; `None` where it is not waited for.
     grace: Option<Instant>,
@@ -83,8 +83,8 @@ pub async fn roll(
     cluster: &Cluster,
     ui: Ui,
     workloads: &[WorkloadRef],
-    aim: &Aim<'_>,
-    rolling: &mut Rolling,
+    aim: &RolloutGoal<'_>,
+    rolling: &mut RolloutTracker,
 ) -> Result<(), Failure> {
     let end = aim
         .limit

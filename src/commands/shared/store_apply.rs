@@ -4,10 +4,10 @@
 //! the order of trust: the tokens file, then the router entry, which decides whose tokens win, then
 //! every other entry. Whoever needs the store filled gives a wish and gets a report.
 
-use super::tokens_session::Keeper;
+use super::tokens_session::TokensSession;
 use crate::commands::shared::cluster::refuse_rotation;
 use crate::domain::eso::store_entry::{Entries, Fields, Layout, StoreReach};
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::plan::{EntryPlan, StorePlan, StoreWish};
 use crate::domain::rotation::elsewhere;
 use crate::domain::table::{BUNDLES, ROUTER};
@@ -66,13 +66,13 @@ impl Backend for Store {
 }
 
 /// A run and what it has done so far.
-pub struct Filling<B> {
+pub struct StoreApply<B> {
     wish: StoreWish,
-    reach: Reach,
+    reach: HintContext,
     /// Where it writes.
     pub backend: B,
     /// The tokens file.
-    pub keeper: Keeper,
+    pub keeper: TokensSession,
     /// The newest plan.
     plan: Option<StorePlan>,
     /// Whether a plan has been carried out, in part at least.
@@ -81,9 +81,9 @@ pub struct Filling<B> {
     done: BTreeMap<String, (EntryPlan, Option<Failure>)>,
 }
 
-impl<B: Backend> Filling<B> {
+impl<B: Backend> StoreApply<B> {
     /// A run that has done nothing yet. `reach` is for hints.
-    pub fn new(wish: StoreWish, backend: B, keeper: Keeper, reach: Reach) -> Self {
+    pub fn new(wish: StoreWish, backend: B, keeper: TokensSession, reach: HintContext) -> Self {
         Self {
             wish,
             reach,
@@ -234,7 +234,7 @@ impl<B: Backend> Filling<B> {
 }
 
 /// The failure of a plan that a person has to decide on.
-pub fn refusal(plan: &StorePlan, store: &StoreReach, reach: &Reach) -> Failure {
+pub fn refusal(plan: &StorePlan, store: &StoreReach, reach: &HintContext) -> Failure {
     let mut failure = Failure::undecided();
     for refusal in &plan.refusals {
         failure = failure

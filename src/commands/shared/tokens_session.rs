@@ -15,7 +15,7 @@ use crate::ui::Ui;
 use std::path::{Path, PathBuf};
 
 /// A tokens file that this run holds.
-pub struct Keeper {
+pub struct TokensSession {
     path: PathBuf,
     ui: Ui,
     locked: Locked,
@@ -30,7 +30,7 @@ pub struct Keeper {
     written: bool,
 }
 
-impl Keeper {
+impl TokensSession {
     /// Locks and reads the file.
     ///
     /// # Errors

@@ -3,17 +3,17 @@
 pub(crate) mod store;
 
 use super::shared::answer::{Answer, Verdict};
-use super::shared::hint_context::{Given, reach};
+use super::shared::hint_context::{HintOptions, reach};
 use crate::cli::{Global, Verify};
 use crate::commands::shared::cluster::connect;
 use crate::commands::shared::options::{fleet, selection};
 use crate::domain::checks::check::{Check, Status};
 use crate::domain::checks::{self, Case};
 use crate::domain::cluster::snapshot::{
-    ClusterFacts, FileFacts, FilePath, FileState, Probe, ProbeOutcome, ValuesFile,
+    ClusterSnapshot, FileFacts, FilePath, FileState, Probe, ProbeOutcome, ValuesFile,
 };
 use crate::domain::cluster::workload::{BRAIN_API, EMBEDDINGS, first_pod};
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::rotation::Rotation;
 use crate::domain::rotation::elsewhere;
 use crate::domain::table::ROUTER;
@@ -47,9 +47,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// # Errors
 /// An option that cannot be used.
 pub async fn run(global: &Global, verify: &Verify, ui: Ui) -> Result<Answer, Failure> {
-    let given = Given {
+    let given = HintOptions {
         fleet: Some(&verify.fleet),
-        ..Given::default()
+        ..HintOptions::default()
     };
     let reach = reach(global, given);
     let looked = match connect(global, ui, "verify", &reach).await {
@@ -92,7 +92,7 @@ struct Looked {
 
 impl Looked {
     /// The cluster could not be asked.
-    fn nothing(files: &Files, reach: &Reach, failure: Failure) -> Self {
+    fn nothing(files: &Files, reach: &HintContext, failure: Failure) -> Self {
         let Files { tokens, values } = files;
         Self {
             checks: checks::without_cluster(tokens, values, reach, &failure.message),
@@ -122,7 +122,7 @@ impl Looked {
 struct Session<'a> {
     global: &'a Global,
     verify: &'a Verify,
-    reach: &'a Reach,
+    reach: &'a HintContext,
     cluster: Cluster,
     ui: Ui,
 }
@@ -189,7 +189,7 @@ impl Session<'_> {
     }
 
     /// Reads the cluster and, with `--live`, asks the services.
-    async fn gather(&self) -> Result<ClusterFacts, Failure> {
+    async fn gather(&self) -> Result<ClusterSnapshot, Failure> {
         let fleet = fleet(&self.verify.fleet);
         let copies = self.verify.copy.iter().cloned().collect();
         let home = &self.global.namespace;
@@ -213,8 +213,8 @@ fn opened(rotation: &Rotation) -> Option<i64> {
 /// Asks both services with the right and with a wrong token.
 async fn probe(
     global: &Global,
-    facts: &ClusterFacts,
-    reach: &Reach,
+    facts: &ClusterSnapshot,
+    reach: &HintContext,
 ) -> Result<Vec<Probe>, Failure> {
     let forwarder = Forwarder::connect(&selection(global), &reach.kubectl).await?;
     let services = [
@@ -229,7 +229,7 @@ async fn probe(
 }
 
 async fn ask(
-    facts: &ClusterFacts,
+    facts: &ClusterSnapshot,
     forwarder: &Forwarder,
     service: &'static str,
     token: TokenName,

@@ -2,7 +2,7 @@
 //! way is a fact.
 
 use crate::cli::Global;
-use crate::domain::eso::objects::Slot;
+use crate::domain::eso::objects::KvPath;
 use crate::domain::eso::status::{Contents, Path2, StoreSeen, Unread};
 use crate::domain::eso::store_entry::Entry;
 use crate::error::Failure;
@@ -25,7 +25,7 @@ pub async fn look(path2: &Path2, global: &Global, ui: Ui) -> Contents {
         address: Some("the address of the environment".to_owned()),
         entries: BTreeMap::new(),
     };
-    let mut mounts = BTreeMap::<String, BTreeSet<Slot>>::new();
+    let mut mounts = BTreeMap::<String, BTreeSet<KvPath>>::new();
     let stores = path2.externals.iter();
     let stores = stores.filter_map(|external| path2.store_of(&external.object));
     let servers: BTreeSet<_> = stores.filter_map(server_of).collect();
@@ -69,8 +69,8 @@ pub async fn look(path2: &Path2, global: &Global, ui: Ui) -> Contents {
 
 async fn read(
     store: &Store,
-    slots: impl IntoIterator<Item = Slot>,
-) -> Vec<(Slot, Result<Entry, Unread>)> {
+    slots: impl IntoIterator<Item = KvPath>,
+) -> Vec<(KvPath, Result<Entry, Unread>)> {
     let reads = slots.into_iter().map(|slot| async move {
         let entry = store.read(&slot.path).await;
         (slot, entry.map_err(|failure| unread(&failure)))

@@ -6,10 +6,10 @@ use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::NamespaceState;
 use crate::domain::cluster::owner::{Owner, OwnerKind};
 use crate::domain::cluster::snapshot::{
-    ClusterFacts, CopyRef, Denied, FileFacts, FileState, ValuesFile,
+    ClusterSnapshot, CopyRef, Denied, FileFacts, FileState, ValuesFile,
 };
 use crate::domain::eso::objects::StoreKind;
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::rotation::{BadState, Rotation};
 use crate::domain::table::{Bundle, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
@@ -24,9 +24,9 @@ pub struct Case<'a> {
     /// The files of `--values`.
     pub values: &'a [ValuesFile],
     /// The cluster.
-    pub cluster: &'a ClusterFacts,
+    pub cluster: &'a ClusterSnapshot,
     /// How a person gets there.
-    pub reach: &'a Reach,
+    pub reach: &'a HintContext,
     /// The rotation that is open.
     pub rotation: Result<Option<Rotation>, BadState>,
     /// When it was opened, in seconds since 1970.
@@ -218,7 +218,7 @@ impl<'a> Case<'a> {
         };
         let place = owner.namespace.as_deref().unwrap_or(namespace.as_str());
         let place = or(Some(place), "NAMESPACE");
-        let Reach { kubectl, helm, .. } = self.reach;
+        let HintContext { kubectl, helm, .. } = self.reach;
         // They go by the same names there.
         let flux = format!("flux{}", kubectl.trim_start_matches("kubectl"));
         match owner.kind {
@@ -248,6 +248,6 @@ impl<'a> Case<'a> {
 }
 
 /// Rebuilds the tokens file from the cluster.
-pub(super) fn recover(reach: &Reach) -> String {
+pub(super) fn recover(reach: &HintContext) -> String {
     format!("{} tokens recover --apply", reach.program)
 }

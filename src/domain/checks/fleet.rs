@@ -6,7 +6,7 @@ use super::hints::remove_keys;
 use super::{rotation, settle};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::NamespaceState;
-use crate::domain::cluster::snapshot::Place;
+use crate::domain::cluster::snapshot::NamespaceSnapshot;
 use crate::domain::table::ROUTER;
 use crate::domain::values::token::{TokenName, fingerprint};
 
@@ -79,7 +79,7 @@ enum Found {
     Unseen,
 }
 
-fn of(case: &Case<'_>, namespace: &Namespace, place: &Place) -> Found {
+fn of(case: &Case<'_>, namespace: &Namespace, place: &NamespaceSnapshot) -> Found {
     let mend = || case.apply_with(&[], &settle::options(case));
     let absent = |what: &str| Found::Wrong(vec![at(Check::fail(ID, what, mend()), namespace)]);
     match place.state {

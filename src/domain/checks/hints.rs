@@ -1,7 +1,7 @@
 //! The one command that mends a Secret. No value stands in it, nor on a process's arguments.
 
 use super::case::Case;
-use super::secrets::Seen;
+use super::secrets::SeenSecret;
 use super::values;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::OPAQUE;
@@ -9,7 +9,7 @@ use crate::domain::table::{API_KEYS, EMBEDDINGS, EMBEDDINGS_API_KEYS, InputRule}
 use crate::domain::table::{Key, Origin, Presence};
 use crate::domain::values::token::TokenName;
 
-impl Seen<'_> {
+impl SeenSecret<'_> {
     /// What adds keys that are missing, and fills those that are empty.
     pub(super) fn fill(&self, keys: &[&Key]) -> String {
         // Such a list is never made, only kept in step.

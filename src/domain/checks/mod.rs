@@ -26,8 +26,8 @@ mod workloads;
 
 pub use case::Case;
 
-use super::cluster::snapshot::{ClusterFacts, FileFacts, ValuesFile};
-use super::hint_context::Reach;
+use super::cluster::snapshot::{ClusterSnapshot, FileFacts, ValuesFile};
+use super::hint_context::HintContext;
 use case::recover;
 use check::{Check, Id, Status};
 
@@ -52,7 +52,7 @@ pub fn findings(case: &Case<'_>) -> Vec<Check> {
 pub fn without_cluster(
     file: &FileFacts,
     values: &[ValuesFile],
-    reach: &Reach,
+    reach: &HintContext,
     why: &str,
 ) -> Vec<Check> {
     let unreachable = Check::fail(
@@ -72,6 +72,6 @@ pub fn healthy(checks: &[Check]) -> bool {
 }
 
 /// Tells whether no Secret of the home namespace could be read.
-pub fn sees_nothing(cluster: &ClusterFacts) -> bool {
+pub fn sees_nothing(cluster: &ClusterSnapshot) -> bool {
     cluster.home_place().secrets.is_empty()
 }

@@ -8,7 +8,7 @@ use super::workloads::{Leads, alone, bundle, follow, is_not_made, readers, refer
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::observed_secret::Observed;
-use crate::domain::cluster::snapshot::{Denied, Place};
+use crate::domain::cluster::snapshot::{Denied, NamespaceSnapshot};
 use crate::domain::cluster::workload::{Pod, Reference, Way, Workload};
 use std::collections::BTreeSet;
 
@@ -72,7 +72,7 @@ struct Stale {
 }
 
 /// Every workload of this place that runs on old values.
-fn stale(case: &Case<'_>, place: &Place) -> Vec<Stale> {
+fn stale(case: &Case<'_>, place: &NamespaceSnapshot) -> Vec<Stale> {
     let mut found = Vec::new();
     for workload in readers(place) {
         let pods = place.pods.iter().filter(|pod| pod.belongs_to(&workload));
@@ -215,7 +215,7 @@ fn waiting(case: &Case<'_>) -> Vec<Check> {
 }
 
 /// What a pod in CreateContainerConfigError waits for; `None` where that is none of our Secrets.
-pub(super) fn waits(case: &Case<'_>, place: &Place, pod: &Pod) -> Option<Check> {
+pub(super) fn waits(case: &Case<'_>, place: &NamespaceSnapshot, pod: &Pod) -> Option<Check> {
     let id = Id::WorkloadWaiting;
     let references = pod.spec.references().into_iter();
     let of_waiting: Vec<_> = references
@@ -269,7 +269,7 @@ fn named(reference: &Reference<'_>, there: bool) -> String {
 /// A pod that waits for this.
 fn lacks(
     case: &Case<'_>,
-    place: &Place,
+    place: &NamespaceSnapshot,
     pod: &Pod,
     reference: &Reference<'_>,
     observed: Option<&Observed>,

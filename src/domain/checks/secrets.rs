@@ -7,7 +7,7 @@ use super::{rotation, values, workloads};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::{LiveSecret, OPAQUE, Observed};
 use crate::domain::cluster::owner::{Manager, Owner, OwnerKind, manager_of};
-use crate::domain::cluster::snapshot::{Denied, Place};
+use crate::domain::cluster::snapshot::{Denied, NamespaceSnapshot};
 use crate::domain::cluster::workload::Workload;
 use crate::domain::table::{BUNDLES, Bundle, InputRule, Key, Origin, Presence, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
@@ -23,7 +23,7 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
             Some(observed) => match &observed.live {
                 None => vec![absent(case, bundle, observed)],
                 Some(live) => {
-                    let seen = Seen {
+                    let seen = SeenSecret {
                         case,
                         namespace: home,
                         bundle,
@@ -104,14 +104,14 @@ fn needs(workload: &Workload, secret: &str) -> bool {
 }
 
 /// What the fleet's router Secret is checked for beside its tokens.
-fn of_fleet(case: &Case<'_>, namespace: &Namespace, place: &Place) -> Vec<Check> {
+fn of_fleet(case: &Case<'_>, namespace: &Namespace, place: &NamespaceSnapshot) -> Vec<Check> {
     let Some(observed) = place.secrets.get(ROUTER.secret) else {
         return Vec::new();
     };
     let Some(live) = &observed.live else {
         return Vec::new();
     };
-    let seen = Seen {
+    let seen = SeenSecret {
         case,
         namespace,
         bundle: &ROUTER,
@@ -124,7 +124,7 @@ fn of_fleet(case: &Case<'_>, namespace: &Namespace, place: &Place) -> Vec<Check>
 }
 
 /// A Secret that is there.
-pub(super) struct Seen<'a> {
+pub(super) struct SeenSecret<'a> {
     pub(super) case: &'a Case<'a>,
     pub(super) namespace: &'a Namespace,
     pub(super) bundle: &'static Bundle,
@@ -132,7 +132,7 @@ pub(super) struct Seen<'a> {
     pub(super) owner: Option<&'a Owner>,
 }
 
-impl Seen<'_> {
+impl SeenSecret<'_> {
     fn checks(&self) -> Vec<Check> {
         let mut checks = vec![self.present()];
         let keys = [self.missing(), self.empty(), self.unknown()];

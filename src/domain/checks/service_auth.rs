@@ -6,9 +6,9 @@ use super::check::{Check, Id};
 use super::pods;
 use super::workloads::bundle;
 use crate::domain::cluster::names::WorkloadKind;
-use crate::domain::cluster::snapshot::{Place, Probe, ProbeOutcome, Reply};
+use crate::domain::cluster::snapshot::{NamespaceSnapshot, Probe, ProbeOutcome, Reply};
 use crate::domain::cluster::workload::{
-    self, Container, Pod, PodSpec, Source, Workload, first_pod,
+    self, Container, Pod, PodSpec, VariableSource, Workload, first_pod,
 };
 use crate::domain::table::Bundle;
 use crate::domain::table::{self, ROUTER};
@@ -81,12 +81,12 @@ fn serving(spec: &PodSpec) -> impl Iterator<Item = &Container> {
 }
 
 /// What `env` says of a variable, which beats `envFrom`.
-fn direct<'a>(container: &'a Container, variable: &str) -> Option<&'a Source> {
+fn direct<'a>(container: &'a Container, variable: &str) -> Option<&'a VariableSource> {
     let env = container.env.iter().rev().find(|env| env.name == variable);
     env.map(|env| &env.source)
 }
 
-fn given(place: &Place, spec: &PodSpec, variables: &[&str]) -> Given {
+fn given(place: &NamespaceSnapshot, spec: &PodSpec, variables: &[&str]) -> Given {
     let secret = |name: &str, key: &str| {
         let observed = place.secrets.get(name).or_else(|| place.others.get(name));
         match observed {
@@ -104,10 +104,10 @@ fn given(place: &Place, spec: &PodSpec, variables: &[&str]) -> Given {
     for container in serving(spec) {
         for variable in variables {
             let sources: Vec<Given> = match direct(container, variable) {
-                Some(Source::Literal { empty: true }) => vec![Given::Nothing],
-                Some(Source::Literal { empty: false }) => vec![Given::Something],
-                Some(Source::Secret { name, key, .. }) => vec![secret(name, key)],
-                Some(Source::Other) => vec![Given::Unknown],
+                Some(VariableSource::Literal { empty: true }) => vec![Given::Nothing],
+                Some(VariableSource::Literal { empty: false }) => vec![Given::Something],
+                Some(VariableSource::Secret { name, key, .. }) => vec![secret(name, key)],
+                Some(VariableSource::Other) => vec![Given::Unknown],
                 None => container
                     .env_from
                     .iter()
@@ -138,7 +138,9 @@ fn takes_ours(door: &Door, spec: &PodSpec) -> bool {
         door.variables
             .iter()
             .any(|variable| match direct(container, variable) {
-                Some(Source::Secret { name, key, .. }) => name == door.secret && key == variable,
+                Some(VariableSource::Secret { name, key, .. }) => {
+                    name == door.secret && key == variable
+                }
                 Some(_) => false,
                 None => container.env_from.iter().any(|whole| {
                     whole.prefix.is_empty() && whole.secret.as_deref() == Some(door.secret)

@@ -5,13 +5,13 @@ use super::case::Case;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::cluster::owner::OwnerKind;
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::table::{BUNDLES, Key, Origin, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, Token, TokenName};
 
 /// A key of a live Secret that has to hold a token.
-struct Place<'a> {
+struct TokenKey<'a> {
     live: &'a LiveSecret,
     key: &'static Key,
     token: TokenName,
@@ -19,7 +19,7 @@ struct Place<'a> {
     owned: bool,
 }
 
-impl Place<'_> {
+impl TokenKey<'_> {
     fn value(&self) -> Option<&SecretValue> {
         self.live.text(self.key.name)
     }
@@ -43,7 +43,7 @@ impl Place<'_> {
 }
 
 /// All of them.
-fn places<'a>(case: &'a Case<'_>) -> impl Iterator<Item = Place<'a>> {
+fn places<'a>(case: &'a Case<'_>) -> impl Iterator<Item = TokenKey<'a>> {
     let secrets = case.cluster.places.values().flat_map(|place| {
         BUNDLES
             .iter()
@@ -55,7 +55,7 @@ fn places<'a>(case: &'a Case<'_>) -> impl Iterator<Item = Place<'a>> {
             bundle.keys.iter().map(of)
         });
         keys.filter_map(|(live, key)| match key.origin {
-            Origin::Token(token) | Origin::TokenList(token, _) => Some(Place {
+            Origin::Token(token) | Origin::TokenList(token, _) => Some(TokenKey {
                 live,
                 key,
                 token,
@@ -123,7 +123,7 @@ pub(super) fn mint(case: &Case<'_>, name: TokenName) -> String {
     {
         return case.ask_owner(home, owner);
     }
-    let reach: &Reach = case.reach;
+    let reach: &HintContext = case.reach;
     match case.rotation {
         Ok(None) => {
             let before = match disagree(case) {

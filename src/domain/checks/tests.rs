@@ -11,10 +11,11 @@ use crate::domain::cluster::observed_secret::{
 use crate::domain::cluster::owner::{Owner, OwnerKind};
 use crate::domain::cluster::rollout::Rollout;
 use crate::domain::cluster::snapshot::{
-    ClusterFacts, CopyRef, Denied, FileFacts, FilePath, FileState, Keeping, Place, ValuesFile,
+    ClusterSnapshot, CopyRef, Denied, FileFacts, FilePath, FileState, Keeping, NamespaceSnapshot,
+    ValuesFile,
 };
 use crate::domain::cluster::workload::{Container, Pod, PodSpec, Whole, Workload};
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::table::{BUNDLES, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::PerToken;
@@ -48,11 +49,11 @@ pub(super) fn router() -> Observed {
     secret(&[("KB_ROUTER_TOKEN", TOKEN), ("EMBEDDINGS_API_KEY", KEY)])
 }
 
-pub(super) fn place(secrets: &[(&'static str, Observed)]) -> Place {
-    Place {
+pub(super) fn place(secrets: &[(&'static str, Observed)]) -> NamespaceSnapshot {
+    NamespaceSnapshot {
         state: NamespaceState::Active,
         secrets: secrets.iter().cloned().collect(),
-        ..Place::default()
+        ..NamespaceSnapshot::default()
     }
 }
 
@@ -73,8 +74,8 @@ pub(super) fn list(resource: &str, at: &str) -> Denied {
 pub(super) struct Facts {
     file: FileFacts,
     values: Vec<ValuesFile>,
-    pub(super) cluster: ClusterFacts,
-    reach: Reach,
+    pub(super) cluster: ClusterSnapshot,
+    reach: HintContext,
     live: bool,
     copies: Vec<CopyRef>,
 }
@@ -106,7 +107,7 @@ impl Facts {
                 path: FilePath::default(),
                 text: Ok(SecretValue::from("")),
             }],
-            cluster: ClusterFacts {
+            cluster: ClusterSnapshot {
                 server: String::new(),
                 version: None,
                 now: 1_000_000,
@@ -119,7 +120,7 @@ impl Facts {
                 probes: Vec::new(),
                 path2: None,
             },
-            reach: Reach {
+            reach: HintContext {
                 home: "brain".to_owned(),
                 program: "k8s-bootstrap -n brain --context c".to_owned(),
                 apply: "k8s-bootstrap -n brain --context c --apply".to_owned(),
@@ -133,7 +134,7 @@ impl Facts {
         }
     }
 
-    pub(super) fn home(&mut self) -> &mut Place {
+    pub(super) fn home(&mut self) -> &mut NamespaceSnapshot {
         let home = self.cluster.home.clone();
         self.cluster.places.get_mut(&home).unwrap()
     }

@@ -7,7 +7,7 @@ use super::check::{Check, Id};
 use super::credentials::{Credential, What, credentials};
 use super::words::some_of;
 use crate::domain::cluster::snapshot::{FilePath, ValuesFile};
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::table::{self, AGENTICORE, BUNDLES, Bundle, EMBEDDINGS, Origin, ROUTER};
 use crate::domain::values_file::{Map, Node, Values, canonical};
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ static CHARTS: [(&str, &Bundle); 3] = [
 ];
 
 /// No check without a file.
-pub(super) fn checks(files: &[ValuesFile], reach: &Reach) -> Vec<Check> {
+pub(super) fn checks(files: &[ValuesFile], reach: &HintContext) -> Vec<Check> {
     if files.is_empty() {
         return Vec::new();
     }
@@ -116,7 +116,7 @@ impl<'a> Looked<'a> {
         )
     }
 
-    fn credentials(&self, reach: &Reach) -> Vec<Check> {
+    fn credentials(&self, reach: &HintContext) -> Vec<Check> {
         let Ok(values) = &self.values else {
             return Vec::new();
         };
@@ -196,7 +196,7 @@ impl<'a> Looked<'a> {
 
 /// What brings a key of the table where it belongs: its value is a variable of the shell, or is
 /// minted.
-fn supply(name: &str, reach: &Reach) -> Option<String> {
+fn supply(name: &str, reach: &HintContext) -> Option<String> {
     let key = table::credentials().find(|key| key.name == name)?;
     let apply = &reach.apply;
     Some(match key.origin {

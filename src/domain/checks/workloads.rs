@@ -7,7 +7,7 @@ use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::observed_secret::{LiveSecret, Observed};
 use crate::domain::cluster::rollout::Rollout;
-use crate::domain::cluster::snapshot::Place;
+use crate::domain::cluster::snapshot::NamespaceSnapshot;
 use crate::domain::cluster::workload::{BRAIN_API, Pod, Reference, Way, Workload};
 use crate::domain::table::{BUNDLES, Bundle, InputRule, Origin, Presence, ROUTER};
 use std::collections::BTreeSet;
@@ -31,7 +31,7 @@ pub(super) fn alone(pod: &Pod) -> Workload {
 }
 
 /// What makes pods here, and the pods that none of it makes.
-pub(super) fn readers(place: &Place) -> Vec<Workload> {
+pub(super) fn readers(place: &NamespaceSnapshot) -> Vec<Workload> {
     let made = |pod: &Pod| {
         place
             .workloads

@@ -116,7 +116,7 @@ impl fmt::Display for Denied {
 
 /// Everything that is known about a namespace.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct NamespaceSnapshot {
     /// Whether it is there.
     pub state: NamespaceState,
     /// The Secrets of the table that belong here, those that could be read.
@@ -131,7 +131,7 @@ pub struct Place {
     pub leaving: Vec<Pod>,
 }
 
-impl Default for Place {
+impl Default for NamespaceSnapshot {
     fn default() -> Self {
         Self {
             state: NamespaceState::Forbidden,
@@ -144,7 +144,7 @@ impl Default for Place {
     }
 }
 
-impl Place {
+impl NamespaceSnapshot {
     /// The StatefulSet of that name.
     pub fn stateful_set(&self, name: &str) -> Option<&Workload> {
         let is_it = |workload: &&Workload| {
@@ -211,7 +211,7 @@ impl fmt::Display for CopyRef {
 
 /// What is known about the cluster.
 #[derive(Clone, Debug)]
-pub struct ClusterFacts {
+pub struct ClusterSnapshot {
     /// The API server's URL.
     pub server: String,
     /// Its version; `None` where it may not be asked for.
@@ -221,7 +221,7 @@ pub struct ClusterFacts {
     /// The home namespace.
     pub home: Namespace,
     /// Home and the fleet namespaces.
-    pub places: BTreeMap<Namespace, Place>,
+    pub places: BTreeMap<Namespace, NamespaceSnapshot>,
     /// Whether there is a fleet selector that matches nothing.
     pub nothing_selected: bool,
     /// The Secrets of `--copy` that could be read, with what is in them.
@@ -236,14 +236,14 @@ pub struct ClusterFacts {
     pub path2: Option<Path2>,
 }
 
-impl ClusterFacts {
+impl ClusterSnapshot {
     /// The home namespace.
-    pub fn home_place(&self) -> &Place {
+    pub fn home_place(&self) -> &NamespaceSnapshot {
         &self.places[&self.home]
     }
 
     /// The fleet namespaces.
-    pub fn fleet(&self) -> impl Iterator<Item = (&Namespace, &Place)> {
+    pub fn fleet(&self) -> impl Iterator<Item = (&Namespace, &NamespaceSnapshot)> {
         self.places.iter().filter(|(name, _)| **name != self.home)
     }
 

@@ -152,12 +152,12 @@ pub struct Variable {
     /// What it is called.
     pub name: String,
     /// Where its value comes from.
-    pub source: Source,
+    pub source: VariableSource,
 }
 
 /// Where the value of a variable comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum VariableSource {
     /// It stands in the spec. The value itself is not kept.
     Literal {
         /// Whether it is empty.
@@ -238,7 +238,7 @@ impl PodSpec {
                 }));
             }
             for variable in &container.env {
-                if let Source::Secret {
+                if let VariableSource::Secret {
                     name: secret,
                     key,
                     optional,

@@ -7,7 +7,7 @@
 
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::owner::Owner;
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::table::Bundle;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -95,7 +95,7 @@ pub struct StoreRef {
 
 impl StoreRef {
     /// The command that shows it and its events.
-    pub fn describe(&self, namespace: &Namespace, reach: &Reach) -> String {
+    pub fn describe(&self, namespace: &Namespace, reach: &HintContext) -> String {
         let (kubectl, resource, name) = (&reach.kubectl, self.kind.resource(), &self.name);
         match self.kind {
             StoreKind::ClusterSecretStore => format!("{kubectl} describe {resource} {name}"),
@@ -135,7 +135,7 @@ pub struct Event {
 
 /// A place in the store that an ExternalSecret reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum EntrySource {
     /// Every field of an entry (`dataFrom.extract`).
     Entry {
         /// The entry.
@@ -190,7 +190,7 @@ pub struct ExternalSecret {
     /// `Periodic`, `OnChange` or `CreatedOnce`.
     pub refresh_policy: String,
     /// What it reads.
-    pub sources: Vec<Source>,
+    pub sources: Vec<EntrySource>,
     /// Whether a template makes the data.
     pub templated: bool,
     /// The value of [`FORCE_SYNC`].
@@ -218,7 +218,7 @@ impl ExternalSecret {
     /// The entry of which it copies every field, where that is all it does.
     pub fn entry(&self) -> Option<&str> {
         match self.sources.as_slice() {
-            [Source::Entry { path }] => Some(path),
+            [EntrySource::Entry { path }] => Some(path),
             _ => None,
         }
     }
@@ -250,7 +250,7 @@ pub enum Provider {
 
 /// A place in a KV engine of version 2.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Slot {
+pub struct KvPath {
     /// The engine's mount.
     pub mount: String,
     /// The path below it.
@@ -271,7 +271,7 @@ impl Provider {
     /// Where the operator looks for an entry; `None` where that is no KV engine of version 2.
     ///
     /// It takes the mount off a path that begins with it, and `data/` after that.
-    pub fn slot(&self, path: &str) -> Option<Slot> {
+    pub fn slot(&self, path: &str) -> Option<KvPath> {
         let Self::Vault { mount, version, .. } = self else {
             return None;
         };
@@ -288,7 +288,7 @@ impl Provider {
                 None => path.split_once('/')?,
             },
         };
-        Some(Slot {
+        Some(KvPath {
             mount: mount.to_owned(),
             path: rest.to_owned(),
         })
@@ -488,7 +488,7 @@ impl Cause {
     }
 
     /// What to do about it, where a store is used from a namespace.
-    pub fn remedy(&self, store: &StoreRef, namespace: &Namespace, reach: &Reach) -> String {
+    pub fn remedy(&self, store: &StoreRef, namespace: &Namespace, reach: &HintContext) -> String {
         let describe = store.describe(namespace, reach);
         match self {
             Self::StoreAbsent => format!(

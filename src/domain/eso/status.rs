@@ -2,8 +2,8 @@
 //! and what is in those, as far as a person's own token shows it.
 
 use super::objects::{
-    Cause, Condition, Event, ExternalSecret, SecretStore, Seen, Served, Slot, Source, StoreKind,
-    StoreRef,
+    Cause, Condition, EntrySource, Event, ExternalSecret, KvPath, SecretStore, Seen, Served,
+    StoreKind, StoreRef,
 };
 use super::store_entry::Entry;
 use crate::domain::cluster::names::Namespace;
@@ -23,7 +23,7 @@ pub struct Path2 {
     pub served: Served,
     /// Those with a target of the table in a namespace that is looked at, and those that such a
     /// Secret names as its owner.
-    pub externals: Vec<Tended>,
+    pub externals: Vec<ExternalSecretStatus>,
     /// Their stores.
     pub stores: BTreeMap<StoreAt, StoreSeen>,
     /// What is in the store.
@@ -32,7 +32,7 @@ pub struct Path2 {
 
 /// An ExternalSecret, and what is known of why it does not work.
 #[derive(Clone, Debug)]
-pub struct Tended {
+pub struct ExternalSecretStatus {
     /// The object.
     pub object: ExternalSecret,
     /// What its events and its condition tell.
@@ -43,7 +43,7 @@ pub struct Tended {
     pub unseen: bool,
 }
 
-impl Tended {
+impl ExternalSecretStatus {
     /// With what its warnings tell; `None` where they may not be listed.
     pub fn new(object: ExternalSecret, warnings: Option<&[Event]>) -> Self {
         let events = warnings.unwrap_or_default();
@@ -71,8 +71,8 @@ impl Tended {
 fn field(object: &ExternalSecret, events: &[Event]) -> Option<String> {
     let newest = events.iter().max_by_key(|event| event.last)?;
     let mut properties = object.sources.iter().filter_map(|source| match source {
-        Source::Field { property, .. } => property.as_ref(),
-        Source::Entry { .. } | Source::Other => None,
+        EntrySource::Field { property, .. } => property.as_ref(),
+        EntrySource::Entry { .. } | EntrySource::Other => None,
     });
     let told = |property: &&String| newest.message.contains(&format!("\"{property}\""));
     properties.find(told).cloned()
@@ -136,7 +136,7 @@ pub struct Contents {
     /// The store's URL as the person reaches it; `None` where the environment names none.
     pub address: Option<String>,
     /// Every place that was looked at.
-    pub entries: BTreeMap<Slot, Result<Entry, Unread>>,
+    pub entries: BTreeMap<KvPath, Result<Entry, Unread>>,
 }
 
 impl Default for Contents {
@@ -160,7 +160,7 @@ pub struct Unread {
 
 /// What is wrong with an ExternalSecret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum SyncProblem {
     /// The operator has not said anything of it.
     Unjudged,
     /// It is not ready, for this reason.
@@ -184,18 +184,18 @@ impl Path2 {
     }
 
     /// The places in a KV engine that an ExternalSecret reads, as far as that is known.
-    pub fn slots_of(&self, external: &ExternalSecret) -> BTreeSet<Slot> {
+    pub fn slots_of(&self, external: &ExternalSecret) -> BTreeSet<KvPath> {
         let store = self.store_of(external).and_then(StoreSeen::there);
         let paths = external.sources.iter().filter_map(|source| match source {
-            Source::Entry { path } | Source::Field { path, .. } => Some(path),
-            Source::Other => None,
+            EntrySource::Entry { path } | EntrySource::Field { path, .. } => Some(path),
+            EntrySource::Other => None,
         });
         let slots = paths.filter_map(|path| store?.provider.slot(path));
         slots.collect()
     }
 
     /// What is wrong with an ExternalSecret at this time.
-    pub fn trouble(&self, tended: &Tended, now: i64) -> Option<Trouble> {
+    pub fn trouble(&self, tended: &ExternalSecretStatus, now: i64) -> Option<SyncProblem> {
         let external = &tended.object;
         let Some(Condition {
             ready,
@@ -203,28 +203,28 @@ impl Path2 {
             message,
         }) = &external.condition
         else {
-            return Some(Trouble::Unjudged);
+            return Some(SyncProblem::Unjudged);
         };
         if !ready {
             let cause = self.cause(tended);
-            return Some(cause.map_or(Trouble::Unknown, Trouble::For));
+            return Some(cause.map_or(SyncProblem::Unknown, SyncProblem::For));
         }
         match reason.as_str() {
-            "SecretDeleted" => return Some(Trouble::Deleted),
-            "SecretMissing" => return Some(Trouble::NothingToMerge),
+            "SecretDeleted" => return Some(SyncProblem::Deleted),
+            "SecretMissing" => return Some(SyncProblem::NothingToMerge),
             _ => {}
         }
         if Cause::of(message) == Some(Cause::PathEmpty) {
-            Some(Trouble::For(Cause::PathEmpty))
+            Some(SyncProblem::For(Cause::PathEmpty))
         } else if !external.is_settled() {
-            Some(Trouble::Pending)
+            Some(SyncProblem::Pending)
         } else {
-            age_if_stale(external, now).map(Trouble::Stale)
+            age_if_stale(external, now).map(SyncProblem::Stale)
         }
     }
 
     /// Why an ExternalSecret is not ready: its own cause, or that of its store.
-    fn cause(&self, tended: &Tended) -> Option<Cause> {
+    fn cause(&self, tended: &ExternalSecretStatus) -> Option<Cause> {
         let store = self.store_of(&tended.object);
         let unready = store.and_then(|store| match &store.seen {
             Seen::There(found) if !found.is_ready() => {
@@ -246,7 +246,7 @@ impl Path2 {
             .externals
             .iter()
             .filter(|tended| StoreAt::of(&tended.object).as_ref() == Some(at));
-        let unready = |tended: &&Tended| {
+        let unready = |tended: &&ExternalSecretStatus| {
             let condition = tended.object.condition.as_ref();
             condition.is_some_and(|condition| !condition.ready)
         };

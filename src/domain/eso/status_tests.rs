@@ -1,11 +1,12 @@
 //! How an ExternalSecret and its store are judged by what the operator says of them.
 
 use super::objects::{
-    Cause, Condition, Event, ExternalSecret, Provider, SecretStore, Seen, Served, Source,
+    Cause, Condition, EntrySource, Event, ExternalSecret, Provider, SecretStore, Seen, Served,
     StoreKind, StoreRef,
 };
 use super::status::{
-    Contents, Path2, StoreAt, StoreSeen, Tended, Trouble, age_if_stale, is_left_alone,
+    Contents, ExternalSecretStatus, Path2, StoreAt, StoreSeen, SyncProblem, age_if_stale,
+    is_left_alone,
 };
 
 /// The time.
@@ -42,7 +43,7 @@ pub fn external() -> ExternalSecret {
         deletion_policy: "Retain".to_owned(),
         interval: 30,
         refresh_policy: "Periodic".to_owned(),
-        sources: vec![Source::Entry {
+        sources: vec![EntrySource::Entry {
             path: "p/router".to_owned(),
         }],
         templated: false,
@@ -76,9 +77,9 @@ fn event(last: i64, message: &str) -> Event {
 }
 
 /// What is wrong with it, with these warnings, beside that store.
-fn trouble(external: ExternalSecret, warnings: &[Event], store: StoreSeen) -> Option<Trouble> {
+fn trouble(external: ExternalSecret, warnings: &[Event], store: StoreSeen) -> Option<SyncProblem> {
     let at = StoreAt::of(&external).unwrap();
-    let tended = Tended::new(external, Some(warnings));
+    let tended = ExternalSecretStatus::new(external, Some(warnings));
     let path2 = Path2 {
         served: Served::Version("v1"),
         externals: vec![tended.clone()],
@@ -105,21 +106,21 @@ fn what_says_ready_is_judged_by_what_else_it_says() {
             let message = "secret retained due to DeletionPolicy=Retain";
             it.condition = condition(true, "SecretSynced", message);
         }),
-        Some(Trouble::For(Cause::PathEmpty))
+        Some(SyncProblem::For(Cause::PathEmpty))
     );
     assert_eq!(
         of(|it| it.condition = condition(true, "SecretDeleted", "")),
-        Some(Trouble::Deleted)
+        Some(SyncProblem::Deleted)
     );
     assert_eq!(
         of(|it| it.condition = condition(true, "SecretMissing", "")),
-        Some(Trouble::NothingToMerge)
+        Some(SyncProblem::NothingToMerge)
     );
-    assert_eq!(of(|it| it.condition = None), Some(Trouble::Unjudged));
-    assert_eq!(of(|it| it.generation = 3), Some(Trouble::Pending));
+    assert_eq!(of(|it| it.condition = None), Some(SyncProblem::Unjudged));
+    assert_eq!(of(|it| it.generation = 3), Some(SyncProblem::Pending));
     assert_eq!(
         of(|it| it.refreshed = Some(NOW - 96)),
-        Some(Trouble::Stale(96))
+        Some(SyncProblem::Stale(96))
     );
 }
 
@@ -179,9 +180,9 @@ fn the_cause_is_its_own_or_that_of_its_store() {
     };
     let sealed = [event(1, "Vault is sealed")];
     let key = [event(1, "cannot find secret data for key: \"token\"")];
-    let some = |cause| Some(Trouble::For(cause));
+    let some = |cause| Some(SyncProblem::For(cause));
     for (warnings, store, expected) in [
-        (vec![], well(), Some(Trouble::Unknown)),
+        (vec![], well(), Some(SyncProblem::Unknown)),
         (
             vec![event(1, "Secret does not exist")],
             well(),
@@ -214,7 +215,7 @@ fn the_cause_is_its_own_or_that_of_its_store() {
         (
             vec![],
             StoreSeen::new(Seen::Forbidden, &[]),
-            Some(Trouble::Unknown),
+            Some(SyncProblem::Unknown),
         ),
     ] {
         assert_eq!(trouble(failing(), &warnings, store), expected);
@@ -226,7 +227,7 @@ fn a_field_that_is_missing_is_named() {
     let fields = |of: &[&str]| ExternalSecret {
         sources: of
             .iter()
-            .map(|property| Source::Field {
+            .map(|property| EntrySource::Field {
                 key: "KEY".to_owned(),
                 path: "p/router".to_owned(),
                 property: Some((*property).to_owned()),
@@ -238,15 +239,15 @@ fn a_field_that_is_missing_is_named() {
         1,
         "error processing spec.data[1], err: cannot find secret data for key: \"B\"",
     )];
-    let tended = Tended::new(fields(&["A", "B"]), Some(&events));
+    let tended = ExternalSecretStatus::new(fields(&["A", "B"]), Some(&events));
     assert_eq!(tended.cause, Some(Cause::FieldMissing));
     assert_eq!(tended.field.as_deref(), Some("B"));
-    let tended = Tended::new(fields(&["A"]), Some(&events));
+    let tended = ExternalSecretStatus::new(fields(&["A"]), Some(&events));
     assert_eq!(tended.field, None);
     // Of a whole entry it is the key of the store's token.
-    let tended = Tended::new(failing(), Some(&events));
+    let tended = ExternalSecretStatus::new(failing(), Some(&events));
     assert_eq!(tended.cause, Some(Cause::NoCredentials));
-    assert!(Tended::new(failing(), None).unseen);
+    assert!(ExternalSecretStatus::new(failing(), None).unseen);
 }
 
 #[test]
@@ -255,7 +256,10 @@ fn a_store_is_judged_by_its_external_secrets_too() {
     let of = |external: ExternalSecret, message: &str| {
         let path2 = Path2 {
             served: Served::Version("v1"),
-            externals: vec![Tended::new(external, Some(&[event(1, message)]))],
+            externals: vec![ExternalSecretStatus::new(
+                external,
+                Some(&[event(1, message)]),
+            )],
             stores: [(at.clone(), well())].into(),
             contents: Contents::default(),
         };

@@ -10,7 +10,7 @@ use super::cluster::names::{Namespace, SecretRef};
 use super::cluster::observed_secret::{LiveSecret, OPAQUE, Observations, Observed};
 use super::eso::objects::{ExternalSecret, StoreRef};
 use super::eso::store_entry::{Entries, Entry, Field, Fields, LOG_LEVEL_DEFAULT, Layout};
-use super::plan::{Action, KeyAction, NewValue, Source};
+use super::plan::{Action, KeyAction, NewValue, ValueSource};
 use super::plan::{EntryPlan, FieldPlan};
 use super::table::{BUNDLES, Bundle, EMBEDDINGS, ROUTER};
 use super::values::secret_value::SecretValue;
@@ -166,7 +166,7 @@ impl MigrationPlan {
         for (key, value) in &live.data {
             let Some(value) = &value.text else { continue };
             if !base.has(key) {
-                added.push(field(key, value, Source::Cluster));
+                added.push(field(key, value, ValueSource::Cluster));
             } else if base.text(key) != Some(value) {
                 differing.push(key.clone());
             }
@@ -175,7 +175,7 @@ impl MigrationPlan {
             moved.grows = true;
             let default = SecretValue::from(LOG_LEVEL_DEFAULT);
             if !base.has(SIXTH) {
-                added.push(field(SIXTH, &default, Source::Default));
+                added.push(field(SIXTH, &default, ValueSource::Default));
             } else if base.text(SIXTH) != Some(&default) {
                 differing.push(SIXTH.to_owned());
             }
@@ -344,7 +344,7 @@ impl MigrationPlan {
     }
 }
 
-fn field(key: &str, value: &SecretValue, source: Source) -> FieldPlan {
+fn field(key: &str, value: &SecretValue, source: ValueSource) -> FieldPlan {
     FieldPlan {
         key: key.to_owned(),
         action: KeyAction::Set(NewValue::Plain(value.clone())),

@@ -1,6 +1,6 @@
 //! The object that is sent for a Secret.
 
-use super::types::{Action, KeyAction, NewValue, SecretPlan, Source};
+use super::types::{Action, KeyAction, NewValue, SecretPlan, ValueSource};
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::LiveValue;
 use crate::domain::values::secret_value::SecretValue;
@@ -50,7 +50,7 @@ impl Manifest {
                 let name = format!("{MINTED_AT}{}", key.key);
                 let stale = key.live && base.is_some_and(|base| base.annotated.contains(&name));
                 match key.source {
-                    Source::Minted => drop(annotations.insert(name, now.to_owned())),
+                    ValueSource::Minted => drop(annotations.insert(name, now.to_owned())),
                     // It told the age of another token.
                     _ if stale => drop(annotations.insert(name, UNKNOWN.to_owned())),
                     _ => {}

@@ -32,5 +32,5 @@ pub use store_plan::StorePlan;
 pub use store_types::{EntryPlan, FieldPlan, LiveValues, StoreWish};
 pub use types::{
     Action, Base, Decision, FileAction, Filed, FiledTokens, KeyAction, KeyPlan, NewValue, Prefer,
-    SecretPlan, Source, Wish,
+    SecretPlan, ValueSource, Wish,
 };

@@ -2,11 +2,11 @@
 
 use super::Decision;
 use super::plan_tests::*;
-use super::{FiledTokens, KeyAction, Plan, Prefer, Source, Wish};
+use super::{FiledTokens, KeyAction, Plan, Prefer, ValueSource, Wish};
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::{LiveSecret, Observations, Observed};
 use crate::domain::cluster::owner::Owner;
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::table::{EMBEDDINGS, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::TokenName;
@@ -221,8 +221,8 @@ proptest! {
     fn a_refusal_names_a_remedy_and_no_value(wish in some_wish(), file in some_file(), state in some_state()) {
         let plan = Plan::new(&wish, &file, &state);
         for refusal in &plan.refusals {
-            let text = format!("{} {} {refusal:?}", refusal.message(), refusal.hint(&Reach::default()));
-            prop_assert!(!refusal.hint(&Reach::default()).is_empty());
+            let text = format!("{} {} {refusal:?}", refusal.message(), refusal.hint(&HintContext::default()));
+            prop_assert!(!refusal.hint(&HintContext::default()).is_empty());
             for value in [A, B, "odd one", "theirs,"] {
                 prop_assert!(!text.contains(value), "{text}");
             }
@@ -234,7 +234,7 @@ proptest! {
     fn only_what_nobody_has_is_minted(wish in some_wish(), file in some_file(), state in some_state()) {
         let plan = Plan::new(&wish, &file, &state);
         for key in plan.secrets.iter().flat_map(|secret| &secret.keys) {
-            if key.source == Source::Minted {
+            if key.source == ValueSource::Minted {
                 prop_assert!(plan.tokens.iter().any(|(_, decision)| *decision == Some(Decision::Minted(None))));
             }
         }

@@ -3,7 +3,7 @@
 use super::types::Prefer;
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::owner::Owner;
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{OddToken, Token, TokenName, fingerprint};
 
@@ -225,7 +225,7 @@ impl Refusal {
     }
 
     /// What to do about it: a command where there is one.
-    pub fn hint(&self, reach: &Reach) -> String {
+    pub fn hint(&self, reach: &HintContext) -> String {
         let at = self.at();
         let kubectl = |verb: &str| {
             format!(

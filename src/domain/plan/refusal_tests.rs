@@ -7,7 +7,7 @@ use super::refusal::Refusal;
 use super::{Action, FileAction, FiledTokens, Plan, Prefer};
 use crate::domain::cluster::observed_secret::{LiveSecret, LiveValue, ManagedFields};
 use crate::domain::cluster::owner::Owner;
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::rotation::RETIRED;
 use crate::domain::table::{EMBEDDINGS, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
@@ -26,9 +26,9 @@ fn disagreement_is_refused_and_names_both_places_by_fingerprint() {
 
 #[test]
 fn a_retired_token_of_the_file_is_never_brought_back() {
-    let reach = Reach {
+    let reach = HintContext {
         apply: "k8s-bootstrap --apply".to_owned(),
-        ..Reach::default()
+        ..HintContext::default()
     };
     let retired = |pairs: &[(&str, &str)]| {
         let (place, mut live) = router(pairs);

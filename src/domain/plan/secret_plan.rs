@@ -2,7 +2,7 @@
 
 use super::refusal::Refusal;
 use super::resolve;
-use super::secret_planner::Planner;
+use super::secret_planner::SecretPlanner;
 use super::types::{Action, Decision, FileAction, FiledTokens, SecretPlan, Wish, file_action};
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::{Observations, Observed};
@@ -42,7 +42,7 @@ impl Plan {
             .targets()
             .map(|(at, bundle)| {
                 let found = observed.get(&at).unwrap_or(&nothing);
-                Planner {
+                SecretPlanner {
                     wish,
                     tokens: &tokens,
                     home,

@@ -2,7 +2,7 @@
 
 use super::refusal::Refusal;
 use super::types::{
-    Action, Base, Decision, KeyAction, KeyPlan, NewValue, SecretPlan, Source, Wish,
+    Action, Base, Decision, KeyAction, KeyPlan, NewValue, SecretPlan, ValueSource, Wish,
 };
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::{LiveSecret, OPAQUE, Observed};
@@ -14,7 +14,7 @@ use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, TokenName};
 
 /// What the plan of one Secret needs.
-pub(super) struct Planner<'a> {
+pub(super) struct SecretPlanner<'a> {
     pub(super) wish: &'a Wish,
     pub(super) tokens: &'a PerToken<Option<Decision>>,
     /// The home router Secret, where it exists.
@@ -22,7 +22,7 @@ pub(super) struct Planner<'a> {
     pub(super) refusals: &'a mut Vec<Refusal>,
 }
 
-impl Planner<'_> {
+impl SecretPlanner<'_> {
     pub(super) fn secret(
         &mut self,
         at: SecretRef,
@@ -176,7 +176,7 @@ impl Planner<'_> {
             return Some(KeyPlan {
                 key: key.name,
                 action: KeyAction::Differs,
-                source: Source::Cluster,
+                source: ValueSource::Cluster,
                 live: true,
             });
         }
@@ -201,14 +201,14 @@ impl Planner<'_> {
         name: TokenName,
         live: Option<&SecretValue>,
         owner: Option<&Owner>,
-    ) -> Option<(KeyAction, Source)> {
+    ) -> Option<(KeyAction, ValueSource)> {
         let live = live.filter(|value| !value.is_empty());
         let home = at.namespace == self.wish.home;
         let Some(decision) = self.tokens.get(name) else {
             // It was refused; where that is about another place, this one stays as it is.
             return live.map(|_| match home {
-                true => (KeyAction::Differs, Source::Cluster),
-                false => (KeyAction::Kept, Source::Cluster),
+                true => (KeyAction::Differs, ValueSource::Cluster),
+                false => (KeyAction::Kept, ValueSource::Cluster),
             });
         };
         let set = (KeyAction::Set(NewValue::Token(name)), source_of(decision));
@@ -220,7 +220,7 @@ impl Planner<'_> {
             } else {
                 KeyAction::Adopted
             };
-            return Some((action, Source::Cluster));
+            return Some((action, ValueSource::Cluster));
         }
         if self.wish.prefer.is_some() {
             return Some(self.exchange(at, name.as_str(), owner, set));
@@ -241,7 +241,7 @@ impl Planner<'_> {
             owner: owner.cloned(),
             live: live.clone(),
         });
-        Some((KeyAction::Differs, Source::Cluster))
+        Some((KeyAction::Differs, ValueSource::Cluster))
     }
 
     /// Lets a preferred value in, unless the Secret is somebody else's.
@@ -250,15 +250,15 @@ impl Planner<'_> {
         at: &SecretRef,
         key: &'static str,
         owner: Option<&Owner>,
-        set: (KeyAction, Source),
-    ) -> (KeyAction, Source) {
+        set: (KeyAction, ValueSource),
+    ) -> (KeyAction, ValueSource) {
         let Some(owner) = owner else { return set };
         if at.namespace == self.wish.home {
             let (at, owner) = (at.clone(), owner.clone());
             self.refusals
                 .push(Refusal::PreferOfOwned { at, key, owner });
         }
-        (KeyAction::Differs, Source::Cluster)
+        (KeyAction::Differs, ValueSource::Cluster)
     }
 
     fn list(
@@ -268,7 +268,7 @@ impl Planner<'_> {
         token: TokenName,
         presence: Presence,
         found: &Observed,
-    ) -> Option<(KeyAction, Source)> {
+    ) -> Option<(KeyAction, ValueSource)> {
         let live = found.live.as_ref();
         let value = live.and_then(|live| live.text(key));
         let entries = value.filter(|list| list.entries().next().is_some());
@@ -291,14 +291,14 @@ impl Planner<'_> {
             });
             return match (wanted, value) {
                 (true, _) => Some((set, source_of(decision?))),
-                (false, found) => found.map(|_| (KeyAction::Kept, Source::Cluster)),
+                (false, found) => found.map(|_| (KeyAction::Kept, ValueSource::Cluster)),
             };
         };
         let Some(decision) = decision else {
-            return Some((KeyAction::Kept, Source::Cluster));
+            return Some((KeyAction::Kept, ValueSource::Cluster));
         };
         if decision.token().is_some_and(|token| token.is_on(entries)) {
-            return Some((KeyAction::Kept, Source::Cluster));
+            return Some((KeyAction::Kept, ValueSource::Cluster));
         }
         // Appending takes nothing away, whichever side has won.
         if self.wish.prefer.is_some() {
@@ -315,7 +315,7 @@ impl Planner<'_> {
             token,
             owner: found.owner.clone(),
         });
-        Some((KeyAction::Differs, Source::Cluster))
+        Some((KeyAction::Differs, ValueSource::Cluster))
     }
 
     fn input(
@@ -323,21 +323,25 @@ impl Planner<'_> {
         key: &'static str,
         rule: InputRule,
         live: Option<&SecretValue>,
-    ) -> Option<(KeyAction, Source)> {
+    ) -> Option<(KeyAction, ValueSource)> {
         match (self.wish.inputs.get(key), live) {
-            (Some(given), Some(live)) if given == live => Some((KeyAction::Kept, Source::Cluster)),
-            (Some(given), Some(_)) if self.wish.update.contains(key) => {
-                Some((KeyAction::Set(NewValue::Plain(given.clone())), Source::Env))
+            (Some(given), Some(live)) if given == live => {
+                Some((KeyAction::Kept, ValueSource::Cluster))
             }
-            (Some(_), Some(_)) => Some((KeyAction::Differs, Source::Cluster)),
-            (Some(given), None) => {
-                Some((KeyAction::Set(NewValue::Plain(given.clone())), Source::Env))
-            }
-            (None, Some(_)) => Some((KeyAction::Kept, Source::Cluster)),
+            (Some(given), Some(_)) if self.wish.update.contains(key) => Some((
+                KeyAction::Set(NewValue::Plain(given.clone())),
+                ValueSource::Env,
+            )),
+            (Some(_), Some(_)) => Some((KeyAction::Differs, ValueSource::Cluster)),
+            (Some(given), None) => Some((
+                KeyAction::Set(NewValue::Plain(given.clone())),
+                ValueSource::Env,
+            )),
+            (None, Some(_)) => Some((KeyAction::Kept, ValueSource::Cluster)),
             (None, None) => match rule {
                 InputRule::Default(value) => Some((
                     KeyAction::Set(NewValue::Plain(value.into())),
-                    Source::Default,
+                    ValueSource::Default,
                 )),
                 InputRule::Required | InputRule::EnvFileOnly => None,
             },
@@ -345,10 +349,10 @@ impl Planner<'_> {
     }
 }
 
-fn source_of(decision: &Decision) -> Source {
+fn source_of(decision: &Decision) -> ValueSource {
     match decision {
-        Decision::File(_) => Source::File,
-        Decision::Cluster(_) => Source::Cluster,
-        Decision::Minted(_) => Source::Minted,
+        Decision::File(_) => ValueSource::File,
+        Decision::Cluster(_) => ValueSource::Cluster,
+        Decision::Minted(_) => ValueSource::Minted,
     }
 }

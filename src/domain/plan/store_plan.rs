@@ -3,8 +3,8 @@
 //! The invariants are those of the plan for the Secrets: only add, one token one value, what is
 //! found is adopted before anything is minted. The store is one more place where a token can be.
 
-use super::store_planner::Planner;
-use super::store_refusal::{Holder, StoreRefusal};
+use super::store_planner::EntryPlanner;
+use super::store_refusal::{StoreRefusal, TokenSource};
 use super::store_types::{EntryPlan, StoreWish};
 use super::types::{Action, Decision, FileAction, Filed, FiledTokens, file_action};
 use crate::domain::eso::store_entry::Entries;
@@ -39,7 +39,7 @@ impl StorePlan {
                     }
                 },
             );
-        let mut planner = Planner {
+        let mut planner = EntryPlanner {
             wish,
             entries,
             tokens: &tokens,
@@ -82,7 +82,7 @@ fn resolve(
 ) -> Result<Decision, StoreRefusal> {
     let mut found = places(&ROUTER, name.as_str(), wish, entries);
     if let Filed::Found(token) = filed {
-        found.insert(0, (Holder::File, token.value().clone()));
+        found.insert(0, (TokenSource::File, token.value().clone()));
     }
     if found.is_empty() && name == TokenName::EmbeddingsApiKey {
         found = listed(wish, entries)?;
@@ -137,12 +137,15 @@ fn places(
     key: &'static str,
     wish: &StoreWish,
     entries: &Entries,
-) -> Vec<(Holder, SecretValue)> {
+) -> Vec<(TokenSource, SecretValue)> {
     let path = wish.layout.path(bundle);
     let stored = entries.get(&path).and_then(|entry| entry.text(key));
     [
-        (Holder::Secret(bundle.secret, key), wish.live(bundle, key)),
-        (Holder::Entry(path, key), stored),
+        (
+            TokenSource::Secret(bundle.secret, key),
+            wish.live(bundle, key),
+        ),
+        (TokenSource::Entry(path, key), stored),
     ]
     .into_iter()
     .filter_map(|(at, value)| Some((at, value.filter(|value| !value.is_empty())?.clone())))
@@ -150,7 +153,10 @@ fn places(
 }
 
 /// The only entry of each list `EMBEDDINGS_API_KEYS`, where nobody has the token itself.
-fn listed(wish: &StoreWish, entries: &Entries) -> Result<Vec<(Holder, SecretValue)>, StoreRefusal> {
+fn listed(
+    wish: &StoreWish,
+    entries: &Entries,
+) -> Result<Vec<(TokenSource, SecretValue)>, StoreRefusal> {
     let mut found = Vec::new();
     for (at, list) in places(&EMBEDDINGS, EMBEDDINGS_API_KEYS, wish, entries) {
         let entries: Vec<_> = list.entries().collect();

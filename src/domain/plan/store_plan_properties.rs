@@ -6,7 +6,7 @@ use super::{Decision, Filed};
 use super::{FiledTokens, KeyAction};
 use super::{LiveValues, StorePlan, StoreWish};
 use crate::domain::eso::store_entry::{Entries, Entry, Field, Layout, StoreReach};
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::table::{AGENTICORE, BUNDLES, EMBEDDINGS, ROUTER, inputs as table_inputs};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, Token, TokenName};
@@ -291,7 +291,7 @@ proptest! {
         wish in some_wish(), file in some_file(), store in some_store(),
     ) {
         let plan = StorePlan::new(&wish, &file, &store);
-        let ways = (StoreReach { program: "bao", mount: "secret".to_owned() }, Reach::default());
+        let ways = (StoreReach { program: "bao", mount: "secret".to_owned() }, HintContext::default());
         for refusal in &plan.refusals {
             let hint = refusal.hint(&ways.0, &ways.1);
             prop_assert!(!hint.is_empty());
@@ -323,7 +323,7 @@ proptest! {
         let sets = plan.entries.iter().flat_map(|entry| &entry.keys);
         for field in sets.filter(|field| matches!(field.action, KeyAction::Set(_))) {
             let is_input = table_inputs().any(|(name, _)| name == field.key);
-            prop_assert!(!is_input || field.source != super::Source::Minted, "{}", field.key);
+            prop_assert!(!is_input || field.source != super::ValueSource::Minted, "{}", field.key);
         }
     }
 }

@@ -5,7 +5,7 @@ use super::plan_tests::{A, B, filed, wish};
 use super::{Action, FiledTokens, KeyAction};
 use super::{LiveValues, StorePlan, StoreWish};
 use crate::domain::eso::store_entry::{Entries, Entry, Field, Layout, StoreReach};
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::table::{EMBEDDINGS, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use std::collections::BTreeMap;
@@ -70,12 +70,12 @@ fn words(plan: &StorePlan) -> String {
         }
         text.push('\n');
     }
-    let reach = Reach {
+    let reach = HintContext {
         home: "home".to_owned(),
         apply: "k8s-bootstrap -n home --apply".to_owned(),
         kubectl: "kubectl".to_owned(),
         tokens_file: "local/.k8s-tokens".to_owned(),
-        ..Reach::default()
+        ..HintContext::default()
     };
     let store = StoreReach {
         program: "bao",
@@ -314,7 +314,7 @@ fn tokens_in_a_deleted_version_are_not_minted_anew() {
         program: "bao",
         mount: "secret".to_owned(),
     };
-    let hint = refusal.hint(&store, &Reach::default());
+    let hint = refusal.hint(&store, &HintContext::default());
     assert!(
         hint.contains("bao kv undelete -mount=secret -versions=4 p/router"),
         "{hint}"

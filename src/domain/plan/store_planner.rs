@@ -2,7 +2,7 @@
 
 use super::store_refusal::StoreRefusal;
 use super::store_types::{EntryPlan, FieldPlan, StoreWish};
-use super::types::{Action, Decision, KeyAction, NewValue, Source};
+use super::types::{Action, Decision, KeyAction, NewValue, ValueSource};
 use crate::domain::eso::store_entry::{Entries, Entry, LOG_LEVEL_DEFAULT};
 use crate::domain::table::{
     API_KEYS, Bundle, EMBEDDINGS, EMBEDDINGS_API_KEYS, InputRule, Key, Origin, Presence, ROUTER,
@@ -12,14 +12,14 @@ use crate::domain::values::token::{PerToken, TokenName};
 use std::collections::BTreeMap;
 
 /// What decisions are made of, and where refusals go.
-pub(super) struct Planner<'a> {
+pub(super) struct EntryPlanner<'a> {
     pub wish: &'a StoreWish,
     pub entries: &'a Entries,
     pub tokens: &'a PerToken<Option<Decision>>,
     pub refusals: &'a mut Vec<StoreRefusal>,
 }
 
-impl Planner<'_> {
+impl EntryPlanner<'_> {
     /// Decides on the entry of a bundle.
     pub(super) fn entry(&mut self, bundle: &'static Bundle) -> EntryPlan {
         let path = self.wish.layout.path(bundle);
@@ -103,11 +103,11 @@ impl Planner<'_> {
         })
     }
 
-    fn token(&self, token: TokenName, base: &Entry) -> Option<(KeyAction, Source)> {
+    fn token(&self, token: TokenName, base: &Entry) -> Option<(KeyAction, ValueSource)> {
         let decided = self.tokens.get(token).as_ref()?;
         Some(match (filled(base, token.as_str()), decided) {
-            (true, Decision::Cluster(_)) => (KeyAction::Adopted, Source::Store),
-            (true, _) => (KeyAction::Kept, Source::Store),
+            (true, Decision::Cluster(_)) => (KeyAction::Adopted, ValueSource::Store),
+            (true, _) => (KeyAction::Kept, ValueSource::Store),
             (false, _) => {
                 let set = KeyAction::Set(NewValue::Token(token));
                 (set, self.source_of(token, decided))
@@ -115,18 +115,18 @@ impl Planner<'_> {
         })
     }
 
-    fn source_of(&self, name: TokenName, decided: &Decision) -> Source {
+    fn source_of(&self, name: TokenName, decided: &Decision) -> ValueSource {
         let live = [
             self.wish.live(&ROUTER, name.as_str()),
             self.wish.live(&EMBEDDINGS, EMBEDDINGS_API_KEYS),
         ];
         match decided {
-            Decision::File(_) => Source::File,
-            Decision::Minted(_) => Source::Minted,
+            Decision::File(_) => ValueSource::File,
+            Decision::Minted(_) => ValueSource::Minted,
             Decision::Cluster(token) => {
                 match live.into_iter().flatten().any(|value| token.is_on(value)) {
-                    true => Source::Cluster,
-                    false => Source::Store,
+                    true => ValueSource::Cluster,
+                    false => ValueSource::Store,
                 }
             }
         }
@@ -140,7 +140,7 @@ impl Planner<'_> {
         list: &SecretValue,
         live: Option<&SecretValue>,
         path: &str,
-    ) -> Option<(KeyAction, Source)> {
+    ) -> Option<(KeyAction, ValueSource)> {
         let decided = self.tokens.get(token).as_ref()?;
         if !decided.token().is_some_and(|token| token.is_on(list)) {
             self.refusals.push(StoreRefusal::NotOnList {
@@ -155,8 +155,8 @@ impl Planner<'_> {
             entries.any(|entry| !list.lists(&SecretValue::from(entry)))
         });
         Some(match lacks {
-            true => (KeyAction::Differs, Source::Cluster),
-            false => (KeyAction::Kept, Source::Store),
+            true => (KeyAction::Differs, ValueSource::Cluster),
+            false => (KeyAction::Kept, ValueSource::Store),
         })
     }
 
@@ -167,7 +167,7 @@ impl Planner<'_> {
         live: Option<&SecretValue>,
         copied: Option<&SecretValue>,
         empty: bool,
-    ) -> Option<(KeyAction, Source)> {
+    ) -> Option<(KeyAction, ValueSource)> {
         let decided = self.tokens.get(token).as_ref()?;
         let listed = live.filter(|list| has_entries(list));
         let wanted = match presence {
@@ -182,29 +182,29 @@ impl Planner<'_> {
                 token,
             };
             let source = match listed {
-                Some(_) => Source::Cluster,
+                Some(_) => ValueSource::Cluster,
                 None => self.source_of(token, decided),
             };
             return Some((KeyAction::Set(list), source));
         }
         match (empty, live) {
-            (true, _) => Some((KeyAction::Kept, Source::Store)),
+            (true, _) => Some((KeyAction::Kept, ValueSource::Store)),
             (false, live) => {
                 let value = NewValue::Plain(live?.clone());
-                Some((KeyAction::Set(value), Source::Cluster))
+                Some((KeyAction::Set(value), ValueSource::Cluster))
             }
         }
     }
 
     /// The value that an input should have, and where it comes from. The live Secret comes first:
     /// it is what the pods run on, also where it is empty and may be.
-    fn wanted(&self, bundle: &Bundle, key: &Key) -> Option<(SecretValue, Source)> {
+    fn wanted(&self, bundle: &Bundle, key: &Key) -> Option<(SecretValue, ValueSource)> {
         let required = key.origin == Origin::Input(InputRule::Required);
         let live = self.wish.live(bundle, key.name);
         let live = live.filter(|value| !(required && value.is_empty()));
         match live {
-            Some(value) => Some((value.clone(), Source::Cluster)),
-            None => Some((self.wish.inputs.get(key.name)?.clone(), Source::Env)),
+            Some(value) => Some((value.clone(), ValueSource::Cluster)),
+            None => Some((self.wish.inputs.get(key.name)?.clone(), ValueSource::Env)),
         }
     }
 
@@ -214,7 +214,7 @@ impl Planner<'_> {
         key: &Key,
         rule: InputRule,
         base: &Entry,
-    ) -> Option<(KeyAction, Source)> {
+    ) -> Option<(KeyAction, ValueSource)> {
         let wanted = self.wanted(bundle, key);
         if let Some(stored) = base.text(key.name) {
             return Some(match wanted {
@@ -224,7 +224,7 @@ impl Planner<'_> {
                         false => (KeyAction::Differs, source),
                     }
                 }
-                _ => (KeyAction::Kept, Source::Store),
+                _ => (KeyAction::Kept, ValueSource::Store),
             });
         }
         let default = match rule {
@@ -233,7 +233,7 @@ impl Planner<'_> {
             // The store's entry has all six fields.
             InputRule::EnvFileOnly => Some(LOG_LEVEL_DEFAULT),
         };
-        let default = || Some((SecretValue::from(default?), Source::Default));
+        let default = || Some((SecretValue::from(default?), ValueSource::Default));
         let (value, source) = wanted.or_else(default)?;
         Some((KeyAction::Set(NewValue::Plain(value)), source))
     }
@@ -254,7 +254,7 @@ impl Planner<'_> {
                     _ if base.has(name) => KeyAction::Differs,
                     _ => KeyAction::Set(NewValue::Plain(value.clone())),
                 },
-                source: Source::Cluster,
+                source: ValueSource::Cluster,
             })
             .collect()
     }

@@ -1,14 +1,14 @@
 //! What a person has to decide before the store is filled, and how it is said.
 
 use crate::domain::eso::store_entry::StoreReach;
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::table::EMBEDDINGS_API_KEYS;
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{OddToken, TokenName, fingerprint};
 
 /// A place that holds a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
+pub enum TokenSource {
     /// The tokens file.
     File,
     /// A live Secret, by its name, and the key in it.
@@ -17,7 +17,7 @@ pub enum Holder {
     Entry(String, &'static str),
 }
 
-impl Holder {
+impl TokenSource {
     fn told(&self) -> String {
         match self {
             Self::File => "the tokens file".to_owned(),
@@ -35,9 +35,9 @@ pub enum StoreRefusal {
         /// Which token.
         token: TokenName,
         /// The first place and its value.
-        one: (Holder, SecretValue),
+        one: (TokenSource, SecretValue),
         /// The other place and its value.
-        other: (Holder, SecretValue),
+        other: (TokenSource, SecretValue),
     },
     /// The token is not on a list that is in the store.
     NotOnList {
@@ -53,14 +53,14 @@ pub enum StoreRefusal {
     /// The list has several entries and nothing tells which one is ours.
     ManyOnList {
         /// Where it is.
-        at: Holder,
+        at: TokenSource,
         /// Which token.
         token: TokenName,
     },
     /// What would be adopted is not in the form of a token.
     OddToken {
         /// Where it is.
-        at: Holder,
+        at: TokenSource,
         /// Which token.
         token: TokenName,
         /// What is odd about it.
@@ -90,15 +90,15 @@ impl StoreRefusal {
             | Self::NoText { path, .. }
             | Self::Deleted { path, .. }
             | Self::Disagree {
-                other: (Holder::Entry(path, _), _),
+                other: (TokenSource::Entry(path, _), _),
                 ..
             }
             | Self::ManyOnList {
-                at: Holder::Entry(path, _),
+                at: TokenSource::Entry(path, _),
                 ..
             }
             | Self::OddToken {
-                at: Holder::Entry(path, _),
+                at: TokenSource::Entry(path, _),
                 ..
             } => Some(path),
             Self::Disagree { .. } | Self::ManyOnList { .. } | Self::OddToken { .. } => None,
@@ -140,7 +140,7 @@ impl StoreRefusal {
     }
 
     /// What to do about it: a command where there is one.
-    pub fn hint(&self, store: &StoreReach, reach: &Reach) -> String {
+    pub fn hint(&self, store: &StoreReach, reach: &HintContext) -> String {
         // A value in a variable: what fails on the left of a pipe would be written as nothing.
         let filed = |token: &TokenName| {
             let file = &reach.tokens_file;
@@ -151,7 +151,7 @@ impl StoreRefusal {
         }
         match self {
             Self::Disagree { token, one, other } => match (&one.0, &other.0) {
-                (Holder::Secret(secret, from), Holder::Entry(path, key)) => format!(
+                (TokenSource::Secret(secret, from), TokenSource::Entry(path, key)) => format!(
                     "put the cluster's there with `V=\"$({} -n {} get secret {secret} \
                      -o 'jsonpath={{.data.{from}}}' | base64 -d)\" && : \"${{V:?}}\" && printf %s \
                      \"$V\" | {}`; or run this without \
@@ -161,7 +161,7 @@ impl StoreRefusal {
                     store.patch(path, key),
                     reach.apply
                 ),
-                (_, Holder::Entry(path, key)) => format!(
+                (_, TokenSource::Entry(path, key)) => format!(
                     "put the file's there with `{} && printf %s \"$V\" | {}`; or take the store's: remove it from the \
                      file with `sed -i.bak '/{token}=/d' {}` and run this again",
                     filed(token),
@@ -197,7 +197,7 @@ impl StoreRefusal {
                 format!("put the line {token}=\"...\" with the right entry into the tokens file")
             }
             Self::OddToken {
-                at: Holder::Entry(path, key),
+                at: TokenSource::Entry(path, key),
                 ..
             }
             | Self::NoText { path, key } => format!(
@@ -215,11 +215,11 @@ impl StoreRefusal {
     fn entry(&self) -> Option<(&str, &str)> {
         match self {
             Self::Disagree { other, .. } => match &other.0 {
-                Holder::Entry(path, key) => Some((path, key)),
+                TokenSource::Entry(path, key) => Some((path, key)),
                 _ => None,
             },
             Self::OddToken {
-                at: Holder::Entry(path, key),
+                at: TokenSource::Entry(path, key),
                 ..
             }
             | Self::NoText { path, key } => Some((path, key)),

@@ -1,6 +1,6 @@
 //! The words of the plan for the store: what is wanted there, and what happens to each field.
 
-use super::types::{Action, KeyAction, Source};
+use super::types::{Action, KeyAction, ValueSource};
 use crate::domain::eso::store_entry::{Entry, Field, Fields, Layout};
 use crate::domain::table::Bundle;
 use crate::domain::values::inputs::Inputs;
@@ -76,5 +76,5 @@ pub struct FieldPlan {
     /// What happens.
     pub action: KeyAction,
     /// Where the value comes from.
-    pub source: Source,
+    pub source: ValueSource,
 }

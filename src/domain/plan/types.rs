@@ -181,7 +181,7 @@ pub struct KeyPlan {
     /// What happens.
     pub action: KeyAction,
     /// Where the value comes from.
-    pub source: Source,
+    pub source: ValueSource,
     /// Whether the Secret has the key already.
     pub live: bool,
 }
@@ -214,7 +214,7 @@ impl KeyAction {
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Source {
+pub enum ValueSource {
     /// Minted by this run.
     Minted,
     /// The tokens file.
@@ -229,7 +229,7 @@ pub enum Source {
     Store,
 }
 
-impl Source {
+impl ValueSource {
     /// The word in JSON and in reports.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! What a Secret, or an entry of the store, has to hold in a phase, and what has to change for it.
 
-use super::{NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, STORE_STATE, Side, Values};
+use super::{NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, STORE_STATE, Side, TokenValues};
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::table::{Bundle, Origin, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
@@ -10,29 +10,29 @@ use std::fmt;
 
 /// Where tokens are kept.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum At {
+pub enum PlaceRef {
     /// A Secret that is written directly.
     Secret(SecretRef),
     /// An entry of the store, by its path.
     Entry(String),
     /// One of a store that this program cannot write: somebody edits it by hand.
-    Hand(String),
+    Manual(String),
 }
 
-impl fmt::Display for At {
+impl fmt::Display for PlaceRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Secret(at) => at.fmt(f),
-            Self::Entry(path) | Self::Hand(path) => write!(f, "the store's entry {path}"),
+            Self::Entry(path) | Self::Manual(path) => write!(f, "the store's entry {path}"),
         }
     }
 }
 
 /// A place that is edited, as it is now.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct TokenPlace {
     /// Which one.
-    pub at: At,
+    pub at: PlaceRef,
     /// The namespace that it is for; of an entry the first that reads it.
     pub namespace: Namespace,
     /// Its row of the table.
@@ -53,7 +53,7 @@ pub struct Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
     /// Where.
-    pub at: At,
+    pub at: PlaceRef,
     /// The values that are set.
     pub set: BTreeMap<&'static str, SecretValue>,
     /// The keys that go.
@@ -77,7 +77,7 @@ pub enum Odd {
     /// It holds neither value of the token.
     Neither {
         /// Where.
-        at: At,
+        at: PlaceRef,
         /// The key.
         key: &'static str,
     },
@@ -112,8 +112,8 @@ impl fmt::Display for Odd {
 /// A place that holds what the rotation does not know; a value that is nowhere.
 pub fn edit(
     rotation: &Rotation,
-    values: &Values,
-    target: &Target,
+    values: &TokenValues,
+    target: &TokenPlace,
     part: Part,
     spare: bool,
 ) -> Result<Option<Edit>, Odd> {
@@ -140,7 +140,7 @@ pub fn edit(
         }
     }
     // Nobody is asked to copy by hand what the lists and the tokens file hold.
-    if target.home && part == Part::All && !matches!(target.at, At::Hand(_)) {
+    if target.home && part == Part::All && !matches!(target.at, PlaceRef::Manual(_)) {
         edit.spare(rotation, values, target, spare)?;
     }
     // An entry says by a field of its own that a rotation is open, until servers forget.
@@ -162,7 +162,7 @@ pub fn concerns(rotation: &Rotation, bundle: &Bundle) -> bool {
 /// Tells whether an operator who was stopped amid an earlier phase could still write what that phase
 /// wanted: on the way forward each place is written that it could have had in hand, on a way back it
 /// may be right as it is. To write it once, on top of the same version, is the fence.
-fn is_exposed(rotation: &Rotation, target: &Target) -> bool {
+fn is_exposed(rotation: &Rotation, target: &TokenPlace) -> bool {
     let fenced = match rotation.phase {
         Phase::Open | Phase::Switch | Phase::Close => false,
         // More on a list does no harm yet.
@@ -170,12 +170,12 @@ fn is_exposed(rotation: &Rotation, target: &Target) -> bool {
         Phase::Undo | Phase::Immediate => true,
     };
     // Whoever edits by hand asks nobody.
-    let ours = !matches!(target.at, At::Hand(_)) && concerns(rotation, target.bundle);
+    let ours = !matches!(target.at, PlaceRef::Manual(_)) && concerns(rotation, target.bundle);
     fenced && ours && target.written.as_deref() != Some(&rotation.mark())
 }
 
 impl Edit {
-    fn need(values: &Values, token: TokenName, side: Side) -> Result<&Token, Odd> {
+    fn need(values: &TokenValues, token: TokenName, side: Side) -> Result<&Token, Odd> {
         values.get(token, side).ok_or(Odd::Lost { token, side })
     }
 
@@ -183,8 +183,8 @@ impl Edit {
     fn client(
         &mut self,
         rotation: &Rotation,
-        values: &Values,
-        target: &Target,
+        values: &TokenValues,
+        target: &TokenPlace,
         token: TokenName,
         sent: Side,
     ) -> Result<(), Odd> {
@@ -213,8 +213,8 @@ impl Edit {
     fn list(
         &mut self,
         rotation: &Rotation,
-        values: &Values,
-        target: &Target,
+        values: &TokenValues,
+        target: &TokenPlace,
         key: &'static str,
         token: TokenName,
     ) -> Result<(), Odd> {
@@ -282,8 +282,8 @@ impl Edit {
     fn spare(
         &mut self,
         rotation: &Rotation,
-        values: &Values,
-        target: &Target,
+        values: &TokenValues,
+        target: &TokenPlace,
         listed: bool,
     ) -> Result<(), Odd> {
         let token = TokenName::EmbeddingsApiKey;
@@ -314,7 +314,7 @@ impl Edit {
 }
 
 /// Tells whether a list of keys holds both values, so that neither can be lost.
-pub fn holds_both(rotation: &Rotation, targets: &[Target]) -> bool {
+pub fn holds_both(rotation: &Rotation, targets: &[TokenPlace]) -> bool {
     let token = TokenName::EmbeddingsApiKey;
     let Some(change) = rotation.change(token) else {
         return true;

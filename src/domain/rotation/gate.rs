@@ -5,7 +5,7 @@ use super::{Phase, Rotation, Side};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::observed_secret::{LiveSecret, Observed};
-use crate::domain::cluster::snapshot::{ClusterFacts, CopyRef, Place};
+use crate::domain::cluster::snapshot::{ClusterSnapshot, CopyRef, NamespaceSnapshot};
 use crate::domain::cluster::workload::Pod;
 use crate::domain::table::{BUNDLES, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 /// Somebody who holds a token that is to be forgotten.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Holder {
+pub enum OldTokenUser {
     /// A Secret that still has it.
     Secret {
         /// Which one.
@@ -43,9 +43,9 @@ pub enum Holder {
 pub fn forgotten(
     rotation: &Rotation,
     phase: Phase,
-    facts: &ClusterFacts,
+    facts: &ClusterSnapshot,
     outside: &BTreeMap<Namespace, Observed>,
-) -> Vec<Holder> {
+) -> Vec<OldTokenUser> {
     let side = phase.forgets();
     side.map(|side| holders(rotation, side, facts, outside))
         .unwrap_or_default()
@@ -55,9 +55,9 @@ pub fn forgotten(
 pub fn holders(
     rotation: &Rotation,
     side: Side,
-    facts: &ClusterFacts,
+    facts: &ClusterSnapshot,
     outside: &BTreeMap<Namespace, Observed>,
-) -> Vec<Holder> {
+) -> Vec<OldTokenUser> {
     let mut found = Vec::new();
     for (namespace, place) in &facts.places {
         let router = place.live(ROUTER.secret);
@@ -88,7 +88,7 @@ pub fn strangers(
     rotation: &Rotation,
     side: Side,
     outside: &BTreeMap<Namespace, Observed>,
-) -> Vec<Holder> {
+) -> Vec<OldTokenUser> {
     let found = outside.iter().filter_map(|(namespace, observed)| {
         let keys = keys_of_clients(rotation, side, observed.live.as_ref()?);
         secret(namespace, ROUTER.secret, keys, false)
@@ -96,12 +96,17 @@ pub fn strangers(
     found.collect()
 }
 
-fn secret(namespace: &Namespace, name: &str, keys: Vec<String>, ours: bool) -> Option<Holder> {
+fn secret(
+    namespace: &Namespace,
+    name: &str,
+    keys: Vec<String>,
+    ours: bool,
+) -> Option<OldTokenUser> {
     let at = CopyRef {
         namespace: namespace.clone(),
         name: name.to_owned(),
     };
-    (!keys.is_empty()).then_some(Holder::Secret { at, keys, ours })
+    (!keys.is_empty()).then_some(OldTokenUser::Secret { at, keys, ours })
 }
 
 /// The keys of a router Secret that clients read and that have the value.
@@ -130,7 +135,7 @@ fn keys_with(rotation: &Rotation, side: Side, live: &LiveSecret) -> Vec<String> 
 }
 
 /// The pods of a place that took that value, or may have.
-fn pods(rotation: &Rotation, side: Side, place: &Place) -> Vec<Holder> {
+fn pods(rotation: &Rotation, side: Side, place: &NamespaceSnapshot) -> Vec<OldTokenUser> {
     let row = rotation.phase.row();
     let all_have_it = rotation.phase == Phase::Open && side == row.sent;
     // From open on no client has got the new one; and when the clients' turn is over, nobody can
@@ -157,7 +162,7 @@ fn pods(rotation: &Rotation, side: Side, place: &Place) -> Vec<Holder> {
                 .map(|(name, _)| name)
                 .filter(|name| sends(&pod.spec, maker(pod), *name))
                 .collect();
-            (!tokens.is_empty()).then(|| Holder::Pod {
+            (!tokens.is_empty()).then(|| OldTokenUser::Pod {
                 namespace: pod.namespace.clone(),
                 name: pod.name.clone(),
                 owner: pod.owner.clone(),

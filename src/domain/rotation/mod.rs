@@ -323,7 +323,7 @@ impl Rotation {
     }
 
     /// What the tokens file holds in this phase. Tokens that do not rotate are as given.
-    pub fn held(&self, values: &Values, others: &PerToken<Option<Token>>) -> Held {
+    pub fn held(&self, values: &TokenValues, others: &PerToken<Option<Token>>) -> Held {
         let sent = self.phase.row().sent;
         let current = PerToken::from_fn(|name| match self.change(name) {
             Some(_) => values.get(name, sent).cloned(),
@@ -393,9 +393,9 @@ pub fn is_retired(annotation: Option<&str>, name: TokenName, token: &SecretValue
 
 /// The values of the tokens that rotate, as far as they were found.
 #[derive(Clone, Debug, Default)]
-pub struct Values(PerToken<(Option<Token>, Option<Token>)>);
+pub struct TokenValues(PerToken<(Option<Token>, Option<Token>)>);
 
-impl Values {
+impl TokenValues {
     /// Looks for them among what is known; what is no value of the rotation is passed over.
     pub fn find<'a>(
         rotation: &Rotation,

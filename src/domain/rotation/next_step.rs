@@ -1,13 +1,13 @@
 //! What comes next: from what is there now, however it came about. A run that was killed, another
 //! operator, somebody who restarted a workload by hand: all of them are only a different start.
 
-use super::edits::{At, Edit, Odd, Part, Target, edit, holds_both};
-use super::gate::{Holder, forgotten};
+use super::edits::{Edit, Odd, Part, PlaceRef, TokenPlace, edit, holds_both};
+use super::gate::{OldTokenUser, forgotten};
 use super::workloads::{Who, WorkloadRef, is_server, maker, pending, sends};
-use super::{Phase, Rotation, Values};
+use super::{Phase, Rotation, TokenValues};
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::Observed;
-use crate::domain::cluster::snapshot::ClusterFacts;
+use crate::domain::cluster::snapshot::ClusterSnapshot;
 use crate::domain::cluster::workload::Workload;
 use crate::domain::table::Origin;
 use crate::domain::values::token::{PerToken, Token};
@@ -20,15 +20,15 @@ pub struct View<'a> {
     /// The state.
     pub rotation: &'a Rotation,
     /// The values of its tokens.
-    pub values: &'a Values,
+    pub values: &'a TokenValues,
     /// The tokens file.
     pub held: &'a Held,
     /// The tokens of the home namespace, for those that do not rotate.
     pub home: &'a PerToken<Option<Token>>,
     /// Where tokens are kept.
-    pub targets: &'a [Target],
+    pub targets: &'a [TokenPlace],
     /// The cluster.
-    pub facts: &'a ClusterFacts,
+    pub facts: &'a ClusterSnapshot,
     /// The router Secrets of all other namespaces, as far as they may be listed.
     pub outside: &'a BTreeMap<Namespace, Observed>,
     /// The Secrets that do not carry what the store holds.
@@ -58,11 +58,11 @@ pub enum Step {
     /// The servers are asked.
     Prove,
     /// Somebody still holds what the next phase forgets.
-    Hold(Vec<Holder>),
+    Hold(Vec<OldTokenUser>),
     /// The run stops here, as it was told to.
     Stop,
     /// The next phase begins, although these hold what it forgets.
-    Advance(Phase, Vec<Holder>),
+    Advance(Phase, Vec<OldTokenUser>),
     /// The rotation is over: the tokens file gets these values, the state goes.
     Finish(Held),
 }
@@ -165,8 +165,8 @@ fn is_relied_on(view: &View<'_>, edit: &Edit) -> bool {
     let mut edited =
         keys.filter(|key| edit.set.contains_key(key.name) || edit.remove.contains(key.name));
     let here = |place: &&Workload| match &edit.at {
-        At::Secret(at) => at.namespace == place.namespace,
-        At::Entry(_) | At::Hand(_) => true,
+        PlaceRef::Secret(at) => at.namespace == place.namespace,
+        PlaceRef::Entry(_) | PlaceRef::Manual(_) => true,
     };
     let all = view.facts.places.values();
     let workloads: Vec<_> = all

@@ -1,18 +1,18 @@
 //! How a run of `rotate` ended, where it did not fail.
 
 use super::Rotation;
-use super::gate::Holder;
+use super::gate::OldTokenUser;
 
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// The rotation, or its abort, is finished; these still hold the token that was removed.
-    Finished(Rotation, Vec<Holder>),
+    Finished(Rotation, Vec<OldTokenUser>),
     /// Another run finished it at the same time.
     FinishedByOther,
     /// It stays after the phase of `--until`.
     Stopped(Rotation),
     /// These still hold the token that the next phase removes.
-    Held(Rotation, Vec<Holder>),
+    Held(Rotation, Vec<OldTokenUser>),
     /// There was nothing to do.
     Nothing,
 }
@@ -41,7 +41,7 @@ impl Outcome {
     }
 
     /// What still holds the token that was or would be removed.
-    pub fn holders(&self) -> &[Holder] {
+    pub fn holders(&self) -> &[OldTokenUser] {
         match self {
             Self::Finished(_, holders) | Self::Held(_, holders) => holders,
             _ => &[],

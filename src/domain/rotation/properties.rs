@@ -6,18 +6,18 @@ mod promise;
 mod worlds;
 
 use self::worlds::{Event, World, some_event, some_world};
-use super::edits::{At, Edit, Part, Target, edit};
-use super::gate::Holder;
+use super::edits::{Edit, Part, PlaceRef, TokenPlace, edit};
+use super::gate::OldTokenUser;
 use super::next_step::{Step, View, next};
 use super::workloads::{Standing, WorkloadRef, serves, standing};
-use super::{Change, NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, Side, Values, is_retired};
+use super::{Change, NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, Side, TokenValues, is_retired};
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{LiveSecret, LiveValue, Observed};
 use crate::domain::cluster::rollout::Rollout;
-use crate::domain::cluster::snapshot::{ClusterFacts, Place};
+use crate::domain::cluster::snapshot::{ClusterSnapshot, NamespaceSnapshot};
 use crate::domain::cluster::workload::{BRAIN_API, Container, EMBEDDINGS, Pod, PodSpec};
-use crate::domain::cluster::workload::{Source, Variable, Whole, Workload};
+use crate::domain::cluster::workload::{Variable, VariableSource, Whole, Workload};
 use crate::domain::table::{API_KEYS, EMBEDDINGS_API_KEYS};
 use crate::domain::table::{BUNDLES, EMBEDDINGS as EMBEDDINGS_BUNDLE, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
@@ -65,13 +65,13 @@ struct Operator {
     queue: VecDeque<Act>,
     proven: Option<String>,
     until: Option<Phase>,
-    holders: Vec<Holder>,
+    holders: Vec<OldTokenUser>,
 }
 
 /// One thing that an operator does, from what it has seen before: a version, a mark of the phase.
 enum Act {
     File(Held),
-    Open(Rotation, Values, Edit, usize),
+    Open(Rotation, TokenValues, Edit, usize),
     Write(Edit, usize, String),
     /// It has found the phase to be the same, and has not written yet.
     Put(Edit, usize, Rotation),
@@ -123,7 +123,7 @@ impl Sim {
         let held = &operator.held;
         let filed = TokenName::ALL.into_iter();
         let filed = filed.flat_map(|name| held.all(name).map(move |it| (name, it.value())));
-        let values = Values::find(rotation, self.known().into_iter().chain(filed));
+        let values = TokenValues::find(rotation, self.known().into_iter().chain(filed));
         let targets: Vec<_> = self
             .secrets
             .keys()
@@ -148,7 +148,7 @@ impl Sim {
             Step::File(held) => vec![Act::File(held)],
             Step::Write(edits) => {
                 let edits = edits.into_iter().map(|edit| {
-                    let At::Secret(at) = &edit.at else {
+                    let PlaceRef::Secret(at) = &edit.at else {
                         unreachable!()
                     };
                     let version = self.secrets[at].version;
@@ -183,7 +183,7 @@ impl Sim {
     }
 
     /// New values go into the file, then one write opens the rotation.
-    fn opening(&mut self, index: usize, facts: &ClusterFacts) -> Vec<Act> {
+    fn opening(&mut self, index: usize, facts: &ClusterSnapshot) -> Vec<Act> {
         if self.openings == 0 {
             return Vec::new();
         }
@@ -192,7 +192,7 @@ impl Sim {
             current,
             ..Held::default()
         };
-        let (mut changes, mut values) = (PerToken::default(), Values::default());
+        let (mut changes, mut values) = (PerToken::default(), TokenValues::default());
         for name in self.rotating.clone() {
             let (old, new) = (held.current.get(name).clone().unwrap(), self.mint());
             *changes.get_mut(name) = Some(Change {
@@ -242,7 +242,7 @@ impl Sim {
                 self.operators[index].queue.push_front(put);
             }
             Act::Put(edit, seen, rotation) => {
-                let At::Secret(at) = &edit.at else {
+                let PlaceRef::Secret(at) = &edit.at else {
                     unreachable!()
                 };
                 if self.secrets[at].version != seen {
@@ -463,8 +463,8 @@ proptest! {
         }
         prop_assert_eq!(sim.state.as_ref().map(|it| it.phase), Some(Phase::Switch));
         let names: Vec<_> = sim.operators[0].holders.iter().map(|holder| match holder {
-            Holder::Pod { name, .. } => name.as_str(),
-            Holder::Secret { at, .. } => &at.name,
+            OldTokenUser::Pod { name, .. } => name.as_str(),
+            OldTokenUser::Secret { at, .. } => &at.name,
         }).collect();
         prop_assert_eq!(names, ["bare"]);
     }

@@ -1,13 +1,13 @@
 //! What a rotation sees of the secret store on Path 2.
 
-use super::edits::{At, Target};
+use super::edits::{PlaceRef, TokenPlace};
 use super::elsewhere;
 use super::targets::texts;
 use super::workloads::serves;
 use super::{BadState, NEXT_KEY, PREVIOUS_KEY, Rotation};
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::LiveSecret;
-use crate::domain::cluster::snapshot::ClusterFacts;
+use crate::domain::cluster::snapshot::ClusterSnapshot;
 use crate::domain::eso::objects::ExternalSecret;
 use crate::domain::eso::store_entry::Entry;
 use crate::domain::table::{BUNDLES, Bundle, EMBEDDINGS, Origin, ROUTER};
@@ -58,8 +58,8 @@ impl StoreView {
     }
 
     /// The entries as targets.
-    pub fn targets(&self, facts: &ClusterFacts, state: Option<&Rotation>) -> Vec<Target> {
-        let mut targets: BTreeMap<&str, Target> = BTreeMap::new();
+    pub fn targets(&self, facts: &ClusterSnapshot, state: Option<&Rotation>) -> Vec<TokenPlace> {
+        let mut targets: BTreeMap<&str, TokenPlace> = BTreeMap::new();
         for (external, path) in &self.externals {
             let Some(bundle) = bundle_of(external) else {
                 continue;
@@ -72,10 +72,10 @@ impl StoreView {
                     Some(entry) => texts_of(entry),
                     None => place.live(bundle.secret).map(texts).unwrap_or_default(),
                 };
-                Target {
+                TokenPlace {
                     at: match self.by_hand {
-                        true => At::Hand(path.clone()),
-                        false => At::Entry(path.clone()),
+                        true => PlaceRef::Manual(path.clone()),
+                        false => PlaceRef::Entry(path.clone()),
                     },
                     namespace: facts.home.clone(),
                     bundle,
@@ -92,7 +92,7 @@ impl StoreView {
     }
 
     /// The Secrets that do not carry what the store holds.
-    pub fn lagging(&self, facts: &ClusterFacts) -> Vec<SecretRef> {
+    pub fn lagging(&self, facts: &ClusterSnapshot) -> Vec<SecretRef> {
         let lagging = self.externals.iter().filter_map(|(external, path)| {
             let bundle = bundle_of(external)?;
             let live = facts.places[&external.namespace].live(bundle.secret);

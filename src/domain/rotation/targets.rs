@@ -1,11 +1,11 @@
 //! The Secrets that a rotation writes directly, and which token each key holds.
 
-use super::edits::{At, Target};
+use super::edits::{PlaceRef, TokenPlace};
 use super::workloads::serves;
 use super::{MADE, NEXT_KEY, PREVIOUS_KEY, WRITTEN};
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::LiveSecret;
-use crate::domain::cluster::snapshot::{ClusterFacts, Place};
+use crate::domain::cluster::snapshot::{ClusterSnapshot, NamespaceSnapshot};
 use crate::domain::table::{BUNDLES, EMBEDDINGS, Origin, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::TokenName;
@@ -33,17 +33,17 @@ pub fn texts(live: &LiveSecret) -> BTreeMap<String, SecretValue> {
 
 /// A Secret as a target.
 pub fn target(
-    place: &Place,
+    place: &NamespaceSnapshot,
     at: SecretRef,
     live: &LiveSecret,
     home: bool,
     id: Option<&str>,
-) -> Option<Target> {
+) -> Option<TokenPlace> {
     let bundle = BUNDLES.into_iter().find(|it| it.secret == at.name)?;
     let router = bundle.secret == ROUTER.secret;
-    Some(Target {
+    Some(TokenPlace {
         namespace: at.namespace.clone(),
-        at: At::Secret(at),
+        at: PlaceRef::Secret(at),
         bundle,
         home: home && router,
         texts: texts(live),
@@ -54,7 +54,7 @@ pub fn target(
 }
 
 /// The Secrets that are written directly.
-pub fn plain_targets(facts: &ClusterFacts, id: Option<&str>) -> Vec<Target> {
+pub fn plain_targets(facts: &ClusterSnapshot, id: Option<&str>) -> Vec<TokenPlace> {
     let mut targets = Vec::new();
     for (namespace, place) in &facts.places {
         let home = *namespace == facts.home;

@@ -2,15 +2,15 @@
 
 mod gate;
 
-use super::edits::{At, Edit, Odd, Part, Target, edit};
-use super::gate::{Holder, holders};
+use super::edits::{Edit, Odd, Part, PlaceRef, TokenPlace, edit};
+use super::gate::{OldTokenUser, holders};
 use super::next_step::{Step, View, next};
-use super::{Change, Phase, Rotation, Side, Values, is_retired};
+use super::{Change, Phase, Rotation, Side, TokenValues, is_retired};
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{LiveSecret, LiveValue, Observed};
 use crate::domain::cluster::rollout::Rollout;
-use crate::domain::cluster::snapshot::{ClusterFacts, CopyRef, Place};
+use crate::domain::cluster::snapshot::{ClusterSnapshot, CopyRef, NamespaceSnapshot};
 use crate::domain::cluster::workload::{BRAIN_API, Container, Pod, PodSpec, Whole, Workload};
 use crate::domain::table::{Bundle, EMBEDDINGS as EMBEDDINGS_BUNDLE, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
@@ -44,8 +44,8 @@ fn short(text: &str) -> String {
     })
 }
 
-fn values() -> Values {
-    let mut values = Values::default();
+fn values() -> TokenValues {
+    let mut values = TokenValues::default();
     for (.., token, side, text) in VALUES {
         values.put(token, side, Token::parse(&text.into()).unwrap());
     }
@@ -73,14 +73,14 @@ fn rotation(phase: Phase) -> Rotation {
 }
 
 /// A place of home from `KEY=value` words.
-fn target(bundle: &'static Bundle, made: bool, texts: &str) -> Target {
+fn target(bundle: &'static Bundle, made: bool, texts: &str) -> TokenPlace {
     let texts = texts.split_whitespace().map(|word| {
         let (key, value) = word.split_once('=').unwrap();
         (key.to_owned(), SecretValue::from(long(value)))
     });
     let namespace: Namespace = "home".parse().unwrap();
-    Target {
-        at: At::Secret(SecretRef {
+    TokenPlace {
+        at: PlaceRef::Secret(SecretRef {
             namespace: namespace.clone(),
             name: bundle.secret,
         }),
@@ -107,9 +107,9 @@ fn words(edit: Result<Option<Edit>, Odd>) -> String {
 }
 
 /// The edit of a place that has been written in this phase already.
-fn told(phase: Phase, target: &Target) -> String {
+fn told(phase: Phase, target: &TokenPlace) -> String {
     let rotation = rotation(phase);
-    let target = &Target {
+    let target = &TokenPlace {
         written: Some(rotation.mark()),
         ..target.clone()
     };
@@ -269,7 +269,7 @@ fn the_lists_of_keys_phase_by_phase() {
 #[test]
 fn a_fleet_namespace_gets_a_list_only_where_a_brain_api_reads_it() {
     let texts = "KB_ROUTER_TOKEN=kb0 EMBEDDINGS_API_KEY=em0";
-    let mut fleet = Target {
+    let mut fleet = TokenPlace {
         home: false,
         serves: false,
         ..target(&ROUTER, false, texts)
@@ -281,7 +281,7 @@ fn a_fleet_namespace_gets_a_list_only_where_a_brain_api_reads_it() {
     let opened = "KB_ROUTER_TOKENS=kb0,kb1 made";
     assert_eq!(told(Phase::Open, &fleet), opened);
     // Home has one in any case: the new value has no other place there.
-    let home = Target {
+    let home = TokenPlace {
         home: true,
         serves: false,
         ..fleet
@@ -298,7 +298,7 @@ fn each_place_is_written_once_on_a_way_that_does_not_repeat_what_came_before() {
     let router = |sent: usize, list: &str| {
         let tokens = format!("KB_ROUTER_TOKEN=kb{sent} EMBEDDINGS_API_KEY=em{sent}");
         let fleet = target(&ROUTER, false, &format!("{tokens} {list}"));
-        Target {
+        TokenPlace {
             home: false,
             ..fleet
         }
@@ -319,7 +319,7 @@ fn each_place_is_written_once_on_a_way_that_does_not_repeat_what_came_before() {
         (Immediate, keys("em1"), true),
     ] {
         assert_eq!(told(phase, &target), "nothing");
-        let edited = |target: &Target| {
+        let edited = |target: &TokenPlace| {
             let edit = edit(&rotation(phase), &values(), target, Part::All, true).unwrap();
             if let Some(edit) = &edit {
                 assert!(edit.set.is_empty() && edit.remove.is_empty(), "{phase}");
@@ -328,14 +328,14 @@ fn each_place_is_written_once_on_a_way_that_does_not_repeat_what_came_before() {
         };
         let before = [None, Some("0123abcd.switch"), Some("76543210.undo")];
         for written in before.map(|it| it.map(str::to_owned)) {
-            let target = Target {
+            let target = TokenPlace {
                 written,
                 ..target.clone()
             };
             assert_eq!(edited(&target), fenced, "{phase} {target:?}");
         }
-        let by_hand = Target {
-            at: At::Hand("path".to_owned()),
+        let by_hand = TokenPlace {
+            at: PlaceRef::Manual("path".to_owned()),
             ..target
         };
         assert!(!edited(&by_hand), "{phase}");
@@ -374,13 +374,13 @@ fn what_the_rotation_does_not_know_and_what_is_lost_is_odd() {
     let at = target.at.clone();
     let key = "KB_ROUTER_TOKEN";
     assert_eq!(of(&values()), Err(Odd::Neither { at, key }));
-    let target = Target {
+    let target = TokenPlace {
         texts: BTreeMap::new(),
         ..target.clone()
     };
     let nothing = edit(
         &rotation(Phase::Open),
-        &Values::default(),
+        &TokenValues::default(),
         &target,
         Part::All,
         true,

@@ -3,7 +3,7 @@
 use super::{Phase, Rotation};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::names::WorkloadKind;
-use crate::domain::cluster::snapshot::{ClusterFacts, Place};
+use crate::domain::cluster::snapshot::{ClusterSnapshot, NamespaceSnapshot};
 use crate::domain::cluster::workload::{BRAIN_API, EMBEDDINGS, Pod, PodSpec, Workload};
 use crate::domain::table::{EMBEDDINGS as EMBEDDINGS_BUNDLE, Origin, ROUTER};
 use crate::domain::values::token::TokenName;
@@ -105,7 +105,7 @@ fn reads_tokens(spec: &PodSpec) -> bool {
 }
 
 /// Tells whether a brain-api of this place takes its tokens from the router Secret.
-pub fn serves(place: &Place) -> bool {
+pub fn serves(place: &NamespaceSnapshot) -> bool {
     let brain_api = place.stateful_set(BRAIN_API);
     brain_api.is_some_and(|it| {
         it.spec
@@ -116,7 +116,7 @@ pub fn serves(place: &Place) -> bool {
 }
 
 /// When the Secrets with tokens that a spec refers to last changed, in seconds since 1970.
-pub fn changed(place: &Place, spec: &PodSpec) -> Option<i64> {
+pub fn changed(place: &NamespaceSnapshot, spec: &PodSpec) -> Option<i64> {
     let references = spec.references();
     let changed = [&ROUTER, &EMBEDDINGS_BUNDLE].map(|bundle| {
         let read = references.iter().any(|it| it.secret == bundle.secret);
@@ -131,12 +131,16 @@ pub fn started(pod: &Pod) -> Option<i64> {
 }
 
 /// Tells whether all pods of a workload started after its Secrets last changed, for sure.
-pub fn is_fresh(place: &Place, workload: &Workload) -> bool {
+pub fn is_fresh(place: &NamespaceSnapshot, workload: &Workload) -> bool {
     is_fresh_since(place, workload, changed(place, &workload.spec))
 }
 
 /// Tells whether all pods of a workload started after that time, in seconds since 1970, for sure.
-pub fn is_fresh_since(place: &Place, workload: &Workload, changed: Option<i64>) -> bool {
+pub fn is_fresh_since(
+    place: &NamespaceSnapshot,
+    workload: &Workload,
+    changed: Option<i64>,
+) -> bool {
     let Some(changed) = changed else {
         return false;
     };
@@ -172,7 +176,12 @@ pub fn is_marked(rotation: &Rotation, workload: &Workload, who: Who) -> bool {
 }
 
 /// How a workload stands, looked at as that.
-pub fn standing(rotation: &Rotation, place: &Place, workload: &Workload, who: Who) -> Standing {
+pub fn standing(
+    rotation: &Rotation,
+    place: &NamespaceSnapshot,
+    workload: &Workload,
+    who: Who,
+) -> Standing {
     let marked = is_marked(rotation, workload, who);
     let complete = workload.rollout.is_complete(workload.kind);
     match (marked, complete) {
@@ -215,7 +224,7 @@ pub fn mark(rotation: &Rotation, who: Who) -> String {
 }
 
 /// The workloads that have to roll out before the phase can go on.
-pub fn pending<'a>(rotation: &Rotation, facts: &'a ClusterFacts, who: Who) -> Vec<&'a Workload> {
+pub fn pending<'a>(rotation: &Rotation, facts: &'a ClusterSnapshot, who: Who) -> Vec<&'a Workload> {
     let mut found = Vec::new();
     for place in facts.places.values() {
         for workload in &place.workloads {

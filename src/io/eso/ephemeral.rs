@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_millis(25);
 
 /// What a temporary object is, in the order in which they are removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum EphemeralKind {
     /// It reads an entry of a store into a Secret of its name, which the operator makes.
     ExternalSecret(&'static str),
     /// It writes a Secret into a store.
@@ -54,7 +54,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Temporary {
     /// What it is.
-    pub kind: Kind,
+    pub kind: EphemeralKind,
     /// Where it is.
     pub namespace: Namespace,
     /// What it is called.
@@ -72,22 +72,24 @@ impl Temporary {
     fn place(&self) -> String {
         let namespace = &self.namespace;
         match self.kind {
-            Kind::ExternalSecret(version) => place(version, namespace),
-            Kind::PushSecret => {
+            EphemeralKind::ExternalSecret(version) => place(version, namespace),
+            EphemeralKind::PushSecret => {
                 format!("{GROUP}/{PUSH_VERSION}/namespaces/{namespace}/pushsecrets")
             }
-            Kind::Secret => format!("/api/v1/namespaces/{namespace}/secrets"),
+            EphemeralKind::Secret => format!("/api/v1/namespaces/{namespace}/secrets"),
         }
     }
 
     /// `apiVersion`, `kind` and `metadata`.
     pub(super) fn head(&self) -> Value {
         let (version, kind) = match self.kind {
-            Kind::ExternalSecret(version) => {
+            EphemeralKind::ExternalSecret(version) => {
                 (format!("external-secrets.io/{version}"), "ExternalSecret")
             }
-            Kind::PushSecret => (format!("external-secrets.io/{PUSH_VERSION}"), "PushSecret"),
-            Kind::Secret => ("v1".to_owned(), "Secret"),
+            EphemeralKind::PushSecret => {
+                (format!("external-secrets.io/{PUSH_VERSION}"), "PushSecret")
+            }
+            EphemeralKind::Secret => ("v1".to_owned(), "Secret"),
         };
         json!({
             "apiVersion": version,
@@ -104,9 +106,9 @@ impl Temporary {
 impl fmt::Display for Temporary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
-            Kind::ExternalSecret(_) => "ExternalSecret",
-            Kind::PushSecret => "PushSecret",
-            Kind::Secret => "Secret",
+            EphemeralKind::ExternalSecret(_) => "ExternalSecret",
+            EphemeralKind::PushSecret => "PushSecret",
+            EphemeralKind::Secret => "Secret",
         };
         write!(f, "{kind} {}/{}", self.namespace, self.name)
     }

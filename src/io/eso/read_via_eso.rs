@@ -1,7 +1,7 @@
 //! What a store holds, as the operator sees it: read through an ExternalSecret that lives for a
 //! moment.
 
-use super::ephemeral::{Kind, LABEL, Temporaries, Temporary};
+use super::ephemeral::{EphemeralKind, LABEL, Temporaries, Temporary};
 use super::wait::PATIENCE;
 use super::wire::ExternalSecretBody;
 use crate::domain::cluster::names::Namespace;
@@ -58,8 +58,8 @@ impl Cluster {
         let proof = Proof {
             cluster: self,
             temporaries,
-            external: of_kind(Kind::ExternalSecret(version)),
-            secret: of_kind(Kind::Secret),
+            external: of_kind(EphemeralKind::ExternalSecret(version)),
+            secret: of_kind(EphemeralKind::Secret),
             store,
             path,
             deadline: Instant::now() + self.timeout().unwrap_or(LONGEST),
@@ -162,7 +162,7 @@ impl Proof<'_> {
     }
 
     async fn cause(&self, now: &ExternalSecret) -> Result<Option<Cause>, Failure> {
-        let Kind::ExternalSecret(version) = self.external.kind else {
+        let EphemeralKind::ExternalSecret(version) = self.external.kind else {
             return Ok(None);
         };
         self.cluster.cause(version, now).await

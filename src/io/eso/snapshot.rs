@@ -3,9 +3,9 @@
 
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::OperatorMarks;
-use crate::domain::cluster::snapshot::{ClusterFacts, Denied};
+use crate::domain::cluster::snapshot::{ClusterSnapshot, Denied};
 use crate::domain::eso::objects::{ExternalSecret, SecretStore, Seen, Served, VERSIONS};
-use crate::domain::eso::status::{Contents, Path2, StoreAt, StoreSeen, Tended};
+use crate::domain::eso::status::{Contents, ExternalSecretStatus, Path2, StoreAt, StoreSeen};
 use crate::domain::table::{BUNDLES, Bundle, ROUTER};
 use crate::error::Failure;
 use crate::io::kube::client::{Cluster, WIDTH};
@@ -20,7 +20,7 @@ impl Cluster {
     /// they nor the Secrets point to Path 2.
     pub async fn path2(
         &self,
-        facts: &ClusterFacts,
+        facts: &ClusterSnapshot,
         found: Vec<ExternalSecret>,
     ) -> Option<(Path2, Vec<Denied>)> {
         let externals = relevant(facts, found);
@@ -99,7 +99,7 @@ impl Cluster {
         &self,
         object: ExternalSecret,
         stores: &BTreeMap<StoreAt, StoreSeen>,
-    ) -> Warnings<Tended> {
+    ) -> Warnings<ExternalSecretStatus> {
         let unwell = object.condition.as_ref().is_some_and(|it| !it.ready);
         let store = StoreAt::of(&object).and_then(|at| stores.get(&at));
         let told_by_store = store.is_some_and(|store| match &store.seen {
@@ -108,12 +108,15 @@ impl Cluster {
             Seen::Forbidden => false,
         });
         if !unwell || told_by_store {
-            return (Tended::new(object, Some(&[])), None);
+            return (ExternalSecretStatus::new(object, Some(&[])), None);
         }
         let place = object.namespace.clone();
         let warnings = self.warnings(Some(&place), &object.uid).await;
         let (warnings, denied) = told(warnings, Some(&place));
-        (Tended::new(object, warnings.as_deref()), denied)
+        (
+            ExternalSecretStatus::new(object, warnings.as_deref()),
+            denied,
+        )
     }
 }
 
@@ -138,7 +141,7 @@ fn told<T>(
 }
 
 /// What the operator has left on each Secret of the table.
-fn table_marks(facts: &ClusterFacts) -> impl Iterator<Item = (&Namespace, &OperatorMarks)> {
+fn table_marks(facts: &ClusterSnapshot) -> impl Iterator<Item = (&Namespace, &OperatorMarks)> {
     facts.places.iter().flat_map(|(namespace, place)| {
         let live = place.secrets.values().filter_map(|it| it.live.as_ref());
         live.map(move |live| (namespace, &live.marks))
@@ -146,7 +149,7 @@ fn table_marks(facts: &ClusterFacts) -> impl Iterator<Item = (&Namespace, &Opera
 }
 
 /// Those that target a Secret of the table, and those that one names as its owner.
-fn relevant(facts: &ClusterFacts, found: Vec<ExternalSecret>) -> Vec<ExternalSecret> {
+fn relevant(facts: &ClusterSnapshot, found: Vec<ExternalSecret>) -> Vec<ExternalSecret> {
     let owners: BTreeSet<_> = table_marks(facts)
         .filter_map(|(namespace, marks)| Some((namespace, marks.owner.as_ref()?.0.as_str())))
         .collect();

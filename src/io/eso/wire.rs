@@ -3,7 +3,7 @@
 
 use crate::domain::cluster::observed_secret::OWN_ANNOTATIONS;
 use crate::domain::eso::objects::{
-    Condition, Credentials, Event, ExternalSecret, FORCE_SYNC, Provider, SecretStore, Source,
+    Condition, Credentials, EntrySource, Event, ExternalSecret, FORCE_SYNC, Provider, SecretStore,
     StoreKind, StoreRef,
 };
 use crate::io::kube::wire::{owner_of, rotated, seconds};
@@ -183,11 +183,11 @@ impl StoreRefBody {
 }
 
 impl DataBody {
-    fn source(self) -> Source {
+    fn source(self) -> EntrySource {
         let plain = self.source_ref.is_none() && self.remote_ref.is_plain();
         match plain {
-            false => Source::Other,
-            true => Source::Field {
+            false => EntrySource::Other,
+            true => EntrySource::Field {
                 key: self.secret_key,
                 path: self.remote_ref.key,
                 property: self.remote_ref.property,
@@ -197,13 +197,13 @@ impl DataBody {
 }
 
 impl DataFromBody {
-    fn source(self) -> Source {
+    fn source(self) -> EntrySource {
         let plain = self.rewrite.is_none() && self.source_ref.is_none();
         match self.extract.filter(|_| plain) {
             Some(extract) if extract.is_plain() && extract.property.is_none() => {
-                Source::Entry { path: extract.key }
+                EntrySource::Entry { path: extract.key }
             }
-            _ => Source::Other,
+            _ => EntrySource::Other,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Writing an entry into a store through the operator: a PushSecret and a Secret that live for a
 //! moment.
 
-use super::ephemeral::{Kind, PUSH_VERSION, Temporaries, Temporary};
+use super::ephemeral::{EphemeralKind, PUSH_VERSION, Temporaries, Temporary};
 use super::read_via_eso::{LONGEST, PAUSE};
 use super::wait::PATIENCE;
 use super::wire::{PushSecretBody, ResourcesBody};
@@ -39,7 +39,7 @@ struct Push<'a> {
 
 /// Where an entry is written to.
 #[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
+pub struct PushTarget<'a> {
     /// The version of ExternalSecret and of stores.
     pub version: &'static str,
     /// The namespace of the temporary objects.
@@ -76,7 +76,7 @@ impl Cluster {
     pub async fn push_through(
         &self,
         temporaries: &Temporaries,
-        target: Target<'_>,
+        target: PushTarget<'_>,
         name: &str,
         fields: &Fields,
     ) -> Result<Pushed, Failure> {
@@ -88,8 +88,8 @@ impl Cluster {
         let push = Push {
             cluster: self,
             temporaries,
-            push: of_kind(Kind::PushSecret),
-            secret: of_kind(Kind::Secret),
+            push: of_kind(EphemeralKind::PushSecret),
+            secret: of_kind(EphemeralKind::Secret),
             version: target.version,
             store: target.store,
             path: target.path,

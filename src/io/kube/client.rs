@@ -5,12 +5,12 @@
 
 use super::connection;
 use super::kubeconfig::{self, Selection};
-use super::response::{Answer, Attempt};
+use super::response::{Attempt, Response};
 use super::wire::{NamespaceBody, SecretBody, object_of};
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{NamespaceState, Observed};
 use crate::domain::cluster::owner::{self, FIELD_MANAGER, Manager};
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::domain::plan::manifest::Manifest;
 use crate::error::Failure;
 use crate::ui::Ui;
@@ -49,7 +49,7 @@ pub struct Cluster {
     ui: Ui,
     /// The command as `rbac` calls it, for the hint where something is forbidden.
     command: &'static str,
-    reach: Reach,
+    reach: HintContext,
     /// Whether it has been said that the server does not answer as it should.
     complained: AtomicBool,
     /// Lets [`WIDTH`] requests through at once.
@@ -75,7 +75,7 @@ impl Cluster {
         timeout: Option<Duration>,
         ui: Ui,
         command: &'static str,
-        reach: Reach,
+        reach: HintContext,
     ) -> Result<Self, Failure> {
         let (config, context) = kubeconfig::load(selection).await?;
         let server = connection::shown(&config.cluster_url);
@@ -236,7 +236,7 @@ impl Cluster {
     }
 
     /// How a person gets there.
-    pub fn reach(&self) -> &Reach {
+    pub fn reach(&self) -> &HintContext {
         &self.reach
     }
 
@@ -272,7 +272,7 @@ impl Cluster {
 
     /// Sends a request; where the server is busy or broken, again and again within the time that
     /// `--request-timeout` allows.
-    pub(in crate::io) async fn send(&self, request: Request<Vec<u8>>) -> Result<Answer, Failure> {
+    pub(in crate::io) async fn send(&self, request: Request<Vec<u8>>) -> Result<Response, Failure> {
         // A limit that no clock can count is none.
         let deadline = self
             .timeout
@@ -339,7 +339,7 @@ impl Cluster {
         &self,
         request: Request<Vec<u8>>,
         deadline: Option<Instant>,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Response, Trouble> {
         // It is never closed.
         let _permit = self.gate.acquire().await.ok();
         let line = format!("{} {}", request.method(), request.uri());
@@ -384,7 +384,7 @@ impl Cluster {
         );
         let after = parts.headers.get(header::RETRY_AFTER);
         let after = after.and_then(|seconds| seconds.to_str().ok()?.parse().ok());
-        Ok(Answer {
+        Ok(Response {
             status: parts.status,
             body,
             tries: 1,

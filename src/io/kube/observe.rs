@@ -26,7 +26,7 @@ const RESTARTS: u32 = 3;
 
 /// Which namespaces get the router Secret beside home.
 #[derive(Clone, Debug, Default)]
-pub struct Fleet {
+pub struct FleetScope {
     /// Those that are named.
     pub named: BTreeSet<Namespace>,
     /// Those that a label selector matches.
@@ -68,7 +68,7 @@ impl Cluster {
         &self,
         home: &Namespace,
         bundles: &[&'static Bundle],
-        fleet: &Fleet,
+        fleet: &FleetScope,
     ) -> Result<Found, Failure> {
         let (state, secrets, claims, rest) = tokio::join!(
             self.namespace(home),
@@ -131,7 +131,7 @@ impl Cluster {
         join_all(reads).await.into_iter().collect()
     }
 
-    async fn fleet(&self, home: &Namespace, fleet: &Fleet) -> Result<FleetFound, Failure> {
+    async fn fleet(&self, home: &Namespace, fleet: &FleetScope) -> Result<FleetFound, Failure> {
         let named: Vec<_> = fleet.named.iter().filter(|name| *name != home).collect();
         let Some(selector) = &fleet.selector else {
             let (namespaces, secrets, claims) = tokio::join!(

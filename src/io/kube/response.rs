@@ -4,14 +4,14 @@
 
 use super::wire::StatusBody;
 use crate::domain::cluster::names::Namespace;
-use crate::domain::hint_context::Reach;
+use crate::domain::hint_context::HintContext;
 use crate::error::Failure;
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
 /// What the server answered.
-pub struct Answer {
+pub struct Response {
     /// The status.
     pub status: StatusCode,
     /// The body, not parsed.
@@ -35,10 +35,10 @@ pub struct Attempt<'a> {
     /// The command that tried, as `rbac` calls it.
     pub command: &'static str,
     /// How a person gets there.
-    pub reach: &'a Reach,
+    pub reach: &'a HintContext,
 }
 
-impl Answer {
+impl Response {
     /// Why the server refused, as far as the body tells.
     pub fn status_body(&self) -> StatusBody {
         serde_json::from_slice(&self.body).unwrap_or_default()

@@ -4,13 +4,15 @@
 //! everything is read by lists across all of them, where that is permitted.
 
 use super::client::{Cluster, WIDTH, get};
-use super::observe::{Fleet, PAGE};
+use super::observe::{FleetScope, PAGE};
 use super::wire::{SecretBody, VersionBody};
 use super::workloads::{PodBody, Stays, WorkloadBody};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::observed_secret::{NamespaceState, Observed};
-use crate::domain::cluster::snapshot::{ClusterFacts, CopyRef, Denied, KNOWN_COPIES, Place};
+use crate::domain::cluster::snapshot::{
+    ClusterSnapshot, CopyRef, Denied, KNOWN_COPIES, NamespaceSnapshot,
+};
 use crate::domain::cluster::workload::{Pod, Workload};
 use crate::domain::eso::objects::ExternalSecret;
 use crate::domain::table::{BUNDLES, ROUTER};
@@ -94,12 +96,12 @@ impl Cluster {
     pub async fn inspect(
         &self,
         home: &Namespace,
-        fleet: &Fleet,
+        fleet: &FleetScope,
         copies: &BTreeSet<CopyRef>,
-    ) -> Result<ClusterFacts, Failure> {
+    ) -> Result<ClusterSnapshot, Failure> {
         let (version, states) = tokio::join!(self.version(), self.all_states(home, fleet));
         let ((version, now), states) = (version?, states?);
-        let mut facts = ClusterFacts {
+        let mut facts = ClusterSnapshot {
             server: self.server.clone(),
             version,
             now,
@@ -115,9 +117,9 @@ impl Cluster {
         for (name, state) in states.found {
             // Of a namespace that was only selected and goes away there is nothing to say.
             if name == *home || fleet.named.contains(&name) || state == NamespaceState::Active {
-                let place = Place {
+                let place = NamespaceSnapshot {
                     state,
-                    ..Place::default()
+                    ..NamespaceSnapshot::default()
                 };
                 facts.places.insert(name, place);
             }
@@ -137,14 +139,14 @@ impl Cluster {
         );
         let (secrets, copied) = (secrets?, copied?);
         for (at, observed) in secrets.items {
-            let place: Option<&mut Place> = facts.places.get_mut(&at.namespace);
+            let place: Option<&mut NamespaceSnapshot> = facts.places.get_mut(&at.namespace);
             let bundle = BUNDLES.iter().find(|bundle| bundle.secret == at.name);
             if let (Some(place), Some(bundle)) = (place, bundle) {
                 place.secrets.insert(bundle.secret, observed);
             }
         }
         for (at, observed) in others.items {
-            let place: Option<&mut Place> = facts.places.get_mut(&at.namespace);
+            let place: Option<&mut NamespaceSnapshot> = facts.places.get_mut(&at.namespace);
             let place = place.filter(|place| !place.secrets.contains_key(at.name.as_str()));
             if let Some(place) = place {
                 place.others.insert(at.name, observed);
@@ -194,7 +196,7 @@ impl Cluster {
     }
 
     /// The state of home and of each fleet namespace.
-    async fn all_states(&self, home: &Namespace, fleet: &Fleet) -> Result<States, Failure> {
+    async fn all_states(&self, home: &Namespace, fleet: &FleetScope) -> Result<States, Failure> {
         let named: Vec<_> = std::iter::once(home).chain(&fleet.named).collect();
         let matching = async {
             match &fleet.selector {
@@ -471,7 +473,7 @@ impl<T> Listed<T> {
     }
 }
 
-impl ClusterFacts {
+impl ClusterSnapshot {
     /// Notes that an ExternalSecret makes one of the Secrets.
     fn claim(&mut self, claim: &ExternalSecret) {
         let place = self.places.get_mut(&claim.namespace);

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 /// The object that has the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keeper {
+pub struct StateObject {
     /// What it is, for words.
     pub what: String,
     /// Where it is in the API.
@@ -23,7 +23,7 @@ pub struct Keeper {
     pub resource_version: String,
 }
 
-impl Keeper {
+impl StateObject {
     /// What it is, as kubectl takes it beside the namespace.
     pub fn object(&self) -> String {
         self.what.replace(&format!("{}/", self.namespace), "")
@@ -41,14 +41,14 @@ impl Cluster {
         what: String,
         path: String,
         namespace: &Namespace,
-    ) -> Result<Option<(Keeper, BTreeMap<String, String>)>, Failure> {
+    ) -> Result<Option<(StateObject, BTreeMap<String, String>)>, Failure> {
         let answer = self.send(get(path.clone())).await?;
         if answer.is_absent() {
             return Ok(None);
         }
         let body: NamedBody = answer.read(&self.attempt("get", what.clone(), Some(namespace)))?;
         let annotations = body.metadata.annotations.unwrap_or_default().into_iter();
-        let keeper = Keeper {
+        let keeper = StateObject {
             what,
             path,
             namespace: namespace.clone(),
@@ -65,7 +65,7 @@ impl Cluster {
     /// Where the server refuses (exit code 3).
     pub async fn keep_state(
         &self,
-        keeper: &Keeper,
+        keeper: &StateObject,
         state: Option<&str>,
         retired: Option<&str>,
     ) -> Result<Written, Failure> {

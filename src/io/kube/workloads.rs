@@ -6,7 +6,8 @@ use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::rollout::Rollout;
 use crate::domain::cluster::workload::{
-    Container, Missing, Pod, PodSpec, ROTATION_MARK, Source, Variable, Volume, Whole, Workload,
+    Container, Missing, Pod, PodSpec, ROTATION_MARK, Variable, VariableSource, Volume, Whole,
+    Workload,
 };
 use crate::domain::table::BUNDLES;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -495,14 +496,14 @@ impl From<EnvBody> for Variable {
     fn from(body: EnvBody) -> Self {
         let source = match body.value_from {
             Some(from) => match from.secret_key_ref {
-                Some(of) => Source::Secret {
+                Some(of) => VariableSource::Secret {
                     name: of.name,
                     key: of.key,
                     optional: of.optional,
                 },
-                None => Source::Other,
+                None => VariableSource::Other,
             },
-            None => Source::Literal {
+            None => VariableSource::Literal {
                 empty: body.value.unwrap_or_default().is_empty(),
             },
         };

@@ -7,7 +7,7 @@
 mod response;
 mod settings;
 
-use self::response::{Answer, Capabilities, Mount, Read};
+use self::response::{Capabilities, Mount, Read, StoreResponse};
 use self::settings::Settings;
 use super::kube::connection;
 use crate::domain::eso::store_entry::{Entry, Fields, StoreReach, quoted};
@@ -329,11 +329,11 @@ impl Store {
         format!("{}/data/{path}", self.reach.mount)
     }
 
-    async fn get(&self, path: &str) -> Result<Answer, Failure> {
+    async fn get(&self, path: &str) -> Result<StoreResponse, Failure> {
         self.send(Method::GET, path, Vec::new()).await
     }
 
-    async fn post(&self, path: &str, body: &impl Serialize) -> Result<Answer, Failure> {
+    async fn post(&self, path: &str, body: &impl Serialize) -> Result<StoreResponse, Failure> {
         let body = serde_json::to_vec(body).map_err(|_| {
             Failure::unable("cannot put the request to the secret store into JSON")
                 .hint("look for a field that is no text")
@@ -341,7 +341,12 @@ impl Store {
         self.send(Method::POST, path, body).await
     }
 
-    async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Answer, Failure> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<StoreResponse, Failure> {
         let line = format!("{method} {}/v1/{path}", self.address);
         let mut request = Request::builder()
             .method(method)
@@ -380,12 +385,12 @@ impl Store {
         let took = started.elapsed().as_millis();
         let detail = format!("{line} -> {} in {took} ms", status.as_u16());
         self.ui.detail(1, &detail);
-        Ok(Answer { status, body })
+        Ok(StoreResponse { status, body })
     }
 
     fn read_as<T: for<'a> Deserialize<'a>>(
         &self,
-        answer: &Answer,
+        answer: &StoreResponse,
         what: &str,
         path: &str,
     ) -> Result<T, Failure> {
@@ -402,7 +407,7 @@ impl Store {
     }
 
     /// Puts an answer that is no success into words, without its text. `path` is what was asked.
-    fn refused(&self, answer: &Answer, what: &str, path: &str) -> Failure {
+    fn refused(&self, answer: &StoreResponse, what: &str, path: &str) -> Failure {
         let StoreReach { program, .. } = &self.reach;
         let (cause, hint) = match answer.status {
             StatusCode::SERVICE_UNAVAILABLE if answer.says("sealed") => {
@@ -443,7 +448,7 @@ impl Store {
             .hint(hint)
     }
 
-    fn unknown_token(&self, answer: &Answer, what: &str) -> Failure {
+    fn unknown_token(&self, answer: &StoreResponse, what: &str) -> Failure {
         let told = answer.status.as_u16();
         Failure::unable(format!("cannot {what}"))
             .cause(format!("{told}: the token is unknown, revoked or expired"))

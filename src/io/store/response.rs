@@ -9,14 +9,14 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// An answer. It may hold values, so it is never shown.
-pub struct Answer {
+pub struct StoreResponse {
     /// Its status.
     pub status: StatusCode,
     /// Its body.
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl StoreResponse {
     /// Tells whether one of the errors holds this text.
     pub fn says(&self, text: &str) -> bool {
         let errors: Errors = serde_json::from_slice(&self.body).unwrap_or_default();

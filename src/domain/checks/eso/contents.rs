@@ -1,11 +1,11 @@
 //! `store.*`: what is in the store, as a person's own token shows it, and whether that is what the
 //! Secret has. Values are only same or different; tokens are told by their fingerprint.
 
-use super::targets::{Eso, Target, fields_of};
+use super::targets::{BundleTarget, Eso, fields_of};
 use crate::domain::checks::check::{Check, Id};
 use crate::domain::cluster::observed_secret::LiveSecret;
-use crate::domain::eso::objects::{Provider, Slot, Source};
-use crate::domain::eso::status::{Tended, Unread};
+use crate::domain::eso::objects::{EntrySource, KvPath, Provider};
+use crate::domain::eso::status::{ExternalSecretStatus, Unread};
 use crate::domain::eso::store_entry::{Entry, Field};
 use crate::domain::table::Origin;
 use crate::domain::values::secret_value::SecretValue;
@@ -24,7 +24,7 @@ enum Blind {
 
 impl Eso<'_> {
     /// What is in the store for each Secret that an ExternalSecret makes.
-    pub(super) fn contents(&self, targets: &[Target<'_>]) -> Vec<Check> {
+    pub(super) fn contents(&self, targets: &[BundleTarget<'_>]) -> Vec<Check> {
         let skips = |why: &str| ALL.map(|id| Check::skip(id, why)).to_vec();
         let made: Vec<_> = targets
             .iter()
@@ -64,7 +64,7 @@ impl Eso<'_> {
     }
 
     /// The entries that an ExternalSecret reads.
-    fn read(&self, maker: &Tended) -> Result<BTreeMap<Slot, &Entry>, Blind> {
+    fn read(&self, maker: &ExternalSecretStatus) -> Result<BTreeMap<KvPath, &Entry>, Blind> {
         let because = |why: &str| Err(Blind::Because(why.to_owned()));
         let Some(store) = self.store_of(maker) else {
             return because("its store could not be read");
@@ -89,9 +89,9 @@ impl Eso<'_> {
 
     fn compare(
         &self,
-        target: &Target<'_>,
-        maker: &Tended,
-        entries: &BTreeMap<Slot, &Entry>,
+        target: &BundleTarget<'_>,
+        maker: &ExternalSecretStatus,
+        entries: &BTreeMap<KvPath, &Entry>,
     ) -> Vec<Check> {
         let empty = |entry: &Entry| entry.fields.as_ref().is_none_or(BTreeMap::is_empty);
         let address = self.path2.contents.address.as_deref().unwrap_or_default();
@@ -132,8 +132,8 @@ impl Eso<'_> {
 
     fn stored_fields(
         &self,
-        target: &Target<'_>,
-        maker: &Tended,
+        target: &BundleTarget<'_>,
+        maker: &ExternalSecretStatus,
         stored: &BTreeMap<&str, Option<&Field>>,
     ) -> Check {
         let id = Id::StoreFields;
@@ -159,8 +159,8 @@ impl Eso<'_> {
 
     fn equal(
         &self,
-        target: &Target<'_>,
-        maker: &Tended,
+        target: &BundleTarget<'_>,
+        maker: &ExternalSecretStatus,
         stored: &BTreeMap<&str, Option<&Field>>,
         live: &LiveSecret,
     ) -> Check {
@@ -201,7 +201,7 @@ const UNKNOWN: &str =
     "not looked at: what it makes of the entry is not known (a template, a search)";
 
 /// A key that differs; a token with both fingerprints.
-fn told(target: &Target<'_>, name: &str, stored: &SecretValue, live: &SecretValue) -> String {
+fn told(target: &BundleTarget<'_>, name: &str, stored: &SecretValue, live: &SecretValue) -> String {
     let mut keys = target.bundle.keys.iter();
     let token = keys.any(|key| key.name == name && matches!(key.origin, Origin::Token(_)));
     match token {
@@ -216,9 +216,9 @@ fn told(target: &Target<'_>, name: &str, stored: &SecretValue, live: &SecretValu
 
 /// What the store has for each key of the Secret; `None` where that cannot be told.
 fn stored<'a>(
-    maker: &'a Tended,
+    maker: &'a ExternalSecretStatus,
     provider: &Provider,
-    entries: &BTreeMap<Slot, &'a Entry>,
+    entries: &BTreeMap<KvPath, &'a Entry>,
 ) -> Option<BTreeMap<&'a str, Option<&'a Field>>> {
     if maker.object.templated {
         return None;
@@ -227,16 +227,16 @@ fn stored<'a>(
     let fields = |path: &str| entries.get(&provider.slot(path)?)?.fields.as_ref();
     for source in &maker.object.sources {
         match source {
-            Source::Entry { path } => {
+            EntrySource::Entry { path } => {
                 let found = fields(path)?.iter();
                 stored.extend(found.map(|(name, field)| (name.as_str(), Some(field))));
             }
-            Source::Field {
+            EntrySource::Field {
                 key,
                 path,
                 property: Some(property),
             } => drop(stored.insert(key, fields(path)?.get(property))),
-            Source::Field { property: None, .. } | Source::Other => return None,
+            EntrySource::Field { property: None, .. } | EntrySource::Other => return None,
         }
     }
     Some(stored)

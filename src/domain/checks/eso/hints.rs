@@ -1,13 +1,13 @@
 //! What to do, in the words of kubectl and of the store's own program. No value stands in it, nor
 //! on a process's arguments.
 
-use super::targets::{Eso, Target, fields_of, kubectl_kind};
+use super::targets::{BundleTarget, Eso, fields_of, kubectl_kind};
 use crate::domain::checks::words::quoted;
 use crate::domain::cluster::observed_secret::OperatorMarks;
 use crate::domain::eso::objects::{
-    Cause, Credentials, Provider, SecretStore, Slot, Source, StoreKind,
+    Cause, Credentials, EntrySource, KvPath, Provider, SecretStore, StoreKind,
 };
-use crate::domain::eso::status::{StoreAt, Tended};
+use crate::domain::eso::status::{ExternalSecretStatus, StoreAt};
 use crate::domain::table::{BUNDLES, Bundle, InputRule, Origin};
 
 /// A value that differs from the one before.
@@ -30,17 +30,17 @@ impl Eso<'_> {
         format!("{kubectl} get pods -A -l app.kubernetes.io/name=external-secrets")
     }
 
-    fn of_external(&self, tended: &Tended, words: &str, more: &str) -> String {
+    fn of_external(&self, tended: &ExternalSecretStatus, words: &str, more: &str) -> String {
         let object = &tended.object;
         let line = format!("{words} externalsecret {}{more}", quoted(&object.name));
         self.case.kubectl(&object.namespace, &line)
     }
 
-    pub(super) fn describe(&self, tended: &Tended) -> String {
+    pub(super) fn describe(&self, tended: &ExternalSecretStatus) -> String {
         self.of_external(tended, "describe", "")
     }
 
-    pub(super) fn delete(&self, tended: &Tended) -> String {
+    pub(super) fn delete(&self, tended: &ExternalSecretStatus) -> String {
         match &tended.object.owner {
             Some(owner) => self.case.ask_owner(&tended.object.namespace, owner),
             None => self.of_external(tended, "delete", ""),
@@ -48,19 +48,19 @@ impl Eso<'_> {
     }
 
     /// Has the operator refresh it now.
-    pub(super) fn resync(&self, tended: &Tended) -> String {
+    pub(super) fn resync(&self, tended: &ExternalSecretStatus) -> String {
         match tended.object.namespace == self.case.cluster.home {
             true => format!("{} sync", self.case.reach.program),
             false => self.of_external(tended, "annotate --overwrite", &format!(" {NOW}")),
         }
     }
 
-    fn then_resync(&self, tended: &Tended, first: String) -> String {
+    fn then_resync(&self, tended: &ExternalSecretStatus, first: String) -> String {
         format!("{first} && {}", self.resync(tended))
     }
 
     /// Changes its spec, or has the one who applies it do so.
-    fn patch(&self, tended: &Tended, spec: &str) -> String {
+    fn patch(&self, tended: &ExternalSecretStatus, spec: &str) -> String {
         match &tended.object.owner {
             Some(owner) => self.case.ask_owner(&tended.object.namespace, owner),
             None => {
@@ -70,20 +70,25 @@ impl Eso<'_> {
         }
     }
 
-    pub(super) fn set_policy(&self, tended: &Tended, policy: &str, word: &str) -> String {
+    pub(super) fn set_policy(
+        &self,
+        tended: &ExternalSecretStatus,
+        policy: &str,
+        word: &str,
+    ) -> String {
         self.patch(
             tended,
             &format!("{{\"target\":{{\"{policy}\":\"{word}\"}}}}"),
         )
     }
 
-    pub(super) fn set_refresh(&self, tended: &Tended) -> String {
+    pub(super) fn set_refresh(&self, tended: &ExternalSecretStatus) -> String {
         let spec = "{\"refreshPolicy\":\"Periodic\",\"refreshInterval\":\"30s\"}";
         self.patch(tended, spec)
     }
 
     /// Takes the operator's marks off a Secret.
-    pub(super) fn strip(&self, target: &Target<'_>, marks: &OperatorMarks) -> String {
+    pub(super) fn strip(&self, target: &BundleTarget<'_>, marks: &OperatorMarks) -> String {
         let secret = target.bundle.secret;
         let without = |names: &[String]| {
             let names = names.iter().map(|name| format!(" {name}-"));
@@ -106,7 +111,7 @@ impl Eso<'_> {
     }
 
     /// What mends the cause of an ExternalSecret, and brings it on.
-    pub(super) fn mend(&self, tended: &Tended, cause: &Cause) -> String {
+    pub(super) fn mend(&self, tended: &ExternalSecretStatus, cause: &Cause) -> String {
         let store = StoreAt::of(&tended.object).zip(self.store_of(tended));
         match (cause, store) {
             (Cause::TargetTaken, _) => self.delete(tended),
@@ -123,7 +128,7 @@ impl Eso<'_> {
     }
 
     /// Names another store.
-    fn rename_store(&self, tended: &Tended) -> String {
+    fn rename_store(&self, tended: &ExternalSecretStatus) -> String {
         let kind = tended
             .object
             .store
@@ -266,10 +271,10 @@ impl Eso<'_> {
     }
 
     /// Lets the operator read what it may not.
-    fn allow(&self, tended: &Tended, store: &SecretStore) -> Option<String> {
+    fn allow(&self, tended: &ExternalSecretStatus, store: &SecretStore) -> Option<String> {
         let slots = self.path2.slots_of(&tended.object);
         let slots: Vec<_> = slots.into_iter().collect();
-        let paths = slots.iter().map(|Slot { mount, path }| {
+        let paths = slots.iter().map(|KvPath { mount, path }| {
             let path = quoted(&format!("{mount}/data/{path}"));
             format!(" {path}")
         });
@@ -285,7 +290,7 @@ impl Eso<'_> {
     }
 
     /// Puts an entry in the store, from the live Secret where there is one.
-    pub(super) fn fill(&self, target: &Target<'_>, tended: &Tended) -> String {
+    pub(super) fn fill(&self, target: &BundleTarget<'_>, tended: &ExternalSecretStatus) -> String {
         let from_cluster = target.live.is_some_and(|live| !live.data.is_empty());
         let filled = match self.store_of(tended).map(|store| &store.provider) {
             Some(provider @ Provider::Vault { .. }) => {
@@ -307,9 +312,9 @@ impl Eso<'_> {
 
     fn fill_kv(
         &self,
-        target: &Target<'_>,
-        tended: &Tended,
-        slot: &Slot,
+        target: &BundleTarget<'_>,
+        tended: &ExternalSecretStatus,
+        slot: &KvPath,
         from_cluster: bool,
     ) -> String {
         let required = target.bundle.required_inputs();
@@ -317,7 +322,7 @@ impl Eso<'_> {
         if let Some(populate) = self.populate(target.bundle, slot, given, from_cluster) {
             return populate;
         }
-        let Slot { mount, path } = slot;
+        let KvPath { mount, path } = slot;
         let put = self
             .store_of(tended)
             .map(|store| self.store_cli(store, "kv put"));
@@ -335,7 +340,7 @@ impl Eso<'_> {
     fn populate(
         &self,
         bundle: &'static Bundle,
-        slot: &Slot,
+        slot: &KvPath,
         given: &[&str],
         from_cluster: bool,
     ) -> Option<String> {
@@ -380,7 +385,7 @@ impl Eso<'_> {
     }
 
     /// The values of a bundle as JSON: of the live Secret, or of variables.
-    fn json_of(&self, target: &Target<'_>) -> String {
+    fn json_of(&self, target: &BundleTarget<'_>) -> String {
         let secret = target.bundle.secret;
         match target.live.is_some_and(|live| !live.data.is_empty()) {
             true => {
@@ -402,7 +407,7 @@ impl Eso<'_> {
     }
 
     /// The same in the words of other stores.
-    fn fill_other(&self, target: &Target<'_>, provider: &str, path: &str) -> Option<String> {
+    fn fill_other(&self, target: &BundleTarget<'_>, provider: &str, path: &str) -> Option<String> {
         let path = quoted(path);
         let put = match provider {
             "aws" => format!(
@@ -418,14 +423,14 @@ impl Eso<'_> {
     }
 
     /// Adds the field that an entry lacks.
-    pub(super) fn add_field(&self, tended: &Tended) -> String {
+    pub(super) fn add_field(&self, tended: &ExternalSecretStatus) -> String {
         let store = self.store_of(tended);
         let lacking = tended
             .object
             .sources
             .iter()
             .find_map(|source| match source {
-                Source::Field { path, property, .. } if *property == tended.field => {
+                EntrySource::Field { path, property, .. } if *property == tended.field => {
                     Some((path, property.as_ref()?))
                 }
                 _ => None,
@@ -441,7 +446,7 @@ impl Eso<'_> {
     }
 
     /// Sets one field to the value of a variable.
-    fn patch_kv(&self, store: &SecretStore, slot: &Slot, field: &str, variable: &str) -> String {
+    fn patch_kv(&self, store: &SecretStore, slot: &KvPath, field: &str, variable: &str) -> String {
         let patch = self.store_cli(store, "kv patch");
         format!(
             "printf %s \"${variable}\" | {patch} -mount={} {} {}=-",
@@ -454,8 +459,8 @@ impl Eso<'_> {
     /// Adds the fields that an entry lacks: the bundle's own, with their defaults.
     pub(super) fn add_fields(
         &self,
-        target: &Target<'_>,
-        tended: &Tended,
+        target: &BundleTarget<'_>,
+        tended: &ExternalSecretStatus,
         missing: &[&'static str],
     ) -> String {
         let store = self.store_of(tended);
@@ -485,7 +490,7 @@ impl Eso<'_> {
     }
 
     /// What a person does with an ExternalSecret whose spec has to change.
-    fn edit(&self, tended: &Tended) -> String {
+    fn edit(&self, tended: &ExternalSecretStatus) -> String {
         match &tended.object.owner {
             Some(owner) => self.case.ask_owner(&tended.object.namespace, owner),
             None => self.of_external(tended, "edit", ""),

@@ -4,7 +4,7 @@ use super::targets::Eso;
 use crate::domain::checks::check::{Check, Id};
 use crate::domain::checks::words::some_of;
 use crate::domain::eso::objects::Served;
-use crate::domain::eso::status::{Tended, age_if_stale, is_left_alone};
+use crate::domain::eso::status::{ExternalSecretStatus, age_if_stale, is_left_alone};
 
 impl Eso<'_> {
     pub(super) fn served(&self) -> Check {
@@ -54,7 +54,7 @@ impl Eso<'_> {
                 reserved = reserved.or(found.controller.as_ref().map(|class| (at, class)));
             }
         }
-        for Tended { object, .. } in &self.path2.externals {
+        for ExternalSecretStatus { object, .. } in &self.path2.externals {
             seen += 1;
             let left = is_left_alone(object.condition.as_ref(), object.created, now);
             let ready = object.condition.as_ref().is_some_and(|it| it.ready);

@@ -1,15 +1,15 @@
 //! `eso.target` and `eso.policy`: whose the Secret is, and what its ExternalSecret does to it on a
 //! bad day.
 
-use super::targets::{Eso, Target};
+use super::targets::{BundleTarget, Eso};
 use crate::domain::checks::check::{Check, Id};
 use crate::domain::cluster::observed_secret::{LiveSecret, OperatorMarks};
-use crate::domain::eso::status::Tended;
+use crate::domain::eso::status::ExternalSecretStatus;
 
 impl Eso<'_> {
     /// Each Secret that has to do with Path 2: whether it and its ExternalSecret are in the same
     /// hands.
-    pub(super) fn hands(&self, targets: &[Target<'_>]) -> Vec<Check> {
+    pub(super) fn hands(&self, targets: &[BundleTarget<'_>]) -> Vec<Check> {
         let checks = targets.iter().filter_map(|target| {
             let makers: Vec<_> = target.makers().copied().collect();
             let check = match (makers.as_slice(), target.live) {
@@ -24,7 +24,7 @@ impl Eso<'_> {
     }
 
     /// A Secret that no ExternalSecret makes.
-    fn forsaken(&self, target: &Target<'_>, live: &LiveSecret) -> Option<Check> {
+    fn forsaken(&self, target: &BundleTarget<'_>, live: &LiveSecret) -> Option<Check> {
         let id = Id::EsoTarget;
         let marks = &live.marks;
         let cluster = self.case.cluster;
@@ -56,7 +56,7 @@ impl Eso<'_> {
     }
 
     /// The ExternalSecret of that uid.
-    fn owner(&self, target: &Target<'_>, uid: &str) -> Option<&Tended> {
+    fn owner(&self, target: &BundleTarget<'_>, uid: &str) -> Option<&ExternalSecretStatus> {
         let mut externals = self.path2.externals.iter();
         externals.find(|it| it.object.uid == uid && it.object.namespace == *target.namespace)
     }
@@ -64,8 +64,8 @@ impl Eso<'_> {
     /// A Secret that one ExternalSecret makes.
     fn held(
         &self,
-        target: &Target<'_>,
-        maker: &Tended,
+        target: &BundleTarget<'_>,
+        maker: &ExternalSecretStatus,
         live: Option<&LiveSecret>,
     ) -> Option<Check> {
         let id = Id::EsoTarget;
@@ -114,8 +114,8 @@ impl Eso<'_> {
     /// A Secret that several ExternalSecrets make.
     fn contested(
         &self,
-        target: &Target<'_>,
-        makers: &[&Tended],
+        target: &BundleTarget<'_>,
+        makers: &[&ExternalSecretStatus],
         live: Option<&LiveSecret>,
     ) -> Check {
         let names: Vec<_> = makers.iter().map(|it| it.object.name.as_str()).collect();
@@ -145,12 +145,17 @@ impl Eso<'_> {
     }
 
     /// Has the Secret let go of its owner, so that the one that is to make it can take it.
-    fn give(&self, target: &Target<'_>, maker: &Tended, marks: &OperatorMarks) -> String {
+    fn give(
+        &self,
+        target: &BundleTarget<'_>,
+        maker: &ExternalSecretStatus,
+        marks: &OperatorMarks,
+    ) -> String {
         format!("{} && {}", self.strip(target, marks), self.resync(maker))
     }
 
     /// Each ExternalSecret of a Secret of the table: what its policies lead to.
-    pub(super) fn policies(&self, targets: &[Target<'_>]) -> Vec<Check> {
+    pub(super) fn policies(&self, targets: &[BundleTarget<'_>]) -> Vec<Check> {
         let all = targets
             .iter()
             .flat_map(|target| target.externals.iter().map(move |tended| (target, tended)));
@@ -167,7 +172,7 @@ impl Eso<'_> {
         checks.collect()
     }
 
-    fn traps(&self, target: &Target<'_>, tended: &Tended) -> Vec<Check> {
+    fn traps(&self, target: &BundleTarget<'_>, tended: &ExternalSecretStatus) -> Vec<Check> {
         let id = Id::EsoPolicy;
         let object = &tended.object;
         let clears = match object.deletion_policy.as_str() {
@@ -223,7 +228,7 @@ impl Eso<'_> {
 }
 
 /// What comes of the policies, where they hold no trap.
-fn kept(tended: &Tended) -> &'static str {
+fn kept(tended: &ExternalSecretStatus) -> &'static str {
     match tended.object.creation_policy.as_str() {
         "Orphan" => "the Secret outlives its entry in the store and the ExternalSecret",
         "Merge" => "it adds to a Secret that others make",

@@ -1,11 +1,11 @@
 //! The stores of the ExternalSecrets, and which ExternalSecret makes which Secret.
 
-use super::targets::{Eso, Target};
+use super::targets::{BundleTarget, Eso};
 use crate::domain::checks::check::{Check, Id};
 use crate::domain::checks::words::some_of;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::eso::objects::Seen;
-use crate::domain::eso::status::{StoreAt, StoreSeen, Tended};
+use crate::domain::eso::status::{ExternalSecretStatus, StoreAt, StoreSeen};
 
 impl Eso<'_> {
     pub(super) fn stores(&self) -> Vec<Check> {
@@ -69,15 +69,15 @@ impl Eso<'_> {
         }
     }
 
-    pub(super) fn present(&self, targets: &[Target<'_>]) -> Vec<Check> {
+    pub(super) fn present(&self, targets: &[BundleTarget<'_>]) -> Vec<Check> {
         let id = Id::EsoPresent;
         let cluster = self.case.cluster;
-        let listed = |target: &&Target<'_>| {
+        let listed = |target: &&BundleTarget<'_>| {
             let denied = cluster.is_denied("list", "externalsecrets", target.namespace);
             !target.externals.is_empty() || !denied
         };
         let checks = targets.iter().filter(listed).map(|target| {
-            let names = |of: Vec<&Tended>| {
+            let names = |of: Vec<&ExternalSecretStatus>| {
                 let names = of
                     .iter()
                     .map(|it| format!("ExternalSecret {}", it.object.name));

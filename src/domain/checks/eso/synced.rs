@@ -1,13 +1,13 @@
 //! `eso.synced` and `eso.fields`: does the operator bring what the store has, and is that all.
 
-use super::targets::{Eso, Target, fields_of};
+use super::targets::{BundleTarget, Eso, fields_of};
 use crate::domain::checks::check::{Check, Id};
 use crate::domain::eso::objects::Cause;
-use crate::domain::eso::status::{Tended, Trouble};
+use crate::domain::eso::status::{ExternalSecretStatus, SyncProblem};
 
 impl Eso<'_> {
     /// Each ExternalSecret: whether it is synced, and if not, why.
-    pub(super) fn synced(&self, targets: &[Target<'_>]) -> Vec<Check> {
+    pub(super) fn synced(&self, targets: &[BundleTarget<'_>]) -> Vec<Check> {
         let all = targets
             .iter()
             .flat_map(|target| target.externals.iter().map(move |tended| (target, tended)));
@@ -22,7 +22,7 @@ impl Eso<'_> {
         checks.collect()
     }
 
-    fn well(&self, tended: &Tended) -> String {
+    fn well(&self, tended: &ExternalSecretStatus) -> String {
         let age = tended.object.refreshed;
         let age = age.map(|refreshed| ago(self.case.cluster.now - refreshed));
         match age {
@@ -31,23 +31,28 @@ impl Eso<'_> {
         }
     }
 
-    fn unwell(&self, target: &Target<'_>, tended: &Tended, trouble: &Trouble) -> Check {
+    fn unwell(
+        &self,
+        target: &BundleTarget<'_>,
+        tended: &ExternalSecretStatus,
+        trouble: &SyncProblem,
+    ) -> Check {
         let id = Id::EsoSynced;
         let object = &tended.object;
         let entry = object.entry().map(|path| format!(" {path}"));
         let entry = entry.unwrap_or_default();
         match trouble {
-            Trouble::Unjudged => Check::fail(
+            SyncProblem::Unjudged => Check::fail(
                 id,
                 "the operator has not looked at it yet",
                 self.resync(tended),
             ),
-            Trouble::For(Cause::PathMissing) => Check::fail(
+            SyncProblem::For(Cause::PathMissing) => Check::fail(
                 id,
                 format!("there is no entry{entry} in the store, or its newest version is deleted"),
                 self.fill(target, tended),
             ),
-            Trouble::For(Cause::PathEmpty) => Check::fail(
+            SyncProblem::For(Cause::PathEmpty) => Check::fail(
                 id,
                 format!(
                     "the entry{entry} in the store has no fields: the operator says Ready and \
@@ -55,7 +60,7 @@ impl Eso<'_> {
                 ),
                 self.fill(target, tended),
             ),
-            Trouble::For(Cause::FieldMissing) => Check::fail(
+            SyncProblem::For(Cause::FieldMissing) => Check::fail(
                 id,
                 match &tended.field {
                     Some(field) => format!("its entry in the store has no field {field}"),
@@ -63,12 +68,12 @@ impl Eso<'_> {
                 },
                 self.add_field(tended),
             ),
-            Trouble::For(cause) => Check::fail(
+            SyncProblem::For(cause) => Check::fail(
                 id,
                 format!("not ready: {}", cause.told()),
                 self.mend(tended, cause),
             ),
-            Trouble::Unknown => {
+            SyncProblem::Unknown => {
                 let why = match tended.unseen {
                     true => self.events_denied(Some(&object.namespace)),
                     false => String::new(),
@@ -79,7 +84,7 @@ impl Eso<'_> {
                     self.describe(tended),
                 )
             }
-            Trouble::Deleted => Check::fail(
+            SyncProblem::Deleted => Check::fail(
                 id,
                 format!(
                     "there is no entry{entry} in the store, or it has no fields: the operator says \
@@ -87,17 +92,17 @@ impl Eso<'_> {
                 ),
                 self.fill(target, tended),
             ),
-            Trouble::NothingToMerge => Check::fail(
+            SyncProblem::NothingToMerge => Check::fail(
                 id,
                 "the operator says Ready, and there is no Secret to which it could add",
                 self.set_policy(tended, "creationPolicy", "Owner"),
             ),
-            Trouble::Pending => Check::fail(
+            SyncProblem::Pending => Check::fail(
                 id,
                 "the operator says Ready, and has not worked off its latest change",
                 self.resync(tended),
             ),
-            Trouble::Stale(age) => Check::fail(
+            SyncProblem::Stale(age) => Check::fail(
                 id,
                 format!(
                     "the operator says Ready, and has last refreshed it {} ago, more than three of \
@@ -111,7 +116,7 @@ impl Eso<'_> {
     }
 
     /// Each Secret that is synced: whether it has all that its bundle has.
-    pub(super) fn fields(&self, targets: &[Target<'_>]) -> Vec<Check> {
+    pub(super) fn fields(&self, targets: &[BundleTarget<'_>]) -> Vec<Check> {
         let checks = targets.iter().filter_map(|target| {
             let maker = target.makers().next()?;
             let check = match self.path2.trouble(maker, self.case.cluster.now) {
@@ -123,7 +128,7 @@ impl Eso<'_> {
         checks.collect()
     }
 
-    fn complete(&self, target: &Target<'_>, maker: &Tended) -> Option<Check> {
+    fn complete(&self, target: &BundleTarget<'_>, maker: &ExternalSecretStatus) -> Option<Check> {
         let id = Id::EsoFields;
         let Some(live) = target.live else {
             let why = "the Secret was not read";

@@ -6,7 +6,7 @@ use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::cluster::snapshot::Denied;
 use crate::domain::eso::objects::{SecretStore, StoreKind};
-use crate::domain::eso::status::{Path2, StoreAt, Tended};
+use crate::domain::eso::status::{ExternalSecretStatus, Path2, StoreAt};
 use crate::domain::table::{BUNDLES, Bundle, InputRule, Key, Origin, Presence, ROUTER};
 
 /// What Path 2 is judged by.
@@ -17,26 +17,26 @@ pub(super) struct Eso<'a> {
 }
 
 /// A Secret of the table, and the ExternalSecrets that target it.
-pub(super) struct Target<'a> {
+pub(super) struct BundleTarget<'a> {
     pub(super) namespace: &'a Namespace,
     pub(super) bundle: &'static Bundle,
     /// The Secret; `None` where it does not exist or was not read.
     pub(super) live: Option<&'a LiveSecret>,
     /// Whether it may be read.
     pub(super) seen: bool,
-    pub(super) externals: Vec<&'a Tended>,
+    pub(super) externals: Vec<&'a ExternalSecretStatus>,
 }
 
-impl<'a> Target<'a> {
+impl<'a> BundleTarget<'a> {
     /// Those that make it, and do not only add to it.
-    pub(super) fn makers(&self) -> impl Iterator<Item = &&'a Tended> {
+    pub(super) fn makers(&self) -> impl Iterator<Item = &&'a ExternalSecretStatus> {
         self.externals.iter().filter(|it| it.object.makes_secret())
     }
 }
 
 impl<'a> Eso<'a> {
     /// Home's Secrets, and those of the fleet that have to do with Path 2.
-    pub(super) fn targets(&self) -> Vec<Target<'a>> {
+    pub(super) fn targets(&self) -> Vec<BundleTarget<'a>> {
         let cluster = self.case.cluster;
         let mut targets = Vec::new();
         for (namespace, place) in &cluster.places {
@@ -44,14 +44,14 @@ impl<'a> Eso<'a> {
             for bundle in BUNDLES {
                 let observed = place.secrets.get(bundle.secret);
                 let live = observed.and_then(|observed| observed.live.as_ref());
-                let of_it = |it: &&Tended| {
+                let of_it = |it: &&ExternalSecretStatus| {
                     it.object.namespace == *namespace && it.object.target == bundle.secret
                 };
                 let externals: Vec<_> = self.path2.externals.iter().filter(of_it).collect();
                 let marked = live.is_some_and(|live| live.marks.any());
                 let belongs = home || bundle == &ROUTER;
                 if belongs && (home || marked || !externals.is_empty()) {
-                    targets.push(Target {
+                    targets.push(BundleTarget {
                         namespace,
                         bundle,
                         live,
@@ -98,13 +98,13 @@ impl<'a> Eso<'a> {
     }
 
     /// The ExternalSecrets that read a store.
-    pub(super) fn users(&self, at: &StoreAt) -> impl Iterator<Item = &'a Tended> {
+    pub(super) fn users(&self, at: &StoreAt) -> impl Iterator<Item = &'a ExternalSecretStatus> {
         let externals = self.path2.externals.iter();
         externals.filter(move |it| StoreAt::of(&it.object).as_ref() == Some(at))
     }
 
     /// The store of an ExternalSecret, where it was read.
-    pub(super) fn store_of(&self, tended: &Tended) -> Option<&'a SecretStore> {
+    pub(super) fn store_of(&self, tended: &ExternalSecretStatus) -> Option<&'a SecretStore> {
         self.path2.store_of(&tended.object)?.there()
     }
 }

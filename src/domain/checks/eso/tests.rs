@@ -8,9 +8,9 @@ use crate::domain::cluster::observed_secret::OperatorMarks;
 use crate::domain::cluster::owner::{Owner, OwnerKind};
 use crate::domain::cluster::snapshot::Denied;
 use crate::domain::eso::objects::{
-    Cause, Event, ExternalSecret, Provider, SecretStore, Seen, Served, Source,
+    Cause, EntrySource, Event, ExternalSecret, Provider, SecretStore, Seen, Served,
 };
-use crate::domain::eso::status::{Contents, Path2, StoreAt, StoreSeen, Tended};
+use crate::domain::eso::status::{Contents, ExternalSecretStatus, Path2, StoreAt, StoreSeen};
 use crate::domain::eso::status_tests::{NOW, condition, external, failing, store};
 use crate::domain::table::ROUTER;
 
@@ -27,7 +27,7 @@ fn facts(external: ExternalSecret, warning: &str, store: SecretStore) -> Facts {
     }];
     facts.cluster.path2 = Some(Path2 {
         served: Served::Version("v1"),
-        externals: vec![Tended::new(external, Some(&events))],
+        externals: vec![ExternalSecretStatus::new(external, Some(&events))],
         stores: [(at, StoreSeen::new(Seen::There(store), &[]))].into(),
         contents: Contents::default(),
     });
@@ -111,7 +111,7 @@ fn a_path_is_filled_in_the_words_of_each_store() {
 #[test]
 fn a_path_that_populate_does_not_take_is_written_by_the_stores_own_program() {
     let odd = ExternalSecret {
-        sources: vec![Source::Entry {
+        sources: vec![EntrySource::Entry {
             path: "p/it's; here".to_owned(),
         }],
         ..failing()
@@ -220,7 +220,9 @@ fn what_is_fine_in_many_namespaces_is_one_line() {
             _ => there,
         };
         let path2 = facts.cluster.path2.as_mut().unwrap();
-        path2.externals.push(Tended::new(object, Some(&events)));
+        path2
+            .externals
+            .push(ExternalSecretStatus::new(object, Some(&events)));
     }
     for id in [Id::EsoPresent, Id::EsoSynced, Id::EsoTarget, Id::EsoPolicy] {
         let checks = of(&facts, id);

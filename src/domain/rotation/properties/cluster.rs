@@ -21,7 +21,7 @@ impl Load {
         match name {
             "agents" => main.env.push(Variable {
                 name: KB.as_str().to_owned(),
-                source: Source::Secret {
+                source: VariableSource::Secret {
                     name: ROUTER.secret.to_owned(),
                     key: KB.as_str().to_owned(),
                     optional: true,
@@ -251,8 +251,8 @@ impl Sim {
             .unwrap()
     }
 
-    pub(super) fn facts(&self) -> ClusterFacts {
-        let mut places: BTreeMap<Namespace, Place> = BTreeMap::new();
+    pub(super) fn facts(&self) -> ClusterSnapshot {
+        let mut places: BTreeMap<Namespace, NamespaceSnapshot> = BTreeMap::new();
         for (at, stored) in &self.secrets {
             let data = stored.texts.iter();
             let live = LiveSecret {
@@ -277,7 +277,7 @@ impl Sim {
                 .leaving
                 .extend(load.leaving.iter().map(|pod| load.pod(pod)));
         }
-        ClusterFacts {
+        ClusterSnapshot {
             server: String::new(),
             version: None,
             now: self.now,
@@ -292,14 +292,14 @@ impl Sim {
         }
     }
 
-    pub(super) fn target(&self, at: &SecretRef, facts: &ClusterFacts, id: &str) -> Target {
+    pub(super) fn target(&self, at: &SecretRef, facts: &ClusterSnapshot, id: &str) -> TokenPlace {
         let stored = &self.secrets[at];
         let bundle = BUNDLES
             .into_iter()
             .find(|bundle| bundle.secret == at.name)
             .unwrap();
-        Target {
-            at: At::Secret(at.clone()),
+        TokenPlace {
+            at: PlaceRef::Secret(at.clone()),
             namespace: at.namespace.clone(),
             bundle,
             home: bundle == &ROUTER && at.namespace == facts.home,
@@ -331,7 +331,7 @@ impl Sim {
     }
 
     pub(super) fn apply(&mut self, edit: &Edit, id: &str, mark: &str) {
-        let At::Secret(at) = &edit.at else {
+        let PlaceRef::Secret(at) = &edit.at else {
             unreachable!()
         };
         let stored = self.secrets.get_mut(at).unwrap();

@@ -59,7 +59,7 @@ impl Sim {
             }
         }
         if let Some(rotation) = self.state.as_ref().filter(|it| it.phase.row().both) {
-            let values = Values::find(rotation, self.known());
+            let values = TokenValues::find(rotation, self.known());
             for (name, _) in rotation.changes() {
                 let (old, new) = self.values.get(name).as_ref().unwrap();
                 assert_eq!(values.get(name, Side::Old), Some(old), "old {name}");

@@ -44,9 +44,9 @@ fn secret(texts: &str) -> Observed {
     }
 }
 
-fn facts(place: Place) -> ClusterFacts {
+fn facts(place: NamespaceSnapshot) -> ClusterSnapshot {
     let home: Namespace = "home".parse().unwrap();
-    ClusterFacts {
+    ClusterSnapshot {
         server: String::new(),
         version: None,
         now: CHANGED,
@@ -62,13 +62,13 @@ fn facts(place: Place) -> ClusterFacts {
 }
 
 /// A home whose router Secret holds the new tokens, both on its list.
-fn switched(pods: Vec<Pod>, leaving: Vec<Pod>) -> ClusterFacts {
+fn switched(pods: Vec<Pod>, leaving: Vec<Pod>) -> ClusterSnapshot {
     let texts = "KB_ROUTER_TOKEN=kb1 EMBEDDINGS_API_KEY=em1 KB_ROUTER_TOKENS=kb0,kb1";
-    facts(Place {
+    facts(NamespaceSnapshot {
         secrets: BTreeMap::from([(ROUTER.secret, secret(texts))]),
         pods,
         leaving,
-        ..Place::default()
+        ..NamespaceSnapshot::default()
     })
 }
 
@@ -76,13 +76,13 @@ fn switched(pods: Vec<Pod>, leaving: Vec<Pod>) -> ClusterFacts {
 fn told_holders(
     rotation: &Rotation,
     side: Side,
-    facts: &ClusterFacts,
+    facts: &ClusterSnapshot,
     outside: &BTreeMap<Namespace, Observed>,
 ) -> Vec<String> {
     let found = holders(rotation, side, facts, outside).into_iter();
     let told = found.map(|holder| match holder {
-        Holder::Secret { at, keys, .. } => format!("{at} {}", keys.join(",")),
-        Holder::Pod {
+        OldTokenUser::Secret { at, keys, .. } => format!("{at} {}", keys.join(",")),
+        OldTokenUser::Pod {
             name,
             leaving,
             tokens,
@@ -229,13 +229,13 @@ fn step_with(
             ..Rollout::default()
         },
     };
-    let facts = facts(Place {
+    let facts = facts(NamespaceSnapshot {
         secrets: BTreeMap::from([(ROUTER.secret, secret(texts))]),
         workloads: vec![workload],
         pods: vec![pod],
-        ..Place::default()
+        ..NamespaceSnapshot::default()
     });
-    let target = Target {
+    let target = TokenPlace {
         written: Some(rotation.mark()),
         ..target(&ROUTER, texts.contains("KB_ROUTER_TOKENS"), texts)
     };
