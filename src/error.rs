@@ -116,7 +116,7 @@ impl Failure {
     /// Adds what became of one of several, with its remedies.
     #[must_use]
     pub fn of(self, what: impl fmt::Display, failure: &Self) -> Self {
-        let whole = self.cause(format!("{what}: {}", failure.told()));
+        let whole = self.cause(format!("{what}: {}", failure.describe()));
         failure.hints.iter().cloned().fold(whole, Self::hint)
     }
 
@@ -132,7 +132,7 @@ impl Failure {
     }
 
     /// What happened and why, in one line.
-    pub fn told(&self) -> String {
+    pub fn describe(&self) -> String {
         match self.causes.as_slice() {
             [] => self.message.clone(),
             causes => format!("{} ({})", self.message, causes.join("; ")),

@@ -316,7 +316,7 @@ impl ApplyRun<'_> {
         match self.done.get(&secret.plan.at) {
             Some((plan, failure)) => {
                 secret.plan = plan.clone();
-                secret.failed = failure.as_ref().map(Failure::told);
+                secret.failed = failure.as_ref().map(Failure::describe);
             }
             None if cut_off && secret.plan.is_written() => {
                 secret.failed = Some("not written".to_owned());

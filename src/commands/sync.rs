@@ -152,7 +152,7 @@ async fn stores(
             Ok(store) => drop(direct.insert(mount, store)),
             Err(failure) => ui.warn(&format!(
                 "the Secrets are not compared with the store: {}",
-                failure.told()
+                failure.describe()
             )),
         }
     }
@@ -208,7 +208,7 @@ impl SyncRun<'_> {
             namespace: external.namespace.clone(),
             name: external.name.clone(),
             secret: external.target.clone(),
-            outcome: outcome.map_err(|failure| failure.told()),
+            outcome: outcome.map_err(|failure| failure.describe()),
         }
     }
 
@@ -226,7 +226,7 @@ impl SyncRun<'_> {
             .settled(self.version, namespace, name, before, self.deadline)
             .await?;
         if is_empty(&now) {
-            return Err(Failure::unable(Cause::PathEmpty.told()));
+            return Err(Failure::unable(Cause::PathEmpty.describe()));
         }
         let reason = now.condition.map(|condition| condition.reason);
         if reason.as_deref() != Some("SecretSynced") {

@@ -108,7 +108,7 @@ pub fn names(rotation: &Rotation) -> String {
 }
 
 /// What a phase does, as a run tells it.
-pub const fn told(phase: Phase) -> &'static str {
+pub const fn describe(phase: Phase) -> &'static str {
     match phase {
         Phase::Open => "open: the servers learn to accept the old and the new token",
         Phase::Switch => "switch: the clients get the new token",
@@ -139,7 +139,7 @@ pub fn preview(forecast: &Forecast) -> String {
         [Phase::Open, ..] => text.push_str(TIME_LINE),
         phases => {
             for phase in phases {
-                let _ = writeln!(text, "{}", told(*phase));
+                let _ = writeln!(text, "{}", describe(*phase));
             }
         }
     }
@@ -216,7 +216,7 @@ pub fn turned(phase: Phase, command: &str) -> String {
     };
     format!(
         "\nIt would turn to {}.\n{cost}Nothing has been changed. To do it: {command} --apply\n",
-        told(phase)
+        describe(phase)
     )
 }
 
@@ -258,14 +258,14 @@ pub fn status(standing: Option<&Standing<'_>>, reach: &HintContext) -> String {
         rotation.since,
         duration(standing.open_for)
     );
-    let _ = writeln!(text, "  {}", told(rotation.phase));
+    let _ = writeln!(text, "  {}", describe(rotation.phase));
     for (name, change) in rotation.changes() {
         let _ = writeln!(text, "  {name}: old {}, new {}", change.old, change.new);
     }
     for at in &standing.pending {
         let _ = writeln!(text, "  waits for {at} to roll out");
     }
-    let side = rotation.phase.leaves().as_str();
+    let side = rotation.phase.removed_side().as_str();
     for holder in &standing.holders {
         let _ = writeln!(text, "  still on the {side} token: {}", shown(holder));
     }

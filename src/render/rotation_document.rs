@@ -87,7 +87,7 @@ fn holder_body(holder: &OldTokenUser, side: Side, reach: &HintContext) -> Holder
 pub fn of(outcome: &Outcome, reach: &HintContext) -> RotationBody {
     let side = outcome
         .rotation()
-        .map_or(Side::Old, |rotation| rotation.phase.leaves());
+        .map_or(Side::Old, |rotation| rotation.phase.removed_side());
     RotationBody {
         outcome: outcome.as_str(),
         rotation: outcome.rotation().map(StateBody::from),
@@ -128,7 +128,7 @@ pub fn of_status(standing: Option<&Standing<'_>>, reach: &HintContext) -> Rotati
         holders: standing
             .holders
             .iter()
-            .map(|holder| holder_body(holder, standing.rotation.phase.leaves(), reach))
+            .map(|holder| holder_body(holder, standing.rotation.phase.removed_side(), reach))
             .collect(),
         unseen: standing.unseen.clone(),
     }

@@ -251,7 +251,7 @@ impl MigrateRun<'_> {
             if matches!(moved.standing, Standing::Plain | Standing::Moved) {
                 passage.ended = match self.take_one(picture, moved).await {
                     Ok(ended) => ended,
-                    Err(failure) => Ended::Failed(failure.told()),
+                    Err(failure) => Ended::Failed(failure.describe()),
                 };
             }
             passage

@@ -267,8 +267,7 @@ impl<'a> MigrateRun<'a> {
         let gifts = rendered::gifts(plan);
         let passages: Vec<_> = plan.moves.iter().map(rendered::planned).collect();
         let next = (refused.is_none() && plan.changes_anything()).then(|| {
-            "This was a preview: nothing has been written. Run it again with --apply."
-                .to_owned()
+            "This was a preview: nothing has been written. Run it again with --apply.".to_owned()
         });
         self.answer(&gifts, &passages, refused, true, next).await
     }

@@ -106,8 +106,7 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
             Some("No ExternalSecret makes one of the Secrets: nothing to do.".to_owned())
         }
         (false, false, false) => Some(
-            "This was a preview: nothing has been written. Run it again with --apply."
-                .to_owned(),
+            "This was a preview: nothing has been written. Run it again with --apply.".to_owned(),
         ),
         _ => None,
     };
@@ -136,7 +135,7 @@ async fn go_all(
     let work = returns.iter().map(|back| async move {
         let ended = match back.go(cluster, version).await {
             Ok(()) => Ended::Done,
-            Err(failure) => Ended::Failed(failure.told()),
+            Err(failure) => Ended::Failed(failure.describe()),
         };
         back.passage(ended)
     });

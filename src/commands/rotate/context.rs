@@ -37,9 +37,9 @@ impl RotateRun<'_> {
     }
 
     /// A rotation with what the options say of its places.
-    pub(super) fn knowing(&self, rotation: &Rotation) -> Rotation {
+    pub(super) fn with_places(&self, rotation: &Rotation) -> Rotation {
         let fleet = fleet(&self.rotate.fleet);
-        rotation.knowing(&fleet.named, fleet.selector.as_ref(), &self.rotate.copy)
+        rotation.with_places(&fleet.named, fleet.selector.as_ref(), &self.rotate.copy)
     }
 
     /// This command with what it is about, without `--apply`.

@@ -43,7 +43,10 @@ impl RotateRun<'_> {
         let end = limit.and_then(|limit| Instant::now().checked_add(limit));
         loop {
             let look = self.look().await?;
-            let same = look.state.as_ref().is_some_and(|it| it.is_as(rotation));
+            let same = look
+                .state
+                .as_ref()
+                .is_some_and(|it| it.is_same_state(rotation));
             if !same || edits.iter().all(|edit| is_done(&look, edit)) {
                 return Ok(());
             }

@@ -62,7 +62,7 @@ impl RotateRun<'_> {
     async fn status(&self) -> Result<Answer, Failure> {
         let look = self.look().await?;
         let standing = look.state.as_ref().map(|rotation| {
-            let side = rotation.phase.leaves();
+            let side = rotation.phase.removed_side();
             Standing {
                 rotation,
                 open_for: age(&rotation.since, look.facts.now),

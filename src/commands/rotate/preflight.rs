@@ -165,7 +165,7 @@ impl RotateRun<'_> {
         }
         if let Some(view) = &look.store
             && rotation.phase.row().both
-            && !view.tells_of(rotation)
+            && !view.has_state_of(rotation)
         {
             let what = look.keeper.object();
             return Err(Failure::no(format!(
@@ -208,7 +208,7 @@ impl RotateRun<'_> {
         }
         self.check_sight(look)?;
         let mut failure = Failure::undecided();
-        if self.knowing(rotation) != *rotation {
+        if self.with_places(rotation) != *rotation {
             // A place that comes in on the way has to be as one that was there from the start.
             failure = self.check_fleet(look, failure);
             failure = check_secrets(look, rotation, failure);

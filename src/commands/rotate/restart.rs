@@ -2,7 +2,9 @@
 
 use super::context::RotateRun;
 use super::snapshot::Snapshot;
-use crate::commands::shared::rollout_wait::{RolloutGoal, RolloutTracker, hangs, late, roll};
+use crate::commands::shared::rollout_wait::{
+    RolloutGoal, RolloutTracker, explain_stuck, roll, timed_out,
+};
 use crate::domain::cluster::workload::Workload;
 use crate::domain::rotation::Rotation;
 use crate::domain::rotation::workloads::{Who, WorkloadRef, is_marked, mark, pending};
@@ -56,14 +58,14 @@ impl RotateRun<'_> {
         rolling: &mut RolloutTracker,
     ) -> Result<(), Failure> {
         let mark = mark(rotation, who);
-        let mut untold = workloads.to_vec();
-        untold.retain(|at| rolling.leave(&mark, at));
-        if !untold.is_empty() {
+        let mut only_in_store = workloads.to_vec();
+        only_in_store.retain(|at| rolling.leave(&mark, at));
+        if !only_in_store.is_empty() {
             // Who restarts at once would do so within the second of the write, and then nobody
             // could tell what a pod started with.
             sleep(PAUSE).await;
         }
-        for at in untold {
+        for at in only_in_store {
             let kind = at.kind.as_str().to_lowercase();
             self.ui.story(&format!(
                 "  restart it: {} -n {} rollout restart {kind}/{}",
@@ -75,7 +77,10 @@ impl RotateRun<'_> {
         loop {
             sleep(PAUSE).await;
             let look = self.look().await?;
-            let same = look.state.as_ref().is_some_and(|it| it.is_as(rotation));
+            let same = look
+                .state
+                .as_ref()
+                .is_some_and(|it| it.is_same_state(rotation));
             let waiting: Vec<_> = pending(rotation, &look.facts, who)
                 .into_iter()
                 .map(WorkloadRef::of)
@@ -90,12 +95,12 @@ impl RotateRun<'_> {
                     let found = look.workloads().find(|it| WorkloadRef::of(it) == at);
                     let unready = found.filter(|it| !it.rollout.is_complete(it.kind));
                     let why = match unready {
-                        Some(workload) => hangs(&self.cluster, workload).await?,
+                        Some(workload) => explain_stuck(&self.cluster, workload).await?,
                         None => Failure::unable("nobody has restarted it yet"),
                     };
                     unrun.push((at, why));
                 }
-                return late(workloads.len(), unrun);
+                return timed_out(workloads.len(), unrun);
             }
         }
     }

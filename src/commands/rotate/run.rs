@@ -74,7 +74,7 @@ impl RotateRun<'_> {
         })?;
         let verdict = match &outcome {
             Outcome::Held(rotation, holders) => Verdict::Failed(
-                rendered::held(holders, rotation.phase.leaves(), &self.reach)
+                rendered::held(holders, rotation.phase.removed_side(), &self.reach)
                     .hint(format!("then carry it on: {}", self.carry_on())),
             ),
             _ => Verdict::Yes,
@@ -137,8 +137,8 @@ impl RotateRun<'_> {
             return Ok(None);
         };
         self.check_carried_on(look, rotation, memory.rotation.as_ref())?;
-        let wider = self.knowing(rotation);
-        if look.untold || wider != *rotation {
+        let wider = self.with_places(rotation);
+        if look.only_in_store || wider != *rotation {
             self.put_state(look, &wider, memory).await?;
             return Ok(None);
         }
@@ -179,7 +179,8 @@ impl RotateRun<'_> {
                 if memory.again > AGAIN {
                     return Err(self.contested());
                 }
-                self.put_state(look, &rotation.again(), memory).await?;
+                self.put_state(look, &rotation.with_rewrite(), memory)
+                    .await?;
             }
             Step::Write(edits) => {
                 memory.rolling.written(look.workloads());
@@ -289,7 +290,7 @@ impl RotateRun<'_> {
         }
         if memory.told != Some(rotation.phase) {
             memory.told = Some(rotation.phase);
-            self.ui.story(rendered::told(rotation.phase));
+            self.ui.story(rendered::describe(rotation.phase));
         }
     }
 
@@ -303,7 +304,7 @@ impl RotateRun<'_> {
     ) -> Result<(), Failure> {
         let holders = forgotten(view.rotation, phase, view.facts, view.outside);
         if !holders.is_empty() && !self.rotate.close_anyway {
-            return Err(rendered::held(&holders, phase.leaves(), &self.reach));
+            return Err(rendered::held(&holders, phase.removed_side(), &self.reach));
         }
         if phase == Phase::Immediate {
             self.ui.warn(AT_ONCE);

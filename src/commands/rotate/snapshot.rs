@@ -41,7 +41,7 @@ pub struct Snapshot {
     /// The store, on Path 2.
     pub store: Option<StoreView>,
     /// Whether the state stands in the store alone.
-    pub untold: bool,
+    pub only_in_store: bool,
 }
 
 impl Snapshot {
@@ -108,7 +108,7 @@ impl RotateRun<'_> {
         let mut state = self.readable(&keeper.what, Some(&keeper), state)?;
         let mut store = self.store_view(&facts).await?;
         // The one write that opened it may be all that there was time for.
-        let untold = state.is_none();
+        let only_in_store = state.is_none();
         if let (None, Some(store)) = (&state, &store) {
             state = self.readable("the store", None, store.state())?;
         }
@@ -129,7 +129,7 @@ impl RotateRun<'_> {
         Ok(Snapshot {
             outside,
             retired: annotations.get(RETIRED).cloned(),
-            untold: untold && state.is_some(),
+            only_in_store: only_in_store && state.is_some(),
             state,
             keeper,
             targets,

@@ -91,7 +91,7 @@ impl RotateRun<'_> {
         });
         let id = fingerprint(environment::mint()?.value());
         let id = id.trim_start_matches("sha256:").chars().take(8).collect();
-        let mut rotation = self.knowing(&Rotation::new(id, phase, &look.now(), changes));
+        let mut rotation = self.with_places(&Rotation::new(id, phase, &look.now(), changes));
         let mut values = TokenValues::default();
         for name in chosen {
             for (side, tokens) in [(Side::Old, &home), (Side::New, &new)] {

@@ -62,7 +62,7 @@ impl RotateRun<'_> {
         rotation: &Rotation,
     ) -> Result<bool, Failure> {
         let now = self.state_now(&look.keeper).await?;
-        Ok(now.is_some_and(|it| it.is_as(rotation)))
+        Ok(now.is_some_and(|it| it.is_same_state(rotation)))
     }
 
     /// Writes a place on top of what was read, unless the rotation has gone on meanwhile. `state` is

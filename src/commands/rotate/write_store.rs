@@ -117,7 +117,7 @@ impl RotateRun<'_> {
                         "Secret {}/{} does not follow the store: {}",
                         external.namespace,
                         external.target,
-                        failure.told()
+                        failure.describe()
                     ))
                     .hint(self.reach.command("verify"))
                     .hint(format!("then carry it on: {}", self.carry_on()))
@@ -159,7 +159,7 @@ impl RotateRun<'_> {
             let Some(bundle) = bundle else { return Ok(()) };
             let found = self.cluster.secrets(namespace, &[bundle]).await?;
             let live = found.into_values().next().and_then(|found| found.live);
-            if live.is_some_and(|live| view.carries(path, &live)) {
+            if live.is_some_and(|live| view.matches_entry(path, &live)) {
                 return Ok(());
             }
             if Instant::now() >= end {

@@ -92,7 +92,7 @@ pub fn refuse_rotation(
 ) -> Result<(), Failure> {
     let what = match open {
         Ok(None) => return Ok(()),
-        Ok(Some(rotation)) => format!("{} since {}", rotation.told(), rotation.at),
+        Ok(Some(rotation)) => format!("{} since {}", rotation.describe(), rotation.at),
         Err(bad) => format!("whether a rotation is open is not known: {bad}"),
     };
     let failure = match started {

@@ -110,14 +110,14 @@ pub async fn roll(
             Err(failure) => failures.push((at.clone(), failure)),
         }
     }
-    late(workloads.len(), failures)
+    timed_out(workloads.len(), failures)
 }
 
 /// The failure of those that are not there yet.
 ///
 /// # Errors
 /// Where there are any (exit code 3).
-pub fn late(all: usize, mut failures: Vec<(WorkloadRef, Failure)>) -> Result<(), Failure> {
+pub fn timed_out(all: usize, mut failures: Vec<(WorkloadRef, Failure)>) -> Result<(), Failure> {
     if failures.is_empty() {
         return Ok(());
     }
@@ -181,7 +181,7 @@ async fn roll_one(cluster: &Cluster, ui: Ui, task: &Task<'_>) -> Result<Rolled, 
         }
         if let Some(end) = task.end {
             if now >= end {
-                return Err(hangs(cluster, &workload).await?);
+                return Err(explain_stuck(cluster, &workload).await?);
             }
             limit = limit.min(end - now);
         }
@@ -193,7 +193,7 @@ async fn roll_one(cluster: &Cluster, ui: Ui, task: &Task<'_>) -> Result<Rolled, 
 ///
 /// # Errors
 /// What cannot be read (exit code 3).
-pub async fn hangs(cluster: &Cluster, workload: &Workload) -> Result<Failure, Failure> {
+pub async fn explain_stuck(cluster: &Cluster, workload: &Workload) -> Result<Failure, Failure> {
     let mut failure = Failure::unable(format!(
         "it did not roll out in time: {}",
         workload.rollout.progress(workload.kind)

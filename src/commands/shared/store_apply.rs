@@ -129,7 +129,7 @@ impl<B: Backend> StoreApply<B> {
             match self.done.get(&entry.plan.path) {
                 Some((plan, failure)) => {
                     entry.plan = plan.clone();
-                    entry.failed = failure.as_ref().map(Failure::told);
+                    entry.failed = failure.as_ref().map(Failure::describe);
                 }
                 None if entry.plan.is_written() => entry.failed = Some("not written".to_owned()),
                 None => {}

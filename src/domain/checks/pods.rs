@@ -101,7 +101,7 @@ fn restart(case: &Case<'_>, stale: &Stale) -> String {
     let names: Vec<_> = stale.pods.iter().map(|pod| pod.name.as_str()).collect();
     let delete = || delete(case, namespace, &names.join(" "));
     match (workload.kind, stale.pods.as_slice()) {
-        (WorkloadKind::Pod, [pod]) => again(case, pod),
+        (WorkloadKind::Pod, [pod]) => restart_hint(case, pod),
         (WorkloadKind::Pod | WorkloadKind::CronJob, _) => delete(),
         // A rollout would wait for the pod that cannot become ready.
         (_, pods) if pods.iter().any(|pod| !pod.ready) => delete(),
@@ -121,7 +121,7 @@ fn delete(case: &Case<'_>, namespace: &Namespace, names: &str) -> String {
 }
 
 /// Makes a pod anew.
-pub(super) fn again(case: &Case<'_>, pod: &Pod) -> String {
+pub(super) fn restart_hint(case: &Case<'_>, pod: &Pod) -> String {
     let (namespace, name) = (&pod.namespace, &pod.name);
     match pod.owner {
         Some(_) => delete(case, namespace, name),
@@ -240,7 +240,7 @@ pub(super) fn waits(case: &Case<'_>, place: &NamespaceSnapshot, pod: &Pod) -> Op
         .find(|reference| told.iter().any(|missing| missing.is(reference)));
     let fail = |what: &str| {
         let message = format!("it is in CreateContainerConfigError{what}");
-        Check::fail(id, message, again(case, pod))
+        Check::fail(id, message, restart_hint(case, pod))
     };
     let check = match (missing, named_by_node) {
         (Some((reference, observed)), _) => lacks(case, place, pod, reference, observed),
@@ -287,7 +287,7 @@ fn lacks(
         (true, ..) => supply,
         // A new template brings new pods; a StatefulSet's would wait for this one.
         (_, true, kind) if kind != WorkloadKind::StatefulSet => supply,
-        _ => format!("{supply} && {}", again(case, pod)),
+        _ => format!("{supply} && {}", restart_hint(case, pod)),
     };
     Check::fail(
         Id::WorkloadWaiting,

@@ -26,7 +26,7 @@ pub(super) fn check(case: &Case<'_>) -> Check {
     let router = case.cluster.home_place().secrets.get(ROUTER.secret);
     let owner = router.and_then(|router| router.owner.as_ref());
     let check = match &case.rotation {
-        Ok(Some(rotation)) => told(case, rotation),
+        Ok(Some(rotation)) => describe(case, rotation),
         Ok(None) => {
             let externals = case.cluster.denied.iter().find(|denied| {
                 let list = denied.verb == "list" && denied.resource == "externalsecrets";
@@ -70,13 +70,13 @@ fn none(case: &Case<'_>) -> Check {
     }
 }
 
-fn told(case: &Case<'_>, rotation: &Rotation) -> Check {
+fn describe(case: &Case<'_>, rotation: &Rotation) -> Check {
     let age = case
         .since
         .map_or(0, |since| (case.cluster.now - since).max(0));
     let message = format!(
         "{} since {}, and open for {}",
-        rotation.told(),
+        rotation.describe(),
         rotation.at,
         span(age)
     );

@@ -180,7 +180,7 @@ fn close(case: &Case<'_>, door: &Door, workload: &Workload, options: &str) -> St
 fn restart(case: &Case<'_>, door: &Door) -> String {
     match pod(case, door) {
         // A rollout would wait for it.
-        Some(pod) if !pod.ready => pods::again(case, pod),
+        Some(pod) if !pod.ready => pods::restart_hint(case, pod),
         _ => case.kubectl(
             &case.cluster.home,
             &format!("rollout restart statefulset/{}", door.service),

@@ -161,7 +161,7 @@ impl Facts {
     }
 
     /// Status and message of each check with that id.
-    fn told(&self, id: Id) -> Vec<(Status, String)> {
+    fn describe(&self, id: Id) -> Vec<(Status, String)> {
         let checks = findings(&self.case()).into_iter();
         let of_id = checks.filter(|check| check.id == id);
         of_id.map(|check| (check.status, check.message)).collect()
@@ -216,10 +216,10 @@ fn a_permission_that_is_missing_in_many_namespaces_is_one_line() {
         "not looked at: you may not get secrets/{} in {places}",
         ROUTER.secret
     );
-    assert_eq!(facts.told(Id::TokensFleet), [(Status::Skip, router)]);
+    assert_eq!(facts.describe(Id::TokensFleet), [(Status::Skip, router)]);
     let pods = format!("not looked at: you may not list pods in {places}");
     for id in [Id::WorkloadWired, Id::WorkloadFresh, Id::WorkloadWaiting] {
-        let told = facts.told(id);
+        let told = facts.describe(id);
         assert!(
             told.contains(&(Status::Skip, pods.clone())),
             "{id}: {told:?}"
@@ -232,13 +232,13 @@ fn a_permission_that_is_missing_in_many_namespaces_is_one_line() {
         Id::AgeToken,
         Id::SecretPresent,
     ];
-    for (id, told) in of_home.map(|id| (id, facts.told(id))) {
+    for (id, told) in of_home.map(|id| (id, facts.describe(id))) {
         let blames = told
             .iter()
             .any(|(_, message)| message.contains("you may not"));
         assert!(!blames, "{id}: {told:?}");
     }
-    let [(status, access)] = facts.told(Id::ClusterAccess).try_into().unwrap();
+    let [(status, access)] = facts.describe(Id::ClusterAccess).try_into().unwrap();
     assert_eq!(status, Status::Skip);
     assert!(access.ends_with(" and 1997 more"), "{access}");
     assert!(findings(&facts.case()).len() < 100);
@@ -256,7 +256,7 @@ fn a_token_that_home_lacks_is_one_line_for_the_whole_fleet() {
     }
     let message = "the home namespace has no KB_ROUTER_TOKEN to compare with";
     let expected = [(Status::Skip, message.to_owned())];
-    assert_eq!(facts.told(Id::TokensFleet), expected);
+    assert_eq!(facts.describe(Id::TokensFleet), expected);
 
     facts.hide(ROUTER.secret);
     let message = format!(
@@ -264,7 +264,7 @@ fn a_token_that_home_lacks_is_one_line_for_the_whole_fleet() {
         ROUTER.secret
     );
     let expected = [(Status::Skip, message)];
-    assert_eq!(facts.told(Id::TokensFleet), expected);
+    assert_eq!(facts.describe(Id::TokensFleet), expected);
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn a_fleet_in_step_passes_beside_one_that_is_not_seen() {
     facts.cluster.places.insert(namespace("a"), member);
     facts.cluster.places.insert(namespace("b"), place(&[]));
     facts.cluster.denied.insert(get_secret(ROUTER.secret, "b"));
-    let told = facts.told(Id::TokensFleet);
+    let told = facts.describe(Id::TokensFleet);
     let statuses: Vec<_> = told.iter().map(|(status, _)| *status).collect();
     assert_eq!(statuses, [Status::Pass, Status::Skip], "{told:?}");
     assert!(told[0].1.starts_with("1 fleet namespace has "), "{told:?}");
@@ -319,10 +319,10 @@ fn a_pod_of_a_secret_that_was_not_read_is_neither_fresh_nor_stale() {
         pod("half-seen", &[ROUTER.secret, embeddings], 10),
         pod("another", &["of-somebody-else"], 10),
     ];
-    let count = |facts: &Facts| facts.told(Id::WorkloadFresh)[0].1.clone();
+    let count = |facts: &Facts| facts.describe(Id::WorkloadFresh)[0].1.clone();
     assert_eq!(count(&facts), "3 pods run on the values of today");
     facts.hide(embeddings);
-    let told = facts.told(Id::WorkloadFresh);
+    let told = facts.describe(Id::WorkloadFresh);
     let skip = format!("not looked at: you may not get secrets/{embeddings} in brain");
     assert_eq!(told[0].1, "2 pods run on the values of today");
     assert_eq!(told[1..], [(Status::Skip, skip.clone())]);
@@ -330,7 +330,7 @@ fn a_pod_of_a_secret_that_was_not_read_is_neither_fresh_nor_stale() {
     // What is seen of it is stale all the same.
     facts.home().pods = vec![pod("half-seen", &[ROUTER.secret, embeddings], -1)];
     let statuses: Vec<_> = facts
-        .told(Id::WorkloadFresh)
+        .describe(Id::WorkloadFresh)
         .into_iter()
         .map(|(status, _)| status)
         .collect();
@@ -348,7 +348,7 @@ fn a_pod_of_a_secret_that_was_not_read_is_neither_fresh_nor_stale() {
         mark: None,
         rollout: Rollout::default(),
     }];
-    assert_eq!(facts.told(Id::WorkloadReloader), [(Status::Skip, skip)]);
+    assert_eq!(facts.describe(Id::WorkloadReloader), [(Status::Skip, skip)]);
 }
 
 #[test]
@@ -393,7 +393,7 @@ fn the_right_that_is_missing_is_granted_for_all_that_was_asked() {
 fn to_list_secrets_is_no_right_that_anybody_is_told_to_get() {
     let mut facts = Facts::new();
     facts.cluster.denied.insert(list("secrets", "brain"));
-    let [(access, _)] = facts.told(Id::ClusterAccess).try_into().unwrap();
+    let [(access, _)] = facts.describe(Id::ClusterAccess).try_into().unwrap();
     assert_eq!(access, Status::Pass);
     let checks = findings(&facts.case()).into_iter();
     let [copies] = checks

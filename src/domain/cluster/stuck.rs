@@ -108,7 +108,7 @@ pub fn why_stuck(workload: &Workload, seen: StuckFacts<'_>, describe: &str) -> V
     for pod in seen.leaving.iter().filter(own) {
         reasons.add(pod, "being deleted, and has not ended".to_owned());
     }
-    words.extend(reasons.told());
+    words.extend(reasons.describe());
     if seen.pods.is_none() {
         words.push("you may not list pods there".to_owned());
     }
@@ -130,7 +130,7 @@ impl<'a> Reasons<'a> {
         }
     }
 
-    fn told(self) -> impl Iterator<Item = String> {
+    fn describe(self) -> impl Iterator<Item = String> {
         self.0.into_iter().map(|(why, pods)| {
             let shown = pods[..pods.len().min(NAMED)].join(", ");
             match pods.len().saturating_sub(NAMED) {
@@ -159,7 +159,7 @@ fn what_stops(pod: &Pod, warnings: &[Warning]) -> Vec<String> {
     for (container, reason) in &pod.stuck {
         let missing = pod.waiting.get(container).and_then(Option::as_ref);
         found.push(match missing {
-            Some(missing) => format!("{container} waits for {}", sought(missing)),
+            Some(missing) => format!("{container} waits for {}", describe_missing(missing)),
             None if NO_IMAGE.contains(&reason.as_str()) => {
                 format!("the image of {container} cannot be pulled ({reason})")
             }
@@ -176,7 +176,7 @@ fn what_stops(pod: &Pod, warnings: &[Warning]) -> Vec<String> {
 }
 
 /// What a container waits for, in words.
-fn sought(missing: &Missing) -> String {
+fn describe_missing(missing: &Missing) -> String {
     let object = match &missing.secret {
         Some(name) => format!("Secret {name}"),
         None => "a ConfigMap".to_owned(),

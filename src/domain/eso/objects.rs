@@ -450,7 +450,7 @@ impl Cause {
     }
 
     /// In a few words, after "because".
-    pub fn told(&self) -> &'static str {
+    pub fn describe(&self) -> &'static str {
         match self {
             Self::PathMissing => "there is no such entry in the store",
             Self::PathEmpty => "the entry in the store has no fields",

@@ -18,7 +18,7 @@ pub enum TokenSource {
 }
 
 impl TokenSource {
-    fn told(&self) -> String {
+    fn describe(&self) -> String {
         match self {
             Self::File => "the tokens file".to_owned(),
             Self::Secret(name, _) => format!("Secret {name}"),
@@ -110,9 +110,9 @@ impl StoreRefusal {
         match self {
             Self::Disagree { token, one, other } => format!(
                 "{token} differs: {} has {}, {} has {}",
-                one.0.told(),
+                one.0.describe(),
                 fingerprint(&one.1),
-                other.0.told(),
+                other.0.describe(),
                 fingerprint(&other.1)
             ),
             Self::NotOnList {
@@ -123,12 +123,12 @@ impl StoreRefusal {
             Self::ManyOnList { at, token } => format!(
                 "{EMBEDDINGS_API_KEYS} of {} has several entries, and {token} is nowhere else: \
                  which entry is it?",
-                at.told()
+                at.describe()
             ),
             Self::OddToken { at, token, why } => {
                 format!(
                     "{token} of {} cannot be adopted as a token: it {why}",
-                    at.told()
+                    at.describe()
                 )
             }
             Self::NoText { path, key } => format!("{key} of {path} in the store is no text"),

@@ -141,7 +141,7 @@ pub fn edit(
     }
     // Nobody is asked to copy by hand what the lists and the tokens file hold.
     if target.home && part == Part::All && !matches!(target.at, PlaceRef::Manual(_)) {
-        edit.spare(rotation, values, target, spare)?;
+        edit.spared_entries(rotation, values, target, spare)?;
     }
     // An entry says by a field of its own that a rotation is open, until servers forget.
     if target.home && !row.both && target.texts.contains_key(STORE_STATE) {
@@ -279,7 +279,7 @@ impl Edit {
     }
 
     /// The value of the embeddings key that neither clients send nor, perhaps, a list holds.
-    fn spare(
+    fn spared_entries(
         &mut self,
         rotation: &Rotation,
         values: &TokenValues,

@@ -54,7 +54,7 @@ pub fn retired(router: Option<&Observed>, name: TokenName, token: &SecretValue) 
 
 impl Rotation {
     /// What is open, in words without the time.
-    pub fn told(&self) -> String {
+    pub fn describe(&self) -> String {
         let names: Vec<_> = self.changes().map(|(name, _)| name.as_str()).collect();
         format!("a rotation of {} is in {}", names.join(" and "), self.phase)
     }

@@ -202,7 +202,7 @@ impl Rotation {
     }
 
     /// Tells whether another look found the same rotation in the same phase.
-    pub fn is_as(&self, other: &Self) -> bool {
+    pub fn is_same_state(&self, other: &Self) -> bool {
         self.id == other.id && self.phase == other.phase
     }
 
@@ -233,7 +233,7 @@ impl Rotation {
 
     /// The same with what a run knows beside it of the places that it is about.
     #[must_use]
-    pub fn knowing(
+    pub fn with_places(
         &self,
         fleet: &BTreeSet<Namespace>,
         selector: Option<&String>,
@@ -248,7 +248,7 @@ impl Rotation {
 
     /// The same, before a place is written again: what was restarted before counts no more.
     #[must_use]
-    pub fn again(&self) -> Self {
+    pub fn with_rewrite(&self) -> Self {
         Self {
             again: self.again.saturating_add(1),
             ..self.clone()
@@ -307,7 +307,7 @@ impl Rotation {
 
     /// What the annotation of retired tokens says when this rotation is over.
     pub fn retire(&self, before: Option<&str>) -> String {
-        let side = self.phase.leaves();
+        let side = self.phase.removed_side();
         let mut all: Vec<_> = before
             .unwrap_or_default()
             .split_whitespace()

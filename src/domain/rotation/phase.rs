@@ -127,7 +127,7 @@ impl Phase {
     }
 
     /// The value that is on its way out.
-    pub const fn leaves(self) -> Side {
+    pub const fn removed_side(self) -> Side {
         match self.is_back() {
             true => Side::New,
             false => Side::Old,
@@ -138,7 +138,7 @@ impl Phase {
     /// `None` where nothing is forgotten, or that is the price.
     pub const fn forgets(self) -> Option<Side> {
         match self {
-            Self::Close | Self::Undo => Some(self.leaves()),
+            Self::Close | Self::Undo => Some(self.removed_side()),
             Self::Open | Self::Switch | Self::Back | Self::Immediate => None,
         }
     }

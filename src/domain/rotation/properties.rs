@@ -156,7 +156,7 @@ impl Sim {
                 });
                 edits.collect()
             }
-            Step::Again => vec![Act::State(rotation.again(), version)],
+            Step::Again => vec![Act::State(rotation.with_rewrite(), version)],
             Step::Roll(who, names) => {
                 let acts = names.into_iter().map(|name| {
                     let place = &facts.places[&name.namespace];

@@ -52,7 +52,7 @@ impl StoreView {
 
     /// Tells whether the router entry says that this rotation is open; an entry that somebody edits by
     /// hand says nothing.
-    pub fn tells_of(&self, rotation: &Rotation) -> bool {
+    pub fn has_state_of(&self, rotation: &Rotation) -> bool {
         let told = self.state().ok().flatten();
         self.by_hand || told.is_some_and(|told| told.id == rotation.id)
     }
@@ -96,7 +96,7 @@ impl StoreView {
         let lagging = self.externals.iter().filter_map(|(external, path)| {
             let bundle = bundle_of(external)?;
             let live = facts.places[&external.namespace].live(bundle.secret);
-            let carries = live.is_some_and(|live| self.carries(path, live));
+            let carries = live.is_some_and(|live| self.matches_entry(path, live));
             (!carries && self.entries.contains_key(path)).then(|| SecretRef {
                 namespace: external.namespace.clone(),
                 name: bundle.secret,
@@ -105,7 +105,7 @@ impl StoreView {
         lagging.collect()
     }
 
-    pub fn carries(&self, path: &str, live: &LiveSecret) -> bool {
+    pub fn matches_entry(&self, path: &str, live: &LiveSecret) -> bool {
         let Some(entry) = self.entries.get(path) else {
             return false;
         };

@@ -107,7 +107,7 @@ fn words(edit: Result<Option<Edit>, Odd>) -> String {
 }
 
 /// The edit of a place that has been written in this phase already.
-fn told(phase: Phase, target: &TokenPlace) -> String {
+fn describe(phase: Phase, target: &TokenPlace) -> String {
     let rotation = rotation(phase);
     let target = &TokenPlace {
         written: Some(rotation.mark()),
@@ -262,7 +262,7 @@ fn the_lists_of_keys_phase_by_phase() {
         ),
     ] {
         let target = target(&EMBEDDINGS_BUNDLE, false, before);
-        assert_eq!(told(phase, &target), expected, "{phase}: {before}");
+        assert_eq!(describe(phase, &target), expected, "{phase}: {before}");
     }
 }
 
@@ -274,12 +274,12 @@ fn a_fleet_namespace_gets_a_list_only_where_a_brain_api_reads_it() {
         serves: false,
         ..target(&ROUTER, false, texts)
     };
-    assert_eq!(told(Phase::Open, &fleet), "nothing");
+    assert_eq!(describe(Phase::Open, &fleet), "nothing");
     let switched = "EMBEDDINGS_API_KEY=em1 KB_ROUTER_TOKEN=kb1";
-    assert_eq!(told(Phase::Switch, &fleet), switched);
+    assert_eq!(describe(Phase::Switch, &fleet), switched);
     fleet.serves = true;
     let opened = "KB_ROUTER_TOKENS=kb0,kb1 made";
-    assert_eq!(told(Phase::Open, &fleet), opened);
+    assert_eq!(describe(Phase::Open, &fleet), opened);
     // Home has one in any case: the new value has no other place there.
     let home = TokenPlace {
         home: true,
@@ -287,7 +287,7 @@ fn a_fleet_namespace_gets_a_list_only_where_a_brain_api_reads_it() {
         ..fleet
     };
     let opened = "EMBEDDINGS_API_KEY_NEXT=em1 KB_ROUTER_TOKENS=kb0,kb1 made";
-    assert_eq!(told(Phase::Open, &home), opened);
+    assert_eq!(describe(Phase::Open, &home), opened);
 }
 
 /// On a way back a place may be right as it is, and an operator who was stopped amid the phase before
@@ -318,7 +318,7 @@ fn each_place_is_written_once_on_a_way_that_does_not_repeat_what_came_before() {
         (Immediate, router(1, "KB_ROUTER_TOKENS=kb1"), true),
         (Immediate, keys("em1"), true),
     ] {
-        assert_eq!(told(phase, &target), "nothing");
+        assert_eq!(describe(phase, &target), "nothing");
         let edited = |target: &TokenPlace| {
             let edit = edit(&rotation(phase), &values(), target, Part::All, true).unwrap();
             if let Some(edit) = &edit {
@@ -459,7 +459,7 @@ fn a_mark_counts_in_its_phase_and_for_a_server_while_both_are_accepted() {
         assert!(!rotation.marks_client(None) && !rotation.marks_server(None));
 
         // A place had to be written again: what was restarted before has to start once more.
-        let again = rotation.again();
+        let again = rotation.with_rewrite();
         assert!(!again.marks_client(Some(mark)), "{phase} {mark}");
         assert!(!again.marks_server(Some(mark)), "{phase} {mark}");
         let mark = format!("{mark}.1");
@@ -483,7 +483,7 @@ fn what_is_restarted_for_what_it_accepts_is_marked_so() {
         let rotation = rotation(phase);
         assert_eq!(rotation.server_mark(), expected);
         assert!(rotation.marks_server(Some(expected)));
-        let again = rotation.again();
+        let again = rotation.with_rewrite();
         assert_eq!(again.server_mark(), format!("{expected}.1"));
         assert!(again.marks_server(Some(&again.server_mark())));
         let client = !matches!(phase, Phase::Switch | Phase::Back);

@@ -221,7 +221,7 @@ impl Cluster {
             (Ok(ended), removed) => removed.map(|()| ended),
             (Err(failure), Ok(())) => Err(failure),
             (Err(mut failure), Err(other)) => {
-                failure.causes.push(other.told());
+                failure.causes.push(other.describe());
                 failure.hints.extend(other.hints);
                 Err(failure)
             }
@@ -252,7 +252,7 @@ impl Cluster {
             first.namespace
         ));
         for (at, why) in left {
-            failure = failure.cause(format!("{at}: {}", why.told()));
+            failure = failure.cause(format!("{at}: {}", why.describe()));
         }
         Err(failure)
     }

@@ -237,7 +237,7 @@ impl Cluster {
         let reach = self.reach();
         match cause {
             Some(cause) => failure
-                .cause(cause.told())
+                .cause(cause.describe())
                 .hint(cause.remedy(store, namespace, reach)),
             None => failure
                 .cause("the operator does not say why")

@@ -89,7 +89,7 @@ impl Cluster {
 
     async fn unready(&self, at: StoreAt, store: SecretStore) -> Warnings<(StoreAt, StoreSeen)> {
         let warnings = self.warnings(at.namespace.as_ref(), &store.uid).await;
-        let (warnings, denied) = told(warnings, at.namespace.as_ref());
+        let (warnings, denied) = or_denied(warnings, at.namespace.as_ref());
         let seen = StoreSeen::new(Seen::There(store), &warnings.unwrap_or_default());
         ((at, seen), denied)
     }
@@ -112,7 +112,7 @@ impl Cluster {
         }
         let place = object.namespace.clone();
         let warnings = self.warnings(Some(&place), &object.uid).await;
-        let (warnings, denied) = told(warnings, Some(&place));
+        let (warnings, denied) = or_denied(warnings, Some(&place));
         (
             ExternalSecretStatus::new(object, warnings.as_deref()),
             denied,
@@ -121,7 +121,7 @@ impl Cluster {
 }
 
 /// Events, or what keeps us from them.
-fn told<T>(
+fn or_denied<T>(
     read: Result<Option<T>, Failure>,
     namespace: Option<&Namespace>,
 ) -> (Option<T>, Option<Denied>) {

@@ -40,7 +40,7 @@ impl Cluster {
             let refused = condition.is_some() && !ready && started.elapsed() >= PATIENCE;
             if over || refused {
                 return Err(match self.cause(version, &now).await? {
-                    Some(cause) => Failure::unable(cause.told()),
+                    Some(cause) => Failure::unable(cause.describe()),
                     None if over => Failure::unable("the operator has not worked on it in time"),
                     None => Failure::unable("the operator does not say why"),
                 });

@@ -176,7 +176,7 @@ impl Eso<'_> {
             let other = live.data.get(name).map(|value| value.text.as_ref());
             match (one, other) {
                 (Some(one), Some(Some(other))) if one == other => None,
-                (Some(one), Some(Some(other))) => Some(told(target, name, one, other)),
+                (Some(one), Some(Some(other))) => Some(describe(target, name, one, other)),
                 (Some(_), Some(None)) => Some(format!("{name} (the Secret's is no text)")),
                 (Some(_), None) => Some(format!("{name} (the store alone has it)")),
                 (None, _) => Some(format!("{name} (the Secret alone has it)")),
@@ -201,7 +201,12 @@ const UNKNOWN: &str =
     "not looked at: what it makes of the entry is not known (a template, a search)";
 
 /// A key that differs; a token with both fingerprints.
-fn told(target: &BundleTarget<'_>, name: &str, stored: &SecretValue, live: &SecretValue) -> String {
+fn describe(
+    target: &BundleTarget<'_>,
+    name: &str,
+    stored: &SecretValue,
+    live: &SecretValue,
+) -> String {
     let mut keys = target.bundle.keys.iter();
     let token = keys.any(|key| key.name == name && matches!(key.origin, Origin::Token(_)));
     match token {

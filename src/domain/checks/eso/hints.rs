@@ -189,7 +189,7 @@ impl Eso<'_> {
         };
         let mut steps = vec![
             self.patch_store(at, store, "{\"controller\":null}"),
-            self.again(at),
+            self.retry_hint(at),
         ];
         steps.extend(self.users(at).map(|tended| self.resync(tended)));
         steps.dedup();
@@ -197,7 +197,7 @@ impl Eso<'_> {
     }
 
     /// Has the operator look at a store again, which it does by itself every few minutes only.
-    pub(super) fn again(&self, at: &StoreAt) -> String {
+    pub(super) fn retry_hint(&self, at: &StoreAt) -> String {
         format!(
             "{} && {}",
             self.of_store(at, "annotate --overwrite", &format!(" {NOW}")),
@@ -221,7 +221,7 @@ impl Eso<'_> {
             (Cause::StoreForbidden, ..) => return self.of_store(at, "edit", ""),
             _ => return self.describe_store(at),
         };
-        format!("{first} && {}", self.again(at))
+        format!("{first} && {}", self.retry_hint(at))
     }
 
     /// Asks the store's own program at the address at which the operator looks for it.

@@ -28,7 +28,7 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
         (Id::EsoStore, eso.stores()),
         (Id::EsoSynced, eso.synced(&targets)),
         (Id::EsoFields, eso.fields(&targets)),
-        (Id::EsoTarget, eso.hands(&targets)),
+        (Id::EsoTarget, eso.ownership(&targets)),
         (Id::EsoPolicy, eso.policies(&targets)),
     ];
     for (id, found) in of_targets {

@@ -9,11 +9,11 @@ use crate::domain::eso::status::ExternalSecretStatus;
 impl Eso<'_> {
     /// Each Secret that has to do with Path 2: whether it and its ExternalSecret are in the same
     /// hands.
-    pub(super) fn hands(&self, targets: &[BundleTarget<'_>]) -> Vec<Check> {
+    pub(super) fn ownership(&self, targets: &[BundleTarget<'_>]) -> Vec<Check> {
         let checks = targets.iter().filter_map(|target| {
             let makers: Vec<_> = target.makers().copied().collect();
             let check = match (makers.as_slice(), target.live) {
-                ([], Some(live)) => self.forsaken(target, live)?,
+                ([], Some(live)) => self.lost_owner(target, live)?,
                 ([], None) => return None,
                 ([maker], live) => self.held(target, maker, live)?,
                 (many, live) => self.contested(target, many, live),
@@ -24,7 +24,7 @@ impl Eso<'_> {
     }
 
     /// A Secret that no ExternalSecret makes.
-    fn forsaken(&self, target: &BundleTarget<'_>, live: &LiveSecret) -> Option<Check> {
+    fn lost_owner(&self, target: &BundleTarget<'_>, live: &LiveSecret) -> Option<Check> {
         let id = Id::EsoTarget;
         let marks = &live.marks;
         let cluster = self.case.cluster;

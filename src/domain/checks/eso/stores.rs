@@ -36,17 +36,21 @@ impl Eso<'_> {
         };
         let trouble = self.path2.store_trouble(at);
         match (&store.condition, trouble) {
-            (None, _) => Check::fail(id, "the operator has not looked at it yet", self.again(at)),
+            (None, _) => Check::fail(
+                id,
+                "the operator has not looked at it yet",
+                self.retry_hint(at),
+            ),
             (Some(found), Some(cause)) if found.ready => Check::fail(
                 id,
-                format!("it says Ready, and does not work: {}", cause.told()),
+                format!("it says Ready, and does not work: {}", cause.describe()),
                 self.mend_store(at, store, &cause),
             ),
             (Some(found), None) if found.ready => Check::pass(id, "it is ready"),
             (Some(_), _) => match &seen.cause {
                 Some(cause) => Check::fail(
                     id,
-                    format!("it is not ready: {}", cause.told()),
+                    format!("it is not ready: {}", cause.describe()),
                     self.mend_store(at, store, cause),
                 ),
                 None => {

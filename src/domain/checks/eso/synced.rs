@@ -70,7 +70,7 @@ impl Eso<'_> {
             ),
             SyncProblem::For(cause) => Check::fail(
                 id,
-                format!("not ready: {}", cause.told()),
+                format!("not ready: {}", cause.describe()),
                 self.mend(tended, cause),
             ),
             SyncProblem::Unknown => {

@@ -283,7 +283,7 @@ fn what_was_reset_after_a_restart_is_written_again_and_restarted() {
         let rotation = rotation_of(phase, &[KB]);
         let mark = rotation.mark();
         assert_eq!(after(&rotation, reset, &mark), "Again", "{phase}");
-        let again = rotation.again();
+        let again = rotation.with_rewrite();
         let written = after(&again, reset, &mark);
         let (_, sent) = right.split_once('=').unwrap();
         let sent = sent.split(' ').next().unwrap();
@@ -319,7 +319,7 @@ fn servers_run_on_a_mended_list_before_a_client_gets_its_token() {
     assert_eq!(next_of(&rotation, listed, open), given);
     // Its template says that it is right: first the state says that it no longer does.
     assert_eq!(next_of(&rotation, gone, open), "Again");
-    let rotation = rotation.again();
+    let rotation = rotation.with_rewrite();
     assert_eq!(next_of(&rotation, gone, open), mended);
     assert_eq!(next_of(&rotation, listed, open), roll);
     let open = Some("0123abcd.open.1");
