@@ -8,10 +8,10 @@ use crate::commands::shared::cluster::{connect, usable_fleet};
 use crate::commands::shared::options::fleet;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{LiveSecret, Observations};
+use crate::domain::eso::comparison::{Difference, secret_data};
 use crate::domain::eso::objects::{
     Cause, ExternalSecret, KvPath, SecretStore, StoreKind, StoreRef,
 };
-use crate::domain::eso::store_entry::Entry;
 use crate::domain::table::BUNDLES;
 use crate::error::Failure;
 use crate::io::eso::ephemeral::Temporaries;
@@ -251,7 +251,10 @@ impl SyncRun<'_> {
                 return Err(Failure::unable("the Secret is not there"));
             };
             let differing = match &entry {
-                Some((store, slot)) => differing(&live, &store.read(&slot.path).await?),
+                Some((store, slot)) => {
+                    let fields = store.read(&slot.path).await?.fields.unwrap_or_default();
+                    Difference::between(&live, &secret_data(&fields)).keys()
+                }
                 None => Vec::new(),
             };
             if differing.is_empty() {
@@ -288,61 +291,4 @@ fn changed(before: Option<&LiveSecret>, now: &LiveSecret) -> Vec<String> {
         .filter(|key| before.and_then(|before| before.data.get(*key)) != now.data.get(*key))
         .cloned()
         .collect()
-}
-
-/// The keys of which a Secret and an entry have different values.
-fn differing(live: &LiveSecret, entry: &Entry) -> Vec<String> {
-    let fields = entry.fields.iter().flatten();
-    let fields: BTreeMap<_, _> = fields
-        .map(|(key, field)| (key_of_field(key), field.text.as_ref()))
-        .collect();
-    let keys: BTreeSet<_> = live.data.keys().chain(fields.keys()).collect();
-    keys.into_iter()
-        .filter(|key| {
-            let value = live.text(key);
-            value.is_none() || Some(&value) != fields.get(*key)
-        })
-        .cloned()
-        .collect()
-}
-
-/// What the operator calls a field in a Secret, whose keys cannot have every name.
-fn key_of_field(name: &str) -> String {
-    let good = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-    let chars = name.chars();
-    chars.map(|c| if good(c) { c } else { '_' }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::cluster::observed_secret::LiveValue;
-    use crate::domain::eso::store_entry::Field;
-    use crate::domain::values::secret_value::SecretValue;
-
-    #[test]
-    fn a_secret_differs_from_an_entry_in_these_keys() {
-        let text = |text: &str| SecretValue::from(text);
-        let live = LiveSecret {
-            data: [("same", "1"), ("other", "1"), ("od__d", "1"), ("lost", "1")]
-                .map(|(key, value)| (key.to_owned(), LiveValue::encode(&text(value))))
-                .into(),
-            ..LiveSecret::default()
-        };
-        let fields = [
-            ("same", "1"),
-            ("other", "2"),
-            ("od~/d", "1"),
-            ("gained", "1"),
-        ];
-        let entry = Entry {
-            version: 1,
-            fields: Some(
-                fields
-                    .map(|(key, value)| (key.to_owned(), Field::of_text(&text(value))))
-                    .into(),
-            ),
-        };
-        assert_eq!(differing(&live, &entry), ["gained", "lost", "other"]);
-    }
 }

@@ -3,10 +3,10 @@
 
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::{LiveSecret, NamespaceState};
+use crate::domain::eso::comparison::{Difference, SecretData};
 use crate::domain::eso::objects::{Cause, ExternalSecret, SecretStore, StoreRef, temporary_name};
 use crate::domain::eso::store_entry::{Entries, Entry, Layout};
 use crate::domain::hint_context::HintContext;
-use crate::domain::migration::{Texts, compare};
 use crate::domain::table::{BUNDLES, Bundle, ROUTER};
 use crate::error::Failure;
 use crate::io::eso::ephemeral::Temporaries;
@@ -89,9 +89,8 @@ pub async fn externals(
 ///
 /// # Errors
 /// The keys of which it has other values, or which it has or lacks (exit code 3).
-pub fn check_values(live: &LiveSecret, wanted: &Texts) -> Result<(), Failure> {
-    let (differing, lost, gained) = compare(live, wanted);
-    let odd = [differing, lost, gained].concat();
+pub fn check_values(live: &LiveSecret, wanted: &SecretData) -> Result<(), Failure> {
+    let odd = Difference::between(live, wanted).keys();
     match odd.is_empty() {
         true => Ok(()),
         false => Err(Failure::unable(format!(

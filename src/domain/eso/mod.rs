@@ -1,5 +1,6 @@
 //! What was read of External Secrets Operator: its objects, their status, store entries.
 
+pub mod comparison;
 pub mod objects;
 #[cfg(test)]
 mod objects_tests;

@@ -81,6 +81,11 @@ pub struct Field {
 }
 
 impl Field {
+    /// What External Secrets Operator copies into a Secret.
+    pub fn copied(&self) -> &SecretValue {
+        self.text.as_ref().unwrap_or(&self.json)
+    }
+
     /// A field that holds a text.
     pub fn of_text(text: &SecretValue) -> Self {
         Self {

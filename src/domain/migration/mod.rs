@@ -8,6 +8,7 @@ pub mod refusal;
 use self::refusal::MigrationRefusal;
 use super::cluster::names::{Namespace, SecretRef};
 use super::cluster::observed_secret::{LiveSecret, OPAQUE, Observations, Observed};
+use super::eso::comparison::{Difference, SecretData, secret_data};
 use super::eso::objects::{ExternalSecret, StoreRef};
 use super::eso::store_entry::{Entries, Entry, Field, Fields, LOG_LEVEL_DEFAULT, Layout};
 use super::plan::{Action, KeyAction, NewValue, ValueSource};
@@ -32,9 +33,6 @@ pub struct Destination<'a> {
     pub store: &'a StoreRef,
 }
 
-/// Keys and values, as a Secret or an entry holds them.
-pub type Texts = BTreeMap<String, SecretValue>;
-
 /// The plan for everything.
 #[derive(Clone, Debug)]
 pub struct MigrationPlan {
@@ -58,7 +56,7 @@ pub struct Move {
     /// What happens.
     pub standing: Standing,
     /// What the Secret holds afterwards; `None` where the store could not be read.
-    pub after: Option<Texts>,
+    pub after: Option<SecretData>,
     /// Whether [`SIXTH`] is added.
     pub grows: bool,
 }
@@ -94,7 +92,7 @@ impl MigrationPlan {
         for bundle in BUNDLES {
             let (moved, entry) = plan.home(to, found, externals, entries, bundle);
             if let Some(entry) = entry {
-                filled.insert(entry.path.clone(), texts(&fields_after(&entry)));
+                filled.insert(entry.path.clone(), secret_data(&fields_after(&entry)));
                 plan.entries.push(entry);
             }
             plan.moves.push(moved);
@@ -155,37 +153,38 @@ impl MigrationPlan {
             keys: added,
             base,
         };
-        moved.after = Some(texts(&fields_after(&entry)));
+        moved.after = Some(secret_data(&fields_after(&entry)));
         (moved, Some(entry))
     }
 
     /// What an entry lacks that the Secret has, and the sixth field. Refuses where they contradict.
     fn lacking(&mut self, moved: &mut Move, live: &LiveSecret, base: &Entry) -> Vec<FieldPlan> {
         let mut added = Vec::new();
-        let mut differing = Vec::new();
+        let mut found = Difference::default();
+        let stored = base.fields.as_ref().map(secret_data).unwrap_or_default();
         for (key, value) in &live.data {
             let Some(value) = &value.text else { continue };
-            if !base.has(key) {
-                added.push(field(key, value, ValueSource::Cluster));
-            } else if base.text(key) != Some(value) {
-                differing.push(key.clone());
+            match stored.get(key) {
+                None => added.push(field(key, value, ValueSource::Cluster)),
+                Some(stored) if stored != value => found.differing.push(key.clone()),
+                Some(_) => {}
             }
         }
         if moved.bundle == &EMBEDDINGS && !live.data.contains_key(SIXTH) {
             moved.grows = true;
             let default = SecretValue::from(LOG_LEVEL_DEFAULT);
-            if !base.has(SIXTH) {
-                added.push(field(SIXTH, &default, ValueSource::Default));
-            } else if base.text(SIXTH) != Some(&default) {
-                differing.push(SIXTH.to_owned());
+            match stored.get(SIXTH) {
+                None => added.push(field(SIXTH, &default, ValueSource::Default)),
+                Some(stored) if *stored != default => found.differing.push(SIXTH.to_owned()),
+                Some(_) => {}
             }
         }
         let order = |key: &str| moved.bundle.keys.iter().position(|known| known.name == key);
         added.sort_by_key(|field: &FieldPlan| order(&field.key).unwrap_or(usize::MAX));
-        let fields = base.fields.iter().flat_map(BTreeMap::keys);
-        let strange = fields.filter(|key| !live.data.contains_key(*key) && *key != SIXTH);
-        let strange: Vec<_> = strange.cloned().collect();
-        self.disagree(moved, differing, Vec::new(), strange);
+        let strange = stored.into_keys();
+        let strange = strange.filter(|key| !live.data.contains_key(key) && key != SIXTH);
+        found.only_in_store.extend(strange);
+        self.disagree(moved, found);
         added
     }
 
@@ -195,42 +194,36 @@ impl MigrationPlan {
         to: &Destination<'_>,
         found: &Observations,
         externals: &[ExternalSecret],
-        filled: &BTreeMap<String, Texts>,
+        filled: &BTreeMap<String, SecretData>,
         namespace: &Namespace,
     ) -> Move {
         let mut moved = self.standing(to, found, externals, namespace, &ROUTER);
         moved.after = filled.get(&moved.path).cloned();
         let live = found.get(&moved.at).and_then(|found| found.live.as_ref());
         if let (Standing::Plain, Some(live), Some(after)) = (&moved.standing, live, &moved.after) {
-            let (differing, lost, gained) = compare(live, after);
-            self.disagree(&mut moved, differing, lost, gained);
+            let found = Difference::between(live, after);
+            self.disagree(&mut moved, found);
         }
         moved
     }
 
-    fn disagree(
-        &mut self,
-        moved: &mut Move,
-        differing: Vec<String>,
-        lost: Vec<String>,
-        gained: Vec<String>,
-    ) {
+    fn disagree(&mut self, moved: &mut Move, found: Difference) {
         let (at, path) = (&moved.at, &moved.path);
         let refusals = [
             MigrationRefusal::Differs {
                 at: at.clone(),
                 path: path.clone(),
-                keys: differing,
+                keys: found.differing,
             },
             MigrationRefusal::OnlyInSecret {
                 at: at.clone(),
                 path: path.clone(),
-                keys: lost,
+                keys: found.only_in_secret,
             },
             MigrationRefusal::OnlyInStore {
                 at: at.clone(),
                 path: path.clone(),
-                keys: gained,
+                keys: found.only_in_store,
             },
         ];
         let real = refusals.into_iter().filter(|refusal| match refusal {
@@ -361,25 +354,4 @@ pub fn fields_after(entry: &EntryPlan) -> Fields {
         }
     }
     fields
-}
-
-/// The texts of an entry.
-fn texts(fields: &Fields) -> Texts {
-    let text = |(key, field): (&String, &Field)| Some((key.clone(), field.text.clone()?));
-    fields.iter().filter_map(text).collect()
-}
-
-/// The keys in which a Secret differs from what it is to be, those that it would lose, and those
-/// that it would get.
-pub fn compare(live: &LiveSecret, after: &Texts) -> (Vec<String>, Vec<String>, Vec<String>) {
-    let (mut differing, mut lost) = (Vec::new(), Vec::new());
-    for key in live.data.keys() {
-        match after.get(key) {
-            None => lost.push(key.clone()),
-            wanted if live.text(key) != wanted => differing.push(key.clone()),
-            Some(_) => {}
-        }
-    }
-    let gained = after.keys().filter(|key| !live.data.contains_key(*key));
-    (differing, lost, gained.cloned().collect())
 }

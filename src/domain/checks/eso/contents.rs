@@ -4,13 +4,14 @@
 use super::targets::{BundleTarget, Eso, fields_of};
 use crate::domain::checks::check::{Check, Id};
 use crate::domain::cluster::observed_secret::LiveSecret;
+use crate::domain::eso::comparison::{Difference, key_of_field};
 use crate::domain::eso::objects::{EntrySource, KvPath, Provider};
 use crate::domain::eso::status::{ExternalSecretStatus, Unread};
 use crate::domain::eso::store_entry::{Entry, Field};
 use crate::domain::table::Origin;
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::fingerprint;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The checks of a store, in their order.
 const ALL: [Id; 3] = [Id::StorePath, Id::StoreFields, Id::StoreEqual];
@@ -134,11 +135,11 @@ impl Eso<'_> {
         &self,
         target: &BundleTarget<'_>,
         maker: &ExternalSecretStatus,
-        stored: &BTreeMap<&str, Option<&Field>>,
+        stored: &BTreeMap<String, Option<&Field>>,
     ) -> Check {
         let id = Id::StoreFields;
         let all: Vec<_> = fields_of(target.bundle).map(|key| key.name).collect();
-        let lacks = |name: &&str| !matches!(stored.get(name), Some(Some(_)));
+        let lacks = |name: &&str| !matches!(stored.get(*name), Some(Some(_)));
         let missing: Vec<_> = all.iter().copied().filter(lacks).collect();
         match missing.is_empty() {
             true => Check::pass(
@@ -161,28 +162,28 @@ impl Eso<'_> {
         &self,
         target: &BundleTarget<'_>,
         maker: &ExternalSecretStatus,
-        stored: &BTreeMap<&str, Option<&Field>>,
+        stored: &BTreeMap<String, Option<&Field>>,
         live: &LiveSecret,
     ) -> Check {
         let id = Id::StoreEqual;
-        let names: BTreeSet<&str> = stored
-            .keys()
-            .copied()
-            .chain(live.data.keys().map(String::as_str))
+        let fields = stored.iter();
+        let data = fields
+            .filter_map(|(key, field)| Some((key.clone(), (*field)?.copied().clone())))
             .collect();
-        let differs = |name: &str| {
-            let one = stored.get(name).copied().flatten();
-            let one = one.map(|field| field.text.as_ref().unwrap_or(&field.json));
-            let other = live.data.get(name).map(|value| value.text.as_ref());
-            match (one, other) {
-                (Some(one), Some(Some(other))) if one == other => None,
-                (Some(one), Some(Some(other))) => Some(describe(target, name, one, other)),
-                (Some(_), Some(None)) => Some(format!("{name} (the Secret's is no text)")),
-                (Some(_), None) => Some(format!("{name} (the store alone has it)")),
-                (None, _) => Some(format!("{name} (the Secret alone has it)")),
+        let found = Difference::between(live, &data);
+        let describe = |key: &String| {
+            if found.only_in_secret.contains(key) {
+                return format!("{key} (the Secret alone has it)");
+            }
+            if found.only_in_store.contains(key) {
+                return format!("{key} (the store alone has it)");
+            }
+            match live.text(key) {
+                Some(text) => describe(target, key, &data[key], text),
+                None => format!("{key} (the Secret's is not text)"),
             }
         };
-        let different: Vec<_> = names.into_iter().filter_map(differs).collect();
+        let different: Vec<_> = found.keys().iter().map(describe).collect();
         match different.is_empty() {
             true => Check::pass(id, "the Secret has what the store has"),
             false => Check::fail(
@@ -221,10 +222,10 @@ fn describe(
 
 /// What the store has for each key of the Secret; `None` where that cannot be told.
 fn stored<'a>(
-    maker: &'a ExternalSecretStatus,
+    maker: &ExternalSecretStatus,
     provider: &Provider,
     entries: &BTreeMap<KvPath, &'a Entry>,
-) -> Option<BTreeMap<&'a str, Option<&'a Field>>> {
+) -> Option<BTreeMap<String, Option<&'a Field>>> {
     if maker.object.templated {
         return None;
     }
@@ -234,13 +235,15 @@ fn stored<'a>(
         match source {
             EntrySource::Entry { path } => {
                 let found = fields(path)?.iter();
-                stored.extend(found.map(|(name, field)| (name.as_str(), Some(field))));
+                stored.extend(found.map(|(name, field)| (key_of_field(name), Some(field))));
             }
             EntrySource::Field {
                 key,
                 path,
                 property: Some(property),
-            } => drop(stored.insert(key, fields(path)?.get(property))),
+            } => {
+                stored.insert(key.clone(), fields(path)?.get(property));
+            }
             EntrySource::Field { property: None, .. } | EntrySource::Other => return None,
         }
     }

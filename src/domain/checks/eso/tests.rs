@@ -4,7 +4,7 @@ use super::synced::ago;
 use crate::domain::checks::check::{Check, Id, Status};
 use crate::domain::checks::findings;
 use crate::domain::checks::tests::{Facts, list, namespace, place, router};
-use crate::domain::cluster::observed_secret::OperatorMarks;
+use crate::domain::cluster::observed_secret::{LiveValue, OperatorMarks};
 use crate::domain::cluster::owner::{Owner, OwnerKind};
 use crate::domain::cluster::snapshot::Denied;
 use crate::domain::eso::objects::{
@@ -12,7 +12,9 @@ use crate::domain::eso::objects::{
 };
 use crate::domain::eso::status::{Contents, ExternalSecretStatus, Path2, StoreAt, StoreSeen};
 use crate::domain::eso::status_tests::{NOW, condition, external, failing, store};
+use crate::domain::eso::store_entry::{Entry, Field, Fields};
 use crate::domain::table::ROUTER;
+use crate::domain::values::secret_value::SecretValue;
 
 /// A home whose router Secret one ExternalSecret makes, with this warning.
 fn facts(external: ExternalSecret, warning: &str, store: SecretStore) -> Facts {
@@ -355,4 +357,37 @@ fn a_span_of_time_is_told_in_a_few_words() {
     ] {
         assert_eq!(ago(seconds), expected);
     }
+}
+
+/// The operator renames a field whose name cannot be a key, and writes what is not text as JSON.
+#[test]
+fn a_secret_equals_the_entry_that_the_operator_copied_into_it() {
+    let mut facts = facts(external(), "", ready(vault()));
+    let live = facts.home().secrets.get_mut(ROUTER.secret).unwrap();
+    let live = live.live.as_mut().unwrap();
+    let text = |text: &str| SecretValue::from(text);
+    let mut fields = Fields::new();
+    for (key, value) in &live.data {
+        fields.insert(key.clone(), Field::of_text(value.text.as_ref().unwrap()));
+    }
+    for (field, key, value) in [("od~/d", "od__d", "1"), ("number", "number", "5")] {
+        live.data
+            .insert(key.to_owned(), LiveValue::encode(&text(value)));
+        fields.insert(field.to_owned(), Field::of_text(&text(value)));
+    }
+    fields.get_mut("number").unwrap().text = None;
+    fields.get_mut("number").unwrap().json = text("5");
+    let path2 = facts.cluster.path2.as_mut().unwrap();
+    let place = vault().slot("p/router").unwrap();
+    let entry = Entry {
+        version: 1,
+        fields: Some(fields),
+    };
+    path2.contents = Contents {
+        address: Some("https://bao.example:8200".to_owned()),
+        entries: [(place, Ok(entry))].into(),
+        ..Contents::default()
+    };
+    let checks = of(&facts, Id::StoreEqual);
+    assert_eq!(checks[0].status, Status::Pass, "{checks:?}");
 }
