@@ -5,6 +5,7 @@ use super::check::{Check, Id};
 use super::rotation;
 use super::words::some_of;
 use super::workloads::{Leads, alone, bundle, follow, is_not_made, readers, references, supply};
+use crate::domain::cluster::freshness::{Tie, started_after};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::observed_secret::Observed;
@@ -30,8 +31,8 @@ fn outdated<'a>(case: &Case<'_>, pod: &'a Pod) -> Vec<(&'a str, i64)> {
         let Leads::There(live) = follow(case, &pod.namespace, &reference) else {
             continue;
         };
-        // The same second counts as fresh.
-        if let Some(changed) = live.changed.filter(|changed| *changed > started) {
+        let is_newer = |changed: &i64| !started_after(started, *changed, Tie::Fresh);
+        if let Some(changed) = live.changed.filter(is_newer) {
             found.insert((reference.secret, changed));
         }
     }

@@ -1,5 +1,6 @@
 //! What was read of a cluster: Secrets, owners, workloads, rollouts.
 
+pub mod freshness;
 pub mod names;
 pub mod observed_secret;
 pub mod owner;

@@ -2,8 +2,8 @@
 
 use super::workloads::{sends, started};
 use super::{Phase, Rotation, Side};
-use crate::domain::cluster::names::Namespace;
-use crate::domain::cluster::names::WorkloadKind;
+use crate::domain::cluster::freshness::{Tie, started_after};
+use crate::domain::cluster::names::{Namespace, WorkloadKind};
 use crate::domain::cluster::observed_secret::{LiveSecret, Observed};
 use crate::domain::cluster::snapshot::{ClusterSnapshot, CopyRef, NamespaceSnapshot};
 use crate::domain::cluster::workload::Pod;
@@ -151,7 +151,7 @@ fn pods(rotation: &Rotation, side: Side, place: &NamespaceSnapshot) -> Vec<OldTo
         (None, _) => false,
         (Some(_), _) if all_have_it => true,
         (Some(_), _) if rotation.marks_client(pod.mark.as_deref()) => false,
-        (Some(at), Some(changed)) => at <= changed,
+        (Some(started), Some(changed)) => !started_after(started, changed, Tie::Stale),
         (Some(_), None) => true,
     };
     let found = all

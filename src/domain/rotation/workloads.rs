@@ -1,6 +1,7 @@
 //! Which workloads have to run on what has been written, and which of them do.
 
 use super::{Phase, Rotation};
+use crate::domain::cluster::freshness::{Tie, started_after};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::snapshot::{ClusterSnapshot, NamespaceSnapshot};
@@ -153,7 +154,9 @@ pub fn is_fresh_since(
     if workload.rollout.wanted == 0 {
         return pods.peek().is_none();
     }
-    pods.peek().is_some() && pods.all(|pod| started(pod).is_some_and(|at| at > changed))
+    let is_fresh =
+        |pod: &Pod| started(pod).is_some_and(|started| started_after(started, changed, Tie::Stale));
+    pods.peek().is_some() && pods.all(is_fresh)
 }
 
 /// How a workload stands to what it has to do in the present phase.
