@@ -2,10 +2,9 @@
 
 use super::context::RotateRun;
 use super::snapshot::Snapshot;
-use crate::domain::cluster::names::{Namespace, SecretRef};
-use crate::domain::cluster::observed_secret::{NamespaceState, Observations, Observed};
+use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::observed_secret::{NamespaceState, Observed};
 use crate::domain::cluster::owner::OwnerKind;
-use crate::domain::plan::Filed;
 use crate::domain::plan::{FiledTokens, Plan, Wish};
 use crate::domain::rotation::edits::{PlaceRef, concerns};
 use crate::domain::rotation::gate::{OldTokenUser, strangers};
@@ -58,33 +57,13 @@ impl RotateRun<'_> {
 
     /// Every place has to agree before: what `--apply` would refuse is refused here too.
     fn check_plan(&self, look: &Snapshot, held: &Held, failure: Failure) -> Failure {
+        let fleet = look.facts.fleet().map(|(name, _)| name.clone());
         let wish = Wish {
-            home: look.facts.home.clone(),
-            fleet: look.facts.fleet().map(|(name, _)| name.clone()).collect(),
-            inputs: Default::default(),
-            update: BTreeSet::new(),
-            prefer: None,
             force_conflicts: true,
-            with_api_keys: false,
+            ..Wish::of_tokens(look.facts.home.clone(), fleet.collect())
         };
-        let filed = FiledTokens {
-            exists: true,
-            tokens: PerToken::from_fn(|name| match held.current.get(name) {
-                Some(token) => Filed::Found(token.clone()),
-                None => Filed::Absent,
-            }),
-        };
-        let mut observed = Observations::new();
-        for (namespace, place) in &look.facts.places {
-            for (name, found) in &place.secrets {
-                let at = SecretRef {
-                    namespace: namespace.clone(),
-                    name,
-                };
-                observed.insert(at, found.clone());
-            }
-        }
-        let plan = Plan::new(&wish, &filed, &observed);
+        let filed = FiledTokens::found(true, |name| held.current.get(name).clone());
+        let plan = Plan::new(&wish, &filed, &look.facts.observations());
         let mut told = failure;
         for refusal in &plan.refusals {
             told = told

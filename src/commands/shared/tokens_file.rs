@@ -1,8 +1,7 @@
 //! What is said of the tokens file before it is changed, and after.
 
 use crate::domain::cluster::snapshot::Keeping;
-use crate::domain::plan::{Filed, FiledTokens};
-use crate::domain::values::token::PerToken;
+use crate::domain::plan::FiledTokens;
 use crate::domain::values::tokens_file::TokensFile;
 use crate::io::local::{environment, git};
 use crate::ui::Ui;
@@ -10,16 +9,7 @@ use std::path::Path;
 
 /// What a tokens file holds, before this run has minted anything.
 pub fn filed(file: Option<&TokensFile>) -> FiledTokens {
-    let found = |file: &TokensFile, name| match file.tokens().get(name) {
-        Some(token) => Filed::Found(token.clone()),
-        None => Filed::Absent,
-    };
-    FiledTokens {
-        exists: file.is_some(),
-        tokens: file
-            .map(|file| PerToken::from_fn(|name| found(file, name)))
-            .unwrap_or_default(),
-    }
+    FiledTokens::found(file.is_some(), |name| file?.tokens().get(name).clone())
 }
 
 /// Warns where git would take the tokens file along.

@@ -68,7 +68,7 @@ fn matches(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Che
                 fingerprint(token.value()),
                 fingerprint(live)
             ),
-            case.apply_with(&[], &settle::options(case)),
+            settle::apply(case),
         ),
     };
     check.at(home, "Secret", ROUTER.secret)
@@ -129,7 +129,8 @@ fn pair(
                     // Else such a list is only kept in step where it holds something.
                     let api_keys = list_name == API_KEYS && list.entries().next().is_none();
                     let with = if api_keys { " --with-api-keys" } else { "" };
-                    case.apply_with(&[], &format!("{with}{}", settle::options(case)))
+                    let settlement = settle::settlement(case, api_keys);
+                    case.apply_with(&[], &format!("{with}{settlement}"))
                 }
             };
             Check::fail(

@@ -1,9 +1,8 @@
 //! What `verify` found out, as plain data: the tokens file, the Secrets of home and fleet, and who
 //! reads them. What could not be read is a fact too.
 
-use super::names::Namespace;
-use super::names::WorkloadKind;
-use super::observed_secret::{LiveSecret, NamespaceState, Observed};
+use super::names::{Namespace, SecretRef, WorkloadKind};
+use super::observed_secret::{LiveSecret, NamespaceState, Observations, Observed};
 use super::workload::{Pod, Workload};
 use crate::domain::eso::status::Path2;
 use crate::domain::values::secret_value::SecretValue;
@@ -237,6 +236,20 @@ pub struct ClusterSnapshot {
 }
 
 impl ClusterSnapshot {
+    /// The Secrets of all places, as plans are made from them.
+    pub fn observations(&self) -> Observations {
+        let places = self.places.iter();
+        let secrets = places.flat_map(|(namespace, place)| {
+            let at = |name| SecretRef {
+                namespace: namespace.clone(),
+                name,
+            };
+            let secrets = place.secrets.iter();
+            secrets.map(move |(name, found)| (at(*name), found.clone()))
+        });
+        secrets.collect()
+    }
+
     /// The home namespace.
     pub fn home_place(&self) -> &NamespaceSnapshot {
         &self.places[&self.home]

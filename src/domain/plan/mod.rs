@@ -16,6 +16,7 @@ mod refusal_tests;
 mod resolve;
 mod secret_plan;
 mod secret_planner;
+mod settlement;
 mod store_plan;
 #[cfg(test)]
 mod store_plan_properties;
@@ -28,6 +29,7 @@ mod types;
 
 pub use resolve::resolve;
 pub use secret_plan::Plan;
+pub use settlement::Settlement;
 pub use store_plan::StorePlan;
 pub use store_types::{EntryPlan, FieldPlan, LiveValues, StoreWish};
 pub use types::{

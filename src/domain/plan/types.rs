@@ -48,6 +48,19 @@ pub struct Wish {
 }
 
 impl Wish {
+    /// A wish about the tokens alone.
+    pub fn of_tokens(home: Namespace, fleet: BTreeSet<Namespace>) -> Self {
+        Self {
+            home,
+            fleet,
+            inputs: Inputs::default(),
+            update: BTreeSet::new(),
+            prefer: None,
+            force_conflicts: false,
+            with_api_keys: false,
+        }
+    }
+
     /// The Secrets that it is about, with their bundles, in the order in which they are shown.
     pub fn targets(&self) -> impl Iterator<Item = (SecretRef, &'static Bundle)> {
         let at = |namespace: &Namespace, bundle: &'static Bundle| {
@@ -76,6 +89,16 @@ pub struct FiledTokens {
     pub exists: bool,
     /// Its tokens.
     pub tokens: PerToken<Filed>,
+}
+
+impl FiledTokens {
+    /// What a tokens file holds before this run has minted anything.
+    pub fn found(exists: bool, token: impl Fn(TokenName) -> Option<Token>) -> Self {
+        Self {
+            exists,
+            tokens: PerToken::from_fn(|name| token(name).map_or(Filed::Absent, Filed::Found)),
+        }
+    }
 }
 
 /// What the tokens file says of a token.
