@@ -1,6 +1,6 @@
 //! How the values of options are read. No error repeats what was given.
 
-use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::names::{Namespace, is_object_name};
 use crate::domain::cluster::snapshot::CopyRef;
 use crate::domain::table;
 use crate::domain::values::token::TokenName;
@@ -57,7 +57,7 @@ pub(super) fn token_name(text: &str) -> Result<TokenName, String> {
 }
 
 pub(super) fn timeout(text: &str) -> Result<Timeout, String> {
-    let wrong = || "is no time: 30, 30s, 2m, 1m30s or 0".to_owned();
+    let wrong = || "is not a time: 30, 30s, 2m, 1m30s or 0".to_owned();
     let limit = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => {
@@ -76,7 +76,7 @@ pub(super) fn age(text: &str) -> Result<Age, String> {
     });
     match seconds {
         Ok(age) if !age.is_negative() => Ok(Age(age.as_secs())),
-        _ => Err("is no age: 90d, 720h, 1d12h".to_owned()),
+        _ => Err("is not an age: 90d, 720h, 1d12h".to_owned()),
     }
 }
 
@@ -88,7 +88,9 @@ pub(super) fn store_path(text: &str) -> Result<String, String> {
     };
     match text.split('/').all(word) {
         true => Ok(text.to_owned()),
-        false => Err("is no path: words of letters, digits, '-', '_', '.' with '/' between".into()),
+        false => {
+            Err("is not a path: words of letters, digits, '-', '_', '.' with '/' between".into())
+        }
     }
 }
 
@@ -101,34 +103,23 @@ pub(super) fn entry_path(text: &str) -> Result<(&'static str, String), String> {
 }
 
 pub(super) fn object_name(text: &str) -> Result<String, String> {
-    match is_subdomain(text) {
+    match is_object_name(text) {
         true => Ok(text.to_owned()),
-        false => Err("is no name of an object: lower-case letters, digits, '-' and '.'".into()),
+        false => {
+            Err("is not the name of an object: lower-case letters, digits, '-' and '.'".into())
+        }
     }
 }
 
 pub(super) fn copy(text: &str) -> Result<CopyRef, String> {
-    let wrong = || "is no Secret in a namespace: NAMESPACE/NAME".to_owned();
-    let (namespace, name) = text.split_once('/').ok_or_else(wrong)?;
-    if !is_subdomain(name) {
-        return Err(wrong());
-    }
-    Ok(CopyRef {
-        namespace: namespace.parse().map_err(|_| wrong())?,
-        name: name.to_owned(),
-    })
-}
-
-/// Tells whether a name is a DNS subdomain: labels as those of a namespace, with dots between them.
-fn is_subdomain(name: &str) -> bool {
-    let label = |label: &str| label.parse::<Namespace>().is_ok();
-    name.len() <= 253 && name.split('.').all(label)
+    let wrong = |()| "is not a Secret in a namespace: NAMESPACE/NAME".to_owned();
+    text.parse().map_err(wrong)
 }
 
 pub(super) fn service_account(text: &str) -> Result<ServiceAccount, String> {
-    let wrong = || "is no service account: NAMESPACE:NAME".to_owned();
+    let wrong = || "is not a service account: NAMESPACE:NAME".to_owned();
     let (namespace, name) = text.split_once(':').ok_or_else(wrong)?;
-    if !is_subdomain(name) {
+    if !is_object_name(name) {
         return Err(wrong());
     }
     Ok(ServiceAccount {

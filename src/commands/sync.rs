@@ -6,12 +6,11 @@ use super::shared::hint_context::{HintOptions, reach};
 use crate::cli::{Global, Sync};
 use crate::commands::shared::cluster::{connect, usable_fleet};
 use crate::commands::shared::options::fleet;
-use crate::domain::cluster::names::{Namespace, SecretRef};
+use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::{LiveSecret, Observations};
 use crate::domain::eso::comparison::{Difference, secret_data};
-use crate::domain::eso::objects::{
-    Cause, ExternalSecret, KvPath, SecretStore, StoreKind, StoreRef,
-};
+use crate::domain::eso::objects::{Cause, ExternalSecret, KvPath, SecretStore};
+use crate::domain::eso::status::StoreAt;
 use crate::domain::table::BUNDLES;
 use crate::error::Failure;
 use crate::io::eso::ephemeral::Temporaries;
@@ -101,23 +100,11 @@ pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure
     })
 }
 
-/// The stores that ExternalSecrets read: those of a namespace with it.
-type StoreKey = (Option<Namespace>, StoreRef);
-
 /// What is known of the stores, and ways of our own to those that the environment leads to too, by
 /// the mount.
 struct Stores {
-    seen: BTreeMap<StoreKey, SecretStore>,
+    seen: BTreeMap<StoreAt, SecretStore>,
     direct: BTreeMap<String, Store>,
-}
-
-fn key_of(external: &ExternalSecret) -> Option<StoreKey> {
-    let at = external.store.clone()?;
-    let namespace = match at.kind {
-        StoreKind::ClusterSecretStore => None,
-        StoreKind::SecretStore => Some(external.namespace.clone()),
-    };
-    Some((namespace, at))
 }
 
 /// Has the operator look again at each store that it calls not ready, and connects to those that
@@ -129,10 +116,16 @@ async fn stores(
     externals: &[&ExternalSecret],
     ui: Ui,
 ) -> Result<Stores, Failure> {
-    let keys: BTreeSet<_> = externals.iter().filter_map(|one| key_of(one)).collect();
+    let keys: BTreeSet<_> = externals
+        .iter()
+        .filter_map(|one| StoreAt::of(one))
+        .collect();
     let looks = keys.into_iter().map(|key| async move {
-        let namespace = key.0.clone().unwrap_or_else(|| global.namespace.clone());
-        let seen = cluster.secret_store(version, &namespace, &key.1).await?;
+        let namespace = key
+            .namespace
+            .clone()
+            .unwrap_or_else(|| global.namespace.clone());
+        let seen = cluster.secret_store(version, &namespace, &key.at).await?;
         let Some(store) = seen.there() else {
             return Ok(None);
         };
@@ -142,7 +135,7 @@ async fn stores(
     let seen: Vec<_> = stream::iter(looks).buffered(WIDTH).try_collect().await?;
     let seen: BTreeMap<_, _> = seen.into_iter().flatten().collect();
     let slots = externals.iter().filter_map(|external| {
-        let store = seen.get(&key_of(external)?)?;
+        let store = seen.get(&StoreAt::of(external)?)?;
         slot_of(external, store)
     });
     let mounts: BTreeSet<_> = slots.map(|slot| slot.mount).collect();
@@ -168,7 +161,7 @@ fn slot_of(external: &ExternalSecret, store: &SecretStore) -> Option<KvPath> {
 impl Stores {
     /// The entry of an ExternalSecret, and the store of the environment where that is the same one.
     fn entry_of(&self, external: &ExternalSecret) -> Option<(&Store, KvPath)> {
-        let store = self.seen.get(&key_of(external)?)?;
+        let store = self.seen.get(&StoreAt::of(external)?)?;
         let slot = slot_of(external, store)?;
         let direct = self.direct.get(&slot.mount)?;
         let (server, namespace) = store.provider.place()?;

@@ -6,3 +6,4 @@ pub mod eso;
 pub mod kube;
 pub mod local;
 pub mod store;
+pub mod written;

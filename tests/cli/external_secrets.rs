@@ -99,11 +99,11 @@ fn what_is_missing_or_odd_is_a_mistake_of_usage() {
         (&["migrate", "--rollback", "-o", "yaml"], "-o yaml"),
         (
             &["externalsecrets", "--prefix", "/p", "--store", "s"],
-            "is no path",
+            "is not a path",
         ),
         (
             &["externalsecrets", "--prefix", "p", "--store", "S"],
-            "is no name",
+            "is not the name",
         ),
         (
             &[
@@ -117,7 +117,7 @@ fn what_is_missing_or_odd_is_a_mistake_of_usage() {
             ],
             "names no entry: router, embeddings, agenticore",
         ),
-        (&["sync", "--timeout", "soon"], "is no time"),
+        (&["sync", "--timeout", "soon"], "is not a time"),
     ] {
         let run = Folder::new().run(arguments);
         assert_eq!((run.code, run.out.as_str()), (2, ""), "{arguments:?}");

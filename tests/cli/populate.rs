@@ -273,11 +273,11 @@ fn settings_that_cannot_be_used_are_named_without_a_value() {
     for (setting, message) in [
         (
             ("BAO_ADDR", "s3ntinel"),
-            "the address of the secret store is no URL",
+            "the address of the secret store is not a URL",
         ),
         (
             ("BAO_ADDR", "s3ntinel:// s3ntinel"),
-            "the address of the secret store is no URL",
+            "the address of the secret store is not a URL",
         ),
         (
             ("BAO_TOKEN", "s3ntinel\ns3ntinel"),

@@ -42,7 +42,7 @@ const WRONG: [(&[&str], &str); 79] = [
     ),
     (
         &["--request-timeout", "s3ntinel"],
-        "--request-timeout is no time: 30, 30s, 2m, 1m30s or 0",
+        "--request-timeout is not a time: 30, 30s, 2m, 1m30s or 0",
     ),
     (
         &["-o", "yaml", "--apply"],
@@ -71,7 +71,7 @@ const WRONG: [(&[&str], &str); 79] = [
     ),
     (
         &["--fleet-namespace", "S3NTINEL_s3ntinel"],
-        "--fleet-namespace is no namespace name: 1 to 63 lower-case letters, digits and '-', with \
+        "--fleet-namespace is not the name of a namespace: 1 to 63 lower-case letters, digits and '-', with \
          a letter or digit at both ends (RFC 1123)",
     ),
     (
@@ -91,7 +91,7 @@ const WRONG: [(&[&str], &str); 79] = [
     ),
     (
         &["rbac", "--service-account", "s3ntinel"],
-        "--service-account is no service account: NAMESPACE:NAME",
+        "--service-account is not a service account: NAMESPACE:NAME",
     ),
     (&["verify", "s3ntinel"], STRAY),
     (&["--apply", "verify"], BEFORE),
@@ -99,7 +99,7 @@ const WRONG: [(&[&str], &str); 79] = [
     (&["verify", "--max-age=-1d"], BAD_AGE),
     (
         &["verify", "--max-overlap", "s3ntinel"],
-        "--max-overlap is no age: 90d, 720h, 1d12h",
+        "--max-overlap is not an age: 90d, 720h, 1d12h",
     ),
     (
         &["rotate", "--token", "S3NTINEL"],
@@ -144,11 +144,11 @@ const WRONG: [(&[&str], &str); 79] = [
     (&["rotate", "--copy", "s3ntinel"], BAD_COPY),
     (
         &["rotate", "--timeout=s3ntinel"],
-        "--timeout is no time: 30, 30s, 2m, 1m30s or 0",
+        "--timeout is not a time: 30, 30s, 2m, 1m30s or 0",
     ),
     (
         &["rotate", "--reloader-grace="],
-        "--reloader-grace is no time: 30, 30s, 2m, 1m30s or 0",
+        "--reloader-grace is not a time: 30, 30s, 2m, 1m30s or 0",
     ),
     (&["rotate", "s3ntinel"], STRAY),
     (&["--apply", "rotate"], BEFORE),
@@ -161,11 +161,11 @@ const WRONG: [(&[&str], &str); 79] = [
     (&["verify", "--copy=brain/S3NTINEL"], BAD_COPY),
     (
         &["verify", "--wait", "s3ntinel"],
-        "--wait is no time: 30, 30s, 2m, 1m30s or 0",
+        "--wait is not a time: 30, 30s, 2m, 1m30s or 0",
     ),
     (
         &["verify", "--wait="],
-        "--wait is no time: 30, 30s, 2m, 1m30s or 0",
+        "--wait is not a time: 30, 30s, 2m, 1m30s or 0",
     ),
     (
         &["verify", "-o", "yaml"],
@@ -182,7 +182,7 @@ const WRONG: [(&[&str], &str); 79] = [
     (&["populate", "--prefix=../s3ntinel"], BAD_PREFIX),
     (
         &["populate", "--prefix=p", "--mount=a b"],
-        "--mount is no path: words of letters, digits, '-', '_', '.' with '/' between",
+        "--mount is not a path: words of letters, digits, '-', '_', '.' with '/' between",
     ),
     (
         &["populate", "--prefix=p", "--path=s3ntinel"],
@@ -218,14 +218,14 @@ const WRONG: [(&[&str], &str); 79] = [
 ];
 const BEFORE: &str = "an option of the main command stands before another command";
 const BAD_PREFIX: &str =
-    "--prefix is no path: words of letters, digits, '-', '_', '.' with '/' between";
+    "--prefix is not a path: words of letters, digits, '-', '_', '.' with '/' between";
 const SHOWS: &str = "--show-values goes with -o yaml or json, without --apply";
-const BAD_AGE: &str = "--max-age is no age: 90d, 720h, 1d12h";
-const BAD_COPY: &str = "--copy is no Secret in a namespace: NAMESPACE/NAME";
+const BAD_AGE: &str = "--max-age is not an age: 90d, 720h, 1d12h";
+const BAD_COPY: &str = "--copy is not a Secret in a namespace: NAMESPACE/NAME";
 const ONLY_VERIFY: &str = "--live and --copy go with rbac verify and rotate";
 const STRAY: &str =
     "there is an argument where none belongs (it may be a secret, so it is not repeated here)";
-const BAD_NAMESPACE: &str = "--namespace is no namespace name: 1 to 63 lower-case letters, digits \
+const BAD_NAMESPACE: &str = "--namespace is not the name of a namespace: 1 to 63 lower-case letters, digits \
                              and '-', with a letter or digit at both ends (RFC 1123)";
 const UPDATE: &str = "--update takes names of inputs, without values: POSTGRES_URL, LLM_API_KEY, \
                       LLM_API_BASE, LLM_EMBED_MODEL, LOG_LEVEL, ANTHROPIC_API_KEY, GITHUB_TOKEN";
@@ -494,7 +494,7 @@ fn a_service_account_has_the_name_of_one() {
         "ci:", ":d", "ci", "ci:-d", "ci:d-", "ci:.", "ci:a..b", "ci:D", "ci:a:b", "CI:d",
     ] {
         let run = folder.run(&["rbac", "--service-account", account]);
-        let expected = "error: --service-account is no service account: NAMESPACE:NAME\n  \
+        let expected = "error: --service-account is not a service account: NAMESPACE:NAME\n  \
                         hint: k8s-bootstrap --help\n";
         assert_eq!(run, Run::failed(2, expected), "{account}");
     }

@@ -14,7 +14,7 @@ fn its_options_go_together_or_not() {
         (&["--store-kind", "SecretStore"], "--via-eso is missing"),
         (
             &["--via-eso", "No_Name"],
-            "--via-eso is no name of an object",
+            "--via-eso is not the name of an object",
         ),
         (
             &["--via-eso", "s", "--store-kind", "Vault"],

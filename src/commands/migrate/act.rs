@@ -9,7 +9,8 @@ use crate::domain::migration::{MigrationPlan, Move, Standing, fields_after};
 use crate::error::{Failure, Kind};
 use crate::io::eso::ephemeral::Temporaries;
 use crate::io::kube::client::WIDTH;
-use crate::io::store::{Store, Stored};
+use crate::io::store::Store;
+use crate::io::written::Written;
 use crate::render::external_secrets::Extract;
 use crate::render::migration as rendered;
 use crate::render::migration::{Ended, Gift, Passage};
@@ -78,7 +79,7 @@ impl MigrateRun<'_> {
                 // Nothing is written for an operator that could not read it.
                 self.try_reading(temporaries, &picture.plan).await?;
             }
-            let stale = self.fill(&picture.plan, gifts).await? == Stored::Stale;
+            let stale = self.fill(&picture.plan, gifts).await? == Written::Stale;
             if stale || picture.plan.written().next().is_some() {
                 // Once more, and this time the store holds everything.
                 continue;
@@ -131,17 +132,17 @@ impl MigrateRun<'_> {
     }
 
     /// Writes what the store lacks.
-    async fn fill(&self, plan: &MigrationPlan, gifts: &mut Vec<Gift>) -> Result<Stored, Failure> {
+    async fn fill(&self, plan: &MigrationPlan, gifts: &mut Vec<Gift>) -> Result<Written, Failure> {
         let (Some(store), Some(_)) = (&self.direct, plan.written().next()) else {
-            return Ok(Stored::Done);
+            return Ok(Written::Done);
         };
         let written: Vec<_> = plan.written().collect();
         let new = rendered::gifts(plan);
-        let mut state = Stored::Done;
+        let mut state = Written::Done;
         for (entry, gift) in written.into_iter().zip(new) {
             match store.write(entry, &fields_after(entry)).await? {
-                Stored::Done => gifts.push(gift),
-                Stored::Stale => state = Stored::Stale,
+                Written::Done => gifts.push(gift),
+                Written::Stale => state = Written::Stale,
             }
         }
         Ok(state)

@@ -19,7 +19,7 @@ use crate::error::Failure;
 use crate::io::eso::ephemeral::{EphemeralKind, Temporaries, Temporary};
 use crate::io::eso::write_via_eso::{PushTarget, Pushed};
 use crate::io::kube::client::Cluster;
-use crate::io::store::Stored;
+use crate::io::written::Written;
 use crate::render::json::Body;
 use crate::render::store as rendered;
 use crate::render::store::StoreReport;
@@ -183,7 +183,7 @@ impl ViaEso<'_> {
     }
 
     /// Reads back what was written, and proves that the store holds it.
-    async fn proved(&self, entry: &EntryPlan, fields: &Fields) -> Result<Stored, Failure> {
+    async fn proved(&self, entry: &EntryPlan, fields: &Fields) -> Result<Written, Failure> {
         for read in 0..READS {
             if read > 0 {
                 sleep(READ_PAUSE).await;
@@ -194,9 +194,9 @@ impl ViaEso<'_> {
                 .await?;
             match found.fields {
                 None => {}
-                Some(found) if &found == fields => return Ok(Stored::Done),
+                Some(found) if &found == fields => return Ok(Written::Done),
                 // Somebody else was faster, and the operator has left it as it is.
-                Some(_) => return Ok(Stored::Stale),
+                Some(_) => return Ok(Written::Stale),
             }
         }
         Err(Failure::unable(format!(
@@ -263,7 +263,7 @@ impl Backend for ViaEso<'_> {
         Err(failure)
     }
 
-    async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Stored, Failure> {
+    async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Written, Failure> {
         if entry.base.fields.is_some() {
             let (cause, hint) = self.unchangeable(entry);
             return Err(Failure::unable(cause).hint(hint));
@@ -281,7 +281,7 @@ impl Backend for ViaEso<'_> {
             .await?;
         match pushed {
             Pushed::Done => self.proved(entry, fields).await,
-            Pushed::Disturbed => Ok(Stored::Stale),
+            Pushed::Disturbed => Ok(Written::Stale),
         }
     }
 }

@@ -74,7 +74,7 @@ impl RotateRun<'_> {
         for name in self.chosen() {
             if home.get(name).is_none() && plan.refusals.is_empty() {
                 told = told
-                    .cause(format!("{name} is not there, or is no token"))
+                    .cause(format!("{name} is not there, or is not a token"))
                     .hint(format!("make it first: {}", self.reach.apply));
             }
         }

@@ -14,7 +14,7 @@ use crate::domain::table::ROUTER;
 use crate::domain::values::token::{PerToken, Token, TokenName};
 use crate::domain::values::tokens_file::Held;
 use crate::error::Failure;
-use crate::io::kube::client::Written;
+use crate::io::written::Written;
 use crate::render::json::Body;
 use crate::render::{rotation as rendered, rotation_document as document};
 use std::collections::BTreeMap;

@@ -12,8 +12,8 @@ use crate::domain::rotation::{Change, Phase, Rotation, Side, TokenValues, is_ret
 use crate::domain::values::token::{PerToken, Token, TokenName, fingerprint};
 use crate::domain::values::tokens_file::Held;
 use crate::error::Failure;
-use crate::io::kube::client::Written;
 use crate::io::local::environment;
+use crate::io::written::Written;
 use std::collections::BTreeSet;
 
 impl RotateRun<'_> {

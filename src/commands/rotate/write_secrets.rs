@@ -8,7 +8,8 @@ use crate::domain::rotation::edits::{Edit, PlaceRef};
 use crate::domain::rotation::{MADE, Rotation, STATE, Side, WRITTEN};
 use crate::domain::table::ROUTER;
 use crate::error::Failure;
-use crate::io::kube::client::{WIDTH, Written};
+use crate::io::kube::client::WIDTH;
+use crate::io::written::Written;
 use futures_util::stream::{self, StreamExt};
 
 impl RotateRun<'_> {

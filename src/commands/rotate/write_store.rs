@@ -13,8 +13,8 @@ use crate::domain::table::BUNDLES;
 use crate::domain::values::secret_value::SecretValue;
 use crate::error::Failure;
 use crate::io::eso::wait::is_empty;
-use crate::io::kube::client::{WIDTH, Written};
-use crate::io::store::Stored;
+use crate::io::kube::client::WIDTH;
+use crate::io::written::Written;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -85,10 +85,7 @@ impl RotateRun<'_> {
             let state = SecretValue::from(state);
             fields.insert(STORE_STATE.to_owned(), Field::of_text(&state));
         }
-        match store.put(path, entry.version, &fields).await? {
-            Stored::Done => Ok(Written::Done),
-            Stored::Stale => Ok(Written::Stale),
-        }
+        store.put(path, entry.version, &fields).await
     }
 
     /// Has the operator refresh what makes these Secrets, and waits until they carry what the store

@@ -13,7 +13,8 @@ use crate::domain::rotation::elsewhere;
 use crate::domain::table::{BUNDLES, ROUTER};
 use crate::domain::values::token::{PerToken, Token};
 use crate::error::Failure;
-use crate::io::store::{Store, Stored};
+use crate::io::store::Store;
+use crate::io::written::Written;
 use crate::render::store::StoreReport;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
@@ -36,7 +37,7 @@ pub trait Backend {
     async fn check(&self, plan: &StorePlan) -> Result<(), Failure>;
 
     /// Writes all fields of an entry, if it still is what the plan builds on.
-    async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Stored, Failure>;
+    async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Written, Failure>;
 }
 
 impl Backend for Store {
@@ -60,7 +61,7 @@ impl Backend for Store {
         self.check(&plan.written().collect::<Vec<_>>()).await
     }
 
-    async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Stored, Failure> {
+    async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Written, Failure> {
         self.write(entry, fields).await
     }
 }
@@ -102,7 +103,7 @@ impl<B: Backend> StoreApply<B> {
     /// came.
     pub async fn run(&mut self) -> Result<(), Failure> {
         for _ in 0..ROUNDS {
-            if self.round().await? == Stored::Done {
+            if self.round().await? == Written::Done {
                 return self.failures().map_or(Ok(()), Err);
             }
         }
@@ -138,8 +139,8 @@ impl<B: Backend> StoreApply<B> {
         Some(report)
     }
 
-    /// Reads, plans and writes once; [`Stored::Stale`] where that has to be done again.
-    async fn round(&mut self) -> Result<Stored, Failure> {
+    /// Reads, plans and writes once; [`Written::Stale`] where that has to be done again.
+    async fn round(&mut self) -> Result<Written, Failure> {
         // What failed before is planned again, unless it was done after all.
         self.done.retain(|_, (_, failure)| failure.is_none());
         let entries = self.backend.entries(&self.wish.layout).await?;
@@ -172,12 +173,12 @@ impl<B: Backend> StoreApply<B> {
         &mut self,
         plan: &StorePlan,
         tokens: &PerToken<Token>,
-    ) -> Result<Stored, Failure> {
+    ) -> Result<Written, Failure> {
         let (first, rest): (Vec<_>, Vec<_>) = plan
             .written()
             .partition(|entry| entry.bundle == &ROUTER || !entry.bundle.holds_tokens());
-        if self.wave(&first, tokens).await == Stored::Stale {
-            return Ok(Stored::Stale);
+        if self.wave(&first, tokens).await == Written::Stale {
+            return Ok(Written::Stale);
         }
         let router = self.wish.layout.path(&ROUTER);
         if !matches!(self.done.get(&router), Some((_, Some(_)))) {
@@ -189,21 +190,21 @@ impl<B: Backend> StoreApply<B> {
             let ended = (entry.clone(), Some(failure));
             self.done.insert(entry.path.clone(), ended);
         }
-        Ok(Stored::Done)
+        Ok(Written::Done)
     }
 
     /// Sends writes together and records how each ended.
-    async fn wave(&mut self, entries: &[&EntryPlan], tokens: &PerToken<Token>) -> Stored {
+    async fn wave(&mut self, entries: &[&EntryPlan], tokens: &PerToken<Token>) -> Written {
         let backend = &self.backend;
         let writes = entries
             .iter()
             .map(|entry| async move { backend.write(entry, &entry.fields(tokens)).await });
-        let mut state = Stored::Done;
+        let mut state = Written::Done;
         for (entry, ended) in entries.iter().zip(join_all(writes).await) {
             let failure = match ended {
-                Ok(Stored::Done) => None,
-                Ok(Stored::Stale) => {
-                    state = Stored::Stale;
+                Ok(Written::Done) => None,
+                Ok(Written::Stale) => {
+                    state = Written::Stale;
                     continue;
                 }
                 Err(failure) => Some(failure),

@@ -71,7 +71,7 @@ pub(super) fn odd_postgres_url(value: &SecretValue) -> Option<&'static str> {
     let good = matches!(scheme, "postgres" | "postgresql")
         && !rest.is_empty()
         && !rest.contains(char::is_whitespace);
-    (!good).then_some("is no PostgreSQL URL (postgres://...)")
+    (!good).then_some("is not a PostgreSQL URL (postgres://...)")
 }
 
 #[cfg(test)]

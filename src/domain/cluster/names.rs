@@ -2,10 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-/// Why a text is no namespace name. It does not repeat the text.
+/// Why a text is not the name of a namespace. It does not repeat the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "is no namespace name: 1 to 63 lower-case letters, digits and '-', with a letter or digit at both ends (RFC 1123)"
+    "is not the name of a namespace: 1 to 63 lower-case letters, digits and '-', with a letter or digit at both ends (RFC 1123)"
 )]
 pub struct BadName;
 
@@ -42,6 +42,12 @@ impl FromStr for Namespace {
             Err(BadName)
         }
     }
+}
+
+/// Tells whether a text can be the name of a Secret and most other objects: an RFC 1123 subdomain.
+pub fn is_object_name(text: &str) -> bool {
+    let label = |label: &str| label.parse::<Namespace>().is_ok();
+    text.len() <= 253 && text.split('.').all(label)
 }
 
 impl fmt::Display for Namespace {

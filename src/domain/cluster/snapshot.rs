@@ -1,7 +1,7 @@
 //! What `verify` found out, as plain data: the tokens file, the Secrets of home and fleet, and who
 //! reads them. What could not be read is a fact too.
 
-use super::names::{Namespace, SecretRef, WorkloadKind};
+use super::names::{Namespace, SecretRef, WorkloadKind, is_object_name};
 use super::observed_secret::{LiveSecret, NamespaceState, Observations, Observed};
 use super::workload::{Pod, Workload};
 use crate::domain::eso::status::Path2;
@@ -9,6 +9,7 @@ use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, Token};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::str::FromStr;
 
 /// What git does with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,6 +201,22 @@ pub struct CopyRef {
     pub namespace: Namespace,
     /// What it is called.
     pub name: String,
+}
+
+impl FromStr for CopyRef {
+    type Err = ();
+
+    /// Reads `NAMESPACE/NAME`.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (namespace, name) = text.split_once('/').ok_or(())?;
+        if !is_object_name(name) {
+            return Err(());
+        }
+        Ok(Self {
+            namespace: namespace.parse().map_err(|_| ())?,
+            name: name.to_owned(),
+        })
+    }
 }
 
 impl fmt::Display for CopyRef {

@@ -268,7 +268,7 @@ impl Provider {
         }
     }
 
-    /// Where the operator looks for an entry; `None` where that is no KV engine of version 2.
+    /// Where the operator looks for an entry; `None` where that is not a KV engine of version 2.
     ///
     /// It takes the mount off a path that begins with it, and `data/` after that.
     pub fn slot(&self, path: &str) -> Option<KvPath> {

@@ -263,9 +263,9 @@ fn a_field_of_the_table_that_is_no_text_is_refused() {
     insta::assert_snapshot!(words(&plan), @r"
     file Create
     p/router Create: KB_ROUTER_TOKEN=set/Minted EMBEDDINGS_API_KEY=set/Minted
-    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Minted LOG_LEVEL=set/Default (LLM_API_KEY of p/embeddings in the store is no text)
+    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Minted LOG_LEVEL=set/Default (LLM_API_KEY of p/embeddings in the store is not text)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
-    refused: LLM_API_KEY of p/embeddings in the store is no text
+    refused: LLM_API_KEY of p/embeddings in the store is not text
       put a good one there, from stdin: `bao kv patch -mount=secret p/embeddings LLM_API_KEY=-`
     ");
 }

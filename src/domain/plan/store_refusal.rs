@@ -131,7 +131,7 @@ impl StoreRefusal {
                     at.describe()
                 )
             }
-            Self::NoText { path, key } => format!("{key} of {path} in the store is no text"),
+            Self::NoText { path, key } => format!("{key} of {path} in the store is not text"),
             Self::Deleted { path, version } => format!(
                 "version {version} of {path} in the store is deleted, and the tokens in it are \
                  nowhere else"

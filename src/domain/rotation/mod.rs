@@ -173,7 +173,10 @@ impl Rotation {
             .all(|name| name.parse::<Namespace>().is_ok());
         let mut free = rotation.selector.iter().chain(&rotation.copies);
         let printable = free.all(|it| !it.contains(char::is_control));
-        let copies = rotation.copies.iter().all(|it| copy(it).is_some());
+        let copies = rotation
+            .copies
+            .iter()
+            .all(|it| it.parse::<CopyRef>().is_ok());
         let good = hex(&rotation.id, 8)
             && known
             && distinct
@@ -228,7 +231,10 @@ impl Rotation {
 
     /// The copies.
     pub fn copies(&self) -> BTreeSet<CopyRef> {
-        self.copies.iter().filter_map(|it| copy(it)).collect()
+        self.copies
+            .iter()
+            .filter_map(|it| it.parse().ok())
+            .collect()
     }
 
     /// The same with what a run knows beside it of the places that it is about.
@@ -361,17 +367,6 @@ pub fn parts(mark: &str) -> Option<(&str, Phase, u32)> {
 )]
 const fn is_zero(count: &u32) -> bool {
     *count == 0
-}
-
-/// A Secret in a namespace, as [`CopyRef`] shows it.
-fn copy(text: &str) -> Option<CopyRef> {
-    let (namespace, name) = text.split_once('/')?;
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
-    let good = !name.is_empty() && name.chars().all(inner);
-    good.then_some(CopyRef {
-        namespace: namespace.parse().ok()?,
-        name: name.to_owned(),
-    })
 }
 
 /// What a Secret has that only an open rotation has there, in words.

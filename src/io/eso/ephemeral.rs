@@ -183,7 +183,7 @@ impl Found {
         self.metadata.uid.as_deref().unwrap_or_default()
     }
 
-    /// Tells whether nobody is at work with it. What is no temporary object is left to the caller.
+    /// Tells whether nobody is at work with it. What is not a temporary object is left to the caller.
     fn is_left_behind(&self) -> bool {
         let created = self.metadata.creation_timestamp.as_ref().map(seconds);
         let age = created.zip(self.now).map(|(created, now)| now - created);
@@ -348,7 +348,7 @@ impl Cluster {
         let (place, name) = (at.place(), &at.name);
         let resource = place.rsplit('/').next().unwrap_or_default();
         let kubectl = &self.reach().kubectl;
-        Failure::unable(format!("{at} is in the way: it is no temporary object")).hint(format!(
+        Failure::unable(format!("{at} is in the way: it is not a temporary object")).hint(format!(
             "see what it is: {kubectl} -n {} get {resource} {name}",
             at.namespace
         ))

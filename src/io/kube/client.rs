@@ -13,6 +13,7 @@ use crate::domain::cluster::owner::{self, FIELD_MANAGER, Manager};
 use crate::domain::hint_context::HintContext;
 use crate::domain::plan::manifest::Manifest;
 use crate::error::Failure;
+use crate::io::written::Written;
 use crate::ui::Ui;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
@@ -54,15 +55,6 @@ pub struct Cluster {
     complained: AtomicBool,
     /// Lets [`WIDTH`] requests through at once.
     gate: Semaphore,
-}
-
-/// How a write ended, where it did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// It is done.
-    Done,
-    /// Somebody else wrote first: read again.
-    Stale,
 }
 
 impl Cluster {

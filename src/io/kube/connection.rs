@@ -157,7 +157,7 @@ impl Endpoint {
             .clone()
             .unwrap_or_else(|| host.clone());
         let name = ServerName::try_from(name).map_err(|_| {
-            Failure::unable("the server name in the kubeconfig is no host name or address").hint(
+            Failure::unable("the server name in the kubeconfig is not a host name or address").hint(
                 format!("check server and tls-server-name: {kubectl} config view --minify"),
             )
         })?;

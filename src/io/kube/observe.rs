@@ -319,7 +319,7 @@ impl Cluster {
                     continue;
                 }
                 StatusCode::BAD_REQUEST if params.label_selector.is_some() => {
-                    return Err(Failure::usage("--fleet-selector is no label selector")
+                    return Err(Failure::usage("--fleet-selector is not a label selector")
                         .hint("as for kubectl: key=value, key!=value, key in (a,b), key"));
                 }
                 _ => {}

@@ -4,16 +4,17 @@
 //! the rest. What a server says about pods that cannot be made is only searched for known words,
 //! never shown.
 
-use super::client::{Cluster, Written, get};
+use super::client::{Cluster, get};
 use super::observe::PAGE;
 use super::snapshot::api_of;
 use super::workloads::{PodBody, RESTARTED_AT, Stays, WorkloadBody};
-use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::names::WorkloadKind;
+use crate::domain::cluster::names::{Namespace, is_object_name};
 use crate::domain::cluster::owner::ROTATION_MANAGER;
 use crate::domain::cluster::stuck::{StuckFacts, Warning, WarningCause, why_stuck};
 use crate::domain::cluster::workload::{ROTATION_MARK, Workload};
 use crate::error::Failure;
+use crate::io::written::Written;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::core::params::ListParams;
 use serde::Deserialize;
@@ -133,13 +134,7 @@ impl Cluster {
 /// Where an object is; `None` where there can be none of that name.
 fn path_of(kind: WorkloadKind, namespace: &Namespace, name: &str) -> Option<String> {
     let (api, resource) = (api_of(kind), kind.resource());
-    is_name(name).then(|| format!("{api}/namespaces/{namespace}/{resource}/{name}"))
-}
-
-/// Tells whether objects can be called so (RFC 1123), and a path stay the same path.
-fn is_name(name: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
-    name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.bytes().all(inner)
+    is_object_name(name).then(|| format!("{api}/namespaces/{namespace}/{resource}/{name}"))
 }
 
 /// What has to be asked to hear of the changes of a workload since it was read.
@@ -149,7 +144,7 @@ fn watch_of(workload: &Workload, limit: Duration) -> Option<String> {
     let usable = !version.is_empty() && version.bytes().all(|b| b.is_ascii_alphanumeric());
     let (name, namespace) = (&workload.name, &workload.namespace);
     let seconds = limit.as_secs().clamp(1, LONGEST_WATCH);
-    (usable && is_name(name)).then(|| {
+    (usable && is_object_name(name)).then(|| {
         format!(
             "{}/namespaces/{namespace}/{}?watch=1&fieldSelector=metadata.name%3D{name}\
              &resourceVersion={version}&timeoutSeconds={seconds}",

@@ -1,12 +1,13 @@
 //! The state of a rotation in the cluster: annotations, written by a manager that owns no data.
 
-use super::client::{Cluster, Written, get};
+use super::client::{Cluster, get};
 use super::wire::NamedBody;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::OWN_ANNOTATIONS;
 use crate::domain::cluster::owner::ROTATION_MANAGER;
 use crate::domain::rotation::{RETIRED, STATE};
 use crate::error::Failure;
+use crate::io::written::Written;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

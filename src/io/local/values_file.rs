@@ -24,7 +24,7 @@ pub fn read(path: &Path) -> Result<SecretValue, String> {
     let metadata = file.metadata().map_err(|error| error.to_string())?;
     // What comes out of a pipe would be gone when --wait looks again.
     if !metadata.is_file() {
-        return Err("it is no plain file".to_owned());
+        return Err("it is not a regular file".to_owned());
     }
     let mut bytes = Vec::new();
     file.take(LARGEST + 1)

@@ -14,6 +14,7 @@ use crate::domain::eso::store_entry::{Entry, Fields, StoreReach, quoted};
 use crate::domain::plan::EntryPlan;
 use crate::domain::values::secret_value::SecretValue;
 use crate::error::Failure;
+use crate::io::written::Written;
 use crate::ui::Ui;
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
@@ -43,15 +44,6 @@ pub struct Store {
     timeout: Option<Duration>,
     reach: StoreReach,
     ui: Ui,
-}
-
-/// How a write ended, where it did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stored {
-    /// It is done.
-    Done,
-    /// Somebody else wrote first: read again.
-    Stale,
 }
 
 /// Where the environment leads.
@@ -103,7 +95,7 @@ impl Store {
         let good = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
         if mount.is_empty() || !mount.chars().all(good) || mount.contains("..") {
             return Err(
-                Failure::unable("the name of the mount in the secret store is no path")
+                Failure::unable("the name of the mount in the secret store is not a path")
                     .hint("use letters, digits, '-', '_', '.' and '/'"),
             );
         }
@@ -162,7 +154,7 @@ impl Store {
         if !found.path.is_empty() && found.path.trim_matches('/') != mount {
             let path = found.path;
             return Err(
-                Failure::unable(format!("{mount} is no mount of the secret store"))
+                Failure::unable(format!("{mount} is not a mount of the secret store"))
                     .cause(format!("it is a path below the mount {path}"))
                     .hint(another),
             );
@@ -175,7 +167,7 @@ impl Store {
                  overwrite each other unseen"
             ))
             .hint(format!("{program} kv enable-versioning {}", quoted(mount)))),
-            _ => Err(Failure::unable(format!("{mount} is no KV engine")).hint(another)),
+            _ => Err(Failure::unable(format!("{mount} is not a KV engine")).hint(another)),
         }
     }
 
@@ -294,7 +286,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store refuses (exit code 3).
-    pub async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Stored, Failure> {
+    pub async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Written, Failure> {
         self.put(&entry.path, entry.base.version, fields).await
     }
 
@@ -302,7 +294,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the store refuses (exit code 3).
-    pub async fn put(&self, path: &str, cas: u64, fields: &Fields) -> Result<Stored, Failure> {
+    pub async fn put(&self, path: &str, cas: u64, fields: &Fields) -> Result<Written, Failure> {
         let what = format!("write {path} in the secret store");
         let data: Result<BTreeMap<&str, &RawValue>, _> = fields
             .iter()
@@ -311,15 +303,15 @@ impl Store {
         let data = data.map_err(|_: serde_json::Error| {
             Failure::unable(format!("cannot {what}"))
                 .cause("one of its fields cannot be sent back as it is")
-                .hint("look for a field that is no text")
+                .hint("look for a field that is not text")
         })?;
         let options = Options { cas };
         let at = self.data_path(path);
         let answer = self.post(&at, &Write { options, data }).await?;
         match answer.status {
-            status if status.is_success() => Ok(Stored::Done),
+            status if status.is_success() => Ok(Written::Done),
             StatusCode::BAD_REQUEST if answer.says("did not match the current version") => {
-                Ok(Stored::Stale)
+                Ok(Written::Stale)
             }
             _ => Err(self.refused(&answer, &what, &at)),
         }
@@ -336,7 +328,7 @@ impl Store {
     async fn post(&self, path: &str, body: &impl Serialize) -> Result<StoreResponse, Failure> {
         let body = serde_json::to_vec(body).map_err(|_| {
             Failure::unable("cannot put the request to the secret store into JSON")
-                .hint("look for a field that is no text")
+                .hint("look for a field that is not text")
         })?;
         self.send(Method::POST, path, body).await
     }

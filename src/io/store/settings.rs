@@ -42,7 +42,7 @@ impl Settings {
             .ok()
             .filter(|uri: &Uri| uri.scheme().is_some() && uri.host().is_some())
             .ok_or_else(|| {
-                Failure::unable("the address of the secret store is no URL")
+                Failure::unable("the address of the secret store is not a URL")
                     .hint("set BAO_ADDR or VAULT_ADDR to one such as https://bao.example:8200")
             })?;
         let token = header(&token(program)?).ok_or_else(|| {

@@ -299,11 +299,11 @@ fn usage_is_told_before_anything_is_asked() {
         (&["migrate", "--rollback", "--store", "x"], "--rollback"),
         (
             &["migrate", "--prefix", "p", "--store", "Ä"],
-            "is no name of an object",
+            "is not the name of an object",
         ),
         (
             &["migrate", "--prefix", "../p", "--store", "s"],
-            "is no path",
+            "is not a path",
         ),
     ] {
         mover.run(arguments).exits(2).says(&[says]);

@@ -124,8 +124,8 @@ fn a_mount_that_does_not_exist_is_no_empty_store() {
             "bao secrets list",
             "--mount",
         ]);
-        of("secret/below").says(&["secret/below is no mount", "below the mount secret/"]);
-        of("sys").says(&["sys is no KV engine", "bao secrets list"]);
+        of("secret/below").says(&["secret/below is not a mount", "below the mount secret/"]);
+        of("sys").says(&["sys is not a KV engine", "bao secrets list"]);
     }
     assert!(!at.space.file().exists());
 }

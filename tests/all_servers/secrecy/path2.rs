@@ -81,7 +81,7 @@ fn no_value_shows_of_what_the_store_has_and_says() {
     let document = verify(&mut at, &operator, 0);
     assert_eq!(document["ok"], true);
 
-    // The store has other values, and one that is no text.
+    // The store has other values, and one that is not text.
     let router = format!("{prefix}/router");
     bao.put(&router, &STRANGERS);
     let odd = json!({ "data": {

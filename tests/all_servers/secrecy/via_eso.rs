@@ -29,7 +29,7 @@ fn no_value_shows_where_a_store_is_filled_through_the_operator() {
             1,
         );
 
-        // What the store holds disagrees, lacks fields, is no token, is no text.
+        // What the store holds disagrees, lacks fields, is no token, is not text.
         BAO.put(&entry, &STRANGERS);
         at.run(&apply, 1);
         BAO.put(&entry, &[STRANGERS[0]]);

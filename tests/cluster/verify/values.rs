@@ -25,7 +25,7 @@ fn an_odd_input_is_told_and_replaced_by_the_hint() {
             EMBEDDINGS,
             "POSTGRES_URL",
             "u:of-a-test@db:5432/brain",
-            "is no PostgreSQL URL (postgres://...)",
+            "is not a PostgreSQL URL (postgres://...)",
         ),
     ] {
         let space = bootstrapped();
