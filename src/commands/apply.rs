@@ -8,6 +8,7 @@ use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{HintOptions, reach};
 use super::shared::restart;
 use super::shared::tokens_session::TokensSession;
+use super::shared::writer::{Writer, rounds};
 use crate::cli::{Bootstrap, Global};
 use crate::commands::shared::cluster::{
     connect, home_router, refusal, refuse_rotation, usable_fleet,
@@ -23,7 +24,7 @@ use crate::domain::table::{BUNDLES, ROUTER};
 use crate::domain::values::token::{PerToken, Token};
 use crate::domain::values::tokens_file::AppliedTo;
 use crate::error::Failure;
-use crate::io::kube::client::{Cluster, WIDTH};
+use crate::io::kube::client::Cluster;
 use crate::io::kube::observe::{FleetScope, Found};
 use crate::io::local::environment;
 use crate::io::written::Written;
@@ -31,11 +32,6 @@ use crate::render::json::Body;
 use crate::render::report::{Report, SecretReport};
 use crate::render::text;
 use crate::ui::Ui;
-use futures_util::stream::{self, StreamExt};
-use std::collections::BTreeMap;
-
-/// How often everything is read and planned at most, where others keep writing first.
-const ROUNDS: usize = 10;
 
 /// Creates what is missing.
 ///
@@ -62,7 +58,7 @@ pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answe
         keeper,
         plan: None,
         started: false,
-        done: BTreeMap::new(),
+        writer: Writer::new(),
     };
     let rolling = match bootstrap.restart {
         true => Some(restart::before(&run.cluster, &global.namespace).await?),
@@ -90,28 +86,21 @@ struct ApplyRun<'a> {
     plan: Option<Plan>,
     /// Whether a plan has been carried out, in part at least.
     started: bool,
-    /// The Secrets that were written, or were to be and why not.
-    done: BTreeMap<SecretRef, (SecretPlan, Option<Failure>)>,
+    writer: Writer<SecretPlan>,
 }
 
 impl ApplyRun<'_> {
     async fn rounds(&mut self) -> Result<(), Failure> {
-        for _ in 0..ROUNDS {
-            if self.round().await? == Written::Done {
-                return Ok(());
-            }
-        }
-        Err(
+        rounds(async || self.round().await).await?.ok_or_else(|| {
             Failure::unable("others keep changing the Secrets while this runs").hint(
                 "see who: kubectl get secrets --show-managed-fields -o yaml; then run it again",
-            ),
-        )
+            )
+        })
     }
 
     /// Reads, plans and writes once; [`Written::Stale`] where that has to be done again.
     async fn round(&mut self) -> Result<Written, Failure> {
-        // What failed before is planned again, unless it was done after all.
-        self.done.retain(|_, (_, failure)| failure.is_none());
+        self.writer.forget_failures();
         let found = self
             .cluster
             .observe(&self.wish.home, &BUNDLES, &self.fleet)
@@ -139,7 +128,7 @@ impl ApplyRun<'_> {
             self.cluster.create_namespace(&self.wish.home).await?;
             self.ui.story(&format!("made namespace {}", self.wish.home));
         }
-        self.write_secrets(&plan, &tokens).await
+        Ok(self.write_secrets(&plan, &tokens).await)
     }
 
     /// Tells whether the namespace has to be made.
@@ -209,70 +198,24 @@ impl ApplyRun<'_> {
             .keep(&plan.tokens, plan.file, Some(&place), changes)
     }
 
-    /// Writes in two waves: the arbiter and what holds no token, then the rest.
-    async fn write_secrets(
-        &mut self,
-        plan: &Plan,
-        tokens: &PerToken<Token>,
-    ) -> Result<Written, Failure> {
+    async fn write_secrets(&mut self, plan: &Plan, tokens: &PerToken<Token>) -> Written {
         let now = environment::now();
-        let arbiter = SecretRef {
+        let router = SecretRef {
             namespace: self.wish.home.clone(),
             name: ROUTER.secret,
         };
-        let written = plan.secrets.iter().filter(|secret| secret.is_written());
-        let (first, second): (Vec<_>, Vec<_>) =
-            written.partition(|secret| secret.at == arbiter || !secret.bundle.holds_tokens());
-        let mut state = self.wave(&first, tokens, &now).await;
-        if state == Written::Stale {
-            return Ok(state);
-        }
-        if matches!(self.done.get(&arbiter), Some((_, Some(_)))) {
-            for secret in second {
-                let why = format!("not written, since {} was not", arbiter.name);
-                let failure = Failure::unable(why).hint("mend that first, then run this again");
-                self.done
-                    .insert(secret.at.clone(), (secret.clone(), Some(failure)));
-            }
-        } else {
-            state = self.wave(&second, tokens, &now).await;
-        }
-        Ok(state)
-    }
-
-    /// Sends writes together and records how each ended.
-    async fn wave(
-        &mut self,
-        secrets: &[&SecretPlan],
-        tokens: &PerToken<Token>,
-        now: &str,
-    ) -> Written {
-        let force = self.wish.force_conflicts;
-        let writes = secrets.iter().map(|secret| {
-            let manifest = Manifest::of(secret, tokens, now);
-            let cluster = &self.cluster;
-            async move { cluster.write(&manifest, force).await }
-        });
-        let progress = self.ui.progress(secrets.len(), "Secrets written");
-        let ended: Vec<_> = stream::iter(writes)
-            .buffered(WIDTH)
-            .inspect(|_| progress.step())
-            .collect()
-            .await;
-        let mut state = Written::Done;
-        for (secret, ended) in secrets.iter().zip(ended) {
-            let failure = match ended {
-                Ok(Written::Done) => None,
-                Ok(Written::Stale) => {
-                    state = Written::Stale;
-                    continue;
-                }
-                Err(failure) => Some(failure),
-            };
-            self.done
-                .insert(secret.at.clone(), ((*secret).clone(), failure));
-        }
-        state
+        let (cluster, force) = (&self.cluster, self.wish.force_conflicts);
+        let count = plan.secrets.iter().filter(|it| it.is_written()).count();
+        let progress = self.ui.progress(count, "Secrets written");
+        let write = async |secret: &SecretPlan| {
+            let manifest = Manifest::of(secret, tokens, &now);
+            let written = cluster.write(&manifest, force).await;
+            progress.step();
+            written
+        };
+        self.writer
+            .write(&plan.secrets, &router, router.name, write)
+            .await
     }
 
     /// Puts together what was done and what was not.
@@ -314,10 +257,10 @@ impl ApplyRun<'_> {
 
     /// Replaces what was planned for a Secret by what was done.
     fn fill_in(&self, secret: &mut SecretReport, cut_off: bool) {
-        match self.done.get(&secret.plan.at) {
+        match self.writer.result(&secret.plan.at) {
             Some((plan, failure)) => {
                 secret.plan = plan.clone();
-                secret.failed = failure.as_ref().map(Failure::describe);
+                secret.failed = failure.map(Failure::describe);
             }
             None if cut_off && secret.plan.is_written() => {
                 secret.failed = Some("not written".to_owned());
@@ -326,21 +269,7 @@ impl ApplyRun<'_> {
         }
     }
 
-    /// One failure for all Secrets that could not be written.
     fn failures(&self) -> Option<Failure> {
-        let failed: Vec<_> = self
-            .done
-            .iter()
-            .filter_map(|(at, (_, failure))| Some((at, failure.as_ref()?)))
-            .collect();
-        if failed.is_empty() {
-            return None;
-        }
-        let (count, all) = (failed.len(), self.wish.targets().count());
-        let mut whole = Failure::unable(format!("{count} of {all} Secrets could not be written"));
-        for (at, failure) in failed {
-            whole = whole.of(at, failure);
-        }
-        Some(whole)
+        self.writer.failures(self.wish.targets().count(), "Secrets")
     }
 }

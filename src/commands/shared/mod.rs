@@ -10,3 +10,4 @@ pub(crate) mod rollout_wait;
 pub(crate) mod store_apply;
 pub(crate) mod tokens_file;
 pub(crate) mod tokens_session;
+pub(crate) mod writer;

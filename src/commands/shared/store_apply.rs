@@ -5,22 +5,18 @@
 //! every other entry. Whoever needs the store filled gives a wish and gets a report.
 
 use super::tokens_session::TokensSession;
+use super::writer::{Writer, rounds};
 use crate::commands::shared::cluster::refuse_rotation;
 use crate::domain::eso::store_entry::{Entries, Fields, Layout, StoreReach};
 use crate::domain::hint_context::HintContext;
 use crate::domain::plan::{EntryPlan, StorePlan, StoreWish};
 use crate::domain::rotation::elsewhere;
 use crate::domain::table::{BUNDLES, ROUTER};
-use crate::domain::values::token::{PerToken, Token};
 use crate::error::Failure;
 use crate::io::store::Store;
 use crate::io::written::Written;
 use crate::render::store::StoreReport;
 use futures_util::future::join_all;
-use std::collections::BTreeMap;
-
-/// How often everything is read and planned at most, where others keep writing first.
-const ROUNDS: usize = 10;
 
 /// Who reads and writes the entries: the store itself, or somebody who reaches it for us.
 pub trait Backend {
@@ -78,8 +74,7 @@ pub struct StoreApply<B> {
     plan: Option<StorePlan>,
     /// Whether a plan has been carried out, in part at least.
     started: bool,
-    /// The entries that were written, or were to be and why not.
-    done: BTreeMap<String, (EntryPlan, Option<Failure>)>,
+    writer: Writer<EntryPlan>,
 }
 
 impl<B: Backend> StoreApply<B> {
@@ -92,7 +87,7 @@ impl<B: Backend> StoreApply<B> {
             keeper,
             plan: None,
             started: false,
-            done: BTreeMap::new(),
+            writer: Writer::new(),
         }
     }
 
@@ -102,10 +97,11 @@ impl<B: Backend> StoreApply<B> {
     /// What keeps it from its first write, and every write that failed. The report tells how far it
     /// came.
     pub async fn run(&mut self) -> Result<(), Failure> {
-        for _ in 0..ROUNDS {
-            if self.round().await? == Written::Done {
-                return self.failures().map_or(Ok(()), Err);
-            }
+        if rounds(async || self.round().await).await?.is_some() {
+            return self
+                .writer
+                .failures(BUNDLES.len(), "entries")
+                .map_or(Ok(()), Err);
         }
         let place = self.backend.reach().shown(&self.wish.layout.path(&ROUTER));
         Err(
@@ -127,10 +123,10 @@ impl<B: Backend> StoreApply<B> {
         // A plan that was refused has done nothing to the file, whatever it says.
         report.file = self.keeper.change;
         for entry in report.entries.iter_mut().filter(|_| self.started) {
-            match self.done.get(&entry.plan.path) {
+            match self.writer.result(&entry.plan.path) {
                 Some((plan, failure)) => {
                     entry.plan = plan.clone();
-                    entry.failed = failure.as_ref().map(Failure::describe);
+                    entry.failed = failure.map(Failure::describe);
                 }
                 None if entry.plan.is_written() => entry.failed = Some("not written".to_owned()),
                 None => {}
@@ -141,8 +137,7 @@ impl<B: Backend> StoreApply<B> {
 
     /// Reads, plans and writes once; [`Written::Stale`] where that has to be done again.
     async fn round(&mut self) -> Result<Written, Failure> {
-        // What failed before is planned again, unless it was done after all.
-        self.done.retain(|_, (_, failure)| failure.is_none());
+        self.writer.forget_failures();
         let entries = self.backend.entries(&self.wish.layout).await?;
         let router = entries.get(&self.wish.layout.path(&ROUTER));
         refuse_rotation(elsewhere::of_entry(router), self.started, &self.reach)?;
@@ -165,72 +160,13 @@ impl<B: Backend> StoreApply<B> {
             .keeper
             .keep(&plan.tokens, plan.file, place.as_ref(), changes)?;
         self.started = true;
-        self.write_entries(&plan, &tokens).await
-    }
-
-    /// Writes in two waves: the arbiter and what holds no token, then the rest.
-    async fn write_entries(
-        &mut self,
-        plan: &StorePlan,
-        tokens: &PerToken<Token>,
-    ) -> Result<Written, Failure> {
-        let (first, rest): (Vec<_>, Vec<_>) = plan
-            .written()
-            .partition(|entry| entry.bundle == &ROUTER || !entry.bundle.holds_tokens());
-        if self.wave(&first, tokens).await == Written::Stale {
-            return Ok(Written::Stale);
-        }
         let router = self.wish.layout.path(&ROUTER);
-        if !matches!(self.done.get(&router), Some((_, Some(_)))) {
-            return Ok(self.wave(&rest, tokens).await);
-        }
-        for entry in rest {
-            let failure = Failure::unable(format!("not written, since {router} was not"))
-                .hint("mend that first, then run this again");
-            let ended = (entry.clone(), Some(failure));
-            self.done.insert(entry.path.clone(), ended);
-        }
-        Ok(Written::Done)
-    }
-
-    /// Sends writes together and records how each ended.
-    async fn wave(&mut self, entries: &[&EntryPlan], tokens: &PerToken<Token>) -> Written {
         let backend = &self.backend;
-        let writes = entries
-            .iter()
-            .map(|entry| async move { backend.write(entry, &entry.fields(tokens)).await });
-        let mut state = Written::Done;
-        for (entry, ended) in entries.iter().zip(join_all(writes).await) {
-            let failure = match ended {
-                Ok(Written::Done) => None,
-                Ok(Written::Stale) => {
-                    state = Written::Stale;
-                    continue;
-                }
-                Err(failure) => Some(failure),
-            };
-            let ended = ((*entry).clone(), failure);
-            self.done.insert(entry.path.clone(), ended);
-        }
-        state
-    }
-
-    /// One failure for all entries that could not be written.
-    fn failures(&self) -> Option<Failure> {
-        let failed: Vec<_> = self
-            .done
-            .iter()
-            .filter_map(|(path, (_, failure))| Some((path, failure.as_ref()?)))
-            .collect();
-        if failed.is_empty() {
-            return None;
-        }
-        let (count, all) = (failed.len(), BUNDLES.len());
-        let mut whole = Failure::unable(format!("{count} of {all} entries could not be written"));
-        for (path, failure) in failed {
-            whole = whole.of(path, failure);
-        }
-        Some(whole)
+        let write = async |entry: &EntryPlan| backend.write(entry, &entry.fields(&tokens)).await;
+        Ok(self
+            .writer
+            .write(&plan.entries, &router, &router, write)
+            .await)
     }
 }
 

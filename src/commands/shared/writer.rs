@@ -1,0 +1,162 @@
+//! Writes the places of a plan, Secrets or store entries, in the order of trust, and remembers how
+//! each write ended.
+//!
+//! The router place goes first: it decides whose tokens win. Places without a token go beside it,
+//! all others after it.
+
+use crate::domain::cluster::names::SecretRef;
+use crate::domain::plan::{EntryPlan, SecretPlan};
+use crate::error::Failure;
+use crate::io::kube::client::WIDTH;
+use crate::io::written::Written;
+use futures_util::stream::{self, StreamExt};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+/// How often everything is read and planned at most if others write first each time.
+const ROUNDS: usize = 10;
+
+/// Reads, plans and writes until no other writer came first. `None` if that never happens.
+///
+/// # Errors
+/// The first failure of a round.
+pub async fn rounds(
+    mut round: impl AsyncFnMut() -> Result<Written, Failure>,
+) -> Result<Option<()>, Failure> {
+    for _ in 0..ROUNDS {
+        if round().await? == Written::Done {
+            return Ok(Some(()));
+        }
+    }
+    Ok(None)
+}
+
+/// A place that a plan writes.
+pub trait Place: Clone {
+    type Key: Ord + Display;
+    fn key(&self) -> Self::Key;
+    fn is_written(&self) -> bool;
+    fn holds_tokens(&self) -> bool;
+}
+
+impl Place for SecretPlan {
+    type Key = SecretRef;
+
+    fn key(&self) -> SecretRef {
+        self.at.clone()
+    }
+
+    fn is_written(&self) -> bool {
+        self.is_written()
+    }
+
+    fn holds_tokens(&self) -> bool {
+        self.bundle.holds_tokens()
+    }
+}
+
+impl Place for EntryPlan {
+    type Key = String;
+
+    fn key(&self) -> String {
+        self.path.clone()
+    }
+
+    fn is_written(&self) -> bool {
+        self.is_written()
+    }
+
+    fn holds_tokens(&self) -> bool {
+        self.bundle.holds_tokens()
+    }
+}
+
+/// What a run has written so far.
+pub struct Writer<P: Place> {
+    /// The places that were written, or were to be, with the reason why not.
+    done: BTreeMap<P::Key, (P, Option<Failure>)>,
+}
+
+impl<P: Place> Writer<P> {
+    pub fn new() -> Self {
+        Self {
+            done: BTreeMap::new(),
+        }
+    }
+
+    /// Forgets failures, which the next plan tries again unless the write was done after all.
+    pub fn forget_failures(&mut self) {
+        self.done.retain(|_, (_, failure)| failure.is_none());
+    }
+
+    /// Writes in two waves. If the write of `router` fails, the second wave is not sent; `name` is
+    /// what messages call it.
+    pub async fn write(
+        &mut self,
+        places: &[P],
+        router: &P::Key,
+        name: &str,
+        write: impl AsyncFn(&P) -> Result<Written, Failure>,
+    ) -> Written {
+        let (first, second): (Vec<_>, Vec<_>) = places
+            .iter()
+            .filter(|place| place.is_written())
+            .partition(|place| place.key() == *router || !place.holds_tokens());
+        if self.wave(&first, &write).await == Written::Stale {
+            return Written::Stale;
+        }
+        if !matches!(self.done.get(router), Some((_, Some(_)))) {
+            return self.wave(&second, &write).await;
+        }
+        for place in second {
+            let failure = Failure::unable(format!("not written, since {name} was not"))
+                .hint("mend that first, then run this again");
+            self.record(place, Some(failure));
+        }
+        Written::Done
+    }
+
+    async fn wave(
+        &mut self,
+        places: &[&P],
+        write: &impl AsyncFn(&P) -> Result<Written, Failure>,
+    ) -> Written {
+        let writes = places.iter().map(|place| write(place));
+        let results: Vec<_> = stream::iter(writes).buffered(WIDTH).collect().await;
+        let mut state = Written::Done;
+        for (place, result) in places.iter().zip(results) {
+            match result {
+                Ok(Written::Stale) => state = Written::Stale,
+                Ok(Written::Done) => self.record(place, None),
+                Err(failure) => self.record(place, Some(failure)),
+            }
+        }
+        state
+    }
+
+    fn record(&mut self, place: &P, failure: Option<Failure>) {
+        self.done.insert(place.key(), (place.clone(), failure));
+    }
+
+    /// The plan that was carried out for a place, and how it failed; `None` if nothing was tried.
+    pub fn result(&self, key: &P::Key) -> Option<(&P, Option<&Failure>)> {
+        let (place, failure) = self.done.get(key)?;
+        Some((place, failure.as_ref()))
+    }
+
+    /// One failure for all places that could not be written. `what` names them: `Secrets`.
+    pub fn failures(&self, all: usize, what: &str) -> Option<Failure> {
+        let failed = self.done.iter();
+        let failed = failed.filter_map(|(key, (_, failure))| Some((key, failure.as_ref()?)));
+        let failed: Vec<_> = failed.collect();
+        if failed.is_empty() {
+            return None;
+        }
+        let count = failed.len();
+        let mut whole = Failure::unable(format!("{count} of {all} {what} could not be written"));
+        for (key, failure) in failed {
+            whole = whole.of(key, failure);
+        }
+        Some(whole)
+    }
+}
