@@ -21,6 +21,7 @@ pub mod gate;
 pub mod next_step;
 pub mod outcome;
 mod phase;
+pub mod preflight;
 #[cfg(test)]
 mod properties;
 pub mod store_view;

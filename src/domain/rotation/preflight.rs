@@ -1,0 +1,326 @@
+//! What stops a rotation before it begins, or before it takes in more places.
+
+use super::edits::{PlaceRef, TokenPlace, concerns};
+use super::gate::{OldTokenUser, strangers};
+use super::workloads::{is_server, reads_list};
+use super::{Change, Phase, Rotation, STATE, Side, is_retired, leftovers};
+use crate::domain::cluster::names::{Namespace, SecretRef};
+use crate::domain::cluster::observed_secret::{NamespaceState, Observed};
+use crate::domain::cluster::owner::{Owner, OwnerKind};
+use crate::domain::cluster::snapshot::{ClusterSnapshot, CopyRef};
+use crate::domain::hint_context::HintContext;
+use crate::domain::plan::refusal::Refusal;
+use crate::domain::plan::{FiledTokens, Plan, Wish};
+use crate::domain::table::{BUNDLES, EMBEDDINGS, Origin, ROUTER};
+use crate::domain::values::token::{PerToken, Token, TokenName, fingerprint};
+use crate::domain::values::tokens_file::Held;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One thing that a person has to change first.
+#[derive(Clone, Debug)]
+pub enum Obstacle {
+    /// `--apply` would be refused too.
+    Plan(Refusal),
+    NoToken(TokenName),
+    NoNamespace(Namespace),
+    NoRouterSecret(Namespace),
+    Owned {
+        at: SecretRef,
+        owner: Owner,
+    },
+    Immutable(SecretRef),
+    Managed {
+        at: SecretRef,
+        key: &'static str,
+        managers: Vec<String>,
+    },
+    /// A server that reads single keys and no list.
+    OneToken {
+        server: String,
+        token: TokenName,
+    },
+    /// Keys and annotations of a rotation whose state is lost. Its old token would stay accepted.
+    Leftovers {
+        at: SecretRef,
+        what: Vec<String>,
+    },
+    /// A previous token in the tokens file, of a rotation whose state is lost.
+    PreviousToken(TokenName),
+    /// Another namespace has the token and is not selected.
+    NotSelected {
+        at: CopyRef,
+        side: Side,
+    },
+    /// Another namespace has the same tokens and a rotation of its own.
+    OtherHome(Namespace),
+}
+
+/// What the hints of obstacles name.
+pub struct Words<'a> {
+    pub reach: &'a HintContext,
+    /// This command with its options, without `--apply`.
+    pub command: &'a str,
+    /// The tokens file, quoted for a shell.
+    pub file: &'a str,
+}
+
+impl Obstacle {
+    pub fn message(&self, words: &Words<'_>) -> String {
+        match self {
+            Self::Plan(refusal) => refusal.message(),
+            Self::NoToken(name) => format!("{name} is not there, or is not a token"),
+            Self::NoNamespace(name) => {
+                format!("fleet namespace {name} is not there, or going away")
+            }
+            Self::NoRouterSecret(namespace) => {
+                format!("Secret {namespace}/{} is not there", ROUTER.secret)
+            }
+            Self::Owned { at, owner } => format!("{at} belongs to {owner}"),
+            Self::Immutable(at) => format!("{at} is immutable"),
+            Self::Managed { at, key, managers } => {
+                format!("{at}: {key} is managed by {}", managers.join(", "))
+            }
+            Self::OneToken { server, token } => format!(
+                "{server} does not read a list of accepted tokens, so it cannot accept the old and \
+                 the new {token} at once"
+            ),
+            Self::Leftovers { at, what } => format!(
+                "{at} has {} of a rotation whose state is gone",
+                what.join(" and ")
+            ),
+            Self::PreviousToken(name) => format!(
+                "{} has a previous {name}, of a rotation whose state is gone",
+                words.file
+            ),
+            Self::NotSelected { at, side } => format!(
+                "Secret {at} has the {} token, and namespace {} is not of the selection",
+                side.as_str(),
+                at.namespace
+            ),
+            Self::OtherHome(namespace) => format!(
+                "a rotation is open whose home is namespace {namespace}, which has the same tokens"
+            ),
+        }
+    }
+
+    pub fn hint(&self, words: &Words<'_>) -> String {
+        let (reach, kubectl) = (words.reach, &words.reach.kubectl);
+        match self {
+            Self::Plan(refusal) => refusal.hint(reach),
+            Self::NoToken(_) | Self::NoRouterSecret(_) => {
+                format!("make it first: {}", reach.apply)
+            }
+            Self::NoNamespace(_) => "leave it out".to_owned(),
+            Self::Owned { at, owner } => format!("{at}: {}", owner.instead()),
+            Self::Immutable(_) => "make it anew without immutable: true".to_owned(),
+            Self::Managed { key, .. } => format!("have it let go of {key}, or rotate there"),
+            Self::OneToken { .. } => format!(
+                "have it read the whole Secret by envFrom, as the chart does; or exchange the token \
+                 in one step: {} --immediate --apply",
+                words.command
+            ),
+            Self::Leftovers { at, .. } => format!(
+                "take that off, and what is old on the lists: {kubectl} -n {} edit secret {}",
+                at.namespace, at.name
+            ),
+            Self::PreviousToken(_) => format!(
+                "take that value off the lists that have it, then its line out of the file: \
+                 \"${{EDITOR:-vi}}\" {}",
+                words.file
+            ),
+            Self::NotSelected { at, .. } => format!("add --fleet-namespace {}", at.namespace),
+            Self::OtherHome(namespace) => format!(
+                "see it: {} rotate --status",
+                reach.elsewhere(namespace.as_str())
+            ),
+        }
+    }
+}
+
+/// What obstacles are looked for in.
+pub struct Preflight<'a> {
+    pub facts: &'a ClusterSnapshot,
+    pub targets: &'a [TokenPlace],
+    /// The router Secrets of all other namespaces, as far as they may be listed.
+    pub outside: &'a BTreeMap<Namespace, Observed>,
+    /// The tokens of the home namespace.
+    pub home: &'a PerToken<Option<Token>>,
+    /// The tokens that rotate.
+    pub chosen: &'a BTreeSet<TokenName>,
+}
+
+impl Preflight<'_> {
+    /// The rotation that would begin. Its new tokens are placeholders: nothing is minted yet.
+    pub fn rotation(&self, phase: Phase) -> Rotation {
+        let change = |token: &Token| Change {
+            old: fingerprint(token.value()),
+            new: "sha256:000000000000".to_owned(),
+            minted: None,
+        };
+        let changes = PerToken::from_fn(|name| {
+            let token = self.home.get(name).as_ref();
+            token.filter(|_| self.chosen.contains(&name)).map(change)
+        });
+        Rotation::new(String::new(), phase, "", changes)
+    }
+
+    /// Everything that stops a rotation from beginning. `retired` are the fingerprints of replaced
+    /// tokens.
+    pub fn begin(&self, rotation: &Rotation, held: &Held, retired: Option<&str>) -> Vec<Obstacle> {
+        let mut found = self.plan(held);
+        found.extend(self.places(rotation));
+        found.extend(self.leftovers(held, retired));
+        found.extend(self.strangers(rotation, &[Side::Old]));
+        found
+    }
+
+    /// What stops an open rotation from taking in the places that the options name.
+    pub fn places(&self, rotation: &Rotation) -> Vec<Obstacle> {
+        let mut found = self.fleet();
+        found.extend(self.secrets(rotation));
+        found.extend(self.servers(rotation));
+        found
+    }
+
+    /// All places have to hold the same tokens.
+    fn plan(&self, held: &Held) -> Vec<Obstacle> {
+        let fleet = self.facts.fleet().map(|(name, _)| name.clone());
+        let wish = Wish {
+            force_conflicts: true,
+            ..Wish::of_tokens(self.facts.home.clone(), fleet.collect())
+        };
+        let filed = FiledTokens::found(true, |name| held.current.get(name).clone());
+        let plan = Plan::new(&wish, &filed, &self.facts.observations());
+        if plan.refusals.is_empty() {
+            let absent = |name: &&TokenName| self.home.get(**name).is_none();
+            let absent = self.chosen.iter().filter(absent);
+            return absent.map(|name| Obstacle::NoToken(*name)).collect();
+        }
+        plan.refusals.into_iter().map(Obstacle::Plan).collect()
+    }
+
+    fn fleet(&self) -> Vec<Obstacle> {
+        let mut found = Vec::new();
+        for (namespace, place) in self.facts.fleet() {
+            match place.state {
+                NamespaceState::Absent | NamespaceState::Terminating => {
+                    found.push(Obstacle::NoNamespace(namespace.clone()));
+                }
+                NamespaceState::Active | NamespaceState::Forbidden => {
+                    if place.live(ROUTER.secret).is_none() {
+                        found.push(Obstacle::NoRouterSecret(namespace.clone()));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// Secrets that cannot be written, or that another owner or field manager would write again.
+    fn secrets(&self, rotation: &Rotation) -> Vec<Obstacle> {
+        let mut found = Vec::new();
+        for (at, observed) in self.facts.observations() {
+            let bundles = BUNDLES.into_iter();
+            let bundle = bundles
+                .filter(|bundle| bundle.secret == at.name)
+                .find(|bundle| concerns(rotation, bundle));
+            let (Some(bundle), Some(live)) = (bundle, &observed.live) else {
+                continue;
+            };
+            if let Some(owner) = observed.owner {
+                let is_of_store = self.targets.iter().any(|target| {
+                    !matches!(target.at, PlaceRef::Secret(_)) && target.bundle == bundle
+                });
+                if !is_of_store || owner.kind != OwnerKind::ExternalSecret {
+                    found.push(Obstacle::Owned { at, owner });
+                }
+                continue;
+            }
+            if live.immutable {
+                found.push(Obstacle::Immutable(at.clone()));
+            }
+            let keys = bundle.keys.iter();
+            for key in keys.filter(|key| !matches!(key.origin, Origin::Input(_))) {
+                let managers = live.foreign_managers(key.name);
+                if !managers.is_empty() {
+                    found.push(Obstacle::Managed {
+                        at: at.clone(),
+                        key: key.name,
+                        managers: managers.into_iter().map(str::to_owned).collect(),
+                    });
+                }
+            }
+        }
+        found
+    }
+
+    /// Servers that cannot accept two tokens at once.
+    fn servers(&self, rotation: &Rotation) -> Vec<Obstacle> {
+        if !rotation.phase.row().both {
+            return Vec::new();
+        }
+        let places = self.facts.places.values();
+        let workloads: Vec<_> = places.flat_map(|place| &place.workloads).collect();
+        let of_token = |(token, _): (TokenName, &Change)| {
+            let servers = workloads
+                .iter()
+                .filter(move |it| is_server(it, token) && !reads_list(it, token));
+            servers.map(move |server| Obstacle::OneToken {
+                server: server.to_string(),
+                token,
+            })
+        };
+        rotation.changes().flat_map(of_token).collect()
+    }
+
+    fn leftovers(&self, held: &Held, retired: Option<&str>) -> Vec<Obstacle> {
+        let mut found = Vec::new();
+        for (namespace, place) in &self.facts.places {
+            for name in [ROUTER.secret, EMBEDDINGS.secret] {
+                let what = place.live(name).map(leftovers).unwrap_or_default();
+                if !what.is_empty() {
+                    let namespace = namespace.clone();
+                    let at = SecretRef { namespace, name };
+                    found.push(Obstacle::Leftovers { at, what });
+                }
+            }
+        }
+        for name in self.chosen {
+            let previous = held.previous.get(*name).as_ref();
+            if previous.is_some_and(|token| !is_retired(retired, *name, token.value())) {
+                found.push(Obstacle::PreviousToken(*name));
+            }
+        }
+        found
+    }
+
+    /// Namespaces outside the selection that have one of these values, and homes of other rotations.
+    pub fn strangers(&self, rotation: &Rotation, sides: &[Side]) -> Vec<Obstacle> {
+        let fleet = self.facts.fleet();
+        let homes = fleet.filter(|(_, place)| is_home(place.secrets.get(ROUTER.secret)));
+        let mut found: Vec<_> = homes
+            .map(|(namespace, _)| Obstacle::OtherHome(namespace.clone()))
+            .collect();
+        for side in sides {
+            for user in strangers(rotation, *side, self.outside) {
+                let OldTokenUser::Secret { at, .. } = user else {
+                    continue;
+                };
+                found.push(if is_home(self.outside.get(&at.namespace)) {
+                    Obstacle::OtherHome(at.namespace)
+                } else {
+                    Obstacle::NotSelected { at, side: *side }
+                });
+            }
+        }
+        found
+    }
+}
+
+/// Whether a router Secret is the home of an open rotation. External Secrets Operator copies
+/// annotations onto the Secrets that it makes, so an owned Secret does not count.
+fn is_home(observed: Option<&Observed>) -> bool {
+    let observed = observed.filter(|observed| observed.owner.is_none());
+    let live = observed.and_then(|observed| observed.live.as_ref());
+    live.is_some_and(|live| live.annotations.contains_key(STATE))
+}
