@@ -7,6 +7,7 @@ pub mod checks;
 pub mod cluster;
 pub mod eso;
 pub mod hint_context;
+pub mod lint;
 pub mod migration;
 pub mod plan;
 pub mod rotation;
