@@ -4,6 +4,7 @@ mod bootstrap;
 mod diff;
 mod external_secrets;
 mod global;
+mod lint;
 mod migrate;
 mod parse;
 mod populate;
@@ -18,6 +19,7 @@ pub use self::bootstrap::Bootstrap;
 pub use self::diff::Diff;
 pub use self::external_secrets::ExternalSecrets;
 pub use self::global::Global;
+pub use self::lint::Lint;
 pub use self::migrate::Migrate;
 pub use self::parse::{Age, ServiceAccount, Timeout};
 pub use self::populate::Populate;
@@ -65,6 +67,8 @@ pub enum Command {
     Tokens(Tokens),
     /// See whether all is right: each failure with its cause and the command that mends it
     Verify(Verify),
+    /// Judge Helm values files and rendered manifests, without a cluster
+    Lint(Lint),
     /// Exchange the tokens, and no request is refused on the way; a preview without --apply
     Rotate(Rotate),
     /// Fill the secret store (Path 2), adding only; a preview without --apply

@@ -1,10 +1,9 @@
 //! `verify`
 
-use super::parse::{Age, Timeout, age, copy, path, timeout};
+use super::parse::{Age, Timeout, age, copy, timeout};
 use super::shared::Fleet;
 use crate::domain::cluster::snapshot::CopyRef;
 use clap::Args;
-use std::path::PathBuf;
 
 /// Options of `verify`.
 #[derive(Debug, Args)]
@@ -27,9 +26,6 @@ pub struct Verify {
     /// Another Secret that holds a copy of a token (repeatable)
     #[arg(long, value_name = "NS/NAME", value_parser = copy)]
     pub copy: Vec<CopyRef>,
-    /// Helm values files to look at as well (several, repeatable)
-    #[arg(long, value_name = "FILE", num_args = 1.., value_parser = path)]
-    pub values: Vec<PathBuf>,
     /// From which age on a token is too old: 90d, 720h
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = age)]
     pub max_age: Age,

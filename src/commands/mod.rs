@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod diff;
 pub mod externalsecrets;
+pub mod lint;
 pub mod manual;
 pub mod migrate;
 pub mod populate;
@@ -33,6 +34,7 @@ pub fn name_of(cli: &Cli) -> &'static str {
             _ => "tokens show",
         },
         Some(Command::Verify(_)) => "verify",
+        Some(Command::Lint(_)) => "lint",
         Some(Command::Rotate(_)) => "rotate",
         Some(Command::Populate(_)) => "populate",
         Some(Command::Migrate(_)) => "migrate",
@@ -92,6 +94,7 @@ pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
             Some(TokensCommand::Recover { apply }) => block_on(tokens::recover(global, *apply, ui)),
         },
         Some(Command::Verify(verify)) => block_on(verify::run(global, verify, ui)),
+        Some(Command::Lint(lint)) => lint::run(lint, ui),
         Some(Command::Rotate(rotate)) => block_on(rotate::run(global, rotate, ui)),
         Some(Command::Populate(populate)) => block_on(populate::run(global, populate, ui)),
         Some(Command::Migrate(migrate)) => block_on(migrate::run(global, migrate, ui)),

@@ -146,6 +146,7 @@ pub fn guess_name(arguments: &[OsString]) -> &'static str {
     match words.iter().find(|word| !word.starts_with('-')).copied() {
         Some("diff") => "diff",
         Some("verify") => "verify",
+        Some("lint") => "lint",
         Some("rotate") => "rotate",
         Some("populate") => "populate",
         Some("migrate") => "migrate",

@@ -13,6 +13,3 @@ pub mod plan;
 pub mod rotation;
 pub mod table;
 pub mod values;
-pub mod values_file;
-#[cfg(test)]
-mod values_file_tests;

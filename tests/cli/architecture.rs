@@ -156,7 +156,6 @@ fn one_file_prints() {
 fn values_are_exposed_in_few_places() {
     let allowed = [
         "commands/shared/tokens_session.rs",
-        "domain/checks/credentials.rs",
         "domain/checks/values.rs",
         "domain/cluster/observed_secret.rs",
         "domain/eso/store_entry.rs",
@@ -173,7 +172,6 @@ fn values_are_exposed_in_few_places() {
         "domain/values/secret_value.rs",
         "domain/values/token.rs",
         "domain/values/tokens_file.rs",
-        "domain/values_file.rs",
         "io/eso/write_via_eso.rs",
         "io/kube/kubeconfig.rs",
         "io/kube/port_forward.rs",

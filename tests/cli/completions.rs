@@ -40,6 +40,7 @@ fn bash_completes_commands_and_what_is_behind_them() {
         (&["k8s-bootstrap", "rbac", "verify", "--li"], "--live"),
         (&["k8s-bootstrap", "ver"], "verify"),
         (&["k8s-bootstrap", "verify", "--s"], "--short"),
+        (&["k8s-bootstrap", "li"], "lint"),
         (
             &["k8s-bootstrap", "verify", "--ma"],
             "--max-age --max-overlap",

@@ -15,6 +15,7 @@ fn help_is_an_answer() {
         &["tokens", "show", "-h"],
         &["tokens", "recover", "--help"],
         &["verify", "--help"],
+        &["lint", "--help"],
         &["rotate", "--help"],
         &["rbac", "-h"],
         &["completions", "-h"],
@@ -34,6 +35,7 @@ fn help_is_an_answer() {
         "diff",
         "tokens",
         "verify",
+        "lint",
         "rotate",
         "rbac",
     ] {
@@ -69,6 +71,7 @@ fn the_manual_page_names_every_command() {
         "show",
         "recover",
         "verify",
+        "lint",
         "rotate",
         "populate",
         "rbac",
@@ -90,6 +93,7 @@ fn the_manual_page_names_every_command() {
         "k8s-bootstrap-tokens-show",
         "k8s-bootstrap-tokens-recover",
         "k8s-bootstrap-verify",
+        "k8s-bootstrap-lint",
         "k8s-bootstrap-rotate",
         "k8s-bootstrap-populate",
         "k8s-bootstrap-migrate",
@@ -112,9 +116,9 @@ fn the_manual_page_names_every_command() {
             sections[5],
             &["live", "wait", "short", "copy", "max-age", "max-overlap"][..],
         ),
-        (sections[6], &["abort", "until", "immediate", "copy"]),
-        (sections[8], &["rollback", "prefix", "store"]),
-        (sections[11], &["live", "copy", "service-account"]),
+        (sections[7], &["abort", "until", "immediate", "copy"]),
+        (sections[9], &["rollback", "prefix", "store"]),
+        (sections[12], &["live", "copy", "service-account"]),
     ] {
         for option in options.iter().chain(&["fleet-namespace", "fleet-selector"]) {
             assert!(

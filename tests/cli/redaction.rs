@@ -9,9 +9,9 @@ use k8s_bootstrap::domain::cluster::names::SecretRef;
 use k8s_bootstrap::domain::cluster::observed_secret::{
     LiveSecret, LiveValue, Observations, Observed,
 };
-use k8s_bootstrap::domain::cluster::snapshot::{FilePath, ValuesFile};
 use k8s_bootstrap::domain::eso::store_entry::{Entry, Field, Layout, StoreReach};
 use k8s_bootstrap::domain::hint_context::HintContext;
+use k8s_bootstrap::domain::lint::{self, Source};
 use k8s_bootstrap::domain::plan::manifest::Manifest;
 use k8s_bootstrap::domain::plan::refusal::Refusal;
 use k8s_bootstrap::domain::plan::{Decision, Filed};
@@ -23,7 +23,6 @@ use k8s_bootstrap::domain::values::inputs::Inputs;
 use k8s_bootstrap::domain::values::secret_value::SecretValue;
 use k8s_bootstrap::domain::values::token::{PerToken, Token, TokenName, fingerprint};
 use k8s_bootstrap::domain::values::tokens_file::TokensFile;
-use k8s_bootstrap::domain::values_file::Values;
 use k8s_bootstrap::error::Failure;
 use k8s_bootstrap::io::kube::wire::SecretBody;
 use k8s_bootstrap::render::report::Report;
@@ -171,11 +170,15 @@ fn what_is_gathered() {
             .unwrap()
             .unwrap(),
     );
-    assert_hidden(&ValuesFile {
-        path: FilePath::default(),
-        text: Ok(value(SENTINEL)),
-    });
-    assert_hidden(&Values::parse(&value("s3ntinel: s3ntinel\n---\n[s3ntinel")));
+    for text in ["a: s3ntinel", "POSTGRES_URL: s3ntinel", "a: [s3ntinel"] {
+        let source = Source {
+            name: "v.yaml".to_owned(),
+            quoted: None,
+            text: Ok(value(text)),
+        };
+        assert_hidden(&source);
+        assert_hidden(&lint::judge(&[source]));
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use serde_json::json;
 
 /// Every way to be wrong, with the message.
-const WRONG: [(&[&str], &str); 79] = [
+const WRONG: [(&[&str], &str); 84] = [
     (&["--bogus"], "unknown argument: --bogus"),
     (&["--POSTGRES_URL=s3ntinel"], STRAY),
     (
@@ -95,6 +95,20 @@ const WRONG: [(&[&str], &str); 79] = [
     ),
     (&["verify", "s3ntinel"], STRAY),
     (&["--apply", "verify"], BEFORE),
+    (
+        &["verify", "--values", "s3ntinel"],
+        "unknown argument: --values",
+    ),
+    (&["lint"], "<FILE>... is missing"),
+    (
+        &["lint", ""],
+        "<FILE>... is empty or has a control character",
+    ),
+    (&["lint", "-", "v.yaml", "-"], "stdin (-) is named twice"),
+    (
+        &["lint", "v.yaml", "-o", "yaml"],
+        "-o yaml goes with the previews, with rbac and with externalsecrets",
+    ),
     (&["verify", "--max-age", "s3ntinel"], BAD_AGE),
     (&["verify", "--max-age=-1d"], BAD_AGE),
     (

@@ -234,7 +234,6 @@ fn the_help_has_the_options_with_their_defaults() {
         "--wait [<TIME>]",
         "--short",
         "--copy <NS/NAME>",
-        "--values <FILE>...",
         "--max-age <TIME>",
         "[default: 90d]",
         "--max-overlap <TIME>",

@@ -10,7 +10,7 @@ use crate::commands::shared::options::{fleet, selection};
 use crate::domain::checks::check::{Check, Status};
 use crate::domain::checks::{self, Case};
 use crate::domain::cluster::snapshot::{
-    ClusterSnapshot, FileFacts, FilePath, FileState, Probe, ProbeOutcome, ValuesFile,
+    ClusterSnapshot, FileFacts, FilePath, FileState, Probe, ProbeOutcome,
 };
 use crate::domain::cluster::workload::{BRAIN_API, EMBEDDINGS, first_pod};
 use crate::domain::hint_context::HintContext;
@@ -21,13 +21,13 @@ use crate::domain::values::token::TokenName;
 use crate::error::{Failure, Kind};
 use crate::io::kube::client::Cluster;
 use crate::io::kube::port_forward::{Ask, Forwarder};
-use crate::io::local::{environment, git, tokens_file, values_file};
+use crate::io::local::{environment, git, tokens_file};
 use crate::render::checks as rendered;
 use crate::render::json::Body;
 use crate::render::script::quote;
 use crate::ui::Ui;
 use http::Method;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -63,7 +63,7 @@ pub async fn run(global: &Global, verify: &Verify, ui: Ui) -> Result<Answer, Fai
             };
             session.watch().await?
         }
-        Err(failure) => Looked::nothing(&Files::read(global, verify), &reach, failure),
+        Err(failure) => Looked::nothing(&file_facts(&global.tokens_file), &reach, failure),
     };
     let Looked { checks, failure } = looked;
     let known = failure.is_none();
@@ -92,10 +92,9 @@ struct Looked {
 
 impl Looked {
     /// The cluster could not be asked.
-    fn nothing(files: &Files, reach: &HintContext, failure: Failure) -> Self {
-        let Files { tokens, values } = files;
+    fn nothing(file: &FileFacts, reach: &HintContext, failure: Failure) -> Self {
         Self {
-            checks: checks::without_cluster(tokens, values, reach, &failure.message),
+            checks: checks::without_cluster(file, reach, &failure.message),
             failure: Some(failure),
         }
     }
@@ -157,17 +156,16 @@ impl Session<'_> {
 
     async fn look(&self) -> Result<Looked, Failure> {
         let (global, verify, reach) = (self.global, self.verify, self.reach);
-        let files = Files::read(global, verify);
+        let file = file_facts(&global.tokens_file);
         let cluster = match self.gather().await {
             Ok(cluster) => cluster,
             Err(failure) if failure.kind == Kind::Usage => return Err(failure),
-            Err(failure) => return Ok(Looked::nothing(&files, reach, failure)),
+            Err(failure) => return Ok(Looked::nothing(&file, reach, failure)),
         };
         let router = cluster.home_place().secrets.get(ROUTER.secret);
         let rotation = elsewhere::of_cluster(router);
         let case = Case {
-            file: &files.tokens,
-            values: &files.values,
+            file: &file,
             cluster: &cluster,
             reach,
             since: rotation.as_ref().ok().and_then(|it| opened(it.as_ref()?)),
@@ -274,25 +272,6 @@ async fn ask(
         service,
         outcome: ProbeOutcome::Asked { right, wrong },
     })
-}
-
-/// What is seen without the cluster.
-struct Files {
-    tokens: FileFacts,
-    values: Vec<ValuesFile>,
-}
-
-impl Files {
-    fn read(global: &Global, verify: &Verify) -> Self {
-        let values = |path: &PathBuf| ValuesFile {
-            path: file_path(path),
-            text: values_file::read(path),
-        };
-        Self {
-            tokens: file_facts(&global.tokens_file),
-            values: verify.values.iter().map(values).collect(),
-        }
-    }
 }
 
 fn file_facts(path: &Path) -> FileFacts {

@@ -5,9 +5,7 @@ use super::words::{is_name, some_of};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::NamespaceState;
 use crate::domain::cluster::owner::{Owner, OwnerKind};
-use crate::domain::cluster::snapshot::{
-    ClusterSnapshot, CopyRef, Denied, FileFacts, FileState, ValuesFile,
-};
+use crate::domain::cluster::snapshot::{ClusterSnapshot, CopyRef, Denied, FileFacts, FileState};
 use crate::domain::eso::objects::StoreKind;
 use crate::domain::hint_context::HintContext;
 use crate::domain::rotation::{BadState, Rotation};
@@ -21,8 +19,6 @@ use std::collections::BTreeMap;
 pub struct Case<'a> {
     /// The tokens file.
     pub file: &'a FileFacts,
-    /// The files of `--values`.
-    pub values: &'a [ValuesFile],
     /// The cluster.
     pub cluster: &'a ClusterSnapshot,
     /// How a person gets there.

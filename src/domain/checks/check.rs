@@ -24,13 +24,13 @@ pub enum Id {
     FileComplete,
     /// git leaves it alone.
     FileIgnored,
-    /// The values files can be read and understood.
+    /// `lint`: the files can be read, and are YAML.
     ValuesParsed,
-    /// No credential is in them.
+    /// `lint`: no key of the table has a literal value.
     ValuesCredentials,
-    /// An ExternalSecret that is enabled names its store and its path.
+    /// `lint`: an ExternalSecret names its store and its path.
     ValuesStore,
-    /// An ExternalSecret makes the Secret that the pods read.
+    /// `lint`: an ExternalSecret makes the Secret that the pods read.
     ValuesTarget,
     /// The Secret is there.
     SecretPresent,

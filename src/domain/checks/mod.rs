@@ -6,7 +6,6 @@
 mod case;
 pub mod check;
 mod cluster;
-mod credentials;
 mod eso;
 mod file;
 mod fleet;
@@ -20,13 +19,12 @@ mod settle;
 mod tests;
 mod tokens;
 mod values;
-mod values_files;
 mod words;
 mod workloads;
 
 pub use case::Case;
 
-use super::cluster::snapshot::{ClusterSnapshot, FileFacts, ValuesFile};
+use super::cluster::snapshot::{ClusterSnapshot, FileFacts};
 use super::hint_context::HintContext;
 use case::recover;
 use check::{Check, Id, Status};
@@ -34,7 +32,6 @@ use check::{Check, Id, Status};
 /// All checks, in the order of [`Id::ALL`].
 pub fn findings(case: &Case<'_>) -> Vec<Check> {
     let mut checks = file::checks(case.file, &case.refile(), case.can_recover());
-    checks.extend(values_files::checks(case.values, case.reach));
     checks.extend(cluster::checks(case));
     checks.extend(secrets::checks(case));
     checks.extend(tokens::checks(case));
@@ -49,12 +46,7 @@ pub fn findings(case: &Case<'_>) -> Vec<Check> {
 }
 
 /// The checks where the cluster could not be asked.
-pub fn without_cluster(
-    file: &FileFacts,
-    values: &[ValuesFile],
-    reach: &HintContext,
-    why: &str,
-) -> Vec<Check> {
+pub fn without_cluster(file: &FileFacts, reach: &HintContext, why: &str) -> Vec<Check> {
     let unreachable = Check::fail(
         Id::ClusterReachable,
         why,
@@ -62,7 +54,6 @@ pub fn without_cluster(
     );
     std::iter::once(unreachable)
         .chain(file::checks(file, &recover(reach), false))
-        .chain(values_files::checks(values, reach))
         .collect()
 }
 

@@ -5,7 +5,6 @@ use super::names::{Namespace, SecretRef, WorkloadKind, is_object_name};
 use super::observed_secret::{LiveSecret, NamespaceState, Observations, Observed};
 use super::workload::{Pod, Workload};
 use crate::domain::eso::status::Path2;
-use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, Token};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -62,15 +61,6 @@ pub enum FileState {
         /// Whether others may read it.
         loose: bool,
     },
-}
-
-/// A Helm values file.
-#[derive(Clone, Debug)]
-pub struct ValuesFile {
-    /// Its path.
-    pub path: FilePath,
-    /// What is in it; or why it could not be read, in words that quote nothing.
-    pub text: Result<SecretValue, String>,
 }
 
 /// Secrets that operators are known to keep copies of the tokens in.

@@ -3,5 +3,5 @@
 pub mod environment;
 pub mod git;
 pub mod signals;
+pub mod text_file;
 pub mod tokens_file;
-pub mod values_file;

@@ -1,0 +1,55 @@
+//! `lint`: are values files and manifests wired, and free of credentials? Reads files only.
+
+use super::shared::answer::{Answer, Verdict};
+use crate::cli::Lint;
+use crate::domain::checks;
+use crate::domain::lint::{self, Source};
+use crate::error::Failure;
+use crate::io::local::text_file;
+use crate::render::checks as rendered;
+use crate::render::json::Body;
+use crate::render::script::quote;
+use crate::ui::Ui;
+use std::path::Path;
+
+/// Judges the files. One that cannot be judged hides no finding in another.
+///
+/// # Errors
+/// Stdin is named twice.
+pub fn run(lint: &Lint, ui: Ui) -> Result<Answer, Failure> {
+    let stdin = Path::new("-");
+    if lint.files.iter().filter(|path| *path == stdin).count() > 1 {
+        return Err(Failure::usage("stdin (-) is named twice")
+            .hint("name it once: it can be read only once"));
+    }
+    let sources: Vec<_> = lint.files.iter().map(|path| source(path)).collect();
+    let judgement = lint::judge(&sources);
+    let verdict = if !judgement.broken.is_empty() {
+        let broken = judgement.broken.join(", ");
+        let failure = Failure::unable(format!("cannot judge {broken}"));
+        Verdict::Failed(failure.hint("mend what values.parsed names, and run lint again"))
+    } else if checks::healthy(&judgement.checks) {
+        Verdict::Yes
+    } else {
+        Verdict::No
+    };
+    let mut checks = judgement.checks;
+    let text = rendered::text(&checks, true, lint.short, ui.palette());
+    checks.retain(|check| rendered::is_shown(check, lint.short));
+    Ok(Answer {
+        text,
+        next: None,
+        body: Body::Checks { checks },
+        verdict,
+    })
+}
+
+fn source(path: &Path) -> Source {
+    let shown = path.display().to_string();
+    let is_stdin = shown == "-";
+    Source {
+        quoted: (!is_stdin).then(|| quote(&shown)),
+        name: if is_stdin { "stdin".to_owned() } else { shown },
+        text: text_file::read(path),
+    }
+}
