@@ -10,9 +10,9 @@
 //!   tokens file ─────┼─> Plan, StorePlan, Migration, or ────┼─> cluster, store (second)
 //!   cluster, store ──┘   refusals: nothing is written       └─> text, JSON, YAML, script
 //!
-//! snapshot -> checks                   verify
+//! snapshot -> checks                   verify, lint
 //!
-//!   cluster, store, tokens file, services ─> checks, each with a hint ─> text, JSON
+//!   cluster, store, tokens file, services; or values files ─> checks, each with a hint
 //!
 //! snapshot -> next step -> act, again  rotate, sync
 //!
