@@ -279,7 +279,7 @@ pub fn status(standing: Option<&Standing<'_>>, reach: &HintContext) -> String {
         let _ = writeln!(text, "  not seen: {line}");
     }
     let _ = writeln!(text, "carry it on: {}", reach.carry_on());
-    if rotation.phase.aborted().is_some() {
+    if rotation.phase.abort_phase().is_some() {
         let _ = writeln!(
             text,
             "go back to the old token: {} rotate --abort --apply",

@@ -94,7 +94,7 @@ impl RotateRun<'_> {
             failure = failure.cause(one.to_string());
             failure = match one {
                 Odd::Neither { at, key } => failure.hint(self.put_back(at, key)),
-                Odd::Lost { side, .. } if *side == Side::New && rotation.phase.aborted().is_some() => {
+                Odd::Lost { side, .. } if *side == Side::New && rotation.phase.abort_phase().is_some() => {
                     failure.hint(format!(
                         "go back to the old token: {} rotate --abort --apply",
                         self.reach.program
@@ -128,7 +128,7 @@ impl RotateRun<'_> {
     /// The turn that the options ask for, where there is one to take.
     pub(super) fn turn(&self, rotation: &Rotation) -> Result<Option<Phase>, Failure> {
         match (self.rotate.abort, self.rotate.immediate, rotation.phase) {
-            (true, _, phase) => Ok(phase.aborted()),
+            (true, _, phase) => Ok(phase.abort_phase()),
             (_, true, Phase::Open | Phase::Switch | Phase::Back) => Ok(Some(Phase::Immediate)),
             (_, true, Phase::Undo) => Err(Failure::no(
                 "an abort is open, and servers have begun to forget the new token",

@@ -71,7 +71,7 @@ impl RotateRun<'_> {
                 ours || self.rotate.copy.iter().any(|copy| copy.name == name)
             })
         });
-        let denied = look.facts.blind().chain(secrets);
+        let denied = look.facts.unlistable_workloads().chain(secrets);
         let mut failure = Failure::unable("what a rotation depends on may not be seen");
         for denied in denied {
             failure = failure.cause(denied.to_string());
@@ -133,7 +133,8 @@ impl RotateRun<'_> {
             ))
             .hint(format!("carry it on first: {}", self.carry_on())));
         }
-        if self.rotate.abort && rotation.phase.aborted().is_none() && !rotation.phase.is_back() {
+        if self.rotate.abort && rotation.phase.abort_phase().is_none() && !rotation.phase.is_back()
+        {
             return Err(Failure::no(format!(
                 "the rotation is in {}: servers have begun to forget the old token, and there is \
                  no way back",
@@ -157,7 +158,7 @@ impl RotateRun<'_> {
             } else {
                 &[Side::Old, Side::New]
             };
-            found.extend(preflight.strangers(rotation, sides));
+            found.extend(preflight.namespaces_outside(rotation, sides));
             found
         });
         let failure = self.failure_of(&obstacles);

@@ -7,7 +7,7 @@ use crate::commands::verify::{EMBED, FEED, Question};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::snapshot::Reply;
 use crate::domain::cluster::workload::first_pod;
-use crate::domain::rotation::workloads::{server_of, serves};
+use crate::domain::rotation::workloads::{reads_router_secret, server_of};
 use crate::domain::rotation::{Rotation, Side, TokenValues};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::TokenName;
@@ -46,7 +46,7 @@ pub async fn prove(
         for (token, _) in rotation.changes() {
             let service = server_of(token);
             let here = match token {
-                TokenName::KbRouterToken => serves(place),
+                TokenName::KbRouterToken => reads_router_secret(place),
                 TokenName::EmbeddingsApiKey => *name == look.facts.home,
             };
             let Some(workload) = place.stateful_set(service).filter(|_| here) else {

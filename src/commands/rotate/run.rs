@@ -6,7 +6,7 @@ use super::{probe, start, tokens_file};
 use crate::commands::shared::answer::{Answer, Verdict};
 use crate::commands::shared::rollout_wait::RolloutTracker;
 use crate::domain::rotation::edits::PlaceRef;
-use crate::domain::rotation::gate::{OldTokenUser, forgotten};
+use crate::domain::rotation::gate::{OldTokenUser, holders_before};
 use crate::domain::rotation::next_step::{Step, View, next};
 use crate::domain::rotation::outcome::Outcome;
 use crate::domain::rotation::{Phase, Rotation, Side, is_retired};
@@ -52,7 +52,7 @@ pub struct Progress {
     again: usize,
     /// The entries of the store that it has written, and in which phase: they have no mark.
     entries: BTreeMap<PlaceRef, String>,
-    /// Who held what is forgotten when that was done anyway.
+    /// Who held what is holders_before when that was done anyway.
     left: Vec<OldTokenUser>,
     /// Since when it waits for pods that are being deleted.
     leaving: Option<Instant>,
@@ -92,7 +92,7 @@ impl RotateRun<'_> {
             let mut look = self.look().await?;
             for target in &mut look.targets {
                 let entry = memory.entries.get(&target.at);
-                target.written = entry.cloned().or(target.written.take());
+                target.last_write = entry.cloned().or(target.last_write.take());
             }
             if let Some(outcome) = self.step(&look, memory).await? {
                 return Ok(outcome);
@@ -154,10 +154,10 @@ impl RotateRun<'_> {
             targets: &look.targets,
             facts: &look.facts,
             outside: &outside,
-            lagging: &look.lagging,
-            proven: memory.proven == Some(rotation.mark()),
+            stale_secrets: &look.stale_secrets,
+            is_proven: memory.proven == Some(rotation.mark()),
             until: self.rotate.until.map(Into::into),
-            anyway: self.rotate.close_anyway,
+            close_anyway: self.rotate.close_anyway,
         };
         if let Some(phase) = self.turn(rotation)? {
             self.take(look, &view, phase, memory).await?;
@@ -170,7 +170,7 @@ impl RotateRun<'_> {
             Step::File(wanted) => {
                 self.keep(|_| wanted)?;
             }
-            Step::Again => {
+            Step::CountRewrite => {
                 self.ui.story(
                     "  somebody has put other values where this rotation wrote: they are written \
                      again, and what may have started with them restarts once more",
@@ -236,7 +236,12 @@ impl RotateRun<'_> {
                 if written == Written::Done {
                     let mut left = std::mem::take(&mut memory.left);
                     // A run before may have left somebody behind, too.
-                    left.extend(forgotten(rotation, rotation.phase, &look.facts, &outside));
+                    left.extend(holders_before(
+                        rotation,
+                        rotation.phase,
+                        &look.facts,
+                        &outside,
+                    ));
                     left.sort();
                     left.dedup();
                     return Ok(Some(Outcome::Finished(rotation.clone(), left)));
@@ -294,7 +299,7 @@ impl RotateRun<'_> {
         }
     }
 
-    /// Takes a turn, unless somebody holds what is forgotten then, or it could not be gone through.
+    /// Takes a turn, unless somebody holds what is holders_before then, or it could not be gone through.
     async fn take(
         &self,
         look: &Snapshot,
@@ -302,7 +307,7 @@ impl RotateRun<'_> {
         phase: Phase,
         memory: &mut Progress,
     ) -> Result<(), Failure> {
-        let holders = forgotten(view.rotation, phase, view.facts, view.outside);
+        let holders = holders_before(view.rotation, phase, view.facts, view.outside);
         if !holders.is_empty() && !self.rotate.close_anyway {
             return Err(rendered::held(&holders, phase.removed_side(), &self.reach));
         }

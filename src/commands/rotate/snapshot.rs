@@ -11,7 +11,7 @@ use crate::domain::cluster::workload::Workload;
 use crate::domain::rotation::edits::{PlaceRef, TokenPlace};
 use crate::domain::rotation::store_view::StoreView;
 use crate::domain::rotation::targets::{plain_targets, token_of};
-use crate::domain::rotation::{BadState, RETIRED, Rotation, STATE, TokenValues};
+use crate::domain::rotation::{BadState, RETIRED_TOKENS, Rotation, STATE, TokenValues};
 use crate::domain::table::ROUTER;
 use crate::domain::values::token::{PerToken, Token, TokenName};
 use crate::domain::values::tokens_file::Held;
@@ -37,7 +37,7 @@ pub struct Snapshot {
     /// Where tokens are kept.
     pub targets: Vec<TokenPlace>,
     /// The Secrets that do not carry what the store holds.
-    pub lagging: Vec<SecretRef>,
+    pub stale_secrets: Vec<SecretRef>,
     /// The store, on Path 2.
     pub store: Option<StoreView>,
     /// Whether the state stands in the store alone.
@@ -120,20 +120,20 @@ impl RotateRun<'_> {
         }
         let id = state.as_ref().map(|rotation| rotation.id.as_str());
         let mut targets = plain_targets(&facts, id);
-        let mut lagging = Vec::new();
+        let mut stale_secrets = Vec::new();
         if let Some(store) = &store {
             targets.extend(store.targets(&facts, state.as_ref()));
-            lagging = store.lagging(&facts);
+            stale_secrets = store.stale_secrets(&facts);
         }
         let outside = self.outside(&facts).await?;
         Ok(Snapshot {
             outside,
-            retired: annotations.get(RETIRED).cloned(),
+            retired: annotations.get(RETIRED_TOKENS).cloned(),
             only_in_store: only_in_store && state.is_some(),
             state,
             keeper,
             targets,
-            lagging,
+            stale_secrets,
             store,
             facts,
         })
@@ -144,7 +144,7 @@ impl RotateRun<'_> {
         let mut fleet = fleet(&self.rotate.fleet);
         let mut copies: BTreeSet<_> = self.rotate.copy.iter().cloned().collect();
         if let Some(rotation) = rotation {
-            fleet.named.extend(rotation.named());
+            fleet.named.extend(rotation.fleet_namespaces());
             fleet.selector = fleet.selector.or_else(|| rotation.selector.clone());
             copies.extend(rotation.copies());
         }
@@ -164,7 +164,7 @@ impl RotateRun<'_> {
             (selector, of_rotation) => {
                 let copies: BTreeSet<_> = self.rotate.copy.iter().cloned().collect();
                 Ok(selector != of_rotation
-                    || !rotation.named().is_subset(&options.named)
+                    || !rotation.fleet_namespaces().is_subset(&options.named)
                     || !rotation.copies().is_subset(&copies))
             }
         }

@@ -113,7 +113,7 @@ impl RotateRun<'_> {
             );
         };
         // An entry of the store has no annotation to say so.
-        rotation.made = edit.made && !matches!(edit.at, PlaceRef::Secret(_));
+        rotation.added_list = edit.added_list && !matches!(edit.at, PlaceRef::Secret(_));
         if let PlaceRef::Manual(_) = edit.at {
             // The edits are asked for when the state says what they are for.
             let text = rotation.text();

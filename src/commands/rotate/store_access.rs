@@ -106,7 +106,7 @@ impl RotateRun<'_> {
             externals,
             entries: BTreeMap::new(),
             home,
-            by_hand: mounts.contains(BY_HAND),
+            is_manual: mounts.contains(BY_HAND),
         };
         if let Some(mount) = mounts.first().filter(|mount| *mount != BY_HAND)
             && (store::named().is_some() || self.rotate.apply)

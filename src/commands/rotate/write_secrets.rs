@@ -5,7 +5,7 @@ use super::snapshot::Snapshot;
 use crate::domain::cluster::observed_secret::LiveValue;
 use crate::domain::plan::manifest::{MINTED_AT, Manifest, UNKNOWN};
 use crate::domain::rotation::edits::{Edit, PlaceRef};
-use crate::domain::rotation::{MADE, Rotation, STATE, Side, WRITTEN};
+use crate::domain::rotation::{LAST_WRITE, LIST_ADDED_BY, Rotation, STATE, Side};
 use crate::domain::table::ROUTER;
 use crate::error::Failure;
 use crate::io::kube::client::WIDTH;
@@ -93,11 +93,11 @@ impl RotateRun<'_> {
         for (key, value) in &edit.set {
             data.insert((*key).to_owned(), LiveValue::encode(value).base64);
         }
-        match edit.made {
-            true => drop(annotations.insert(MADE.to_owned(), rotation.id.clone())),
-            false => drop(annotations.remove(MADE)),
+        match edit.added_list {
+            true => drop(annotations.insert(LIST_ADDED_BY.to_owned(), rotation.id.clone())),
+            false => drop(annotations.remove(LIST_ADDED_BY)),
         }
-        annotations.insert(WRITTEN.to_owned(), rotation.mark());
+        annotations.insert(LAST_WRITE.to_owned(), rotation.mark());
         for (name, change) in rotation.changes() {
             if !edit.set.contains_key(name.as_str()) {
                 continue;

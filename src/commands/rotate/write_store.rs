@@ -40,11 +40,11 @@ impl RotateRun<'_> {
             .map(|(path, entry)| (path.as_str(), entry.version))
             .collect();
         store.may_write(&written).await?;
-        if look.lagging.is_empty() {
+        if look.stale_secrets.is_empty() {
             return Ok(());
         }
         let mut failure = Failure::no("the Secrets are not what the store holds");
-        for at in &look.lagging {
+        for at in &look.stale_secrets {
             failure = failure.cause(at.to_string());
         }
         Err(failure.hint(self.reach.command("sync")).hint(format!(

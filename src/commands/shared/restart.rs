@@ -85,7 +85,7 @@ async fn look(cluster: &Cluster, home: &Namespace) -> Result<ClusterSnapshot, Fa
     let facts = cluster
         .inspect(home, &FleetScope::default(), &BTreeSet::new())
         .await?;
-    let blind = facts.blind().next().map(ToString::to_string);
+    let blind = facts.unlistable_workloads().next().map(ToString::to_string);
     match blind {
         None => Ok(facts),
         Some(denied) => Err(

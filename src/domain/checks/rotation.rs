@@ -8,7 +8,7 @@ use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::cluster::workload::{BRAIN_API, EMBEDDINGS, Pod};
 use crate::domain::rotation::{
-    NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, STORE_STATE, Side, WRITTEN, leftovers, parts,
+    LAST_WRITE, NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, STORE_STATE, Side, leftovers, parse_mark,
 };
 use crate::domain::table::{BUNDLES, Bundle, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
@@ -126,12 +126,12 @@ pub(super) fn answers_for(case: &Case<'_>, pod: &Pod, secret: &str, changed: i64
     let servers = home.pods.iter().filter(|pod| is_server(pod));
     let place = case.cluster.places.get(&pod.namespace);
     let live = place.and_then(|place| place.live(secret));
-    let wrote = live.and_then(|live| parts(live.annotations.get(WRITTEN)?));
-    let mine = pod.mark.as_deref().and_then(parts);
+    let wrote = live.and_then(|live| parse_mark(live.annotations.get(LAST_WRITE)?));
+    let mine = pod.mark.as_deref().and_then(parse_mark);
     // Only who was restarted for what it sends is not restarted when servers forget.
     let switched = mine.is_some_and(|(id, phase, _)| {
         let turned = [Phase::Switch, Phase::Back].contains(&phase);
-        let mut marks = servers.filter_map(|pod| parts(pod.mark.as_deref()?));
+        let mut marks = servers.filter_map(|pod| parse_mark(pod.mark.as_deref()?));
         turned && marks.any(|(it, ..)| it == id)
     });
     let answered = match wrote {

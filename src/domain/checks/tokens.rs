@@ -210,7 +210,7 @@ fn copies(case: &Case<'_>) -> Vec<Check> {
             let known = TokenName::parse(key).is_some();
             let retired = TokenName::ALL.into_iter().find(|name| {
                 let router = case.cluster.home_place().secrets.get(ROUTER.secret);
-                held.is_some_and(|held| elsewhere::retired(router, *name, held))
+                held.is_some_and(|held| elsewhere::is_retired_in(router, *name, held))
             });
             let exchanged = retired.and_then(|name| Some((name, tokens.get(name).as_ref()?)));
             if let Some((name, token)) = exchanged.filter(|_| !known) {

@@ -33,7 +33,7 @@ pub struct Observed {
     /// Who owns it, or is going to make it (an ExternalSecret with this target).
     pub owner: Option<Owner>,
     /// This program's annotations of the ExternalSecret that makes it.
-    pub told: BTreeMap<String, String>,
+    pub external_annotations: BTreeMap<String, String>,
     /// When a rotation last noted something on it, or on the ExternalSecret that makes it, in
     /// seconds since 1970.
     pub rotated: Option<i64>,
@@ -42,7 +42,7 @@ pub struct Observed {
 impl Observed {
     /// Notes that an ExternalSecret makes it.
     pub fn claim(&mut self, claim: &ExternalSecret) {
-        self.told.extend(claim.annotations.clone());
+        self.external_annotations.extend(claim.annotations.clone());
         self.rotated = self.rotated.max(claim.rotated);
         let owner = || Owner::external_secret(&claim.name);
         self.owner.get_or_insert_with(owner);

@@ -269,7 +269,7 @@ impl ClusterSnapshot {
 
     /// What could not be listed of who reads the Secrets: whoever may not see that cannot know who
     /// has restarted.
-    pub fn blind(&self) -> impl Iterator<Item = &Denied> {
+    pub fn unlistable_workloads(&self) -> impl Iterator<Item = &Denied> {
         let readers = WorkloadKind::ALL.map(WorkloadKind::resource);
         let denied = self.denied.iter();
         denied.filter(move |it| it.verb == "list" && readers.contains(&it.resource.as_str()))

@@ -8,7 +8,7 @@ use super::{Action, FileAction, FiledTokens, Plan, Prefer};
 use crate::domain::cluster::observed_secret::{LiveSecret, LiveValue, ManagedFields};
 use crate::domain::cluster::owner::Owner;
 use crate::domain::hint_context::HintContext;
-use crate::domain::rotation::RETIRED;
+use crate::domain::rotation::RETIRED_TOKENS;
 use crate::domain::table::{EMBEDDINGS, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::fingerprint;
@@ -33,7 +33,7 @@ fn a_retired_token_of_the_file_is_never_brought_back() {
     let retired = |pairs: &[(&str, &str)]| {
         let (place, mut live) = router(pairs);
         let note = format!("KB_ROUTER_TOKEN={}", fingerprint(&SecretValue::from(C)));
-        live.annotations.insert(RETIRED.to_owned(), note);
+        live.annotations.insert(RETIRED_TOKENS.to_owned(), note);
         found(&[(place, live)])
     };
     let observed = retired(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)]);

@@ -28,7 +28,7 @@ pub fn resolve(
         name: ROUTER.secret,
     };
     let retired = match filed {
-        Filed::Found(token) => elsewhere::retired(observed.get(&router), name, token.value()),
+        Filed::Found(token) => elsewhere::is_retired_in(observed.get(&router), name, token.value()),
         Filed::Absent | Filed::MintedNow(_) => false,
     };
     let live = live_of(observed, &router).and_then(|secret| secret.text(name.as_str()));

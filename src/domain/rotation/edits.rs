@@ -1,4 +1,5 @@
-//! What a Secret, or an entry of the store, has to hold in a phase, and what has to change for it.
+//! Computes what a phase has to change in a Secret or in a store entry. It must not write: the
+//! result is an [`Edit`].
 
 use super::{NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, STORE_STATE, Side, TokenValues};
 use crate::domain::cluster::names::{Namespace, SecretRef};
@@ -8,14 +9,13 @@ use crate::domain::values::token::{Token, TokenName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Where tokens are kept.
+/// A place that holds tokens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PlaceRef {
-    /// A Secret that is written directly.
     Secret(SecretRef),
-    /// An entry of the store, by its path.
+    /// A store entry that this program writes, by its path.
     Entry(String),
-    /// One of a store that this program cannot write: somebody edits it by hand.
+    /// A store entry that a person edits, by its path: this program cannot write to the store.
     Manual(String),
 }
 
@@ -28,66 +28,51 @@ impl fmt::Display for PlaceRef {
     }
 }
 
-/// A place that is edited, as it is now.
+/// A place that the rotation edits, with its current content.
 #[derive(Clone, Debug)]
 pub struct TokenPlace {
-    /// Which one.
     pub at: PlaceRef,
-    /// The namespace that it is for; of an entry the first that reads it.
+    /// The namespace of the Secret; home for a store entry.
     pub namespace: Namespace,
-    /// Its row of the table.
     pub bundle: &'static Bundle,
-    /// Whether it is the home router Secret, or the entry that makes it.
+    /// Whether this is the home router Secret or its store entry.
     pub home: bool,
-    /// Its values.
+    /// The values by key.
     pub texts: BTreeMap<String, SecretValue>,
-    /// Whether a brain-api takes the tokens that it accepts from here.
-    pub serves: bool,
-    /// Whether this rotation made its list `KB_ROUTER_TOKENS`.
-    pub made: bool,
-    /// Which rotation wrote it last, and in which phase, as [`Rotation::mark`] says it.
-    pub written: Option<String>,
+    /// Whether a brain-api reads the tokens that it accepts from here.
+    pub read_by_server: bool,
+    /// Whether this rotation added the list `KB_ROUTER_TOKENS`.
+    pub added_list: bool,
+    /// The mark ([`Rotation::mark`]) of the last write by a rotation.
+    pub last_write: Option<String>,
 }
 
-/// What has to change in a place.
+/// The changes that a place needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
-    /// Where.
     pub at: PlaceRef,
-    /// The values that are set.
     pub set: BTreeMap<&'static str, SecretValue>,
-    /// The keys that go.
     pub remove: BTreeSet<&'static str>,
-    /// Whether this rotation made the list `KB_ROUTER_TOKENS` that is there afterwards.
-    pub made: bool,
+    /// Whether, after the edit, there is a list `KB_ROUTER_TOKENS` that this rotation added.
+    pub added_list: bool,
 }
 
-/// Which keys of a place.
+/// The keys of a place that an edit covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// What servers accept.
+    /// The lists of tokens that servers accept.
     Lists,
-    /// That, and what clients send.
+    /// The lists, and the tokens that clients send.
     All,
 }
 
-/// Why it cannot be said what a place has to hold.
+/// Why the edit of a place cannot be computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Odd {
-    /// It holds neither value of the token.
-    Neither {
-        /// Where.
-        at: PlaceRef,
-        /// The key.
-        key: &'static str,
-    },
-    /// The value that is needed is nowhere.
-    Lost {
-        /// The token.
-        token: TokenName,
-        /// Which of its values.
-        side: Side,
-    },
+    /// The key holds neither the old nor the new value.
+    Neither { at: PlaceRef, key: &'static str },
+    /// A value that the edit needs was not found.
+    Lost { token: TokenName, side: Side },
 }
 
 impl fmt::Display for Odd {
@@ -99,29 +84,30 @@ impl fmt::Display for Odd {
             ),
             Self::Lost { token, side } => write!(
                 f,
-                "the {} {token} is nowhere: not in the cluster, and not in the tokens file",
+                "the {} {token} was not found in the cluster or in the tokens file",
                 side.as_str()
             ),
         }
     }
 }
 
-/// Makes the edit of a place; `None` where it is right.
+/// Computes the edit of a place; `None` if its content is right. `listed` says that a list of keys
+/// already holds both values of `EMBEDDINGS_API_KEY`.
 ///
 /// # Errors
-/// A place that holds what the rotation does not know; a value that is nowhere.
+/// The place holds an unknown value, or a value that it needs was not found.
 pub fn edit(
     rotation: &Rotation,
     values: &TokenValues,
     target: &TokenPlace,
     part: Part,
-    spare: bool,
+    listed: bool,
 ) -> Result<Option<Edit>, Odd> {
     let mut edit = Edit {
         at: target.at.clone(),
         set: BTreeMap::new(),
         remove: BTreeSet::new(),
-        made: target.made,
+        added_list: target.added_list,
     };
     let row = rotation.phase.row();
     for key in target.bundle.keys {
@@ -133,54 +119,61 @@ pub fn edit(
         }
         match key.origin {
             Origin::Token(_) if part == Part::All => {
-                edit.client(rotation, values, target, token, row.sent)?;
+                edit.set_client_token(rotation, values, target, token, row.sent)?;
             }
-            Origin::TokenList(..) => edit.list(rotation, values, target, key.name, token)?,
+            Origin::TokenList(..) => edit.set_list(rotation, values, target, key.name, token)?,
             _ => {}
         }
     }
-    // Nobody is asked to copy by hand what the lists and the tokens file hold.
+    // The lists and the tokens file hold the second value: a person need not copy it.
     if target.home && part == Part::All && !matches!(target.at, PlaceRef::Manual(_)) {
-        edit.spared_entries(rotation, values, target, spare)?;
+        edit.set_second_key(rotation, values, target, listed)?;
     }
-    // An entry says by a field of its own that a rotation is open, until servers forget.
+    // The field marks the rotation as open until servers accept one token only.
     if target.home && !row.both && target.texts.contains_key(STORE_STATE) {
         edit.remove.insert(STORE_STATE);
     }
-    let changed = !edit.set.is_empty() || !edit.remove.is_empty() || edit.made != target.made;
-    Ok((changed || part == Part::All && is_exposed(rotation, target)).then_some(edit))
+    let has_changes = !edit.set.is_empty()
+        || !edit.remove.is_empty()
+        || edit.added_list != target.added_list
+        || part == Part::All && needs_fence(rotation, target);
+    Ok(has_changes.then_some(edit))
 }
 
-/// Tells whether a bundle has a token that rotates, or a list of such.
-pub fn concerns(rotation: &Rotation, bundle: &Bundle) -> bool {
+/// True if a key of the bundle holds a rotating token or a list of rotating tokens.
+pub fn has_rotating_token(rotation: &Rotation, bundle: &Bundle) -> bool {
     bundle.keys.iter().any(|key| match key.origin {
         Origin::Token(token) | Origin::TokenList(token, _) => rotation.change(token).is_some(),
         Origin::Input(_) => false,
     })
 }
 
-/// Tells whether an operator who was stopped amid an earlier phase could still write what that phase
-/// wanted: on the way forward each place is written that it could have had in hand, on a way back it
-/// may be right as it is. To write it once, on top of the same version, is the fence.
-fn is_exposed(rotation: &Rotation, target: &TokenPlace) -> bool {
-    let fenced = match rotation.phase {
+/// True if the place needs a write in this phase even if its values are right.
+///
+/// A stalled run of an earlier phase may still hold a write for the current resourceVersion. The
+/// forward phases change every place that such a write could hit. `back`, `undo` and `immediate` may
+/// find the values already right. One write bumps the version, so that the stale write gets a 409.
+fn needs_fence(rotation: &Rotation, target: &TokenPlace) -> bool {
+    let is_fenced = match rotation.phase {
         Phase::Open | Phase::Switch | Phase::Close => false,
-        // More on a list does no harm yet.
+        // An additional entry of a list is still allowed in this phase.
         Phase::Back => target.bundle == &ROUTER,
         Phase::Undo | Phase::Immediate => true,
     };
-    // Whoever edits by hand asks nobody.
-    let ours = !matches!(target.at, PlaceRef::Manual(_)) && concerns(rotation, target.bundle);
-    fenced && ours && target.written.as_deref() != Some(&rotation.mark())
+    is_fenced
+        // A person who edits the store does not check versions.
+        && !matches!(target.at, PlaceRef::Manual(_))
+        && has_rotating_token(rotation, target.bundle)
+        && target.last_write.as_deref() != Some(&rotation.mark())
 }
 
 impl Edit {
-    fn need(values: &TokenValues, token: TokenName, side: Side) -> Result<&Token, Odd> {
+    fn require(values: &TokenValues, token: TokenName, side: Side) -> Result<&Token, Odd> {
         values.get(token, side).ok_or(Odd::Lost { token, side })
     }
 
-    /// What clients send.
-    fn client(
+    /// Sets the token that clients send.
+    fn set_client_token(
         &mut self,
         rotation: &Rotation,
         values: &TokenValues,
@@ -189,28 +182,25 @@ impl Edit {
         sent: Side,
     ) -> Result<(), Odd> {
         let Some(live) = target.texts.get(token.as_str()).filter(|it| !it.is_empty()) else {
-            // Its readers have no token, and that is not for a rotation to mend.
+            // A missing token is a matter of --apply, not of a rotation.
             return Ok(());
         };
-        let side = rotation.change(token).and_then(|change| change.side(live));
-        match side {
-            Some(side) if side == sent => {}
+        match rotation.change(token).and_then(|change| change.side(live)) {
+            Some(side) if side == sent => Ok(()),
             Some(_) => {
-                let value = Self::need(values, token, sent)?.value().clone();
+                let value = Self::require(values, token, sent)?.value().clone();
                 self.set.insert(token.as_str(), value);
+                Ok(())
             }
-            None => {
-                return Err(Odd::Neither {
-                    at: target.at.clone(),
-                    key: token.as_str(),
-                });
-            }
+            None => Err(Odd::Neither {
+                at: target.at.clone(),
+                key: token.as_str(),
+            }),
         }
-        Ok(())
     }
 
-    /// What servers accept.
-    fn list(
+    /// Sets the list of tokens that servers accept.
+    fn set_list(
         &mut self,
         rotation: &Rotation,
         values: &TokenValues,
@@ -224,62 +214,52 @@ impl Edit {
         };
         let live = target.texts.get(key);
         let entries: Vec<_> = live.iter().flat_map(|list| list.entries()).collect();
-        // Only brain-api has a single token to fall back on; a list of keys that is absent or empty
-        // is no list to be made here.
-        let single = target.bundle == &ROUTER;
-        // Home has one even where no brain-api reads it: else the value that comes would be in no
-        // place but the tokens file of who opened the rotation.
-        let makes = single && row.both && (target.serves || target.home);
-        if entries.is_empty() && !makes {
-            // Somebody has taken away or emptied the list that was made: the mark goes as well.
-            if single && !row.both && self.made {
-                self.made = false;
+        // Without a list, brain-api accepts the single token. The embeddings service has no such
+        // fallback: an absent or empty list of keys is never filled here.
+        let is_router = target.bundle == &ROUTER;
+        // Home gets a list even if no brain-api reads it. Otherwise the new value would exist only in
+        // the tokens file of the operator who opened the rotation.
+        let adds_list = is_router && row.both && (target.read_by_server || target.home);
+        if entries.is_empty() && !adds_list {
+            // The list that the rotation added was removed or emptied since.
+            if is_router && !row.both && self.added_list {
+                self.added_list = false;
                 self.remove.extend(live.map(|_| key));
             }
             return Ok(());
         }
-        let mut wanted: Vec<SecretValue> = Vec::new();
-        for entry in &entries {
-            let entry = SecretValue::from(*entry);
-            let gone = !row.both && change.side(&entry) == Some(row.sent.other());
-            if !gone {
-                wanted.push(entry);
+        let removed = (!row.both).then_some(row.sent.other());
+        let mut wanted: Vec<_> = entries
+            .iter()
+            .map(|entry| SecretValue::from(*entry))
+            .filter(|entry| removed.is_none() || change.side(entry) != removed)
+            .collect();
+        for side in [Side::Old, Side::New] {
+            let is_listed = wanted.iter().any(|entry| change.side(entry) == Some(side));
+            if removed != Some(side) && !is_listed {
+                wanted.push(Self::require(values, token, side)?.value().clone());
             }
         }
-        let accepted: &[Side] = match (row.both, row.sent) {
-            (true, _) => &[Side::Old, Side::New],
-            (false, Side::Old) => &[Side::Old],
-            (false, Side::New) => &[Side::New],
-        };
-        for side in accepted {
-            if !wanted.iter().any(|it| change.side(it) == Some(*side)) {
-                wanted.push(Self::need(values, token, *side)?.value().clone());
-            }
-        }
-        if single {
-            let only_ours = wanted.len() == 1 && !row.both;
-            if target.made && only_ours {
+        if is_router {
+            let has_one_entry = wanted.len() == 1 && !row.both;
+            if target.added_list && has_one_entry {
                 self.remove.insert(key);
-                self.made = false;
+                self.added_list = false;
                 return Ok(());
             }
-            // What others have added to it stays, and then it is theirs.
-            self.made = (target.made || entries.is_empty()) && row.both;
+            // A list with entries of others stays after the rotation.
+            self.added_list = (target.added_list || entries.is_empty()) && row.both;
         }
-        let same = wanted.len() == entries.len()
-            && wanted
-                .iter()
-                .zip(&entries)
-                .all(|(one, other)| one.expose() == *other);
-        if !same {
+        if !wanted.iter().map(SecretValue::expose).eq(entries) {
             let list: Vec<_> = wanted.iter().map(SecretValue::expose).collect();
             self.set.insert(key, SecretValue::from(list.join(",")));
         }
         Ok(())
     }
 
-    /// The value of the embeddings key that neither clients send nor, perhaps, a list holds.
-    fn spared_entries(
+    /// Sets the key with the value of `EMBEDDINGS_API_KEY` that clients do not send, if no list holds
+    /// that value.
+    fn set_second_key(
         &mut self,
         rotation: &Rotation,
         values: &TokenValues,
@@ -288,43 +268,44 @@ impl Edit {
     ) -> Result<(), Odd> {
         let token = TokenName::EmbeddingsApiKey;
         let row = rotation.phase.row();
-        let open = rotation.phase == Phase::Open;
-        let wanted = match rotation.change(token) {
-            Some(_) if open => Some((NEXT_KEY, Side::New)),
-            Some(_) if row.both && !listed => Some(match row.sent {
-                Side::New => (PREVIOUS_KEY, Side::Old),
-                Side::Old => (NEXT_KEY, Side::New),
-            }),
-            _ => None,
-        };
+        let is_needed = rotation.change(token).is_some()
+            && (rotation.phase == Phase::Open || row.both && !listed);
+        let wanted = is_needed.then_some(match row.sent {
+            Side::New => (PREVIOUS_KEY, Side::Old),
+            Side::Old => (NEXT_KEY, Side::New),
+        });
         for key in [NEXT_KEY, PREVIOUS_KEY] {
             match wanted {
                 Some((name, side)) if name == key => {
-                    let value = Self::need(values, token, side)?.value();
+                    let value = Self::require(values, token, side)?.value();
                     if target.texts.get(key) != Some(value) {
                         self.set.insert(key, value.clone());
                     }
                 }
-                _ if target.texts.contains_key(key) => drop(self.remove.insert(key)),
-                _ => {}
+                _ => {
+                    if target.texts.contains_key(key) {
+                        self.remove.insert(key);
+                    }
+                }
             }
         }
         Ok(())
     }
 }
 
-/// Tells whether a list of keys holds both values, so that neither can be lost.
-pub fn holds_both(rotation: &Rotation, targets: &[TokenPlace]) -> bool {
+/// True if some list of keys holds both values of `EMBEDDINGS_API_KEY`, or if that token does not
+/// rotate.
+pub fn has_list_of_both(rotation: &Rotation, targets: &[TokenPlace]) -> bool {
     let token = TokenName::EmbeddingsApiKey;
     let Some(change) = rotation.change(token) else {
         return true;
     };
-    let lists = targets.iter().flat_map(|target| {
+    let mut lists = targets.iter().flat_map(|target| {
         let keys = target.bundle.keys.iter();
         keys.filter(|key| matches!(key.origin, Origin::TokenList(of, _) if of == token))
             .filter_map(|key| target.texts.get(key.name))
     });
-    lists.into_iter().any(|list| {
+    lists.any(|list| {
         let sides: BTreeSet<_> = list
             .entries()
             .filter_map(|entry| change.side(&SecretValue::from(entry)))

@@ -1,16 +1,18 @@
-//! Whether a rotation is open, and which tokens earlier ones have retired: from wherever that is
-//! kept. What would disturb a rotation asks here first.
+//! Reads the state of a rotation and the retired tokens from a Secret, an ExternalSecret or a store
+//! entry.
+//!
+//! Commands that would disturb an open rotation check this first. It must not change the state.
 
-use super::{BadState, RETIRED, Rotation, STATE, STORE_STATE, is_retired};
+use super::{BadState, RETIRED_TOKENS, Rotation, STATE, STORE_STATE, is_retired};
 use crate::domain::cluster::observed_secret::Observed;
 use crate::domain::eso::store_entry::Entry;
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::TokenName;
 
-/// The rotation that is open, as the home router Secret tells, or the ExternalSecret that makes it.
+/// The open rotation according to the home router Secret or its ExternalSecret.
 ///
 /// # Errors
-/// A state that this program did not write.
+/// The state is not in the format of this program.
 pub fn of_cluster(router: Option<&Observed>) -> Result<Option<Rotation>, BadState> {
     let Some(router) = router else {
         return Ok(None);
@@ -18,10 +20,10 @@ pub fn of_cluster(router: Option<&Observed>) -> Result<Option<Rotation>, BadStat
     let live = router.live.as_ref();
     let annotation = match &router.owner {
         None => live.and_then(|live| live.annotations.get(STATE)),
-        // The operator copies annotations onto the Secret, and leaves them there.
-        Some(_) => router.told.get(STATE),
+        // External Secrets Operator copies annotations to the Secret and never removes them.
+        Some(_) => router.external_annotations.get(STATE),
     };
-    // What opens one on Path 2 comes from the store, a moment before the annotation.
+    // On Path 2 the field of the store entry is written shortly before the annotation.
     let field = || live.and_then(|live| live.text(STORE_STATE));
     match annotation {
         Some(text) => Rotation::parse(text).map(Some),
@@ -29,10 +31,10 @@ pub fn of_cluster(router: Option<&Observed>) -> Result<Option<Rotation>, BadStat
     }
 }
 
-/// The rotation that is open, as the store's router entry tells.
+/// The open rotation according to the store's router entry.
 ///
 /// # Errors
-/// A state that this program did not write.
+/// The state is not in the format of this program.
 pub fn of_entry(router: Option<&Entry>) -> Result<Option<Rotation>, BadState> {
     of_text(router.and_then(|entry| entry.text(STORE_STATE)))
 }
@@ -41,19 +43,24 @@ fn of_text(text: Option<&SecretValue>) -> Result<Option<Rotation>, BadState> {
     text.map(|text| Rotation::parse(text.expose())).transpose()
 }
 
-/// Tells whether a rotation has retired this token, as the home router Secret tells, or the
-/// ExternalSecret that makes it.
-pub fn retired(router: Option<&Observed>, name: TokenName, token: &SecretValue) -> bool {
+/// True if the home router Secret or its ExternalSecret lists the token as retired.
+pub fn is_retired_in(router: Option<&Observed>, name: TokenName, token: &SecretValue) -> bool {
     let Some(router) = router else {
         return false;
     };
-    let live = router.live.as_ref().map(|live| &live.annotations);
-    let mut kept = live.into_iter().chain([&router.told]);
-    kept.any(|kept| is_retired(kept.get(RETIRED).map(String::as_str), name, token))
+    router
+        .live
+        .iter()
+        .map(|live| &live.annotations)
+        .chain([&router.external_annotations])
+        .any(|annotations| {
+            let retired = annotations.get(RETIRED_TOKENS).map(String::as_str);
+            is_retired(retired, name, token)
+        })
 }
 
 impl Rotation {
-    /// What is open, in words without the time.
+    /// Describes the tokens and the phase for a message.
     pub fn describe(&self) -> String {
         let names: Vec<_> = self.changes().map(|(name, _)| name.as_str()).collect();
         format!("a rotation of {} is in {}", names.join(" and "), self.phase)
@@ -69,7 +76,7 @@ mod tests {
     use crate::domain::rotation::{Change, Phase};
     use crate::domain::values::token::{PerToken, fingerprint};
 
-    const TOKEN: &str = "a-token-that-was-there-before-any-other";
+    const TOKEN: &str = "a-token-that-a-rotation-replaced";
 
     fn rotation(phase: Phase) -> Rotation {
         let change = Change {
@@ -87,11 +94,11 @@ mod tests {
     }
 
     fn router(annotation: Option<&str>, field: Option<&str>) -> Observed {
-        let kept = annotation.map(|text| (STATE.to_owned(), text.to_owned()));
+        let annotation = annotation.map(|text| (STATE.to_owned(), text.to_owned()));
         let field = field.map(|text| (STORE_STATE.to_owned(), LiveValue::encode(&text.into())));
         Observed {
             live: Some(LiveSecret {
-                annotations: kept.into_iter().collect(),
+                annotations: annotation.into_iter().collect(),
                 data: field.into_iter().collect(),
                 ..LiveSecret::default()
             }),
@@ -100,24 +107,26 @@ mod tests {
     }
 
     #[test]
-    fn a_rotation_is_open_where_any_place_says_so() {
+    fn the_state_is_read_from_each_object_that_can_hold_it() {
         assert_eq!(of_cluster(None), Ok(None));
         assert_eq!(of_cluster(Some(&router(None, None))), Ok(None));
         let (open, switch) = (rotation(Phase::Open), rotation(Phase::Switch));
         let (open_text, switch_text) = (open.text(), switch.text());
-        let kept = router(Some(&switch_text), None);
-        assert_eq!(of_cluster(Some(&kept)), Ok(Some(switch.clone())));
-        // The annotation goes on, the field says how it began.
+        let annotated = router(Some(&switch_text), None);
+        assert_eq!(of_cluster(Some(&annotated)), Ok(Some(switch.clone())));
+        // The annotation is newer: the field is written only when the rotation opens.
         let both = router(Some(&switch_text), Some(&open_text));
         assert_eq!(of_cluster(Some(&both)), Ok(Some(switch.clone())));
         let field = router(None, Some(&open_text));
         assert_eq!(of_cluster(Some(&field)), Ok(Some(open.clone())));
 
-        let mut made = router(Some(&open_text), None);
-        made.owner = Some(Owner::external_secret("es"));
-        assert_eq!(of_cluster(Some(&made)), Ok(None), "left there by a copy");
-        made.told.insert(STATE.to_owned(), switch_text);
-        assert_eq!(of_cluster(Some(&made)), Ok(Some(switch)));
+        let mut owned = router(Some(&open_text), None);
+        owned.owner = Some(Owner::external_secret("es"));
+        assert_eq!(of_cluster(Some(&owned)), Ok(None), "a stale copy");
+        owned
+            .external_annotations
+            .insert(STATE.to_owned(), switch_text);
+        assert_eq!(of_cluster(Some(&owned)), Ok(Some(switch)));
 
         let entry = |text: &str| Entry {
             version: 1,
@@ -130,21 +139,24 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_retired_where_the_secret_or_its_maker_says_so() {
+    fn a_token_is_retired_if_the_secret_or_its_external_secret_lists_it() {
         let token: SecretValue = TOKEN.into();
         let (name, other) = (TokenName::KbRouterToken, TokenName::EmbeddingsApiKey);
         let note = format!("{name}={}", fingerprint(&token));
         let mut on_secret = router(None, None);
         let live = on_secret.live.as_mut().unwrap();
-        live.annotations.insert(RETIRED.to_owned(), note.clone());
-        let mut on_maker = Observed::default();
-        on_maker.told.insert(RETIRED.to_owned(), note);
-        for kept in [on_secret, on_maker] {
-            assert!(retired(Some(&kept), name, &token));
-            assert!(!retired(Some(&kept), other, &token));
-            assert!(!retired(Some(&kept), name, &"x".into()));
+        live.annotations
+            .insert(RETIRED_TOKENS.to_owned(), note.clone());
+        let mut on_external = Observed::default();
+        on_external
+            .external_annotations
+            .insert(RETIRED_TOKENS.to_owned(), note);
+        for router in [on_secret, on_external] {
+            assert!(is_retired_in(Some(&router), name, &token));
+            assert!(!is_retired_in(Some(&router), other, &token));
+            assert!(!is_retired_in(Some(&router), name, &"x".into()));
         }
-        assert!(!retired(Some(&router(None, None)), name, &token));
-        assert!(!retired(None, name, &token));
+        assert!(!is_retired_in(Some(&router(None, None)), name, &token));
+        assert!(!is_retired_in(None, name, &token));
     }
 }

@@ -1,6 +1,8 @@
-//! The gate before servers forget a token: who still holds it.
+//! The gate before servers reject a token: finds the pods and Secrets that still hold it.
+//!
+//! It must not decide whether the rotation goes on: [`super::next_step`] does.
 
-use super::workloads::{sends, started};
+use super::workloads::{sends, started_at};
 use super::{Phase, Rotation, Side};
 use crate::domain::cluster::freshness::{Tie, started_after};
 use crate::domain::cluster::names::{Namespace, WorkloadKind};
@@ -12,46 +14,42 @@ use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::TokenName;
 use std::collections::BTreeMap;
 
-/// Somebody who holds a token that is to be forgotten.
+/// A pod or a Secret that holds a token that the rotation removes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OldTokenUser {
-    /// A Secret that still has it.
     Secret {
-        /// Which one.
         at: CopyRef,
-        /// Under these keys.
+        /// The keys that hold the token.
         keys: Vec<String>,
-        /// Whether the rotation writes it.
+        /// Whether the rotation writes this Secret.
         ours: bool,
     },
-    /// A pod that took it before it was exchanged.
+    /// A pod that started before the token was replaced.
     Pod {
-        /// Where it is.
         namespace: Namespace,
-        /// What it is called.
         name: String,
-        /// What made it: kind and name.
+        /// Kind and name of its owner.
         owner: Option<(String, String)>,
-        /// Whether it is being deleted.
+        /// Whether the pod is being deleted.
         leaving: bool,
-        /// The tokens that it took.
         tokens: Vec<TokenName>,
     },
 }
 
-/// Who still holds what that phase forgets.
-pub fn forgotten(
+/// Finds the pods and Secrets that hold the token that servers reject from `phase` on.
+pub fn holders_before(
     rotation: &Rotation,
     phase: Phase,
     facts: &ClusterSnapshot,
     outside: &BTreeMap<Namespace, Observed>,
 ) -> Vec<OldTokenUser> {
-    let side = phase.forgets();
-    side.map(|side| holders(rotation, side, facts, outside))
-        .unwrap_or_default()
+    match phase.gated_side() {
+        Some(side) => holders(rotation, side, facts, outside),
+        None => Vec::new(),
+    }
 }
 
-/// Who still holds that value.
+/// Finds the pods and Secrets that hold the old or the new value of a rotating token.
 pub fn holders(
     rotation: &Rotation,
     side: Side,
@@ -60,16 +58,15 @@ pub fn holders(
 ) -> Vec<OldTokenUser> {
     let mut found = Vec::new();
     for (namespace, place) in &facts.places {
-        let router = place.live(ROUTER.secret);
-        let router = router.map(|live| (ROUTER.secret, keys_of_clients(rotation, side, live)));
-        let others = place.others.iter().filter_map(|(name, observed)| {
+        found.extend(place.live(ROUTER.secret).and_then(|live| {
+            let keys = client_keys(rotation, side, live);
+            secret(namespace, ROUTER.secret, keys, true)
+        }));
+        found.extend(place.others.iter().filter_map(|(name, observed)| {
             let ours = BUNDLES.iter().any(|bundle| bundle.secret == name);
             let live = observed.live.as_ref().filter(|_| !ours)?;
-            Some((name.as_str(), keys_with(rotation, side, live)))
-        });
-        let router = router.and_then(|(name, keys)| secret(namespace, name, keys, true));
-        let others = others.filter_map(|(name, keys)| secret(namespace, name, keys, false));
-        found.extend(router.into_iter().chain(others));
+            secret(namespace, name, keys_with(rotation, side, live), false)
+        }));
         found.extend(pods(rotation, side, place));
     }
     for (at, observed) in &facts.copies {
@@ -77,24 +74,28 @@ pub fn holders(
         let keys = keys_with(rotation, side, live);
         found.extend(secret(&at.namespace, &at.name, keys, false));
     }
-    found.extend(strangers(rotation, side, outside));
+    found.extend(holders_outside(rotation, side, outside));
     found.sort();
     found.dedup();
     found
 }
 
-/// The router Secrets of namespaces that the rotation does not cover and that have the value.
-pub fn strangers(
+/// Finds the router Secrets that hold the value in namespaces that the rotation does not cover.
+pub fn holders_outside(
     rotation: &Rotation,
     side: Side,
     outside: &BTreeMap<Namespace, Observed>,
 ) -> Vec<OldTokenUser> {
-    let found = outside.iter().filter_map(|(namespace, observed)| {
-        let keys = keys_of_clients(rotation, side, observed.live.as_ref()?);
-        secret(namespace, ROUTER.secret, keys, false)
-    });
-    found.collect()
+    outside
+        .iter()
+        .filter_map(|(namespace, observed)| {
+            let keys = client_keys(rotation, side, observed.live.as_ref()?);
+            secret(namespace, ROUTER.secret, keys, false)
+        })
+        .collect()
 }
+
+/// Returns `None` for a Secret without such keys.
 
 fn secret(
     namespace: &Namespace,
@@ -109,18 +110,21 @@ fn secret(
     (!keys.is_empty()).then_some(OldTokenUser::Secret { at, keys, ours })
 }
 
-/// The keys of a router Secret that clients read and that have the value.
-fn keys_of_clients(rotation: &Rotation, side: Side, live: &LiveSecret) -> Vec<String> {
-    let keys = rotation.changes().filter(|(name, change)| {
-        live.text(name.as_str())
-            .is_some_and(|value| change.side(value) == Some(side))
-    });
-    keys.map(|(name, _)| name.as_str().to_owned()).collect()
+/// The keys of a router Secret that clients read and that hold the value.
+fn client_keys(rotation: &Rotation, side: Side, live: &LiveSecret) -> Vec<String> {
+    rotation
+        .changes()
+        .filter(|(name, change)| {
+            live.text(name.as_str())
+                .is_some_and(|value| change.side(value) == Some(side))
+        })
+        .map(|(name, _)| name.as_str().to_owned())
+        .collect()
 }
 
-/// The keys of any Secret that have the value, alone or on a list.
+/// The keys of any Secret that hold the value, alone or in a list.
 fn keys_with(rotation: &Rotation, side: Side, live: &LiveSecret) -> Vec<String> {
-    let has = |value: &SecretValue| {
+    let holds_it = |value: &SecretValue| {
         value.entries().any(|entry| {
             let entry = SecretValue::from(entry);
             rotation
@@ -128,39 +132,41 @@ fn keys_with(rotation: &Rotation, side: Side, live: &LiveSecret) -> Vec<String> 
                 .any(|(_, change)| change.side(&entry) == Some(side))
         })
     };
-    let keys = live.data.iter();
-    keys.filter(|(_, value)| value.text.as_ref().is_some_and(has))
+    live.data
+        .iter()
+        .filter(|(_, value)| value.text.as_ref().is_some_and(holds_it))
         .map(|(key, _)| key.clone())
         .collect()
 }
 
-/// The pods of a place that took that value, or may have.
+/// The pods of a namespace that started with the value, or may have.
 fn pods(rotation: &Rotation, side: Side, place: &NamespaceSnapshot) -> Vec<OldTokenUser> {
     let row = rotation.phase.row();
     let all_have_it = rotation.phase == Phase::Open && side == row.sent;
-    // From open on no client has got the new one; and when the clients' turn is over, nobody can
-    // tell any more by the time at which Secrets changed.
+    // In `open` no client has the new value. After the phase in which clients restart, the time at
+    // which the Secret changed no longer says which value a pod has.
     if !all_have_it && !row.clients {
         return Vec::new();
     }
     let changed = place.live(ROUTER.secret).and_then(|live| live.changed);
-    let all = place.pods.iter().map(|pod| (pod, false));
-    let all = all.chain(place.leaving.iter().map(|pod| (pod, true)));
-    let holds = |pod: &Pod| match (started(pod), changed) {
-        // It has nothing until a container runs, and then it gets what is there.
+    let holds_it = |pod: &Pod| match (started_at(pod), changed) {
+        // A pod reads its environment when its first container starts.
         (None, _) => false,
         (Some(_), _) if all_have_it => true,
         (Some(_), _) if rotation.marks_client(pod.mark.as_deref()) => false,
         (Some(started), Some(changed)) => !started_after(started, changed, Tie::Stale),
         (Some(_), None) => true,
     };
-    let found = all
-        .filter(|(pod, _)| holds(pod))
+    let running = place.pods.iter().map(|pod| (pod, false));
+    let leaving = place.leaving.iter().map(|pod| (pod, true));
+    running
+        .chain(leaving)
+        .filter(|(pod, _)| holds_it(pod))
         .filter_map(|(pod, leaving)| {
             let tokens: Vec<_> = rotation
                 .changes()
                 .map(|(name, _)| name)
-                .filter(|name| sends(&pod.spec, maker(pod), *name))
+                .filter(|name| sends(&pod.spec, stateful_set_of(pod), *name))
                 .collect();
             (!tokens.is_empty()).then(|| OldTokenUser::Pod {
                 namespace: pod.namespace.clone(),
@@ -169,12 +175,12 @@ fn pods(rotation: &Rotation, side: Side, place: &NamespaceSnapshot) -> Vec<OldTo
                 leaving,
                 tokens,
             })
-        });
-    found.collect()
+        })
+        .collect()
 }
 
-/// The StatefulSet that made a pod.
-fn maker(pod: &Pod) -> Option<&str> {
+/// The name of the StatefulSet that owns a pod.
+fn stateful_set_of(pod: &Pod) -> Option<&str> {
     let (kind, name) = pod.owner.as_ref()?;
     (kind == WorkloadKind::StatefulSet.as_str()).then_some(name)
 }

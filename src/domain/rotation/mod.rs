@@ -1,7 +1,7 @@
-//! A rotation: new tokens without a moment at which a client holds what its server refuses.
+//! A rotation replaces tokens so that no client ever holds a token that its server rejects.
 //!
-//! Servers accept several tokens at once, so the new one is let in everywhere before any client
-//! gets it, and the old one is taken away only when no client holds it:
+//! A server accepts several tokens at once. All servers accept the new token before a client gets
+//! it, and the old token is removed only when no client holds it:
 //!
 //! ```text
 //!                clients hold    servers accept    restarts
@@ -10,10 +10,10 @@
 //!   close        new             new               servers
 //! ```
 //!
-//! `back` and `undo` are the way back from `switch` and `open`; `immediate` is one step for a token
-//! that has leaked. [`Phase::row`] is that table, [`edits`] makes of it what a Secret or an entry of
-//! the store has to hold, and [`next_step`] says what comes next. The state is kept in the cluster and
-//! has no value in it: tokens are named by their fingerprints.
+//! `back` and `undo` abort a rotation from `switch` and `open`. `immediate` is a single phase for a
+//! leaked token. [`Phase::row`] is this table, [`edits`] computes the content of a Secret or store
+//! entry from it, and [`next_step`] decides the next step. The state is stored in the cluster. It
+//! must not contain a value: tokens are named by their fingerprints.
 
 pub mod edits;
 pub mod elsewhere;
@@ -41,38 +41,36 @@ use super::values::tokens_file::Held;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The annotation that holds the state: on the home router Secret or, on Path 2, on the
-/// ExternalSecret that makes it.
+/// The annotation with the state, on the home router Secret or, on Path 2, on its ExternalSecret.
 pub const STATE: &str = "k8s-bootstrap/rotation";
-/// The annotation beside it that remembers the fingerprints of tokens that are no longer to be used.
-pub const RETIRED: &str = "k8s-bootstrap/retired";
-/// The annotation that says which rotation made the list `KB_ROUTER_TOKENS` of a Secret.
-pub const MADE: &str = "k8s-bootstrap/rotation-made";
-/// The annotation that says which rotation wrote a Secret last, and in which phase. It is written
-/// with the data: the time of a manager's data moves with a changed annotation, and not with a key
-/// that goes.
-pub const WRITTEN: &str = "k8s-bootstrap/rotated";
-/// The key that carries the next `EMBEDDINGS_API_KEY` while a rotation is open.
+/// The annotation with the fingerprints of tokens that must not be used again, on the same object
+/// as [`STATE`].
+pub const RETIRED_TOKENS: &str = "k8s-bootstrap/retired";
+/// The annotation with the id of the rotation that added `KB_ROUTER_TOKENS` to a Secret.
+pub const LIST_ADDED_BY: &str = "k8s-bootstrap/rotation-made";
+/// The annotation with the mark ([`Rotation::mark`]) of the last write to a Secret. It is written
+/// together with the data: the time in `managedFields` changes with an annotation, but not when a
+/// key is removed.
+pub const LAST_WRITE: &str = "k8s-bootstrap/rotated";
+/// The key with the next `EMBEDDINGS_API_KEY` while a rotation is open.
 pub const NEXT_KEY: &str = "EMBEDDINGS_API_KEY_NEXT";
-/// The key that carries the previous one where no list has it.
+/// The key with the previous `EMBEDDINGS_API_KEY` if no list of keys holds it.
 pub const PREVIOUS_KEY: &str = "EMBEDDINGS_API_KEY_PREVIOUS";
-/// The field of the store's router entry that says, with the new values, that a rotation is open.
+/// The field of the store's router entry with the state, written together with the new values.
 pub const STORE_STATE: &str = "K8S_BOOTSTRAP_ROTATION";
 
-/// The two values of a token, by their fingerprints.
+/// The fingerprints of the two values of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// The one that was in use.
     pub old: String,
-    /// The one that comes.
     pub new: String,
-    /// When the old one was minted, as RFC 3339, where that is known.
+    /// When the old token was minted, as RFC 3339, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minted: Option<String>,
 }
 
 impl Change {
-    /// Which of the two a value is.
+    /// Returns `None` for a value that is neither of the two.
     pub fn side(&self, value: &SecretValue) -> Option<Side> {
         let print = fingerprint(value);
         if print == self.new {
@@ -84,8 +82,7 @@ impl Change {
         }
     }
 
-    /// The fingerprint of that side.
-    pub fn print(&self, side: Side) -> &str {
+    pub fn fingerprint(&self, side: Side) -> &str {
         match side {
             Side::Old => &self.old,
             Side::New => &self.new,
@@ -93,48 +90,49 @@ impl Change {
     }
 }
 
-/// A rotation that is open.
+/// The state of an open rotation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rotation {
-    /// Eight hex digits that no other rotation has.
+    /// Eight hex digits, unique for each rotation.
     pub id: String,
-    /// How far it is.
     pub phase: Phase,
-    /// When it was opened, as RFC 3339.
+    /// When the rotation was opened, as RFC 3339.
     pub since: String,
     /// When its phase began, as RFC 3339.
     pub at: String,
-    /// The fleet namespaces that were named.
+    /// The fleet namespaces that were given by name.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub fleet: BTreeSet<String>,
-    /// The selector of the others.
+    /// The label selector of further fleet namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    /// The other Secrets that hold copies of its tokens, each as `NAMESPACE/NAME`.
+    /// Other Secrets that hold copies of the tokens, each as `NAMESPACE/NAME`.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub copies: BTreeSet<String>,
-    /// How often a place had to be written again that pods may have started on already.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub again: u32,
-    /// Whether it made the list `KB_ROUTER_TOKENS` of the store's entry.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub made: bool,
-    /// The tokens that rotate, by name.
+    /// How often values were rewritten that pods may already have started with.
+    #[serde(rename = "again", default, skip_serializing_if = "is_zero")]
+    pub rewrites: u32,
+    /// Whether the rotation added the list `KB_ROUTER_TOKENS` to the store entry.
+    #[serde(rename = "made", default, skip_serializing_if = "std::ops::Not::not")]
+    pub added_list: bool,
+    /// The rotating tokens, by name.
     tokens: BTreeMap<String, Change>,
 }
 
-/// Why the state of a rotation cannot be read. It quotes nothing of it.
+/// The state of a rotation cannot be parsed. The error must not quote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the annotation {STATE} is not what this program writes")]
+#[error("the annotation {STATE} is not in the format that this program writes")]
 pub struct BadState;
 
 impl Rotation {
-    /// A rotation that begins.
     pub fn new(id: String, phase: Phase, now: &str, changes: PerToken<Option<Change>>) -> Self {
-        let tokens = TokenName::ALL.into_iter().filter_map(|name| {
-            let change = changes.get(name).clone()?;
-            Some((name.as_str().to_owned(), change))
-        });
+        let tokens = TokenName::ALL
+            .into_iter()
+            .filter_map(|name| {
+                let change = changes.get(name).clone()?;
+                Some((name.as_str().to_owned(), change))
+            })
+            .collect();
         Self {
             id,
             phase,
@@ -143,59 +141,62 @@ impl Rotation {
             fleet: BTreeSet::new(),
             selector: None,
             copies: BTreeSet::new(),
-            again: 0,
-            made: false,
-            tokens: tokens.collect(),
+            rewrites: 0,
+            added_list: false,
+            tokens,
         }
     }
 
-    /// Reads the annotation.
+    /// Parses the annotation [`STATE`].
     ///
     /// # Errors
-    /// One that this program did not write.
+    /// The text is not in the format of [`Rotation::text`].
     pub fn parse(text: &str) -> Result<Self, BadState> {
         let rotation: Self = serde_json::from_str(text).map_err(|_| BadState)?;
-        let hex = |text: &str, length| {
+        let is_hex = |text: &str, length| {
             text.len() == length && text.chars().all(|c| c.is_ascii_hexdigit())
         };
-        let print = |text: &str| {
+        let is_fingerprint = |text: &str| {
             text.strip_prefix("sha256:")
-                .is_some_and(|rest| hex(rest, 12))
+                .is_some_and(|rest| is_hex(rest, 12))
         };
-        let digit = |c: char| c.is_ascii_digit() || "-:TZ.".contains(c);
-        let time = |text: &str| (20..=35).contains(&text.len()) && text.chars().all(digit);
-        let named = rotation.tokens.keys();
-        let known = named.clone().all(|name| TokenName::parse(name).is_some());
-        let mut changes = rotation.tokens.values();
-        let distinct = changes.all(|it| print(&it.old) && print(&it.new) && it.old != it.new);
-        let fleet = rotation
-            .fleet
-            .iter()
-            .all(|name| name.parse::<Namespace>().is_ok());
-        let mut free = rotation.selector.iter().chain(&rotation.copies);
-        let printable = free.all(|it| !it.contains(char::is_control));
-        let copies = rotation
-            .copies
-            .iter()
-            .all(|it| it.parse::<CopyRef>().is_ok());
-        let good = hex(&rotation.id, 8)
-            && known
-            && distinct
-            && named.len() > 0
-            && fleet
-            && printable
-            && copies
-            && time(&rotation.since)
-            && time(&rotation.at);
-        good.then_some(rotation).ok_or(BadState)
+        let is_time = |text: &str| {
+            (20..=35).contains(&text.len())
+                && text
+                    .chars()
+                    .all(|c| c.is_ascii_digit() || "-:TZ.".contains(c))
+        };
+        let is_printable = |text: &String| !text.contains(char::is_control);
+        let tokens = &rotation.tokens;
+        let is_valid = is_hex(&rotation.id, 8)
+            && !tokens.is_empty()
+            && tokens.keys().all(|name| TokenName::parse(name).is_some())
+            && tokens.values().all(|change| {
+                is_fingerprint(&change.old)
+                    && is_fingerprint(&change.new)
+                    && change.old != change.new
+            })
+            && rotation
+                .fleet
+                .iter()
+                .all(|name| name.parse::<Namespace>().is_ok())
+            && rotation.selector.iter().all(is_printable)
+            && rotation.copies.iter().all(is_printable)
+            && rotation
+                .copies
+                .iter()
+                .all(|copy| copy.parse::<CopyRef>().is_ok())
+            && is_time(&rotation.since)
+            && is_time(&rotation.at);
+        is_valid.then_some(rotation).ok_or(BadState)
     }
 
-    /// The annotation.
+    /// The text of the annotation [`STATE`]: JSON.
     pub fn text(&self) -> String {
         serde_json::to_string(self).expect("the state has text keys and no foreign types")
     }
 
-    /// The same, in that phase from now on.
+    /// A copy of this rotation that enters the phase `phase` at `now`.
     #[must_use]
     pub fn in_phase(&self, phase: Phase, now: &str) -> Self {
         Self {
@@ -205,32 +206,31 @@ impl Rotation {
         }
     }
 
-    /// Tells whether another look found the same rotation in the same phase.
+    /// True if `other` is the same rotation in the same phase.
     pub fn is_same_state(&self, other: &Self) -> bool {
         self.id == other.id && self.phase == other.phase
     }
 
-    /// The two values of a token; `None` where it does not rotate.
+    /// Returns `None` for a token that does not rotate.
     pub fn change(&self, name: TokenName) -> Option<&Change> {
         self.tokens.get(name.as_str())
     }
 
-    /// The tokens that rotate, in the order in which they are shown.
+    /// The rotating tokens in display order.
     pub fn changes(&self) -> impl Iterator<Item = (TokenName, &Change)> {
         TokenName::ALL
             .into_iter()
             .filter_map(|name| Some((name, self.change(name)?)))
     }
 
-    /// The fleet namespaces that were named.
-    pub fn named(&self) -> BTreeSet<Namespace> {
+    /// The fleet namespaces that were given by name.
+    pub fn fleet_namespaces(&self) -> BTreeSet<Namespace> {
         self.fleet
             .iter()
             .filter_map(|name| name.parse().ok())
             .collect()
     }
 
-    /// The copies.
     pub fn copies(&self) -> BTreeSet<CopyRef> {
         self.copies
             .iter()
@@ -238,7 +238,7 @@ impl Rotation {
             .collect()
     }
 
-    /// The same with what a run knows beside it of the places that it is about.
+    /// A copy of this rotation with further fleet namespaces and copies, which a run was given.
     #[must_use]
     pub fn with_places(
         &self,
@@ -253,66 +253,67 @@ impl Rotation {
         wider
     }
 
-    /// The same, before a place is written again: what was restarted before counts no more.
+    /// A copy of this rotation before values are rewritten. Earlier restarts no longer count.
     #[must_use]
     pub fn with_rewrite(&self) -> Self {
         Self {
-            again: self.again.saturating_add(1),
+            rewrites: self.rewrites.saturating_add(1),
             ..self.clone()
         }
     }
 
-    /// What a workload's template says that was restarted in the present phase: `ID.PHASE`, or
-    /// `ID.PHASE.N` where places had to be written again for the Nth time.
+    /// The mark in the pod template of a workload that was restarted in the current phase:
+    /// `ID.PHASE`, or `ID.PHASE.N` after N rewrites.
     pub fn mark(&self) -> String {
         self.mark_of(self.phase)
     }
 
-    /// What it says of one that was restarted for what it accepts: while both tokens are accepted
-    /// that may be before clients get theirs, and a server may be a client too.
+    /// The mark of a workload that was restarted as a server. While servers accept both tokens it
+    /// is the mark of `open`: a server can be a client too, and must restart again once clients get
+    /// their token.
     pub fn server_mark(&self) -> String {
-        match self.phase.row().both {
-            true => self.mark_of(Phase::Open),
-            false => self.mark(),
+        if self.phase.row().both {
+            self.mark_of(Phase::Open)
+        } else {
+            self.mark()
         }
     }
 
     fn mark_of(&self, phase: Phase) -> String {
         let mark = format!("{}.{phase}", self.id);
-        match self.again {
+        match self.rewrites {
             0 => mark,
             times => format!("{mark}.{times}"),
         }
     }
 
-    /// Tells whether a template was restarted so that what its pods send is right in the present
-    /// phase: in this very phase, or in the one before where clients got the same; and since places
-    /// were last written again.
+    /// True if the workload restarted as a client in this phase, or in the previous phase when
+    /// clients used the same token, and after the last rewrite.
     pub fn marks_client(&self, mark: Option<&str>) -> bool {
-        self.marked(mark).is_some_and(|phase| {
-            let before = phase.row();
-            let same = before.next == Some(self.phase) && before.sent == self.phase.row().sent;
-            same || phase == self.phase
+        self.phase_of_mark(mark).is_some_and(|phase| {
+            let row = phase.row();
+            let is_previous = row.next == Some(self.phase) && row.sent == self.phase.row().sent;
+            is_previous || phase == self.phase
         })
     }
 
-    /// Tells whether a template was restarted so that what its pods accept is right in the present
-    /// phase: in this very phase or, while both tokens are accepted, in any such phase of this
-    /// rotation; and since places were last written again.
+    /// True if the workload restarted as a server in this phase or, while servers accept both
+    /// tokens, in any such phase of this rotation, and after the last rewrite.
     pub fn marks_server(&self, mark: Option<&str>) -> bool {
-        self.marked(mark).is_some_and(|phase| {
-            let both = self.phase.row().both && phase != Phase::Immediate;
-            both || phase == self.phase
+        self.phase_of_mark(mark).is_some_and(|phase| {
+            let accepts_both = self.phase.row().both && phase != Phase::Immediate;
+            accepts_both || phase == self.phase
         })
     }
 
-    /// The phase of a mark of this rotation that still counts.
-    fn marked(&self, mark: Option<&str>) -> Option<Phase> {
-        let (id, phase, again) = parts(mark?)?;
-        (id == self.id && again == self.again).then_some(phase)
+    /// Returns `None` for the mark of another rotation, or from before the last rewrite.
+    fn phase_of_mark(&self, mark: Option<&str>) -> Option<Phase> {
+        let (id, phase, rewrites) = parse_mark(mark?)?;
+        (id == self.id && rewrites == self.rewrites).then_some(phase)
     }
 
-    /// What the annotation of retired tokens says when this rotation is over.
+    /// The text of the annotation [`RETIRED_TOKENS`] when this rotation is finished: words
+    /// `NAME=FINGERPRINT`, those of `before` first.
     pub fn retire(&self, before: Option<&str>) -> String {
         let side = self.phase.removed_side();
         let mut all: Vec<_> = before
@@ -321,7 +322,7 @@ impl Rotation {
             .map(str::to_owned)
             .collect();
         for (name, change) in self.changes() {
-            let entry = format!("{name}={}", change.print(side));
+            let entry = format!("{name}={}", change.fingerprint(side));
             if !all.contains(&entry) {
                 all.push(entry);
             }
@@ -329,21 +330,21 @@ impl Rotation {
         all.join(" ")
     }
 
-    /// What the tokens file holds in this phase. Tokens that do not rotate are as given.
+    /// The content of the tokens file in this phase. `others` has the tokens that do not rotate.
     pub fn held(&self, values: &TokenValues, others: &PerToken<Option<Token>>) -> Held {
         let sent = self.phase.row().sent;
         let current = PerToken::from_fn(|name| match self.change(name) {
             Some(_) => values.get(name, sent).cloned(),
             None => others.get(name).clone(),
         });
-        let spare = PerToken::from_fn(|name| {
+        let second = PerToken::from_fn(|name| {
             self.change(name)?;
             values.get(name, sent.other()).cloned()
         });
         let none = PerToken::default();
         let (next, previous) = match sent {
-            Side::Old => (spare, none),
-            Side::New => (none, spare),
+            Side::Old => (second, none),
+            Side::New => (none, second),
         };
         Held {
             current,
@@ -353,15 +354,14 @@ impl Rotation {
     }
 }
 
-/// The parts of a mark, as [`Rotation::mark`] makes it: the id of the rotation, its phase, and how
-/// often places had been written again.
-pub fn parts(mark: &str) -> Option<(&str, Phase, u32)> {
+/// Parses a text of [`Rotation::mark`] into the id of the rotation, the phase and the number of
+/// rewrites.
+pub fn parse_mark(mark: &str) -> Option<(&str, Phase, u32)> {
     let (id, rest) = mark.split_once('.')?;
-    let (phase, again) = rest.split_once('.').unwrap_or((rest, "0"));
-    Some((id, Phase::parse(phase)?, again.parse().ok()?))
+    let (phase, rewrites) = rest.split_once('.').unwrap_or((rest, "0"));
+    Some((id, Phase::parse(phase)?, rewrites.parse().ok()?))
 }
 
-/// Tells serde to leave a count out.
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde calls it with a reference"
@@ -370,29 +370,32 @@ const fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
-/// What a Secret has that only an open rotation has there, in words.
+/// Describes the keys and the annotation that a Secret should have only while a rotation is open.
 pub fn leftovers(live: &LiveSecret) -> Vec<String> {
-    let keys = [NEXT_KEY, PREVIOUS_KEY, STORE_STATE];
-    let keys = keys.into_iter().filter(|key| live.data.contains_key(*key));
-    let made = live.annotations.contains_key(MADE);
-    let made = made.then(|| format!("the annotation {MADE}"));
-    keys.map(|key| format!("the key {key}"))
-        .chain(made)
+    let annotation = live
+        .annotations
+        .contains_key(LIST_ADDED_BY)
+        .then(|| format!("the annotation {LIST_ADDED_BY}"));
+    [NEXT_KEY, PREVIOUS_KEY, STORE_STATE]
+        .into_iter()
+        .filter(|key| live.data.contains_key(*key))
+        .map(|key| format!("the key {key}"))
+        .chain(annotation)
         .collect()
 }
 
-/// Tells whether a token has been retired.
+/// True if the annotation [`RETIRED_TOKENS`] lists the token.
 pub fn is_retired(annotation: Option<&str>, name: TokenName, token: &SecretValue) -> bool {
     let entry = format!("{name}={}", fingerprint(token));
     annotation.is_some_and(|all| all.split_whitespace().any(|one| one == entry))
 }
 
-/// The values of the tokens that rotate, as far as they were found.
+/// The known values of the rotating tokens: old and new of each.
 #[derive(Clone, Debug, Default)]
 pub struct TokenValues(PerToken<(Option<Token>, Option<Token>)>);
 
 impl TokenValues {
-    /// Looks for them among what is known; what is no value of the rotation is passed over.
+    /// Searches `known`, each a token or a comma list, for values of the rotation.
     pub fn find<'a>(
         rotation: &Rotation,
         known: impl IntoIterator<Item = (TokenName, &'a SecretValue)>,
@@ -410,7 +413,6 @@ impl TokenValues {
         values
     }
 
-    /// Sets a value.
     pub fn put(&mut self, name: TokenName, side: Side, token: Token) {
         let (old, new) = self.0.get_mut(name);
         *match side {
@@ -419,7 +421,7 @@ impl TokenValues {
         } = Some(token);
     }
 
-    /// A value, where it was found.
+    /// Returns `None` for a value that was not found.
     pub fn get(&self, name: TokenName, side: Side) -> Option<&Token> {
         let (old, new) = self.0.get(name);
         match side {

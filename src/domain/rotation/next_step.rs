@@ -1,9 +1,9 @@
-//! What comes next: from what is there now, however it came about. A run that was killed, another
-//! operator, somebody who restarted a workload by hand: all of them are only a different start.
+//! Decides the next step of a rotation from the current state of the cluster alone. A killed run,
+//! another operator or a manual restart is only a different start. It must not act on the cluster.
 
-use super::edits::{Edit, Odd, Part, PlaceRef, TokenPlace, edit, holds_both};
-use super::gate::{OldTokenUser, forgotten};
-use super::workloads::{Who, WorkloadRef, is_server, maker, pending, sends};
+use super::edits::{Edit, Odd, Part, PlaceRef, TokenPlace, edit, has_list_of_both};
+use super::gate::{OldTokenUser, holders_before};
+use super::workloads::{Who, WorkloadRef, is_server, pending, sends, stateful_set_of};
 use super::{Phase, Rotation, TokenValues};
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::Observed;
@@ -17,86 +17,88 @@ use std::collections::BTreeMap;
 /// Everything that the next step depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// The state.
     pub rotation: &'a Rotation,
-    /// The values of its tokens.
     pub values: &'a TokenValues,
-    /// The tokens file.
+    /// The content of the tokens file.
     pub held: &'a Held,
-    /// The tokens of the home namespace, for those that do not rotate.
+    /// The tokens of the home namespace, for the tokens that do not rotate.
     pub home: &'a PerToken<Option<Token>>,
-    /// Where tokens are kept.
     pub targets: &'a [TokenPlace],
-    /// The cluster.
     pub facts: &'a ClusterSnapshot,
-    /// The router Secrets of all other namespaces, as far as they may be listed.
+    /// The router Secrets of all other namespaces that may be listed.
     pub outside: &'a BTreeMap<Namespace, Observed>,
-    /// The Secrets that do not carry what the store holds.
-    pub lagging: &'a [SecretRef],
-    /// Whether this run has proven the phase.
-    pub proven: bool,
-    /// The phase after which this run stops.
+    /// The Secrets that do not yet match their store entry.
+    pub stale_secrets: &'a [SecretRef],
+    /// Whether this run has probed the servers in this phase.
+    pub is_proven: bool,
+    /// The phase after which this run stops (`--until`).
     pub until: Option<Phase>,
-    /// Whether servers forget a token that somebody still holds.
-    pub anyway: bool,
+    /// Whether the old token is removed although a pod or a Secret still holds it
+    /// (`--close-anyway`).
+    pub close_anyway: bool,
 }
 
-/// What comes next.
+/// The next step of a rotation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// The tokens file gets these values.
+    /// Write these values to the tokens file.
     File(Held),
-    /// A place is to be written again that pods may have started on already: the state says so first,
-    /// so that whoever carries on restarts them.
-    Again,
-    /// These places are written.
+    /// Count a rewrite in the state: pods may already have started with a wrong value. The state is
+    /// written before the value, so that every later run restarts these pods.
+    CountRewrite,
+    /// Write these places.
     Write(Vec<Edit>),
-    /// These Secrets have to follow the store.
+    /// Wait until these Secrets match their store entries.
     Follow(Vec<SecretRef>),
-    /// These workloads have to roll out, as that.
+    /// Restart these workloads as servers or clients, and wait for their rollouts.
     Roll(Who, Vec<WorkloadRef>),
-    /// The servers are asked.
+    /// Probe the servers with both tokens.
     Prove,
-    /// Somebody still holds what the next phase forgets.
+    /// Wait: these pods and Secrets still hold the token that the next phase removes.
     Hold(Vec<OldTokenUser>),
-    /// The run stops here, as it was told to.
+    /// Stop after the phase of `--until`.
     Stop,
-    /// The next phase begins, although these hold what it forgets.
+    /// Begin the next phase, although these pods and Secrets hold the token that it removes.
     Advance(Phase, Vec<OldTokenUser>),
-    /// The rotation is over: the tokens file gets these values, the state goes.
+    /// Write these values to the tokens file and remove the state: the rotation is finished.
     Finish(Held),
 }
 
-/// Says what comes next.
+/// Decides the next step.
 ///
 /// # Errors
-/// Each place that holds what the rotation does not know, and each value that is nowhere.
+/// Each place that holds an unknown value, and each value that was not found.
 pub fn next(view: &View<'_>) -> Result<Step, Vec<Odd>> {
     let rotation = view.rotation;
     let row = rotation.phase.row();
     let held = rotation.held(view.values, view.home);
-    if is_needed(&held, view.held) {
+    if must_change_file(&held, view.held) {
         return Ok(Step::File(held));
     }
     let roll = |who| {
-        let workloads = pending(rotation, view.facts, who);
-        let names: Vec<_> = workloads.into_iter().map(WorkloadRef::of).collect();
+        let names: Vec<_> = pending(rotation, view.facts, who)
+            .into_iter()
+            .map(WorkloadRef::of)
+            .collect();
         (!names.is_empty()).then_some(Step::Roll(who, names))
     };
-    let follow = || (!view.lagging.is_empty()).then(|| Step::Follow(view.lagging.to_vec()));
+    let follow = || {
+        let secrets = view.stale_secrets;
+        (!secrets.is_empty()).then(|| Step::Follow(secrets.to_vec()))
+    };
     if row.both {
-        // What servers accept comes before what clients send.
-        let step = written(view, Part::Lists)?.or_else(follow);
+        // Servers accept a token before clients send it.
+        let step = write_step(view, Part::Lists)?.or_else(follow);
         if let Some(step) = step.or_else(|| roll(Who::Servers)) {
             return Ok(step);
         }
     }
-    if let Some(step) = written(view, Part::All)?.or_else(follow) {
+    if let Some(step) = write_step(view, Part::All)?.or_else(follow) {
         return Ok(step);
     }
-    // Who got the wrong one meanwhile comes before servers forget it.
+    // Clients that started with a wrong value restart before servers stop accepting it.
     if !row.both
-        && rotation.again > 0
+        && rotation.rewrites > 0
         && let Some(step) = roll(Who::Clients)
     {
         return Ok(step);
@@ -104,7 +106,7 @@ pub fn next(view: &View<'_>) -> Result<Step, Vec<Odd>> {
     if let Some(step) = roll(Who::of(rotation.phase)) {
         return Ok(step);
     }
-    if row.servers && !view.proven {
+    if row.servers && !view.is_proven {
         return Ok(Step::Prove);
     }
     let Some(next) = row.next else {
@@ -118,15 +120,16 @@ pub fn next(view: &View<'_>) -> Result<Step, Vec<Odd>> {
     if view.until.is_some_and(|until| rotation.phase >= until) && !rotation.phase.is_back() {
         return Ok(Step::Stop);
     }
-    let holders = forgotten(rotation, next, view.facts, view.outside);
-    match holders.is_empty() || view.anyway {
-        true => Ok(Step::Advance(next, holders)),
-        false => Ok(Step::Hold(holders)),
+    let holders = holders_before(rotation, next, view.facts, view.outside);
+    if holders.is_empty() || view.close_anyway {
+        Ok(Step::Advance(next, holders))
+    } else {
+        Ok(Step::Hold(holders))
     }
 }
 
-/// Tells whether the file lacks any of it, or has more. A token that nobody knows is no reason.
-fn is_needed(wanted: &Held, held: &Held) -> bool {
+/// True if the tokens file differs from `wanted`. An unknown current token does not count.
+fn must_change_file(wanted: &Held, held: &Held) -> bool {
     let differs = |wanted: &Option<Token>, held: &Option<Token>| wanted.is_some() && wanted != held;
     wanted
         .current
@@ -136,9 +139,9 @@ fn is_needed(wanted: &Held, held: &Held) -> bool {
         || wanted.previous != held.previous
 }
 
-/// The edits that are needed.
-fn written(view: &View<'_>, part: Part) -> Result<Option<Step>, Vec<Odd>> {
-    let listed = holds_both(view.rotation, view.targets);
+/// The step that writes the places whose content is wrong; `None` if all are right.
+fn write_step(view: &View<'_>, part: Part) -> Result<Option<Step>, Vec<Odd>> {
+    let listed = has_list_of_both(view.rotation, view.targets);
     let mut odd = Vec::new();
     let mut edits = Vec::new();
     for target in view.targets {
@@ -147,45 +150,54 @@ fn written(view: &View<'_>, part: Part) -> Result<Option<Step>, Vec<Odd>> {
             Err(why) => odd.push(why),
         }
     }
-    match (odd.is_empty(), edits.is_empty()) {
-        (false, _) => Err(odd),
-        (true, true) => Ok(None),
-        (true, false) if edits.iter().any(|edit| is_relied_on(view, edit)) => Ok(Some(Step::Again)),
-        (true, false) => Ok(Some(Step::Write(edits))),
+    if !odd.is_empty() {
+        Err(odd)
+    } else if edits.is_empty() {
+        Ok(None)
+    } else if edits.iter().any(|edit| is_relied_on(view, edit)) {
+        Ok(Some(Step::CountRewrite))
+    } else {
+        Ok(Some(Step::Write(edits)))
     }
 }
 
-/// Tells whether a workload counts as right that may have started with what the edit is about to
-/// mend: somebody has put something else there since.
+/// True if a workload already counted as up to date may have started with the wrong value that this
+/// edit corrects.
 fn is_relied_on(view: &View<'_>, edit: &Edit) -> bool {
     let rotation = view.rotation;
     let row = rotation.phase.row();
-    let target = view.targets.iter().find(|target| target.at == edit.at);
-    let keys = target.into_iter().flat_map(|target| target.bundle.keys);
-    let mut edited =
-        keys.filter(|key| edit.set.contains_key(key.name) || edit.remove.contains(key.name));
-    let here = |place: &&Workload| match &edit.at {
-        PlaceRef::Secret(at) => at.namespace == place.namespace,
+    let can_read = |workload: &&Workload| match &edit.at {
+        PlaceRef::Secret(at) => at.namespace == workload.namespace,
         PlaceRef::Entry(_) | PlaceRef::Manual(_) => true,
     };
-    let all = view.facts.places.values();
-    let workloads: Vec<_> = all
+    let workloads: Vec<_> = view
+        .facts
+        .places
+        .values()
         .flat_map(|place| &place.workloads)
-        .filter(here)
+        .filter(can_read)
         .collect();
-    edited.any(|key| {
-        let (token, sent) = match key.origin {
+    let is_in_use = |origin| {
+        let (token, is_sent) = match origin {
             Origin::Token(token) => (token, true),
             Origin::TokenList(token, _) => (token, false),
             Origin::Input(_) => return false,
         };
-        // When the clients' turn is over, all of them have theirs: what is wrong came later.
-        let late = sent && !row.both && !row.clients && rotation.again == 0;
-        late || workloads.iter().any(|workload| {
-            let mark = workload.mark.as_deref();
-            let server = is_server(workload, token) && (!sent || !row.both);
-            let client = sent && sends(&workload.spec, maker(workload), token);
-            server && rotation.marks_server(mark) || client && rotation.marks_client(mark)
-        })
-    })
+        // All clients have restarted in an earlier phase: the wrong value was written after that.
+        let has_restarted = is_sent && !row.both && !row.clients && rotation.rewrites == 0;
+        has_restarted
+            || workloads.iter().any(|workload| {
+                let mark = workload.mark.as_deref();
+                let server = is_server(workload, token) && (!is_sent || !row.both);
+                let client = is_sent && sends(&workload.spec, stateful_set_of(workload), token);
+                server && rotation.marks_server(mark) || client && rotation.marks_client(mark)
+            })
+    };
+    view.targets
+        .iter()
+        .find(|target| target.at == edit.at)
+        .into_iter()
+        .flat_map(|target| target.bundle.keys)
+        .filter(|key| edit.set.contains_key(key.name) || edit.remove.contains(key.name))
+        .any(|key| is_in_use(key.origin))
 }

@@ -1,24 +1,22 @@
-//! How a run of `rotate` ended, where it did not fail.
+//! How a run of `rotate` ended. A failure is an error, not an outcome.
 
 use super::Rotation;
 use super::gate::OldTokenUser;
 
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// The rotation, or its abort, is finished; these still hold the token that was removed.
+    /// The rotation or its abort is finished. These pods and Secrets hold the removed token.
     Finished(Rotation, Vec<OldTokenUser>),
     /// Another run finished it at the same time.
     FinishedByOther,
-    /// It stays after the phase of `--until`.
+    /// The run stopped after the phase of `--until`.
     Stopped(Rotation),
-    /// These still hold the token that the next phase removes.
+    /// The gate holds: these pods and Secrets hold the token that the next phase removes.
     Held(Rotation, Vec<OldTokenUser>),
-    /// There was nothing to do.
     Nothing,
 }
 
 impl Outcome {
-    /// The rotation that it is about.
     pub fn rotation(&self) -> Option<&Rotation> {
         match self {
             Self::Finished(rotation, _) | Self::Stopped(rotation) | Self::Held(rotation, _) => {
@@ -40,7 +38,7 @@ impl Outcome {
         }
     }
 
-    /// What still holds the token that was or would be removed.
+    /// The pods and Secrets that hold the token that was or would be removed.
     pub fn holders(&self) -> &[OldTokenUser] {
         match self {
             Self::Finished(_, holders) | Self::Held(_, holders) => holders,

@@ -1,4 +1,4 @@
-//! The phases of a rotation: THE TABLE of who holds and who accepts what in each.
+//! The phases of a rotation, and the table of what clients send and servers accept in each.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -6,14 +6,13 @@ use std::fmt;
 /// One of the two values of a token that rotates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
-    /// The one that was in use when the rotation began.
+    /// The value in use when the rotation began.
     Old,
-    /// The one that it brings.
+    /// The value that replaces it.
     New,
 }
 
 impl Side {
-    /// The other one.
     pub const fn other(self) -> Self {
         match self {
             Self::Old => Self::New,
@@ -21,7 +20,6 @@ impl Side {
         }
     }
 
-    /// In words.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Old => "old",
@@ -30,36 +28,36 @@ impl Side {
     }
 }
 
-/// How far a rotation is.
+/// A phase of a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// The servers learn to accept both.
+    /// Servers get both tokens.
     Open,
-    /// The clients get the new one.
+    /// Clients get the new token.
     Switch,
-    /// The servers forget the old one.
+    /// Servers keep only the new token.
     Close,
-    /// The clients get the old one back.
+    /// Clients get the old token back.
     Back,
-    /// The servers forget the new one.
+    /// Servers keep only the old token.
     Undo,
-    /// Everybody gets the new one at once.
+    /// Servers and clients get the new token at once.
     Immediate,
 }
 
-/// What holds in a phase when it is over.
+/// The goal of a phase: what is true when it is finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// What clients send.
+    /// The value that clients send.
     pub sent: Side,
-    /// Whether servers accept both; else only what clients send.
+    /// Whether servers accept both values; otherwise only the one that clients send.
     pub both: bool,
-    /// Whether servers restart in it.
+    /// Whether servers restart in this phase.
     pub servers: bool,
-    /// Whether clients restart in it.
+    /// Whether clients restart in this phase.
     pub clients: bool,
-    /// What comes after it; `None` where the rotation is over then.
+    /// The next phase; `None` if the rotation is finished.
     pub next: Option<Phase>,
 }
 
@@ -73,7 +71,7 @@ impl Phase {
         Self::Immediate,
     ];
 
-    /// THE TABLE of the phases.
+    /// The table of the phases.
     pub fn row(self) -> Row {
         use Side::{New, Old};
         let row = |sent, both, servers, clients, next| Row {
@@ -93,12 +91,10 @@ impl Phase {
         }
     }
 
-    /// The one of that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|phase| phase.as_str() == name)
     }
 
-    /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -110,33 +106,31 @@ impl Phase {
         }
     }
 
-    /// Where an abort goes from here; `None` where the old token has been taken away already, or an
-    /// abort is under way.
-    pub const fn aborted(self) -> Option<Self> {
+    /// The phase that `--abort` begins; `None` if the old token is already being removed, or if an
+    /// abort is open.
+    pub const fn abort_phase(self) -> Option<Self> {
         match self {
-            // No client has got the new one.
+            // No client has the new token yet.
             Self::Open => Some(Self::Undo),
             Self::Switch => Some(Self::Back),
             Self::Close | Self::Back | Self::Undo | Self::Immediate => None,
         }
     }
 
-    /// Tells whether it leads back to the old token.
+    /// True for the phases of an abort.
     pub const fn is_back(self) -> bool {
         matches!(self, Self::Back | Self::Undo)
     }
 
-    /// The value that is on its way out.
+    /// The value that the rotation, or its abort, removes.
     pub const fn removed_side(self) -> Side {
-        match self.is_back() {
-            true => Side::New,
-            false => Side::Old,
-        }
+        if self.is_back() { Side::New } else { Side::Old }
     }
 
-    /// The value that nobody may hold any more when this phase begins, since servers forget it;
-    /// `None` where nothing is forgotten, or that is the price.
-    pub const fn forgets(self) -> Option<Side> {
+    /// The value that no pod and no Secret may hold when this phase begins: servers reject it from
+    /// then on. `None` for `immediate`, which rejects the old value without a check, and if servers
+    /// keep accepting both.
+    pub const fn gated_side(self) -> Option<Side> {
         match self {
             Self::Close | Self::Undo => Some(self.removed_side()),
             Self::Open | Self::Switch | Self::Back | Self::Immediate => None,

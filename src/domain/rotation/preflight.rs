@@ -1,7 +1,9 @@
-//! What stops a rotation before it begins, or before it takes in more places.
+//! Finds what prevents a rotation from beginning, or from including further namespaces.
+//!
+//! It reads a snapshot only and must not write.
 
-use super::edits::{PlaceRef, TokenPlace, concerns};
-use super::gate::{OldTokenUser, strangers};
+use super::edits::{PlaceRef, TokenPlace, has_rotating_token};
+use super::gate::{OldTokenUser, holders_outside};
 use super::workloads::{is_server, reads_list};
 use super::{Change, Phase, Rotation, STATE, Side, is_retired, leftovers};
 use crate::domain::cluster::names::{Namespace, SecretRef};
@@ -16,10 +18,10 @@ use crate::domain::values::token::{PerToken, Token, TokenName, fingerprint};
 use crate::domain::values::tokens_file::Held;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One thing that a person has to change first.
+/// A condition that a person has to change before the rotation can begin.
 #[derive(Clone, Debug)]
 pub enum Obstacle {
-    /// `--apply` would be refused too.
+    /// `--apply` would refuse too.
     Plan(Refusal),
     NoToken(TokenName),
     NoNamespace(Namespace),
@@ -34,19 +36,20 @@ pub enum Obstacle {
         key: &'static str,
         managers: Vec<String>,
     },
-    /// A server that reads single keys and no list.
+    /// A server that reads single keys instead of a list.
     OneToken {
         server: String,
         token: TokenName,
     },
-    /// Keys and annotations of a rotation whose state is lost. Its old token would stay accepted.
+    /// Keys and annotations of a rotation whose state is lost. Servers would accept its old token
+    /// forever.
     Leftovers {
         at: SecretRef,
         what: Vec<String>,
     },
-    /// A previous token in the tokens file, of a rotation whose state is lost.
+    /// A previous token in the tokens file, from a rotation whose state is lost.
     PreviousToken(TokenName),
-    /// Another namespace has the token and is not selected.
+    /// A namespace that is not selected has the token.
     NotSelected {
         at: CopyRef,
         side: Side,
@@ -55,7 +58,7 @@ pub enum Obstacle {
     OtherHome(Namespace),
 }
 
-/// What the hints of obstacles name.
+/// The texts that the messages and hints of obstacles need.
 pub struct Words<'a> {
     pub reach: &'a HintContext,
     /// This command with its options, without `--apply`.
@@ -68,14 +71,16 @@ impl Obstacle {
     pub fn message(&self, words: &Words<'_>) -> String {
         match self {
             Self::Plan(refusal) => refusal.message(),
-            Self::NoToken(name) => format!("{name} is not there, or is not a token"),
+            Self::NoToken(name) => {
+                format!("{name} is missing in the home namespace, or is not a token")
+            }
             Self::NoNamespace(name) => {
-                format!("fleet namespace {name} is not there, or going away")
+                format!("fleet namespace {name} does not exist or is being deleted")
             }
             Self::NoRouterSecret(namespace) => {
-                format!("Secret {namespace}/{} is not there", ROUTER.secret)
+                format!("Secret {namespace}/{} not found", ROUTER.secret)
             }
-            Self::Owned { at, owner } => format!("{at} belongs to {owner}"),
+            Self::Owned { at, owner } => format!("{at} is owned by {owner}"),
             Self::Immutable(at) => format!("{at} is immutable"),
             Self::Managed { at, key, managers } => {
                 format!("{at}: {key} is managed by {}", managers.join(", "))
@@ -93,12 +98,12 @@ impl Obstacle {
                 words.file
             ),
             Self::NotSelected { at, side } => format!(
-                "Secret {at} has the {} token, and namespace {} is not of the selection",
+                "Secret {at} has the {} token, but namespace {} is not selected",
                 side.as_str(),
                 at.namespace
             ),
             Self::OtherHome(namespace) => format!(
-                "a rotation is open whose home is namespace {namespace}, which has the same tokens"
+                "a rotation is open in home namespace {namespace}, which has the same tokens"
             ),
         }
     }
@@ -108,23 +113,25 @@ impl Obstacle {
         match self {
             Self::Plan(refusal) => refusal.hint(reach),
             Self::NoToken(_) | Self::NoRouterSecret(_) => {
-                format!("make it first: {}", reach.apply)
+                format!("create it first: {}", reach.apply)
             }
-            Self::NoNamespace(_) => "leave it out".to_owned(),
+            Self::NoNamespace(_) => "remove it from the options".to_owned(),
             Self::Owned { at, owner } => format!("{at}: {}", owner.instead()),
-            Self::Immutable(_) => "make it anew without immutable: true".to_owned(),
-            Self::Managed { key, .. } => format!("have it let go of {key}, or rotate there"),
+            Self::Immutable(_) => "recreate it without immutable: true".to_owned(),
+            Self::Managed { key, .. } => {
+                format!("make that field manager release {key}, or rotate the token there")
+            }
             Self::OneToken { .. } => format!(
-                "have it read the whole Secret by envFrom, as the chart does; or exchange the token \
+                "make it read the whole Secret with envFrom, as the chart does; or replace the token \
                  in one step: {} --immediate --apply",
                 words.command
             ),
             Self::Leftovers { at, .. } => format!(
-                "take that off, and what is old on the lists: {kubectl} -n {} edit secret {}",
+                "remove these, and the old entries of the lists: {kubectl} -n {} edit secret {}",
                 at.namespace, at.name
             ),
             Self::PreviousToken(_) => format!(
-                "take that value off the lists that have it, then its line out of the file: \
+                "remove that value from the lists, then its line from the file: \
                  \"${{EDITOR:-vi}}\" {}",
                 words.file
             ),
@@ -137,20 +144,21 @@ impl Obstacle {
     }
 }
 
-/// What obstacles are looked for in.
+/// The facts in which obstacles are searched.
 pub struct Preflight<'a> {
     pub facts: &'a ClusterSnapshot,
     pub targets: &'a [TokenPlace],
-    /// The router Secrets of all other namespaces, as far as they may be listed.
+    /// The router Secrets of all other namespaces that may be listed.
     pub outside: &'a BTreeMap<Namespace, Observed>,
     /// The tokens of the home namespace.
     pub home: &'a PerToken<Option<Token>>,
-    /// The tokens that rotate.
+    /// The tokens that should rotate.
     pub chosen: &'a BTreeSet<TokenName>,
 }
 
 impl Preflight<'_> {
-    /// The rotation that would begin. Its new tokens are placeholders: nothing is minted yet.
+    /// The rotation that would begin. The fingerprints of its new tokens are placeholders: nothing is
+    /// minted yet.
     pub fn rotation(&self, phase: Phase) -> Rotation {
         let change = |token: &Token| Change {
             old: fingerprint(token.value()),
@@ -164,17 +172,16 @@ impl Preflight<'_> {
         Rotation::new(String::new(), phase, "", changes)
     }
 
-    /// Everything that stops a rotation from beginning. `retired` are the fingerprints of replaced
-    /// tokens.
+    /// All obstacles to a new rotation. `retired` is the annotation of retired tokens.
     pub fn begin(&self, rotation: &Rotation, held: &Held, retired: Option<&str>) -> Vec<Obstacle> {
         let mut found = self.plan(held);
         found.extend(self.places(rotation));
         found.extend(self.leftovers(held, retired));
-        found.extend(self.strangers(rotation, &[Side::Old]));
+        found.extend(self.namespaces_outside(rotation, &[Side::Old]));
         found
     }
 
-    /// What stops an open rotation from taking in the places that the options name.
+    /// The obstacles to including the namespaces of the options in an open rotation.
     pub fn places(&self, rotation: &Rotation) -> Vec<Obstacle> {
         let mut found = self.fleet();
         found.extend(self.secrets(rotation));
@@ -182,7 +189,7 @@ impl Preflight<'_> {
         found
     }
 
-    /// All places have to hold the same tokens.
+    /// The planner's refusals: all namespaces must hold the same tokens.
     fn plan(&self, held: &Held) -> Vec<Obstacle> {
         let fleet = self.facts.fleet().map(|(name, _)| name.clone());
         let wish = Wish {
@@ -192,9 +199,12 @@ impl Preflight<'_> {
         let filed = FiledTokens::found(true, |name| held.current.get(name).clone());
         let plan = Plan::new(&wish, &filed, &self.facts.observations());
         if plan.refusals.is_empty() {
-            let absent = |name: &&TokenName| self.home.get(**name).is_none();
-            let absent = self.chosen.iter().filter(absent);
-            return absent.map(|name| Obstacle::NoToken(*name)).collect();
+            return self
+                .chosen
+                .iter()
+                .filter(|name| self.home.get(**name).is_none())
+                .map(|name| Obstacle::NoToken(*name))
+                .collect();
         }
         plan.refusals.into_iter().map(Obstacle::Plan).collect()
     }
@@ -216,14 +226,13 @@ impl Preflight<'_> {
         found
     }
 
-    /// Secrets that cannot be written, or that another owner or field manager would write again.
+    /// Secrets that cannot be written, or that another owner or field manager would overwrite.
     fn secrets(&self, rotation: &Rotation) -> Vec<Obstacle> {
         let mut found = Vec::new();
         for (at, observed) in self.facts.observations() {
-            let bundles = BUNDLES.into_iter();
-            let bundle = bundles
-                .filter(|bundle| bundle.secret == at.name)
-                .find(|bundle| concerns(rotation, bundle));
+            let bundle = BUNDLES
+                .into_iter()
+                .find(|bundle| bundle.secret == at.name && has_rotating_token(rotation, bundle));
             let (Some(bundle), Some(live)) = (bundle, &observed.live) else {
                 continue;
             };
@@ -259,18 +268,23 @@ impl Preflight<'_> {
         if !rotation.phase.row().both {
             return Vec::new();
         }
-        let places = self.facts.places.values();
-        let workloads: Vec<_> = places.flat_map(|place| &place.workloads).collect();
-        let of_token = |(token, _): (TokenName, &Change)| {
-            let servers = workloads
-                .iter()
-                .filter(move |it| is_server(it, token) && !reads_list(it, token));
-            servers.map(move |server| Obstacle::OneToken {
-                server: server.to_string(),
-                token,
-            })
-        };
-        rotation.changes().flat_map(of_token).collect()
+        let mut found = Vec::new();
+        for (token, _) in rotation.changes() {
+            for workload in self
+                .facts
+                .places
+                .values()
+                .flat_map(|place| &place.workloads)
+            {
+                if is_server(workload, token) && !reads_list(workload, token) {
+                    found.push(Obstacle::OneToken {
+                        server: workload.to_string(),
+                        token,
+                    });
+                }
+            }
+        }
+        found
     }
 
     fn leftovers(&self, held: &Held, retired: Option<&str>) -> Vec<Obstacle> {
@@ -294,15 +308,17 @@ impl Preflight<'_> {
         found
     }
 
-    /// Namespaces outside the selection that have one of these values, and homes of other rotations.
-    pub fn strangers(&self, rotation: &Rotation, sides: &[Side]) -> Vec<Obstacle> {
-        let fleet = self.facts.fleet();
-        let homes = fleet.filter(|(_, place)| is_home(place.secrets.get(ROUTER.secret)));
-        let mut found: Vec<_> = homes
+    /// Namespaces outside the selection that hold one of these values, and home namespaces of other
+    /// open rotations.
+    pub fn namespaces_outside(&self, rotation: &Rotation, sides: &[Side]) -> Vec<Obstacle> {
+        let mut found: Vec<_> = self
+            .facts
+            .fleet()
+            .filter(|(_, place)| is_home(place.secrets.get(ROUTER.secret)))
             .map(|(namespace, _)| Obstacle::OtherHome(namespace.clone()))
             .collect();
         for side in sides {
-            for user in strangers(rotation, *side, self.outside) {
+            for user in holders_outside(rotation, *side, self.outside) {
                 let OldTokenUser::Secret { at, .. } = user else {
                     continue;
                 };
@@ -317,10 +333,11 @@ impl Preflight<'_> {
     }
 }
 
-/// Whether a router Secret is the home of an open rotation. External Secrets Operator copies
-/// annotations onto the Secrets that it makes, so an owned Secret does not count.
+/// True if a router Secret has the state of an open rotation. An owned Secret does not count:
+/// External Secrets Operator copies annotations to the Secrets that it creates.
 fn is_home(observed: Option<&Observed>) -> bool {
-    let observed = observed.filter(|observed| observed.owner.is_none());
-    let live = observed.and_then(|observed| observed.live.as_ref());
-    live.is_some_and(|live| live.annotations.contains_key(STATE))
+    observed
+        .filter(|observed| observed.owner.is_none())
+        .and_then(|observed| observed.live.as_ref())
+        .is_some_and(|live| live.annotations.contains_key(STATE))
 }

@@ -9,7 +9,7 @@ use self::worlds::{Event, World, some_event, some_world};
 use super::edits::{Edit, Part, PlaceRef, TokenPlace, edit};
 use super::gate::OldTokenUser;
 use super::next_step::{Step, View, next};
-use super::workloads::{Standing, WorkloadRef, serves, standing};
+use super::workloads::{Standing, WorkloadRef, reads_router_secret, standing};
 use super::{Change, NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, Side, TokenValues, is_retired};
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::names::{Namespace, SecretRef};
@@ -37,8 +37,8 @@ type Texts = BTreeMap<String, SecretValue>;
 #[derive(Clone, Default)]
 struct Stored {
     texts: Texts,
-    made: Option<String>,
-    written: Option<String>,
+    list_added_by: Option<String>,
+    last_write: Option<String>,
     version: usize,
     changed: i64,
 }
@@ -137,10 +137,10 @@ impl Sim {
             targets: &targets,
             facts: &facts,
             outside: &BTreeMap::new(),
-            lagging: &[],
-            proven: operator.proven == self.mark(),
+            stale_secrets: &[],
+            is_proven: operator.proven == self.mark(),
             until: operator.until,
-            anyway: false,
+            close_anyway: false,
         };
         let mark = rotation.mark();
         let mut holders = Vec::new();
@@ -156,7 +156,7 @@ impl Sim {
                 });
                 edits.collect()
             }
-            Step::Again => vec![Act::State(rotation.with_rewrite(), version)],
+            Step::CountRewrite => vec![Act::State(rotation.with_rewrite(), version)],
             Step::Roll(who, names) => {
                 let acts = names.into_iter().map(|name| {
                     let place = &facts.places[&name.namespace];
@@ -315,7 +315,7 @@ impl Sim {
                 let (index, version) = (operator(which), self.home().version);
                 self.kill(index);
                 let rotation = self.state.as_ref();
-                let act = rotation.and_then(|it| Some(it.in_phase(it.phase.aborted()?, NOW)));
+                let act = rotation.and_then(|it| Some(it.in_phase(it.phase.abort_phase()?, NOW)));
                 let act = act.map(|to| Act::State(to, version));
                 self.operators[index].queue.extend(act);
             }

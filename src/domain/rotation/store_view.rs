@@ -1,9 +1,9 @@
-//! What a rotation sees of the secret store on Path 2.
+//! The part of the secret store that a rotation reads on Path 2. It must not write to the store.
 
 use super::edits::{PlaceRef, TokenPlace};
 use super::elsewhere;
 use super::targets::texts;
-use super::workloads::serves;
+use super::workloads::reads_router_secret;
 use super::{BadState, NEXT_KEY, PREVIOUS_KEY, Rotation};
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::LiveSecret;
@@ -17,47 +17,50 @@ use std::collections::BTreeMap;
 
 /// The entries of the store that hold tokens, and the ExternalSecrets that read them.
 pub struct StoreView {
+    /// The served API version of ExternalSecret.
     pub version: &'static str,
-    /// What makes the Secrets with tokens, each with the path that it reads.
+    /// The ExternalSecrets of the Secrets with tokens, each with the path that it reads.
     pub externals: Vec<(ExternalSecret, String)>,
-    /// What is there; empty where the environment leads to no store.
+    /// The entries by path; empty if the environment names no store.
     pub entries: BTreeMap<String, Entry>,
     /// The path of home's router entry.
     pub home: String,
-    /// Whether somebody has to edit the entries.
-    pub by_hand: bool,
+    /// Whether a person has to edit the entries: this program cannot write to the store.
+    pub is_manual: bool,
 }
 
-/// The bundle whose Secret an ExternalSecret makes.
+/// The bundle of the Secret that an ExternalSecret targets.
 pub fn bundle_of(external: &ExternalSecret) -> Option<&'static Bundle> {
     BUNDLES.into_iter().find(|it| it.secret == external.target)
 }
 
-/// The keys that a rotation looks at.
+/// The keys that a rotation can change.
 fn keys() -> impl Iterator<Item = &'static str> {
-    let keys = [&ROUTER, &EMBEDDINGS].into_iter().flat_map(|it| it.keys);
-    keys.filter(|key| !matches!(key.origin, Origin::Input(_)))
+    [&ROUTER, &EMBEDDINGS]
+        .into_iter()
+        .flat_map(|it| it.keys)
+        .filter(|key| !matches!(key.origin, Origin::Input(_)))
         .map(|key| key.name)
         .chain([NEXT_KEY, PREVIOUS_KEY])
 }
 
 impl StoreView {
-    /// The state that the write left which opened a rotation.
+    /// The state in home's router entry, written when a rotation opened.
     ///
     /// # Errors
-    /// One that this program did not write.
+    /// The state is not in the format of this program.
     pub fn state(&self) -> Result<Option<Rotation>, BadState> {
         elsewhere::of_entry(self.entries.get(&self.home))
     }
 
-    /// Tells whether the router entry says that this rotation is open; an entry that somebody edits by
-    /// hand says nothing.
+    /// True if home's router entry has the state of this rotation. An entry that a person edits has
+    /// no state: then it is always true.
     pub fn has_state_of(&self, rotation: &Rotation) -> bool {
-        let told = self.state().ok().flatten();
-        self.by_hand || told.is_some_and(|told| told.id == rotation.id)
+        let state = self.state().ok().flatten();
+        self.is_manual || state.is_some_and(|state| state.id == rotation.id)
     }
 
-    /// The entries as targets.
+    /// The places of the store entries.
     pub fn targets(&self, facts: &ClusterSnapshot, state: Option<&Rotation>) -> Vec<TokenPlace> {
         let mut targets: BTreeMap<&str, TokenPlace> = BTreeMap::new();
         for (external, path) in &self.externals {
@@ -65,46 +68,50 @@ impl StoreView {
                 continue;
             };
             let place = &facts.places[&external.namespace];
-            let router = bundle.secret == ROUTER.secret;
-            let serves = router && serves(place);
+            let is_router = bundle.secret == ROUTER.secret;
             let target = targets.entry(path).or_insert_with(|| {
                 let texts = match self.entries.get(path) {
                     Some(entry) => texts_of(entry),
                     None => place.live(bundle.secret).map(texts).unwrap_or_default(),
                 };
                 TokenPlace {
-                    at: match self.by_hand {
-                        true => PlaceRef::Manual(path.clone()),
-                        false => PlaceRef::Entry(path.clone()),
+                    at: if self.is_manual {
+                        PlaceRef::Manual(path.clone())
+                    } else {
+                        PlaceRef::Entry(path.clone())
                     },
                     namespace: facts.home.clone(),
                     bundle,
-                    home: router && *path == self.home,
-                    made: state.is_some_and(|state| router && made(state, &texts)),
-                    written: None,
+                    home: is_router && *path == self.home,
+                    added_list: state
+                        .is_some_and(|state| is_router && has_added_list(state, &texts)),
+                    last_write: None,
                     texts,
-                    serves: false,
+                    read_by_server: false,
                 }
             });
-            target.serves |= serves;
+            target.read_by_server |= is_router && reads_router_secret(place);
         }
         targets.into_values().collect()
     }
 
-    /// The Secrets that do not carry what the store holds.
-    pub fn lagging(&self, facts: &ClusterSnapshot) -> Vec<SecretRef> {
-        let lagging = self.externals.iter().filter_map(|(external, path)| {
-            let bundle = bundle_of(external)?;
-            let live = facts.places[&external.namespace].live(bundle.secret);
-            let carries = live.is_some_and(|live| self.matches_entry(path, live));
-            (!carries && self.entries.contains_key(path)).then(|| SecretRef {
-                namespace: external.namespace.clone(),
-                name: bundle.secret,
+    /// The Secrets that do not match their store entry.
+    pub fn stale_secrets(&self, facts: &ClusterSnapshot) -> Vec<SecretRef> {
+        self.externals
+            .iter()
+            .filter_map(|(external, path)| {
+                let bundle = bundle_of(external)?;
+                let live = facts.places[&external.namespace].live(bundle.secret);
+                let matches = live.is_some_and(|live| self.matches_entry(path, live));
+                (!matches && self.entries.contains_key(path)).then(|| SecretRef {
+                    namespace: external.namespace.clone(),
+                    name: bundle.secret,
+                })
             })
-        });
-        lagging.collect()
+            .collect()
     }
 
+    /// True if the Secret has the same tokens as the entry.
     pub fn matches_entry(&self, path: &str, live: &LiveSecret) -> bool {
         let Some(entry) = self.entries.get(path) else {
             return false;
@@ -113,21 +120,24 @@ impl StoreView {
     }
 }
 
-/// Tells whether the rotation made the list that an entry has: as long as its own values are on it.
-fn made(state: &Rotation, texts: &BTreeMap<String, SecretValue>) -> bool {
+/// True if the rotation added the list of the entry. In a closing phase this holds only until the
+/// removed value is gone from the list.
+fn has_added_list(state: &Rotation, texts: &BTreeMap<String, SecretValue>) -> bool {
     let row = state.phase.row();
     let list = texts.get("KB_ROUTER_TOKENS");
     let change = state.change(TokenName::KbRouterToken);
-    let forgotten = list.zip(change).is_some_and(|(list, change)| {
+    let lists_removed_value = list.zip(change).is_some_and(|(list, change)| {
         list.entries()
             .any(|entry| change.side(&SecretValue::from(entry)) == Some(row.sent.other()))
     });
-    state.made && (row.both || forgotten)
+    state.added_list && (row.both || lists_removed_value)
 }
 
 fn texts_of(entry: &Entry) -> BTreeMap<String, SecretValue> {
-    let fields = entry.fields.iter().flatten();
-    fields
+    entry
+        .fields
+        .iter()
+        .flatten()
         .filter_map(|(key, field)| Some((key.clone(), field.text.clone()?)))
         .collect()
 }

@@ -1,8 +1,8 @@
-//! The Secrets that a rotation writes directly, and which token each key holds.
+//! The Secrets that a rotation writes directly, as places, and the token of each key.
 
 use super::edits::{PlaceRef, TokenPlace};
-use super::workloads::serves;
-use super::{MADE, NEXT_KEY, PREVIOUS_KEY, WRITTEN};
+use super::workloads::reads_router_secret;
+use super::{LAST_WRITE, LIST_ADDED_BY, NEXT_KEY, PREVIOUS_KEY};
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::cluster::snapshot::{ClusterSnapshot, NamespaceSnapshot};
@@ -11,7 +11,7 @@ use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::TokenName;
 use std::collections::BTreeMap;
 
-/// The token whose values a key holds.
+/// The token that a key holds, alone or in a list.
 pub fn token_of(key: &str) -> Option<TokenName> {
     if matches!(key, NEXT_KEY | PREVIOUS_KEY) {
         return Some(TokenName::EmbeddingsApiKey);
@@ -24,14 +24,15 @@ pub fn token_of(key: &str) -> Option<TokenName> {
     }
 }
 
-/// The texts of a Secret.
+/// The values of a Secret by key, without those that are not text.
 pub fn texts(live: &LiveSecret) -> BTreeMap<String, SecretValue> {
-    let data = live.data.iter();
-    data.filter_map(|(key, value)| Some((key.clone(), value.text.clone()?)))
+    live.data
+        .iter()
+        .filter_map(|(key, value)| Some((key.clone(), value.text.clone()?)))
         .collect()
 }
 
-/// A Secret as a target.
+/// The place of a Secret; `None` for a Secret that is not in the table. `id` is the open rotation.
 pub fn target(
     place: &NamespaceSnapshot,
     at: SecretRef,
@@ -40,20 +41,20 @@ pub fn target(
     id: Option<&str>,
 ) -> Option<TokenPlace> {
     let bundle = BUNDLES.into_iter().find(|it| it.secret == at.name)?;
-    let router = bundle.secret == ROUTER.secret;
+    let is_router = bundle.secret == ROUTER.secret;
     Some(TokenPlace {
         namespace: at.namespace.clone(),
         at: PlaceRef::Secret(at),
         bundle,
-        home: home && router,
+        home: home && is_router,
         texts: texts(live),
-        serves: router && serves(place),
-        made: id.is_some() && live.annotations.get(MADE).map(String::as_str) == id,
-        written: live.annotations.get(WRITTEN).cloned(),
+        read_by_server: is_router && reads_router_secret(place),
+        added_list: id.is_some() && live.annotations.get(LIST_ADDED_BY).map(String::as_str) == id,
+        last_write: live.annotations.get(LAST_WRITE).cloned(),
     })
 }
 
-/// The Secrets that are written directly.
+/// The places of the Secrets that no other object owns.
 pub fn plain_targets(facts: &ClusterSnapshot, id: Option<&str>) -> Vec<TokenPlace> {
     let mut targets = Vec::new();
     for (namespace, place) in &facts.places {

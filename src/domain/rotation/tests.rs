@@ -1,4 +1,4 @@
-//! The edits phase by phase, the text of the state, and who still holds a token.
+//! Tests of the edits in each phase, of the state, of the marks and of the retired tokens.
 
 mod gate;
 
@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const NOW: &str = "2026-01-02T03:04:05Z";
 const KB: TokenName = TokenName::KbRouterToken;
 const KEY: TokenName = TokenName::EmbeddingsApiKey;
-/// Old and new of each token, as they stand in the texts below.
+/// The values of each token, with the short names that the texts below use.
 const VALUES: [(&str, TokenName, Side, &str); 4] = [
     ("kb0", KB, Side::Old, "kb-router-token-old"),
     ("kb1", KB, Side::New, "kb-router-token-new"),
@@ -28,20 +28,22 @@ const VALUES: [(&str, TokenName, Side, &str); 4] = [
     ("em1", KEY, Side::New, "embeddings-key-new"),
 ];
 
-/// Short names become values.
+/// Replaces short names by values.
 fn long(text: &str) -> String {
-    let all = VALUES.iter();
-    all.fold(text.to_owned(), |text, (short, .., value)| {
-        text.replace(short, value)
-    })
+    VALUES
+        .iter()
+        .fold(text.to_owned(), |text, (short, .., value)| {
+            text.replace(short, value)
+        })
 }
 
-/// Values become short names.
+/// Replaces values by short names.
 fn short(text: &str) -> String {
-    let all = VALUES.iter();
-    all.fold(text.to_owned(), |text, (short, .., value)| {
-        text.replace(value, short)
-    })
+    VALUES
+        .iter()
+        .fold(text.to_owned(), |text, (short, .., value)| {
+            text.replace(value, short)
+        })
 }
 
 fn values() -> TokenValues {
@@ -53,15 +55,16 @@ fn values() -> TokenValues {
 }
 
 fn rotation_of(phase: Phase, tokens: &[TokenName]) -> Rotation {
-    let print = |name, side| {
-        let mut all = VALUES.iter();
-        let found = all.find(|(_, token, of, _)| (*token, *of) == (name, side));
-        fingerprint(&SecretValue::from(found.unwrap().3))
+    let fingerprint_of = |name, side| {
+        let row = VALUES
+            .iter()
+            .find(|(_, token, of, _)| (*token, *of) == (name, side));
+        fingerprint(&SecretValue::from(row.unwrap().3))
     };
     let changes = PerToken::from_fn(|name| {
         tokens.contains(&name).then(|| Change {
-            old: print(name, Side::Old),
-            new: print(name, Side::New),
+            old: fingerprint_of(name, Side::Old),
+            new: fingerprint_of(name, Side::New),
             minted: None,
         })
     });
@@ -72,8 +75,8 @@ fn rotation(phase: Phase) -> Rotation {
     rotation_of(phase, &TokenName::ALL)
 }
 
-/// A place of home from `KEY=value` words.
-fn target(bundle: &'static Bundle, made: bool, texts: &str) -> TokenPlace {
+/// A place of home with the values of `KEY=value` words.
+fn target(bundle: &'static Bundle, added_list: bool, texts: &str) -> TokenPlace {
     let texts = texts.split_whitespace().map(|word| {
         let (key, value) = word.split_once('=').unwrap();
         (key.to_owned(), SecretValue::from(long(value)))
@@ -88,32 +91,36 @@ fn target(bundle: &'static Bundle, made: bool, texts: &str) -> TokenPlace {
         bundle,
         home: bundle == &ROUTER,
         texts: texts.collect(),
-        serves: bundle == &ROUTER,
-        made,
-        written: None,
+        read_by_server: bundle == &ROUTER,
+        added_list,
+        last_write: None,
     }
 }
 
-/// An edit in words: what is set, `-KEY` for what goes, `made` for the mark afterwards.
-fn words(edit: Result<Option<Edit>, Odd>) -> String {
+/// Describes an edit: `KEY=value` for a set key, `-KEY` for a removed key, `added` for
+/// [`Edit::added_list`].
+fn describe_edit(edit: Result<Option<Edit>, Odd>) -> String {
     let Some(edit) = edit.unwrap() else {
         return "nothing".to_owned();
     };
-    let set = edit.set.iter();
-    let set = set.map(|(key, value)| short(&format!("{key}={}", value.expose())));
-    let gone = edit.remove.iter().map(|key| format!("-{key}"));
-    let made = edit.made.then(|| "made".to_owned());
-    set.chain(gone).chain(made).collect::<Vec<_>>().join(" ")
+    let set = edit
+        .set
+        .iter()
+        .map(|(key, value)| short(&format!("{key}={}", value.expose())));
+    let removed = edit.remove.iter().map(|key| format!("-{key}"));
+    let added = edit.added_list.then(|| "added".to_owned());
+    let words: Vec<_> = set.chain(removed).chain(added).collect();
+    words.join(" ")
 }
 
-/// The edit of a place that has been written in this phase already.
-fn describe(phase: Phase, target: &TokenPlace) -> String {
+/// Describes the edit of a place that was already written in this phase.
+fn describe_edit_after_fence(phase: Phase, target: &TokenPlace) -> String {
     let rotation = rotation(phase);
     let target = &TokenPlace {
-        written: Some(rotation.mark()),
+        last_write: Some(rotation.mark()),
         ..target.clone()
     };
-    words(edit(
+    describe_edit(edit(
         &rotation,
         &values(),
         target,
@@ -123,28 +130,28 @@ fn describe(phase: Phase, target: &TokenPlace) -> String {
 }
 
 #[test]
-fn the_router_secret_of_home_phase_by_phase() {
+fn the_home_router_secret_is_edited_in_each_phase() {
     let tokens = [
         "KB_ROUTER_TOKEN=kb0 EMBEDDINGS_API_KEY=em0",
         "KB_ROUTER_TOKEN=kb1 EMBEDDINGS_API_KEY=em1",
     ];
     let with = |sent: usize, more: &str| format!("{} {more}", tokens[sent]);
     use Phase::{Back, Close, Immediate, Open, Switch, Undo};
-    // Without lists of keys that hold both values, as here, a key of its own carries the other.
+    // No list of keys holds both values here, so a separate key holds the second one.
     let opened = "KB_ROUTER_TOKENS=kb0,kb1 EMBEDDINGS_API_KEY_NEXT=em1";
     let switched = "KB_ROUTER_TOKENS=kb0,kb1 EMBEDDINGS_API_KEY_PREVIOUS=em0";
-    for (phase, made, before, expected) in [
+    for (phase, added_list, before, expected) in [
         (
             Open,
             false,
             with(0, ""),
-            "EMBEDDINGS_API_KEY_NEXT=em1 KB_ROUTER_TOKENS=kb0,kb1 made",
+            "EMBEDDINGS_API_KEY_NEXT=em1 KB_ROUTER_TOKENS=kb0,kb1 added",
         ),
         (
             Open,
             false,
             with(0, "KB_ROUTER_TOKENS="),
-            "EMBEDDINGS_API_KEY_NEXT=em1 KB_ROUTER_TOKENS=kb0,kb1 made",
+            "EMBEDDINGS_API_KEY_NEXT=em1 KB_ROUTER_TOKENS=kb0,kb1 added",
         ),
         (
             Open,
@@ -158,7 +165,7 @@ fn the_router_secret_of_home_phase_by_phase() {
             true,
             with(0, opened),
             "EMBEDDINGS_API_KEY=em1 EMBEDDINGS_API_KEY_PREVIOUS=em0 KB_ROUTER_TOKEN=kb1 \
-             -EMBEDDINGS_API_KEY_NEXT made",
+             -EMBEDDINGS_API_KEY_NEXT added",
         ),
         (Switch, true, with(1, switched), "nothing"),
         (
@@ -173,14 +180,14 @@ fn the_router_secret_of_home_phase_by_phase() {
             with(1, "KB_ROUTER_TOKENS=theirs,kb0,other,kb1"),
             "KB_ROUTER_TOKENS=theirs,other,kb1",
         ),
-        // Somebody added an entry to a list that the rotation made: it stays, without the mark.
+        // A foreign entry in a list that the rotation added: the list stays and is no longer ours.
         (
             Close,
             true,
             with(1, "KB_ROUTER_TOKENS=kb0,kb1,theirs"),
             "KB_ROUTER_TOKENS=kb1,theirs",
         ),
-        // Somebody took that list away, or emptied it: the mark goes all the same.
+        // The list was removed or emptied by somebody else: it no longer counts as added.
         (Close, true, with(1, ""), ""),
         (
             Undo,
@@ -194,7 +201,7 @@ fn the_router_secret_of_home_phase_by_phase() {
             true,
             with(1, switched),
             "EMBEDDINGS_API_KEY=em0 EMBEDDINGS_API_KEY_NEXT=em1 KB_ROUTER_TOKEN=kb0 \
-             -EMBEDDINGS_API_KEY_PREVIOUS made",
+             -EMBEDDINGS_API_KEY_PREVIOUS added",
         ),
         (
             Undo,
@@ -215,14 +222,14 @@ fn the_router_secret_of_home_phase_by_phase() {
             "EMBEDDINGS_API_KEY=em1 KB_ROUTER_TOKEN=kb1 KB_ROUTER_TOKENS=theirs,kb1",
         ),
     ] {
-        let target = target(&ROUTER, made, &before);
+        let target = target(&ROUTER, added_list, &before);
         let edit = edit(&rotation(phase), &values(), &target, Part::All, false);
-        assert_eq!(words(edit), expected, "{phase}: {before}");
+        assert_eq!(describe_edit(edit), expected, "{phase}: {before}");
     }
 }
 
 #[test]
-fn the_lists_of_keys_phase_by_phase() {
+fn the_lists_of_embeddings_keys_are_edited_in_each_phase() {
     use Phase::{Back, Close, Immediate, Open, Switch, Undo};
     for (phase, before, expected) in [
         (
@@ -262,38 +269,42 @@ fn the_lists_of_keys_phase_by_phase() {
         ),
     ] {
         let target = target(&EMBEDDINGS_BUNDLE, false, before);
-        assert_eq!(describe(phase, &target), expected, "{phase}: {before}");
+        assert_eq!(
+            describe_edit_after_fence(phase, &target),
+            expected,
+            "{phase}: {before}"
+        );
     }
 }
 
 #[test]
-fn a_fleet_namespace_gets_a_list_only_where_a_brain_api_reads_it() {
+fn a_fleet_namespace_gets_a_list_only_if_its_brain_api_reads_it() {
     let texts = "KB_ROUTER_TOKEN=kb0 EMBEDDINGS_API_KEY=em0";
     let mut fleet = TokenPlace {
         home: false,
-        serves: false,
+        read_by_server: false,
         ..target(&ROUTER, false, texts)
     };
-    assert_eq!(describe(Phase::Open, &fleet), "nothing");
+    assert_eq!(describe_edit_after_fence(Phase::Open, &fleet), "nothing");
     let switched = "EMBEDDINGS_API_KEY=em1 KB_ROUTER_TOKEN=kb1";
-    assert_eq!(describe(Phase::Switch, &fleet), switched);
-    fleet.serves = true;
-    let opened = "KB_ROUTER_TOKENS=kb0,kb1 made";
-    assert_eq!(describe(Phase::Open, &fleet), opened);
-    // Home has one in any case: the new value has no other place there.
+    assert_eq!(describe_edit_after_fence(Phase::Switch, &fleet), switched);
+    fleet.read_by_server = true;
+    let opened = "KB_ROUTER_TOKENS=kb0,kb1 added";
+    assert_eq!(describe_edit_after_fence(Phase::Open, &fleet), opened);
+    // Home always gets a list: the cluster has no other place for the new value.
     let home = TokenPlace {
         home: true,
-        serves: false,
+        read_by_server: false,
         ..fleet
     };
-    let opened = "EMBEDDINGS_API_KEY_NEXT=em1 KB_ROUTER_TOKENS=kb0,kb1 made";
-    assert_eq!(describe(Phase::Open, &home), opened);
+    let opened = "EMBEDDINGS_API_KEY_NEXT=em1 KB_ROUTER_TOKENS=kb0,kb1 added";
+    assert_eq!(describe_edit_after_fence(Phase::Open, &home), opened);
 }
 
-/// On a way back a place may be right as it is, and an operator who was stopped amid the phase before
-/// has it in hand, on top of the version that it has.
+/// A stalled run of an earlier phase may still hold a write for the version of a place that is
+/// already right.
 #[test]
-fn each_place_is_written_once_on_a_way_that_does_not_repeat_what_came_before() {
+fn back_undo_and_immediate_write_each_place_once() {
     use Phase::{Back, Close, Immediate, Open, Switch, Undo};
     let router = |sent: usize, list: &str| {
         let tokens = format!("KB_ROUTER_TOKEN=kb{sent} EMBEDDINGS_API_KEY=em{sent}");
@@ -318,8 +329,8 @@ fn each_place_is_written_once_on_a_way_that_does_not_repeat_what_came_before() {
         (Immediate, router(1, "KB_ROUTER_TOKENS=kb1"), true),
         (Immediate, keys("em1"), true),
     ] {
-        assert_eq!(describe(phase, &target), "nothing");
-        let edited = |target: &TokenPlace| {
+        assert_eq!(describe_edit_after_fence(phase, &target), "nothing");
+        let has_edit = |target: &TokenPlace| {
             let edit = edit(&rotation(phase), &values(), target, Part::All, true).unwrap();
             if let Some(edit) = &edit {
                 assert!(edit.set.is_empty() && edit.remove.is_empty(), "{phase}");
@@ -327,35 +338,35 @@ fn each_place_is_written_once_on_a_way_that_does_not_repeat_what_came_before() {
             edit.is_some()
         };
         let before = [None, Some("0123abcd.switch"), Some("76543210.undo")];
-        for written in before.map(|it| it.map(str::to_owned)) {
+        for last_write in before.map(|it| it.map(str::to_owned)) {
             let target = TokenPlace {
-                written,
+                last_write,
                 ..target.clone()
             };
-            assert_eq!(edited(&target), fenced, "{phase} {target:?}");
+            assert_eq!(has_edit(&target), fenced, "{phase} {target:?}");
         }
-        let by_hand = TokenPlace {
+        let manual = TokenPlace {
             at: PlaceRef::Manual("path".to_owned()),
             ..target
         };
-        assert!(!edited(&by_hand), "{phase}");
+        assert!(!has_edit(&manual), "{phase}");
     }
 }
 
 #[test]
-fn only_the_tokens_that_rotate_are_touched() {
+fn only_rotating_tokens_are_edited() {
     let home = target(&ROUTER, false, "KB_ROUTER_TOKEN=kb0 EMBEDDINGS_API_KEY=em0");
     let of = |token, phase| {
         let rotation = rotation_of(phase, &[token]);
-        words(edit(&rotation, &values(), &home, Part::All, true))
+        describe_edit(edit(&rotation, &values(), &home, Part::All, true))
     };
-    assert_eq!(of(KB, Phase::Open), "KB_ROUTER_TOKENS=kb0,kb1 made");
+    assert_eq!(of(KB, Phase::Open), "KB_ROUTER_TOKENS=kb0,kb1 added");
     assert_eq!(of(KEY, Phase::Open), "EMBEDDINGS_API_KEY_NEXT=em1");
     assert_eq!(of(KEY, Phase::Switch), "EMBEDDINGS_API_KEY=em1");
 }
 
 #[test]
-fn the_lists_alone_leave_what_clients_send() {
+fn an_edit_of_the_lists_does_not_change_client_tokens() {
     let home = target(&ROUTER, false, "KB_ROUTER_TOKEN=kb0 EMBEDDINGS_API_KEY=em0");
     let edit = edit(
         &rotation(Phase::Switch),
@@ -364,11 +375,11 @@ fn the_lists_alone_leave_what_clients_send() {
         Part::Lists,
         true,
     );
-    assert_eq!(words(edit), "KB_ROUTER_TOKENS=kb0,kb1 made");
+    assert_eq!(describe_edit(edit), "KB_ROUTER_TOKENS=kb0,kb1 added");
 }
 
 #[test]
-fn what_the_rotation_does_not_know_and_what_is_lost_is_odd() {
+fn an_unknown_value_and_a_lost_value_are_errors() {
     let target = target(&ROUTER, false, "KB_ROUTER_TOKEN=another-token-of-somebody");
     let of = |values| edit(&rotation(Phase::Open), values, &target, Part::All, true);
     let at = target.at.clone();
@@ -378,7 +389,7 @@ fn what_the_rotation_does_not_know_and_what_is_lost_is_odd() {
         texts: BTreeMap::new(),
         ..target.clone()
     };
-    let nothing = edit(
+    let lost = edit(
         &rotation(Phase::Open),
         &TokenValues::default(),
         &target,
@@ -386,16 +397,19 @@ fn what_the_rotation_does_not_know_and_what_is_lost_is_odd() {
         true,
     );
     let (token, side) = (KB, Side::Old);
-    assert_eq!(nothing, Err(Odd::Lost { token, side }));
+    assert_eq!(lost, Err(Odd::Lost { token, side }));
 }
 
 #[test]
-fn the_state_is_read_as_it_was_written() {
+fn the_state_is_parsed_as_it_was_written() {
     let mut rotation = rotation(Phase::Switch);
     rotation.fleet.insert("agents".to_owned());
     rotation.selector = Some("team in (a, b)".to_owned());
-    rotation.made = true;
+    rotation.added_list = true;
+    rotation.rewrites = 2;
     let text = rotation.text();
+    // These names are the format in the cluster.
+    assert!(text.contains(r#""again":2,"made":true"#), "{text}");
     assert_eq!(Rotation::parse(&text), Ok(rotation));
     for (.., value) in VALUES {
         assert!(!text.contains(value));
@@ -403,11 +417,11 @@ fn the_state_is_read_as_it_was_written() {
 }
 
 #[test]
-fn a_state_that_we_did_not_write_is_refused_and_not_quoted() {
+fn an_invalid_state_is_rejected_and_not_quoted() {
     let good = rotation(Phase::Open).text();
     let kb = |side| {
         let rotation = rotation(Phase::Open);
-        rotation.change(KB).unwrap().print(side).to_owned()
+        rotation.change(KB).unwrap().fingerprint(side).to_owned()
     };
     for (from, to) in [
         ("0123abcd", "0123abc"),
@@ -426,21 +440,21 @@ fn a_state_that_we_did_not_write_is_refused_and_not_quoted() {
         let bad = good.replace(from, to);
         assert_ne!(bad, good, "{from}");
         let refusal = Rotation::parse(&bad).unwrap_err();
-        let told = format!("{refusal} {refusal:?}");
-        assert!(!told.contains("kb-router-token-old"), "{told}");
+        let message = format!("{refusal} {refusal:?}");
+        assert!(!message.contains("kb-router-token-old"), "{message}");
     }
     let none = Rotation::new("0123abcd".to_owned(), Phase::Open, NOW, PerToken::default());
     assert!(Rotation::parse(&none.text()).is_err());
 }
 
 #[test]
-fn a_mark_counts_in_its_phase_and_for_a_server_while_both_are_accepted() {
+fn a_mark_is_valid_in_its_phase_and_for_servers_while_they_accept_both_tokens() {
     for (phase, mark, clients, servers) in [
         (Phase::Open, "0123abcd.open", true, true),
         (Phase::Switch, "0123abcd.open", false, true),
         (Phase::Switch, "0123abcd.switch", true, true),
         (Phase::Back, "0123abcd.switch", false, true),
-        // What a client got in the switch is right to the end.
+        // The token that a client got in `switch` stays valid until the end.
         (Phase::Close, "0123abcd.switch", true, false),
         (Phase::Close, "0123abcd.open", false, false),
         (Phase::Undo, "0123abcd.back", true, false),
@@ -452,27 +466,29 @@ fn a_mark_counts_in_its_phase_and_for_a_server_while_both_are_accepted() {
         (Phase::Switch, "0123abcd", false, false),
     ] {
         let rotation = rotation(phase);
-        let of_clients = rotation.marks_client(Some(mark));
-        assert_eq!(of_clients, clients, "{phase} {mark}");
-        let of_servers = rotation.marks_server(Some(mark));
-        assert_eq!(of_servers, servers, "{phase} {mark}");
+        let marks_client = rotation.marks_client(Some(mark));
+        assert_eq!(marks_client, clients, "{phase} {mark}");
+        let marks_server = rotation.marks_server(Some(mark));
+        assert_eq!(marks_server, servers, "{phase} {mark}");
         assert!(!rotation.marks_client(None) && !rotation.marks_server(None));
 
-        // A place had to be written again: what was restarted before has to start once more.
-        let again = rotation.with_rewrite();
-        assert!(!again.marks_client(Some(mark)), "{phase} {mark}");
-        assert!(!again.marks_server(Some(mark)), "{phase} {mark}");
+        // After a rewrite an earlier restart no longer counts.
+        let rewritten = rotation.with_rewrite();
+        assert!(!rewritten.marks_client(Some(mark)), "{phase} {mark}");
+        assert!(!rewritten.marks_server(Some(mark)), "{phase} {mark}");
         let mark = format!("{mark}.1");
-        assert_eq!(again.marks_client(Some(&mark)), clients, "{phase} {mark}");
-        assert_eq!(again.marks_server(Some(&mark)), servers, "{phase} {mark}");
+        let marks_client = rewritten.marks_client(Some(&mark));
+        assert_eq!(marks_client, clients, "{phase} {mark}");
+        let marks_server = rewritten.marks_server(Some(&mark));
+        assert_eq!(marks_server, servers, "{phase} {mark}");
         assert!(!rotation.marks_client(Some(&mark)), "{phase} {mark}");
         assert!(!rotation.marks_server(Some(&mark)), "{phase} {mark}");
     }
 }
 
-/// Before clients get theirs a server that is a client too does not count as one that has it.
+/// A server that is also a client must restart again once clients get their token.
 #[test]
-fn what_is_restarted_for_what_it_accepts_is_marked_so() {
+fn the_mark_of_a_server_counts_for_a_client_only_in_the_same_phase() {
     for (phase, expected) in [
         (Phase::Open, "0123abcd.open"),
         (Phase::Switch, "0123abcd.open"),
@@ -483,26 +499,26 @@ fn what_is_restarted_for_what_it_accepts_is_marked_so() {
         let rotation = rotation(phase);
         assert_eq!(rotation.server_mark(), expected);
         assert!(rotation.marks_server(Some(expected)));
-        let again = rotation.with_rewrite();
-        assert_eq!(again.server_mark(), format!("{expected}.1"));
-        assert!(again.marks_server(Some(&again.server_mark())));
+        let rewritten = rotation.with_rewrite();
+        assert_eq!(rewritten.server_mark(), format!("{expected}.1"));
+        assert!(rewritten.marks_server(Some(&rewritten.server_mark())));
         let client = !matches!(phase, Phase::Switch | Phase::Back);
         assert_eq!(rotation.marks_client(Some(expected)), client);
     }
 }
 
 #[test]
-fn the_token_that_went_is_retired_and_stays_so() {
+fn the_removed_token_is_retired_for_good() {
     let retired = |text: &str, annotation: &str| {
         is_retired(Some(annotation), KB, &SecretValue::from(long(text)))
     };
     let closed = rotation(Phase::Close).retire(Some("EMBEDDINGS_API_KEY=sha256:000000000000"));
     assert!(closed.starts_with("EMBEDDINGS_API_KEY=sha256:000000000000 KB_ROUTER_TOKEN=sha256:"));
     assert!(retired("kb0", &closed) && !retired("kb1", &closed));
-    // Each fingerprint is of its own token.
+    // A fingerprint is retired for its own token only.
     assert!(!retired("em0", &closed));
-    let again = rotation(Phase::Close).retire(Some(&closed));
-    assert_eq!(again, closed);
+    let repeated = rotation(Phase::Close).retire(Some(&closed));
+    assert_eq!(repeated, closed);
     let undone = rotation(Phase::Undo).retire(None);
     assert!(retired("kb1", &undone) && !retired("kb0", &undone));
     assert!(!is_retired(None, KB, &SecretValue::from(long("kb0"))));

@@ -1,4 +1,4 @@
-//! Which workloads have to run on what has been written, and which of them do.
+//! Which workloads are servers or clients of a rotating token, and which of them must restart.
 
 use super::{Phase, Rotation};
 use crate::domain::cluster::freshness::{Tie, started_after};
@@ -10,28 +10,23 @@ use crate::domain::table::{EMBEDDINGS as EMBEDDINGS_BUNDLE, Origin, ROUTER};
 use crate::domain::values::token::TokenName;
 use std::fmt;
 
-/// What a workload is to the tokens that rotate.
+/// The role of a workload for the rotating tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Role {
-    /// It checks one of them.
+    /// It checks a rotating token.
     pub server: bool,
-    /// It sends one of them.
+    /// It sends a rotating token.
     pub client: bool,
 }
 
-/// The names of a workload.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WorkloadRef {
-    /// Where it is.
     pub namespace: Namespace,
-    /// What it is.
     pub kind: WorkloadKind,
-    /// What it is called.
     pub name: String,
 }
 
 impl WorkloadRef {
-    /// Those of a workload.
     pub fn of(workload: &Workload) -> Self {
         Self {
             namespace: workload.namespace.clone(),
@@ -55,88 +50,84 @@ pub const fn server_of(token: TokenName) -> &'static str {
     }
 }
 
-/// Tells whether a pod of this spec reads a token as one who sends it. `maker` is the StatefulSet
-/// that made it, where one did: who checks a token does not send it.
-pub fn sends(spec: &PodSpec, maker: Option<&str>, token: TokenName) -> bool {
-    if maker == Some(server_of(token)) {
-        return false;
-    }
-    let mut references = spec.references().into_iter();
-    references.any(|reference| {
-        let key = reference.key.is_none_or(|key| key == token.as_str());
-        reference.secret == ROUTER.secret && key
-    })
+/// True if a pod of this spec sends the token as a client. `stateful_set` is the name of the
+/// StatefulSet that owns the pod: the server of a token does not send it.
+pub fn sends(spec: &PodSpec, stateful_set: Option<&str>, token: TokenName) -> bool {
+    stateful_set != Some(server_of(token))
+        && spec.references().into_iter().any(|reference| {
+            reference.secret == ROUTER.secret
+                && reference.key.is_none_or(|key| key == token.as_str())
+        })
 }
 
-/// The StatefulSet that makes a workload's pods: itself, where it is one.
-pub fn maker(workload: &Workload) -> Option<&str> {
+/// The name of a workload that is a StatefulSet.
+pub fn stateful_set_of(workload: &Workload) -> Option<&str> {
     (workload.kind == WorkloadKind::StatefulSet).then_some(workload.name.as_str())
 }
 
-/// Tells whether a workload checks a token that it takes from our Secrets.
+/// True if the workload checks the token and reads it from a Secret of the table.
 pub fn is_server(workload: &Workload, token: TokenName) -> bool {
-    maker(workload) == Some(server_of(token)) && reads_tokens(&workload.spec)
+    stateful_set_of(workload) == Some(server_of(token)) && reads_tokens(&workload.spec)
 }
 
-/// Tells whether a workload reads a list of such tokens: only so it can accept two of them.
+/// True if the workload reads a list of tokens: only then it can accept both values.
 pub fn reads_list(workload: &Workload, token: TokenName) -> bool {
     let bundles = [&ROUTER, &EMBEDDINGS_BUNDLE];
     workload.spec.references().into_iter().any(|reference| {
-        let bundle = bundles.iter().find(|it| it.secret == reference.secret);
-        let keys = bundle.into_iter().flat_map(|bundle| bundle.keys);
-        let mut lists =
-            keys.filter(|key| matches!(key.origin, Origin::TokenList(of, _) if of == token));
-        lists.any(|list| reference.key.is_none_or(|key| key == list.name))
+        bundles
+            .iter()
+            .filter(|bundle| bundle.secret == reference.secret)
+            .flat_map(|bundle| bundle.keys)
+            .filter(|key| matches!(key.origin, Origin::TokenList(of, _) if of == token))
+            .any(|list| reference.key.is_none_or(|key| key == list.name))
     })
 }
 
-/// What a workload is to this rotation, among the rest of its namespace.
 pub fn role(rotation: &Rotation, workload: &Workload) -> Role {
     let mut role = Role::default();
     for (token, _) in rotation.changes() {
         role.server |= is_server(workload, token);
-        role.client |= sends(&workload.spec, maker(workload), token);
+        role.client |= sends(&workload.spec, stateful_set_of(workload), token);
     }
     role
 }
 
 fn reads_tokens(spec: &PodSpec) -> bool {
-    let mut references = spec.references().into_iter();
-    references.any(|it| it.secret == ROUTER.secret || it.secret == EMBEDDINGS_BUNDLE.secret)
+    let references = spec.references();
+    references
+        .iter()
+        .any(|it| it.secret == ROUTER.secret || it.secret == EMBEDDINGS_BUNDLE.secret)
 }
 
-/// Tells whether a brain-api of this place takes its tokens from the router Secret.
-pub fn serves(place: &NamespaceSnapshot) -> bool {
-    let brain_api = place.stateful_set(BRAIN_API);
-    brain_api.is_some_and(|it| {
-        it.spec
-            .references()
-            .iter()
-            .any(|it| it.secret == ROUTER.secret)
+/// True if the namespace has a brain-api that reads the router Secret.
+pub fn reads_router_secret(place: &NamespaceSnapshot) -> bool {
+    place.stateful_set(BRAIN_API).is_some_and(|brain_api| {
+        let references = brain_api.spec.references();
+        references.iter().any(|it| it.secret == ROUTER.secret)
     })
 }
 
-/// When the Secrets with tokens that a spec refers to last changed, in seconds since 1970.
-pub fn changed(place: &NamespaceSnapshot, spec: &PodSpec) -> Option<i64> {
+/// The last change of the Secrets with tokens that a spec references, in seconds since 1970.
+fn secrets_changed_at(place: &NamespaceSnapshot, spec: &PodSpec) -> Option<i64> {
     let references = spec.references();
-    let changed = [&ROUTER, &EMBEDDINGS_BUNDLE].map(|bundle| {
-        let read = references.iter().any(|it| it.secret == bundle.secret);
-        place.live(bundle.secret).filter(|_| read)?.changed
-    });
-    changed.into_iter().flatten().max()
+    [&ROUTER, &EMBEDDINGS_BUNDLE]
+        .into_iter()
+        .filter(|bundle| references.iter().any(|it| it.secret == bundle.secret))
+        .filter_map(|bundle| place.live(bundle.secret)?.changed)
+        .max()
 }
 
-/// When a pod took its environment, as far as it runs: the first of its containers.
-pub fn started(pod: &Pod) -> Option<i64> {
+/// When the first container of a pod started, in seconds since 1970; `None` if none runs.
+pub fn started_at(pod: &Pod) -> Option<i64> {
     pod.started.values().min().copied()
 }
 
-/// Tells whether all pods of a workload started after its Secrets last changed, for sure.
+/// True if all pods of a workload certainly started after the last change of its Secrets.
 pub fn is_fresh(place: &NamespaceSnapshot, workload: &Workload) -> bool {
-    is_fresh_since(place, workload, changed(place, &workload.spec))
+    is_fresh_since(place, workload, secrets_changed_at(place, &workload.spec))
 }
 
-/// Tells whether all pods of a workload started after that time, in seconds since 1970, for sure.
+/// True if all pods of a workload certainly started after `changed`, in seconds since 1970.
 pub fn is_fresh_since(
     place: &NamespaceSnapshot,
     workload: &Workload,
@@ -154,23 +145,24 @@ pub fn is_fresh_since(
     if workload.rollout.wanted == 0 {
         return pods.peek().is_none();
     }
-    let is_fresh =
-        |pod: &Pod| started(pod).is_some_and(|started| started_after(started, changed, Tie::Stale));
+    let is_fresh = |pod: &Pod| {
+        started_at(pod).is_some_and(|started| started_after(started, changed, Tie::Stale))
+    };
     pods.peek().is_some() && pods.all(is_fresh)
 }
 
-/// How a workload stands to what it has to do in the present phase.
+/// The state of a workload in the current phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It runs on what has been written.
+    /// All pods run with the written values.
     Right,
-    /// It has been restarted and is not there yet.
+    /// The workload was restarted, and its rollout is not complete.
     Rolling,
-    /// It has to be restarted.
+    /// The workload must be restarted.
     Stale,
 }
 
-/// Tells whether the mark of a workload's template is good for what it is looked at as.
+/// True if the mark in the pod template is valid for the roles `who`.
 pub fn is_marked(rotation: &Rotation, workload: &Workload, who: Who) -> bool {
     let (role, mark) = (role(rotation, workload), workload.mark.as_deref());
     let server = role.server && who != Who::Clients;
@@ -178,47 +170,48 @@ pub fn is_marked(rotation: &Rotation, workload: &Workload, who: Who) -> bool {
     (!server || rotation.marks_server(mark)) && (!client || rotation.marks_client(mark))
 }
 
-/// How a workload stands, looked at as that.
+/// The state of a workload in the roles `who`.
 pub fn standing(
     rotation: &Rotation,
     place: &NamespaceSnapshot,
     workload: &Workload,
     who: Who,
 ) -> Standing {
-    let marked = is_marked(rotation, workload, who);
-    let complete = workload.rollout.is_complete(workload.kind);
-    match (marked, complete) {
-        (true, true) => Standing::Right,
-        (true, false) => Standing::Rolling,
-        (false, true) if is_fresh(place, workload) => Standing::Right,
-        (false, _) => Standing::Stale,
+    let is_marked = is_marked(rotation, workload, who);
+    let is_complete = workload.rollout.is_complete(workload.kind);
+    if is_marked && !is_complete {
+        Standing::Rolling
+    } else if is_complete && (is_marked || is_fresh(place, workload)) {
+        Standing::Right
+    } else {
+        Standing::Stale
     }
 }
 
-/// Which of them to look at.
+/// The roles that a step considers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// Who checks a token.
     Servers,
-    /// Who sends one.
     Clients,
-    /// Both.
+    /// Servers and clients.
     Everybody,
 }
 
 impl Who {
-    /// Who restarts in a phase.
+    /// The roles that restart in a phase.
     pub fn of(phase: Phase) -> Self {
         let row = phase.row();
-        match (row.servers, row.clients) {
-            (true, false) => Self::Servers,
-            (false, true) => Self::Clients,
-            _ => Self::Everybody,
+        if row.servers == row.clients {
+            Self::Everybody
+        } else if row.servers {
+            Self::Servers
+        } else {
+            Self::Clients
         }
     }
 }
 
-/// What the template of a workload says that is restarted as that.
+/// The mark for the pod template of a workload that restarts in the roles `who`.
 pub fn mark(rotation: &Rotation, who: Who) -> String {
     match who {
         Who::Servers => rotation.server_mark(),
@@ -226,22 +219,22 @@ pub fn mark(rotation: &Rotation, who: Who) -> String {
     }
 }
 
-/// The workloads that have to roll out before the phase can go on.
+/// The workloads whose rollout must complete before the phase goes on.
 pub fn pending<'a>(rotation: &Rotation, facts: &'a ClusterSnapshot, who: Who) -> Vec<&'a Workload> {
     let mut found = Vec::new();
     for place in facts.places.values() {
         for workload in &place.workloads {
-            // A CronJob makes new pods by itself.
+            // A CronJob starts new pods itself. A bare pod cannot be restarted.
             if matches!(workload.kind, WorkloadKind::CronJob | WorkloadKind::Pod) {
                 continue;
             }
             let role = role(rotation, workload);
-            let counts = match who {
+            let has_role = match who {
                 Who::Servers => role.server,
                 Who::Clients => role.client,
                 Who::Everybody => role.server || role.client,
             };
-            if counts && standing(rotation, place, workload, who) != Standing::Right {
+            if has_role && standing(rotation, place, workload, who) != Standing::Right {
                 found.push(workload);
             }
         }

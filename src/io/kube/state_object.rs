@@ -5,7 +5,7 @@ use super::wire::NamedBody;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::OWN_ANNOTATIONS;
 use crate::domain::cluster::owner::ROTATION_MANAGER;
-use crate::domain::rotation::{RETIRED, STATE};
+use crate::domain::rotation::{RETIRED_TOKENS, STATE};
 use crate::error::Failure;
 use crate::io::written::Written;
 use serde_json::{Value, json};
@@ -72,7 +72,7 @@ impl Cluster {
     ) -> Result<Written, Failure> {
         let mut annotations = json!({ STATE: state.map_or(Value::Null, Value::from) });
         if let Some(retired) = retired {
-            annotations[RETIRED] = json!(retired);
+            annotations[RETIRED_TOKENS] = json!(retired);
         }
         let change = json!({ "metadata": {
             "resourceVersion": keeper.resource_version, "annotations": annotations,

@@ -8,7 +8,7 @@ use crate::domain::cluster::owner::{self, Marks, Owner, ROTATION_MANAGER};
 use crate::domain::eso::objects::MARKS;
 use crate::domain::plan::manifest::MINTED_AT;
 use crate::domain::plan::manifest::Manifest;
-use crate::domain::rotation::WRITTEN;
+use crate::domain::rotation::LAST_WRITE;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     ListMeta, ManagedFieldsEntry, ObjectMeta, Time,
 };
@@ -198,7 +198,7 @@ impl From<SecretBody> for Observed {
         Self {
             live: Some(live),
             owner,
-            told: BTreeMap::new(),
+            external_annotations: BTreeMap::new(),
             rotated,
         }
     }
@@ -255,7 +255,7 @@ fn exposes(last_applied: &str) -> bool {
 fn changed(entries: &[ManagedFieldsEntry]) -> Option<i64> {
     let of_data = entries.iter().filter(|entry| {
         let managed = managed(entry);
-        !managed.data.is_empty() || managed.annotations.contains(WRITTEN)
+        !managed.data.is_empty() || managed.annotations.contains(LAST_WRITE)
     });
     of_data
         .filter_map(|entry| entry.time.as_ref())

@@ -213,11 +213,11 @@ fn a_command_that_is_shown_keeps_the_options_that_were_given() {
     }
     Ran::from(space.shell(line).output().unwrap()).exits(0);
     assert_eq!(rotation_of(&space)["phase"], "switch");
-    // A fleet namespace that is not there is no reason to go on without it.
+    // A missing fleet namespace stops the run.
     let typo = ["--continue", "--fleet-namespace", "agnets", "--apply"];
     rotate(&space, &typo)
         .exits(1)
-        .says(&["fleet namespace agnets is not there"]);
+        .says(&["fleet namespace agnets does not exist"]);
     assert_eq!(rotation_of(&space)["phase"], "switch");
     space.create_secret(
         "brain-ops-secrets",

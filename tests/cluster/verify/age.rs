@@ -119,9 +119,9 @@ fn an_old_token_of_another_field_manager_is_left_to_it() {
     let tokens = space.filed();
     for check in of(&ran, "age.token") {
         assert_eq!(check["status"], "warn");
-        // The rotation says who has to let go of it first.
+        // The rotation names the field manager that has to release the key.
         let ran = follow(&space, &hint(&check), &[]).exits(1);
-        ran.says(&["is managed by some-controller", "let go"]);
+        ran.says(&["is managed by some-controller", "release"]);
     }
     assert_eq!(space.filed(), tokens);
     agrees(&space);

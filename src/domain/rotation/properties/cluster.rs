@@ -304,9 +304,9 @@ impl Sim {
             bundle,
             home: bundle == &ROUTER && at.namespace == facts.home,
             texts: stored.texts.clone(),
-            serves: bundle == &ROUTER && serves(&facts.places[&at.namespace]),
-            made: stored.made.as_deref() == Some(id),
-            written: stored.written.clone(),
+            read_by_server: bundle == &ROUTER && reads_router_secret(&facts.places[&at.namespace]),
+            added_list: stored.list_added_by.as_deref() == Some(id),
+            last_write: stored.last_write.clone(),
         }
     }
 
@@ -335,8 +335,8 @@ impl Sim {
             unreachable!()
         };
         let stored = self.secrets.get_mut(at).unwrap();
-        stored.made = edit.made.then(|| id.to_owned());
-        stored.written = Some(mark.to_owned());
+        stored.list_added_by = edit.added_list.then(|| id.to_owned());
+        stored.last_write = Some(mark.to_owned());
         stored.changed = self.now;
         stored.version += 1;
         for (key, value) in &edit.set {

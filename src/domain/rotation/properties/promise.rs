@@ -88,7 +88,7 @@ impl Sim {
             assert!(retired(wrong) && !retired(right), "{name}");
         }
         for (at, stored) in &self.secrets {
-            assert_eq!(stored.made, None, "{at}");
+            assert_eq!(stored.list_added_by, None, "{at}");
             for key in stored.texts.keys() {
                 assert!(key != NEXT_KEY && key != PREVIOUS_KEY, "{at} {key}");
             }

@@ -1,8 +1,8 @@
-//! Who holds what is to be forgotten, and what comes next.
+//! Tests of the gate, and of the next step after a value was reset.
 
 use super::*;
 
-/// When the router Secret last changed.
+/// When the router Secret last changed, in seconds since 1970.
 const CHANGED: i64 = 100;
 
 fn pod(name: &str, owner: Option<(&str, &str)>, at: Option<i64>, mark: Option<&str>) -> Pod {
@@ -30,9 +30,10 @@ fn pod(name: &str, owner: Option<(&str, &str)>, at: Option<i64>, mark: Option<&s
 }
 
 fn secret(texts: &str) -> Observed {
-    let texts = target(&ROUTER, false, texts).texts.into_iter();
+    let texts = target(&ROUTER, false, texts).texts;
     let live = LiveSecret {
         data: texts
+            .into_iter()
             .map(|(key, value)| (key, LiveValue::encode(&value)))
             .collect(),
         changed: Some(CHANGED),
@@ -61,7 +62,7 @@ fn facts(place: NamespaceSnapshot) -> ClusterSnapshot {
     }
 }
 
-/// A home whose router Secret holds the new tokens, both on its list.
+/// A home namespace whose router Secret has the new tokens and lists both.
 fn switched(pods: Vec<Pod>, leaving: Vec<Pod>) -> ClusterSnapshot {
     let texts = "KB_ROUTER_TOKEN=kb1 EMBEDDINGS_API_KEY=em1 KB_ROUTER_TOKENS=kb0,kb1";
     facts(NamespaceSnapshot {
@@ -72,15 +73,14 @@ fn switched(pods: Vec<Pod>, leaving: Vec<Pod>) -> ClusterSnapshot {
     })
 }
 
-/// Who holds that value, in words.
-fn told_holders(
+/// Describes the pods and Secrets that hold the value.
+fn describe_holders(
     rotation: &Rotation,
     side: Side,
     facts: &ClusterSnapshot,
     outside: &BTreeMap<Namespace, Observed>,
 ) -> Vec<String> {
-    let found = holders(rotation, side, facts, outside).into_iter();
-    let told = found.map(|holder| match holder {
+    let describe = |holder| match holder {
         OldTokenUser::Secret { at, keys, .. } => format!("{at} {}", keys.join(",")),
         OldTokenUser::Pod {
             name,
@@ -91,12 +91,15 @@ fn told_holders(
             let leaving = if leaving { " leaving" } else { "" };
             format!("{name}{leaving} {}", tokens.len())
         }
-    });
-    told.collect()
+    };
+    holders(rotation, side, facts, outside)
+        .into_iter()
+        .map(describe)
+        .collect()
 }
 
 #[test]
-fn a_pod_holds_the_old_token_unless_it_surely_started_after_the_switch() {
+fn a_pod_holds_the_old_token_unless_it_certainly_started_after_the_switch() {
     let agents = Some(("Deployment", "agents"));
     let brain_api = Some(("StatefulSet", BRAIN_API));
     let mark = Some("0123abcd.switch");
@@ -128,20 +131,21 @@ fn a_pod_holds_the_old_token_unless_it_surely_started_after_the_switch() {
             false,
             "job 2",
         ),
-        // It checks one of the two and sends the other.
+        // It checks one token and sends the other.
         (pod("server", brain_api, Some(99), None), false, "server 1"),
-        // Of that name, and no StatefulSet's.
+        // The owner has the name of a server, but is not a StatefulSet.
         (
             pod("like", Some(("Deployment", BRAIN_API)), Some(99), None),
             false,
             "like 2",
         ),
     ] {
-        let facts = match leaving {
-            true => switched(Vec::new(), vec![pod]),
-            false => switched(vec![pod], Vec::new()),
+        let facts = if leaving {
+            switched(Vec::new(), vec![pod])
+        } else {
+            switched(vec![pod], Vec::new())
         };
-        let found = told_holders(
+        let found = describe_holders(
             &rotation(Phase::Switch),
             Side::Old,
             &facts,
@@ -152,16 +156,16 @@ fn a_pod_holds_the_old_token_unless_it_surely_started_after_the_switch() {
 }
 
 #[test]
-fn a_server_does_not_hold_what_it_checks() {
+fn a_server_does_not_hold_the_token_that_it_checks() {
     let server = pod("server", Some(("StatefulSet", BRAIN_API)), Some(99), None);
     let facts = switched(vec![server], Vec::new());
     let rotation = rotation_of(Phase::Switch, &[KB]);
-    let found = told_holders(&rotation, Side::Old, &facts, &BTreeMap::new());
+    let found = describe_holders(&rotation, Side::Old, &facts, &BTreeMap::new());
     assert!(found.is_empty(), "{found:?}");
 }
 
 #[test]
-fn copies_others_and_strangers_hold_what_they_have() {
+fn copies_and_other_secrets_hold_the_tokens_in_their_keys() {
     let mut facts = switched(Vec::new(), Vec::new());
     let copy = CopyRef {
         namespace: "tools".parse().unwrap(),
@@ -178,35 +182,35 @@ fn copies_others_and_strangers_hold_what_they_have() {
         ("new".parse().unwrap(), secret("KB_ROUTER_TOKEN=kb1")),
         ("gone".parse().unwrap(), Observed::default()),
     ]);
-    let found = told_holders(&rotation(Phase::Switch), Side::Old, &facts, &outside);
+    let found = describe_holders(&rotation(Phase::Switch), Side::Old, &facts, &outside);
     let expected = [
         "home/theirs A",
         "other/agentibrain-router-secrets KB_ROUTER_TOKEN",
         "tools/copy LIST",
     ];
     assert_eq!(found, expected);
-    // On the way back it is the new one.
-    let found = told_holders(&rotation(Phase::Back), Side::New, &facts, &outside);
+    // An abort removes the new token.
+    let found = describe_holders(&rotation(Phase::Back), Side::New, &facts, &outside);
     assert!(found.contains(&"tools/copy NEW".to_owned()), "{found:?}");
 }
 
 #[test]
-fn only_the_switch_gives_clients_the_new_token() {
+fn clients_hold_the_old_token_before_the_switch_and_secrets_alone_count_after_it() {
     let mut facts = switched(vec![pod("before", None, Some(99), None)], Vec::new());
     let place = facts.places.values_mut().next().unwrap();
     let texts = "KB_ROUTER_TOKEN=kb0 EMBEDDINGS_API_KEY=em0 KB_ROUTER_TOKENS=kb0,kb1";
     place.secrets.insert(ROUTER.secret, secret(texts));
-    let of = |phase, side| told_holders(&rotation(phase), side, &facts, &BTreeMap::new());
+    let of = |phase, side| describe_holders(&rotation(phase), side, &facts, &BTreeMap::new());
     assert!(of(Phase::Open, Side::New).is_empty());
-    // Until the switch all of them have the old one.
+    // Until the switch all clients have the old token.
     let router = "home/agentibrain-router-secrets KB_ROUTER_TOKEN,EMBEDDINGS_API_KEY";
     assert_eq!(of(Phase::Open, Side::Old), [router, "before 2"]);
-    // After it, who was left behind shows in Secrets alone.
+    // After the switch only Secrets can show an old token.
     assert_eq!(of(Phase::Close, Side::Old), [router]);
 }
 
-/// What comes next at home with one workload, in words; its pod started before the Secret changed, and
-/// the Secret was written in this phase.
+/// Describes the next step in a home namespace with one workload. Its pod started before the Secret
+/// changed, and the Secret was already written in this phase.
 fn step_with(
     rotation: &Rotation,
     texts: &str,
@@ -236,7 +240,7 @@ fn step_with(
         ..NamespaceSnapshot::default()
     });
     let target = TokenPlace {
-        written: Some(rotation.mark()),
+        last_write: Some(rotation.mark()),
         ..target(&ROUTER, texts.contains("KB_ROUTER_TOKENS"), texts)
     };
     let step = next(&View {
@@ -247,23 +251,22 @@ fn step_with(
         targets: &[target],
         facts: &facts,
         outside: &BTreeMap::new(),
-        lagging: &[],
-        proven: false,
+        stale_secrets: &[],
+        is_proven: false,
         until: None,
-        anyway: false,
+        close_anyway: false,
     });
     match step.unwrap() {
-        Step::Write(mut edits) => words(Ok(edits.pop())),
+        Step::Write(mut edits) => describe_edit(Ok(edits.pop())),
         Step::Roll(who, names) => format!("roll {} as {who:?}", names[0].name),
         other => format!("{other:?}"),
     }
 }
 
-/// Somebody resets what clients read, and one of them restarts meanwhile: its template says that it is
-/// right.
+/// A client may restart after its token was reset, although its mark says that it is up to date.
 #[test]
-fn what_was_reset_after_a_restart_is_written_again_and_restarted() {
-    let after = |rotation: &Rotation, texts: &str, mark: &str| {
+fn a_token_that_was_reset_is_rewritten_and_its_clients_restart() {
+    let step_after = |rotation: &Rotation, texts: &str, mark: &str| {
         step_with(
             rotation,
             texts,
@@ -282,9 +285,10 @@ fn what_was_reset_after_a_restart_is_written_again_and_restarted() {
     ] {
         let rotation = rotation_of(phase, &[KB]);
         let mark = rotation.mark();
-        assert_eq!(after(&rotation, reset, &mark), "Again", "{phase}");
-        let again = rotation.with_rewrite();
-        let written = after(&again, reset, &mark);
+        let step = step_after(&rotation, reset, &mark);
+        assert_eq!(step, "CountRewrite", "{phase}");
+        let rewritten = rotation.with_rewrite();
+        let written = step_after(&rewritten, reset, &mark);
         let (_, sent) = right.split_once('=').unwrap();
         let sent = sent.split(' ').next().unwrap();
         assert!(
@@ -292,14 +296,14 @@ fn what_was_reset_after_a_restart_is_written_again_and_restarted() {
             "{phase} {written}"
         );
         let clients = "roll agents as Clients";
-        assert_eq!(after(&again, right, &mark), clients, "{phase}");
-        let rolled = after(&again, right, &again.mark());
-        assert!(!rolled.contains("agents as"), "{phase} {rolled}");
+        assert_eq!(step_after(&rewritten, right, &mark), clients, "{phase}");
+        let step = step_after(&rewritten, right, &rewritten.mark());
+        assert!(!step.contains("agents as"), "{phase} {step}");
     }
 }
 
 #[test]
-fn servers_run_on_a_mended_list_before_a_client_gets_its_token() {
+fn servers_restart_with_a_corrected_list_before_clients_get_the_new_token() {
     let rotation = rotation_of(Phase::Switch, &[KB]);
     let next_of = |rotation: &Rotation, texts: &str, mark: Option<&str>| {
         step_with(
@@ -310,18 +314,19 @@ fn servers_run_on_a_mended_list_before_a_client_gets_its_token() {
         )
     };
     let open = Some("0123abcd.open");
-    let gone = "KB_ROUTER_TOKEN=kb0 KB_ROUTER_TOKENS=kb0";
+    let unlisted = "KB_ROUTER_TOKEN=kb0 KB_ROUTER_TOKENS=kb0";
     let roll = format!("roll {BRAIN_API} as Servers");
-    let (mended, given) = ("KB_ROUTER_TOKENS=kb0,kb1 made", "KB_ROUTER_TOKEN=kb1 made");
-    assert_eq!(next_of(&rotation, gone, None), mended);
+    let write_list = "KB_ROUTER_TOKENS=kb0,kb1 added";
+    let write_token = "KB_ROUTER_TOKEN=kb1 added";
+    assert_eq!(next_of(&rotation, unlisted, None), write_list);
     let listed = "KB_ROUTER_TOKEN=kb0 KB_ROUTER_TOKENS=kb0,kb1";
     assert_eq!(next_of(&rotation, listed, None), roll);
-    assert_eq!(next_of(&rotation, listed, open), given);
-    // Its template says that it is right: first the state says that it no longer does.
-    assert_eq!(next_of(&rotation, gone, open), "Again");
+    assert_eq!(next_of(&rotation, listed, open), write_token);
+    // The mark says that the server is up to date: the rewrite is counted first.
+    assert_eq!(next_of(&rotation, unlisted, open), "CountRewrite");
     let rotation = rotation.with_rewrite();
-    assert_eq!(next_of(&rotation, gone, open), mended);
+    assert_eq!(next_of(&rotation, unlisted, open), write_list);
     assert_eq!(next_of(&rotation, listed, open), roll);
     let open = Some("0123abcd.open.1");
-    assert_eq!(next_of(&rotation, listed, open), given);
+    assert_eq!(next_of(&rotation, listed, open), write_token);
 }
