@@ -69,7 +69,7 @@ impl Forecast {
                         false => phases.iter().copied().filter(restarts).collect(),
                     },
                     reloaded: workload.reloaded,
-                    trouble: workload.rollout.trouble(workload.kind),
+                    trouble: workload.rollout.blocker(workload.kind),
                     role: match (role.server, role.client) {
                         (true, true) => "server and client",
                         (true, false) => "server",

@@ -1,14 +1,14 @@
 //! Whether a container started after a Secret changed.
 //!
-//! Both times are whole seconds since 1970: the kubelet's `startedAt`, and the time of the field
-//! manager that wrote the data. In the same second the order is not known.
+//! Both times are in whole seconds since 1970: the kubelet's `startedAt`, and the time of the field
+//! manager that wrote the data. Within one second their order is unknown.
 
-/// What counts if both are in the same second.
+/// The answer if both times are in the same second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tie {
-    /// For a warning, which must not be wrong.
+    /// For a warning: it must not be wrong.
     Fresh,
-    /// For a step that others rely on, which must not come too early.
+    /// For a step that must not come too early.
     Stale,
 }
 
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_second_is_what_the_caller_can_bear() {
+    fn the_caller_decides_about_the_same_second() {
         for (started, fresh, stale) in [(4, false, false), (5, true, false), (6, true, true)] {
             assert_eq!(started_after(started, 5, Tie::Fresh), fresh, "{started}");
             assert_eq!(started_after(started, 5, Tie::Stale), stale, "{started}");

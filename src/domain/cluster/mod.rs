@@ -1,4 +1,5 @@
-//! What was read of a cluster: Secrets, owners, workloads, rollouts.
+//! Plain data that was read from a cluster: Secrets, owners, workloads, rollouts. It must not read
+//! anything itself.
 
 pub mod freshness;
 pub mod names;

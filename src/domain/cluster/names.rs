@@ -1,8 +1,8 @@
-//! Names of places in a cluster.
+//! Names of objects in a cluster.
 
 use std::{fmt, str::FromStr};
 
-/// Why a text is not the name of a namespace. It does not repeat the text.
+/// A text is not the name of a namespace. The error must not repeat the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "is not the name of a namespace: 1 to 63 lower-case letters, digits and '-', with a letter or digit at both ends (RFC 1123)"
@@ -14,14 +14,13 @@ pub struct BadName;
 pub struct Namespace(String);
 
 impl Namespace {
-    /// The name itself.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl Default for Namespace {
-    /// `default`, where also the events of objects without a namespace are.
+    /// `default`, which also has the events of cluster-scoped objects.
     fn default() -> Self {
         Self("default".to_owned())
     }
@@ -31,12 +30,12 @@ impl FromStr for Namespace {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        let good = (1..=63).contains(&text.len())
-            && text.bytes().all(inner)
+        let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let is_label = (1..=63).contains(&text.len())
+            && text.bytes().all(is_allowed)
             && !text.starts_with('-')
             && !text.ends_with('-');
-        if good {
+        if is_label {
             Ok(Self(text.to_owned()))
         } else {
             Err(BadName)
@@ -44,10 +43,10 @@ impl FromStr for Namespace {
     }
 }
 
-/// Tells whether a text can be the name of a Secret and most other objects: an RFC 1123 subdomain.
+/// True for an RFC 1123 subdomain: the name of a Secret or of most other objects.
 pub fn is_object_name(text: &str) -> bool {
-    let label = |label: &str| label.parse::<Namespace>().is_ok();
-    text.len() <= 253 && text.split('.').all(label)
+    let is_label = |label: &str| label.parse::<Namespace>().is_ok();
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 impl fmt::Display for Namespace {
@@ -56,12 +55,10 @@ impl fmt::Display for Namespace {
     }
 }
 
-/// A Secret in a namespace.
+/// A Secret of the table in a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretRef {
-    /// Where it is.
     pub namespace: Namespace,
-    /// What it is called.
     pub name: &'static str,
 }
 
@@ -71,7 +68,7 @@ impl fmt::Display for SecretRef {
     }
 }
 
-/// What kind of object makes pods, or a pod that nobody else makes.
+/// The kind of an object that creates pods, or a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WorkloadKind {
     /// apps/v1
@@ -82,12 +79,12 @@ pub enum WorkloadKind {
     DaemonSet,
     /// batch/v1
     CronJob,
-    /// A pod itself: a bare one, or one of an owner of another kind.
+    /// A bare pod, or a pod whose owner is of another kind.
     Pod,
 }
 
 impl WorkloadKind {
-    /// All of them, each group together.
+    /// All kinds, ordered by API group.
     pub const ALL: [Self; 5] = [
         Self::StatefulSet,
         Self::Deployment,
@@ -96,7 +93,7 @@ impl WorkloadKind {
         Self::Pod,
     ];
 
-    /// As the object calls itself.
+    /// `kind` of the object.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::StatefulSet => "StatefulSet",
@@ -107,7 +104,7 @@ impl WorkloadKind {
         }
     }
 
-    /// The API group; empty for the core one.
+    /// The API group; empty for the core group.
     pub const fn group(self) -> &'static str {
         match self {
             Self::StatefulSet | Self::Deployment | Self::DaemonSet => "apps",
@@ -116,7 +113,7 @@ impl WorkloadKind {
         }
     }
 
-    /// What RBAC calls it.
+    /// The resource in RBAC rules.
     pub const fn resource(self) -> &'static str {
         match self {
             Self::StatefulSet => "statefulsets",

@@ -1,4 +1,6 @@
-//! What was found in the cluster.
+//! A Secret as it was read from the cluster, with its owner.
+//!
+//! Values stay in [`SecretValue`]. Foreign annotations are dropped, because they may hold values.
 
 use super::names::SecretRef;
 use super::owner::{self, FIELD_MANAGER, Manager, Owner};
@@ -7,49 +9,44 @@ use crate::domain::values::secret_value::SecretValue;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the names of this program's annotations begin with.
+/// The prefix of this program's annotations.
 pub const OWN_ANNOTATIONS: &str = "k8s-bootstrap/";
-/// The type that every Secret of the table has.
+/// The type of every Secret of the table.
 pub const OPAQUE: &str = "Opaque";
 
-/// What is known about a namespace.
+/// The state of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamespaceState {
-    /// It is there.
     Active,
-    /// It is being deleted.
     Terminating,
-    /// It does not exist.
     Absent,
-    /// We may not know.
+    /// The namespace may not be read.
     Forbidden,
 }
 
-/// What is known about one Secret.
+/// The facts about one Secret.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
-    /// The Secret; `None` where it does not exist.
+    /// `None` if the Secret does not exist.
     pub live: Option<LiveSecret>,
-    /// Who owns it, or is going to make it (an ExternalSecret with this target).
+    /// The owner, or the ExternalSecret that will create the Secret.
     pub owner: Option<Owner>,
-    /// This program's annotations of the ExternalSecret that makes it.
+    /// This program's annotations on the ExternalSecret with this target.
     pub external_annotations: BTreeMap<String, String>,
-    /// When a rotation last noted something on it, or on the ExternalSecret that makes it, in
-    /// seconds since 1970.
+    /// When a rotation last annotated the Secret or its ExternalSecret, in seconds since 1970.
     pub rotated: Option<i64>,
 }
 
 impl Observed {
-    /// Notes that an ExternalSecret makes it.
+    /// Records that an ExternalSecret has this Secret as its target.
     pub fn claim(&mut self, claim: &ExternalSecret) {
         self.external_annotations.extend(claim.annotations.clone());
         self.rotated = self.rotated.max(claim.rotated);
-        let owner = || Owner::external_secret(&claim.name);
-        self.owner.get_or_insert_with(owner);
+        self.owner
+            .get_or_insert_with(|| Owner::external_secret(&claim.name));
     }
 }
 
-/// Everything that was found, by place.
 pub type Observations = BTreeMap<SecretRef, Observed>;
 
 /// A Secret that exists.
@@ -57,41 +54,36 @@ pub type Observations = BTreeMap<SecretRef, Observed>;
 pub struct LiveSecret {
     /// `metadata.resourceVersion`, the precondition of a later write.
     pub resource_version: String,
-    /// `type`.
     pub type_: String,
-    /// `immutable`.
     pub immutable: bool,
-    /// `data`.
     pub data: BTreeMap<String, LiveValue>,
-    /// Those of `metadata.annotations` that are this program's own; others may hold values.
+    /// This program's annotations only: others may hold values.
     pub annotations: BTreeMap<String, String>,
     /// `metadata.creationTimestamp`, in seconds since 1970.
     pub created: Option<i64>,
-    /// When `data` last changed, as `managedFields` tell, in seconds since 1970.
+    /// When `data` last changed according to `managedFields`, in seconds since 1970.
     pub changed: Option<i64>,
-    /// When each token was minted, by its key, in seconds since 1970.
+    /// When each token was minted, by key, in seconds since 1970.
     pub minted: BTreeMap<String, i64>,
-    /// Whether `kubectl apply` has left an annotation that holds the values in the clear.
+    /// Whether an annotation of `kubectl apply` holds the values in plain text.
     pub exposed: bool,
-    /// What External Secrets Operator has left on it.
     pub marks: OperatorMarks,
-    /// `metadata.managedFields`, as far as it speaks of data and annotations.
+    /// The parts of `metadata.managedFields` about data and annotations.
     pub managed: Vec<ManagedFields>,
 }
 
-/// What External Secrets Operator leaves on a Secret that it makes.
+/// The marks of External Secrets Operator on a Secret that it created.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OperatorMarks {
-    /// The ExternalSecret that the owner reference names: its name and its uid.
+    /// Name and uid of the ExternalSecret in the owner reference.
     pub owner: Option<(String, String)>,
-    /// Its labels, which stay where the owner reference is gone.
+    /// Labels that stay when the owner reference is removed.
     pub labels: Vec<String>,
-    /// Its annotations, likewise.
+    /// Annotations that stay when the owner reference is removed.
     pub annotations: Vec<String>,
 }
 
 impl OperatorMarks {
-    /// Tells whether there are any.
     pub fn any(&self) -> bool {
         *self != Self::default()
     }
@@ -100,14 +92,13 @@ impl OperatorMarks {
 /// A value of `data`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveValue {
-    /// As it stands in the object, so that it can be sent back unchanged.
+    /// The original text, so that it can be sent back unchanged.
     pub base64: SecretValue,
-    /// Decoded; `None` where it is not base64 of UTF-8.
+    /// The decoded text; `None` if it is not base64 of UTF-8.
     pub text: Option<SecretValue>,
 }
 
 impl LiveValue {
-    /// Decodes a value of `data`.
     pub fn decode(base64: String) -> Self {
         let text = STANDARD
             .decode(&base64)
@@ -120,7 +111,6 @@ impl LiveValue {
         }
     }
 
-    /// Encodes a value for `data`.
     pub fn encode(text: &SecretValue) -> Self {
         Self {
             base64: SecretValue::from(STANDARD.encode(text.expose())),
@@ -132,23 +122,22 @@ impl LiveValue {
 /// An entry of `managedFields`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManagedFields {
-    /// `manager`.
     pub manager: String,
-    /// Whether `operation` is `Apply` (else `Update`).
+    /// Whether `operation` is `Apply`, not `Update`.
     pub applied: bool,
-    /// The keys of `data` that it owns.
+    /// The keys of `data` that the manager owns.
     pub data: BTreeSet<String>,
-    /// The annotations that it owns.
+    /// The annotations that the manager owns.
     pub annotations: BTreeSet<String>,
 }
 
 impl LiveSecret {
-    /// The decoded value of a key; `None` where it is absent or cannot be decoded.
+    /// The decoded value of a key; `None` if it is absent or cannot be decoded.
     pub fn text(&self, key: &str) -> Option<&SecretValue> {
         self.data.get(key)?.text.as_ref()
     }
 
-    /// Managers that own this key and are neither this program nor a person's kubectl.
+    /// The managers that own this key, except this program and kubectl.
     pub fn foreign_managers(&self, key: &str) -> Vec<&str> {
         let mut managers: Vec<&str> = self
             .managed
@@ -161,10 +150,10 @@ impl LiveSecret {
         managers
     }
 
-    /// What this program has applied before and has to apply again, since server-side apply
-    /// removes what an applier leaves out: keys of `data` with their values, and annotations.
+    /// The keys of `data`, with their values, and the annotations that this program has applied. Each
+    /// later apply must include them: server-side apply removes fields that the applier leaves out.
     pub fn applied_before(&self) -> (BTreeMap<String, SecretValue>, BTreeMap<String, String>) {
-        // What a rotation has annotated stays with the manager of rotations.
+        // Annotations of a rotation belong to the field manager of rotations.
         let ours = self
             .managed
             .iter()

@@ -1,18 +1,18 @@
-//! Who owns a Secret, told by owner references, labels and annotations.
+//! Finds the owner of a Secret from owner references, labels and annotations.
 //!
-//! The name of a field manager alone is never ownership, only a possible conflict (see
-//! [`manager_of`]).
+//! It must not take a field manager as an owner: that is only a possible conflict, see
+//! [`manager_of`].
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The field manager under which this program writes data.
+/// The field manager of the data that this program writes.
 pub const FIELD_MANAGER: &str = "k8s-bootstrap";
-/// The field manager of a rotation: of its annotations, and of the restarts that it asks for. It
-/// owns no data, so that no time at which data changed is its own.
+/// The field manager of a rotation's annotations and restarts. It owns no data, so that its time in
+/// `managedFields` is never taken as a change of data.
 pub const ROTATION_MANAGER: &str = "k8s-bootstrap-rotation";
 
-/// What kind of thing owns a Secret.
+/// The kind of the owner of a Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnerKind {
     /// External Secrets Operator, through an ExternalSecret.
@@ -23,23 +23,21 @@ pub enum OwnerKind {
     ArgoCd,
     /// A Flux Kustomization or HelmRelease.
     Flux,
-    /// Any other controller named by an owner reference.
+    /// Another controller in an owner reference.
     Controller,
 }
 
-/// Who owns a Secret.
+/// The owner of a Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// What it is.
     pub kind: OwnerKind,
-    /// What it is called, in words that stand alone: `ExternalSecret brain-api`.
+    /// Kind and name for messages: `ExternalSecret brain-api`.
     pub name: String,
-    /// Where it is, if it says so; else with what it owns.
+    /// The namespace in the owner's marks; `None` for that of the owned object.
     pub namespace: Option<Box<str>>,
 }
 
 impl Owner {
-    /// The ExternalSecret of that name.
     pub fn external_secret(name: &str) -> Self {
         Self {
             kind: OwnerKind::ExternalSecret,
@@ -48,7 +46,7 @@ impl Owner {
         }
     }
 
-    /// What a person does instead of letting this program write.
+    /// The hint for a Secret that this program must not write.
     pub fn instead(&self) -> &'static str {
         match self.kind {
             OwnerKind::ExternalSecret => "change the value in the secret store",
@@ -66,21 +64,19 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The parts of an object's metadata that tell who owns it.
+/// The metadata of an object that identifies its owner.
 #[derive(Clone, Copy, Debug)]
 pub struct Marks<'a> {
-    /// `metadata.labels`.
     pub labels: &'a BTreeMap<String, String>,
-    /// `metadata.annotations`.
     pub annotations: &'a BTreeMap<String, String>,
-    /// Kind and name of each owner reference, with whether it is the controller.
+    /// Kind, name and `controller` of each owner reference.
     pub owner_references: &'a [(String, String, bool)],
 }
 
-/// Tells who owns an object, if somebody does.
+/// Finds the owner of an object.
 ///
-/// An owner reference outranks labels and annotations: External Secrets Operator copies those of
-/// its ExternalSecret onto the Secret, marks of Helm and Argo CD among them.
+/// An owner reference has priority over labels and annotations: External Secrets Operator copies
+/// these from the ExternalSecret to the Secret, including those of Helm and Argo CD.
 pub fn owner_of(marks: Marks<'_>) -> Option<Owner> {
     let reference = marks
         .owner_references
@@ -114,7 +110,7 @@ pub fn owner_of(marks: Marks<'_>) -> Option<Owner> {
         }
         .map(|namespace| namespace.as_str().into()),
     };
-    // Flux's helm-controller installs through Helm and leaves the marks of both.
+    // The helm-controller of Flux installs with Helm, so its objects have the marks of both.
     if let Some(name) = label("helm.toolkit.fluxcd.io/name") {
         Some(owner(OwnerKind::Flux, "Flux HelmRelease", Some(name)))
     } else if let Some(name) = label("kustomize.toolkit.fluxcd.io/name") {
@@ -141,18 +137,18 @@ pub fn owner_of(marks: Marks<'_>) -> Option<Owner> {
     }
 }
 
-/// Whose a field manager is.
+/// The class of a field manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manager {
     /// This program.
     Ours,
-    /// What a person leaves behind who used kubectl.
+    /// A person with kubectl.
     Person,
     /// A controller or another tool.
     Foreign,
 }
 
-/// Tells whose a field manager is by its name.
+/// Classifies a field manager by its name.
 pub fn manager_of(name: &str) -> Manager {
     if name == FIELD_MANAGER || name == ROTATION_MANAGER {
         Manager::Ours
@@ -191,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn each_owner_is_told_by_its_mark() {
+    fn each_owner_is_found_by_its_marks() {
         let helm = ("app.kubernetes.io/managed-by", "Helm");
         let release = ("meta.helm.sh/release-name", "brain");
         for (labels, annotations, references, expected) in [
@@ -200,7 +196,7 @@ mod tests {
             (&[("app.kubernetes.io/instance", "brain")], &[], &[], None),
             (&[helm], &[], &[], Some("Helm release")),
             (&[helm], &[release], &[], Some("Helm release brain")),
-            // Anybody who may annotate can write to the terminal otherwise.
+            // An annotation must not send control characters to the terminal.
             (
                 &[],
                 &[("meta.helm.sh/release-name", "a\u{1b}[2Jb\n")],
@@ -250,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn managers_are_told_by_name() {
+    fn managers_are_classified_by_name() {
         for ours in ["k8s-bootstrap", "k8s-bootstrap-rotation"] {
             assert_eq!(manager_of(ours), Manager::Ours);
         }

@@ -1,91 +1,92 @@
-//! How far a workload has come in giving its pods a changed template.
+//! The progress of a rollout: how many pods of a workload have the current template.
 
 use super::names::WorkloadKind;
 
-/// How far a workload has come, by its own status. Of a CronJob or a pod nothing is known, nor
-/// waited for.
+/// The rollout of a workload, from its spec and status. A CronJob or a pod has no rollout: its
+/// counts are 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rollout {
     /// `metadata.resourceVersion`.
     pub resource_version: String,
-    /// `metadata.generation`: how often its spec has changed.
+    /// `metadata.generation`: counts the changes of the spec.
     pub generation: i64,
-    /// The generation that its controller has seen.
+    /// `status.observedGeneration`.
     pub observed: i64,
-    /// How many pods there should be.
+    /// How many pods the spec wants.
     pub wanted: i64,
-    /// How many there are.
+    /// How many pods exist.
     pub replicas: i64,
-    /// How many are of the template of today.
+    /// How many pods have the current template.
     pub updated: i64,
-    /// How many serve.
     pub ready: i64,
-    /// How many have served for long enough.
+    /// How many pods have been ready for `minReadySeconds`.
     pub available: i64,
-    /// Of a StatefulSet: whether the revision of today is the current one.
+    /// StatefulSet: whether the update revision is the current revision.
     pub same_revision: bool,
-    /// Of a Deployment: whether it is told to leave its pods alone.
+    /// Deployment: `spec.paused`.
     pub paused: bool,
-    /// Of a StatefulSet or DaemonSet: whether it waits for somebody to delete each pod.
+    /// StatefulSet or DaemonSet: whether the update strategy is `OnDelete`.
     pub on_delete: bool,
-    /// Of a StatefulSet: whether it leaves the first of its pods alone.
+    /// StatefulSet: whether a partition keeps the first pods from being updated.
     pub partitioned: bool,
-    /// When its template says that it was last restarted, in seconds since 1970.
+    /// The annotation `kubectl.kubernetes.io/restartedAt` of the template, in seconds since 1970.
     pub restarted: Option<i64>,
 }
 
 impl Rollout {
-    /// Tells whether all pods are of the template of today and serve, as `kubectl rollout status`
-    /// does; but where a partition keeps old pods it is never complete.
+    /// True if all pods have the current template and are ready, by the rules of `kubectl rollout
+    /// status`. Unlike there, a partition that keeps old pods is never complete.
     pub fn is_complete(&self, kind: WorkloadKind) -> bool {
-        let seen = self.observed > 0 && self.observed >= self.generation;
-        let updated = self.updated >= self.wanted;
-        let alone = self.replicas <= self.updated;
+        let is_observed = self.observed > 0 && self.observed >= self.generation;
+        let is_updated = is_observed && self.updated >= self.wanted;
+        let has_old_pods = self.replicas > self.updated;
         match kind {
-            // One that waits for deletions never calls a new revision the current one.
             WorkloadKind::StatefulSet => {
-                let settled = self.same_revision || self.on_delete;
-                seen && settled && updated && alone && self.ready >= self.wanted
+                // With OnDelete the update revision never becomes the current revision.
+                let is_settled = self.same_revision || self.on_delete;
+                is_updated && is_settled && !has_old_pods && self.ready >= self.wanted
             }
-            WorkloadKind::Deployment => seen && updated && alone && self.available >= self.updated,
-            WorkloadKind::DaemonSet => seen && updated && self.available >= self.wanted,
+            WorkloadKind::Deployment => {
+                is_updated && !has_old_pods && self.available >= self.updated
+            }
+            WorkloadKind::DaemonSet => is_updated && self.available >= self.wanted,
             WorkloadKind::CronJob | WorkloadKind::Pod => true,
         }
     }
 
-    /// How far it is, for a line that is written again and again.
+    /// Describes the progress for a line that is updated in place.
     pub fn progress(&self, kind: WorkloadKind) -> String {
         let wanted = self.wanted;
         let pods = if wanted == 1 { "pod" } else { "pods" };
         let of = |count: i64, what: &str| format!("{count} of {wanted} {pods} {what}");
-        let serving = match kind {
+        let ready = match kind {
             WorkloadKind::StatefulSet => self.ready,
             _ => self.available,
         };
         match kind {
             WorkloadKind::CronJob | WorkloadKind::Pod => "nothing to wait for".to_owned(),
-            _ if self.observed < self.generation.max(1) => "not begun".to_owned(),
-            _ if self.updated < wanted => of(self.updated, "made anew"),
+            _ if self.observed < self.generation.max(1) => "not started".to_owned(),
+            _ if self.updated < wanted => of(self.updated, "updated"),
             WorkloadKind::Deployment if self.replicas > self.updated => {
                 match self.replicas - self.updated {
-                    1 => "1 old pod still there".to_owned(),
-                    old => format!("{old} old pods still there"),
+                    1 => "1 old pod still running".to_owned(),
+                    old => format!("{old} old pods still running"),
                 }
             }
-            _ => of(serving.min(wanted), "ready"),
+            _ => of(ready.min(wanted), "ready"),
         }
     }
 
-    /// What keeps it from ever ending by itself.
-    pub fn trouble(&self, kind: WorkloadKind) -> Option<&'static str> {
+    /// The setting that keeps the rollout from completing without a person.
+    pub fn blocker(&self, kind: WorkloadKind) -> Option<&'static str> {
         match kind {
             WorkloadKind::Deployment if self.paused => Some("it is paused (spec.paused)"),
             WorkloadKind::StatefulSet | WorkloadKind::DaemonSet if self.on_delete => {
-                Some("it makes a pod anew only when somebody deletes it (updateStrategy OnDelete)")
+                Some("it replaces a pod only when the pod is deleted (updateStrategy OnDelete)")
             }
-            WorkloadKind::StatefulSet if self.partitioned => Some(
-                "it leaves its first pods as they are (updateStrategy.rollingUpdate.partition)",
-            ),
+            WorkloadKind::StatefulSet if self.partitioned => {
+                Some("it does not update its first pods (updateStrategy.rollingUpdate.partition)")
+            }
             _ => None,
         }
     }

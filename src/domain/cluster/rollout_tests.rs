@@ -1,12 +1,11 @@
-//! How far a rollout has come, and why it does not end.
+//! Tests of the progress of a rollout, and of the reasons why it does not complete.
 
 use super::names::WorkloadKind;
 use super::rollout::Rollout;
 use super::stuck::{StuckFacts, Warning, WarningCause, why_stuck};
 use super::workload::{Missing, Pod, PodSpec, Workload};
 
-/// A rollout of three pods with these counts: how many there are, are updated, ready and
-/// available; of the second generation.
+/// A rollout of three pods of the second generation.
 fn counts(observed: i64, [replicas, updated, ready, available]: [i64; 4]) -> Rollout {
     Rollout {
         generation: 2,
@@ -22,25 +21,37 @@ fn counts(observed: i64, [replicas, updated, ready, available]: [i64; 4]) -> Rol
 }
 
 #[test]
-fn a_rollout_is_complete_when_every_pod_is_new_and_serves() {
+fn a_rollout_is_complete_when_every_pod_is_updated_and_ready() {
     use WorkloadKind::{DaemonSet, Deployment, StatefulSet};
     for (kind, observed, pods, complete, progress) in [
         (StatefulSet, 2, [3, 3, 3, 3], true, "3 of 3 pods ready"),
-        // Right after the change the status is still the old one.
-        (StatefulSet, 1, [3, 3, 3, 3], false, "not begun"),
-        (StatefulSet, 0, [3, 3, 3, 3], false, "not begun"),
-        (StatefulSet, 2, [3, 1, 3, 3], false, "1 of 3 pods made anew"),
+        // The controller has not seen the change yet.
+        (StatefulSet, 1, [3, 3, 3, 3], false, "not started"),
+        (StatefulSet, 0, [3, 3, 3, 3], false, "not started"),
+        (StatefulSet, 2, [3, 1, 3, 3], false, "1 of 3 pods updated"),
         (StatefulSet, 2, [3, 3, 2, 2], false, "2 of 3 pods ready"),
-        (StatefulSet, 2, [0, 0, 0, 0], false, "0 of 3 pods made anew"),
+        (StatefulSet, 2, [0, 0, 0, 0], false, "0 of 3 pods updated"),
         (Deployment, 2, [3, 3, 3, 3], true, "3 of 3 pods ready"),
-        (Deployment, 1, [3, 3, 3, 3], false, "not begun"),
-        (Deployment, 2, [4, 2, 3, 3], false, "2 of 3 pods made anew"),
-        (Deployment, 2, [4, 3, 4, 4], false, "1 old pod still there"),
-        (Deployment, 2, [5, 3, 4, 4], false, "2 old pods still there"),
+        (Deployment, 1, [3, 3, 3, 3], false, "not started"),
+        (Deployment, 2, [4, 2, 3, 3], false, "2 of 3 pods updated"),
+        (
+            Deployment,
+            2,
+            [4, 3, 4, 4],
+            false,
+            "1 old pod still running",
+        ),
+        (
+            Deployment,
+            2,
+            [5, 3, 4, 4],
+            false,
+            "2 old pods still running",
+        ),
         (Deployment, 2, [3, 3, 3, 2], false, "2 of 3 pods ready"),
         (DaemonSet, 2, [3, 3, 3, 3], true, "3 of 3 pods ready"),
-        (DaemonSet, 1, [3, 3, 3, 3], false, "not begun"),
-        (DaemonSet, 2, [3, 2, 3, 3], false, "2 of 3 pods made anew"),
+        (DaemonSet, 1, [3, 3, 3, 3], false, "not started"),
+        (DaemonSet, 2, [3, 2, 3, 3], false, "2 of 3 pods updated"),
         (DaemonSet, 2, [3, 3, 3, 0], false, "0 of 3 pods ready"),
         (
             WorkloadKind::CronJob,
@@ -54,12 +65,12 @@ fn a_rollout_is_complete_when_every_pod_is_new_and_serves() {
         let rollout = counts(observed, pods);
         assert_eq!(rollout.is_complete(kind), complete, "{kind:?} {pods:?}");
         assert_eq!(rollout.progress(kind), progress, "{kind:?} {pods:?}");
-        assert_eq!(rollout.trouble(kind), None);
+        assert_eq!(rollout.blocker(kind), None);
     }
 }
 
 #[test]
-fn a_revision_that_is_not_the_current_one_is_not_complete() {
+fn a_stateful_set_with_two_revisions_is_not_complete() {
     let changed = |change: fn(&mut Rollout)| {
         let mut rollout = counts(2, [3, 3, 3, 3]);
         rollout.same_revision = false;
@@ -68,16 +79,16 @@ fn a_revision_that_is_not_the_current_one_is_not_complete() {
     };
     let rolling = changed(|_| ());
     assert!(!rolling.is_complete(WorkloadKind::StatefulSet));
-    // kubectl calls this done.
+    // `kubectl rollout status` calls this complete.
     let partitioned = changed(|rollout| {
         rollout.partitioned = true;
         rollout.updated = 2;
     });
     assert!(!partitioned.is_complete(WorkloadKind::StatefulSet));
-    // Somebody has deleted each pod.
-    let by_hand = changed(|rollout| rollout.on_delete = true);
-    assert!(by_hand.is_complete(WorkloadKind::StatefulSet));
-    let none = changed(|rollout| {
+    // With OnDelete the revision stays when all pods are deleted and replaced.
+    let on_delete = changed(|rollout| rollout.on_delete = true);
+    assert!(on_delete.is_complete(WorkloadKind::StatefulSet));
+    let without_pods = changed(|rollout| {
         *rollout = Rollout {
             wanted: 0,
             same_revision: true,
@@ -89,12 +100,12 @@ fn a_revision_that_is_not_the_current_one_is_not_complete() {
         WorkloadKind::Deployment,
         WorkloadKind::DaemonSet,
     ] {
-        assert!(none.is_complete(kind), "{kind:?}");
+        assert!(without_pods.is_complete(kind), "{kind:?}");
     }
 }
 
 #[test]
-fn what_never_ends_by_itself_is_told() {
+fn a_rollout_that_cannot_complete_has_a_blocker() {
     let all = Rollout {
         paused: true,
         on_delete: true,
@@ -114,9 +125,9 @@ fn what_never_ends_by_itself_is_told() {
         (&all, WorkloadKind::CronJob, None),
         (&all, WorkloadKind::Pod, None),
     ] {
-        let told = rollout.trouble(kind);
-        assert_eq!(told.is_some(), word.is_some(), "{kind:?}");
-        assert!(told.unwrap_or_default().contains(word.unwrap_or_default()));
+        let blocker = rollout.blocker(kind).unwrap_or_default();
+        assert_eq!(blocker.is_empty(), word.is_none(), "{kind:?}");
+        assert!(blocker.contains(word.unwrap_or_default()));
     }
 }
 
@@ -169,7 +180,7 @@ fn stuck(workload: &Workload, pods: &[Pod], warnings: &[Warning]) -> Vec<String>
 }
 
 #[test]
-fn pods_that_do_not_serve_say_why_and_alike_together() {
+fn pods_with_the_same_reason_are_listed_together() {
     let kind = WorkloadKind::StatefulSet;
     let waits = |name: &str, reason: &str| Pod {
         stuck: [("main".to_owned(), reason.to_owned())].into(),
@@ -185,15 +196,15 @@ fn pods_that_do_not_serve_say_why_and_alike_together() {
             ..waits(name, "CreateContainerConfigError")
         }
     };
-    let serves = Pod {
+    let ready = Pod {
         ready: true,
         ..pod("api-1", kind)
     };
-    let lost = Pod {
+    let unschedulable = Pod {
         unschedulable: true,
         ..pod("api-2", kind)
     };
-    let elsewhere = Pod {
+    let of_another_owner = Pod {
         owner: None,
         ..pod("other", kind)
     };
@@ -201,10 +212,13 @@ fn pods_that_do_not_serve_say_why_and_alike_together() {
         mark: None,
         ..pod("api-0", kind)
     };
-    for (pods, told) in [
-        (vec![serves.clone(), elsewhere], vec![]),
+    for (pods, expected) in [
+        (vec![ready.clone(), of_another_owner], vec![]),
         (vec![pod("api-0", kind)], vec!["pod api-0: not ready"]),
-        (vec![lost, serves], vec!["pod api-2: no node takes it"]),
+        (
+            vec![unschedulable, ready],
+            vec!["pod api-2: unschedulable: no node fits"],
+        ),
         (
             vec![waits("a", "ErrImagePull"), waits("b", "ErrImagePull")],
             vec!["pods a, b: the image of main cannot be pulled (ErrImagePull)"],
@@ -213,10 +227,7 @@ fn pods_that_do_not_serve_say_why_and_alike_together() {
             ["a", "b", "c", "d", "e"]
                 .map(|name| waits(name, "CrashLoopBackOff"))
                 .into(),
-            vec![
-                "pods a, b, c and 2 more: main ends again and again (CrashLoopBackOff): see \
-                 its log",
-            ],
+            vec!["pods a, b, c and 2 more: main keeps crashing (CrashLoopBackOff): see its log"],
         ),
         (
             vec![lacks("a", Some("s"), Some("K"))],
@@ -237,26 +248,26 @@ fn pods_that_do_not_serve_say_why_and_alike_together() {
             vec![old],
             vec![
                 "pod api-0: not ready",
-                "pod api-0: of the old template and not ready: delete it",
+                "pod api-0: old template, not ready: delete it",
             ],
         ),
     ] {
-        assert_eq!(stuck(&workload(kind), &pods, &[]), told);
+        assert_eq!(stuck(&workload(kind), &pods, &[]), expected);
     }
 }
 
 #[test]
-fn warnings_count_for_what_they_are_about_and_while_they_matter() {
+fn warnings_count_for_their_object_and_after_the_last_restart() {
     use WarningCause::{NotMade, NotMounted, Quota};
-    let quota = "a ResourceQuota does not let its pods be made";
-    let unmade = "its pods cannot be made: see `describe`";
+    let quota = "a ResourceQuota prevents the creation of its pods";
+    let other = "its pods cannot be created: see `describe`";
     let (set, deployment) = (WorkloadKind::StatefulSet, WorkloadKind::Deployment);
-    for (kind, warned, told) in [
+    for (kind, warning, expected) in [
         (set, warning(Quota, "StatefulSet", "api", None), Some(quota)),
         (
             set,
             warning(NotMade, "StatefulSet", "api", Some(1001)),
-            Some(unmade),
+            Some(other),
         ),
         (set, warning(Quota, "StatefulSet", "api", Some(900)), None),
         (set, warning(Quota, "StatefulSet", "api-2", None), None),
@@ -269,7 +280,7 @@ fn warnings_count_for_what_they_are_about_and_while_they_matter() {
         (
             deployment,
             warning(NotMade, "Deployment", "api", None),
-            Some(unmade),
+            Some(other),
         ),
         (
             deployment,
@@ -280,12 +291,12 @@ fn warnings_count_for_what_they_are_about_and_while_they_matter() {
         (set, warning(NotMounted, "Pod", "api-0", None), None),
     ] {
         let mut workload = workload(kind);
-        let expected: Vec<_> = told.into_iter().collect();
-        let warned = [warned];
-        assert_eq!(stuck(&workload, &[], &warned), expected);
-        // All of them have been made.
+        let expected: Vec<_> = expected.into_iter().collect();
+        let warnings = [warning];
+        assert_eq!(stuck(&workload, &[], &warnings), expected);
+        // All pods exist.
         workload.rollout.updated = 3;
-        assert_eq!(stuck(&workload, &[], &warned), Vec::<String>::new());
+        assert_eq!(stuck(&workload, &[], &warnings), Vec::<String>::new());
     }
     let mounts = [warning(NotMounted, "Pod", "api-0", None)];
     assert_eq!(
@@ -295,7 +306,7 @@ fn warnings_count_for_what_they_are_about_and_while_they_matter() {
 }
 
 #[test]
-fn what_was_not_seen_is_said() {
+fn missing_permissions_are_listed() {
     let mut workload = workload(WorkloadKind::Deployment);
     workload.rollout.paused = true;
     let leaving = [pod("api-1", WorkloadKind::Deployment)];
@@ -308,7 +319,7 @@ fn what_was_not_seen_is_said() {
         why_stuck(&workload, seen, ""),
         [
             "it is paused (spec.paused)",
-            "pod api-1: being deleted, and has not ended",
+            "pod api-1: being deleted, still running",
             "you may not list pods there",
             "you may not list events there",
         ]

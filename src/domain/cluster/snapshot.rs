@@ -1,5 +1,7 @@
-//! What `verify` found out, as plain data: the tokens file, the Secrets of home and fleet, and who
-//! reads them. What could not be read is a fact too.
+//! A snapshot of the tokens file, of the Secrets in home and fleet namespaces, and of the workloads
+//! that read them.
+//!
+//! It is plain data: it must not read anything itself. A denied read is part of it.
 
 use super::names::{Namespace, SecretRef, WorkloadKind, is_object_name};
 use super::observed_secret::{LiveSecret, NamespaceState, Observations, Observed};
@@ -10,77 +12,70 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-/// What git does with a file.
+/// How git treats a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeping {
-    /// It ignores it, or there is no git, or no repository.
+    /// Git ignores the file, or there is no git or no repository.
     Away,
-    /// It would add it.
+    /// `git add` would add the file.
     NotIgnored,
-    /// It has it.
+    /// The file is in the index.
     Tracked,
-    /// There is a repository, and no git to ask, or git does not answer.
+    /// There is a repository, but git is missing or failed.
     Unknown,
 }
 
 /// The tokens file.
 #[derive(Clone, Debug)]
 pub struct FileFacts {
-    /// Its path as it may be shown, and quoted for a shell: its folder, its name, itself.
     pub path: FilePath,
-    /// What is in it.
     pub state: FileState,
-    /// What git does with it.
     pub keeping: Keeping,
 }
 
 /// The path of a file.
 #[derive(Clone, Debug, Default)]
 pub struct FilePath {
-    /// As it may be shown.
+    /// The path for messages.
     pub shown: String,
-    /// Quoted for a shell.
+    /// The path, quoted for a shell.
     pub quoted: String,
-    /// Its folder, quoted for a shell.
+    /// The folder, quoted for a shell.
     pub folder: String,
-    /// Its name alone, quoted for a shell.
+    /// The name without the folder, quoted for a shell.
     pub name: String,
 }
 
-/// What is in the tokens file.
+/// The content of the tokens file.
 #[derive(Clone, Debug)]
 pub enum FileState {
-    /// There is none.
     Absent,
-    /// It cannot be used, and why.
+    /// The file cannot be used, for this reason.
     Unusable(String),
-    /// It was read.
     Read {
-        /// The tokens in it.
         tokens: PerToken<Option<Token>>,
-        /// Whether others may read it.
+        /// Whether other users may read the file.
         loose: bool,
     },
 }
 
-/// Secrets that operators are known to keep copies of the tokens in.
+/// The Secrets in which operators usually keep copies of the tokens.
 pub const KNOWN_COPIES: [&str; 2] = ["agentibrain-mcp-secrets", "brain-ops-secrets"];
 
-/// Something that could not be read, for want of a permission unless `why` says otherwise.
+/// A read that failed, because a permission is missing unless `why` names another reason.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Denied {
-    /// As RBAC calls it.
+    /// The verb in RBAC rules.
     pub verb: &'static str,
-    /// As RBAC calls it: `pods`, `secrets/agentibrain-router-secrets`.
+    /// The resource in RBAC rules: `pods`, `secrets/agentibrain-router-secrets`.
     pub resource: String,
-    /// Where; `None` for the whole cluster.
+    /// `None` for the whole cluster.
     pub namespace: Option<Namespace>,
-    /// Why, where that is not a permission.
+    /// The reason if it is not a missing permission.
     pub why: Option<String>,
 }
 
 impl Denied {
-    /// A Secret that may not be read.
     pub fn secret(namespace: &Namespace, name: &str) -> Self {
         Self {
             verb: "get",
@@ -104,20 +99,18 @@ impl fmt::Display for Denied {
     }
 }
 
-/// Everything that is known about a namespace.
+/// The facts about one namespace.
 #[derive(Clone, Debug)]
 pub struct NamespaceSnapshot {
-    /// Whether it is there.
     pub state: NamespaceState,
-    /// The Secrets of the table that belong here, those that could be read.
+    /// The Secrets of the table that could be read.
     pub secrets: BTreeMap<&'static str, Observed>,
     /// Other Opaque Secrets, by name.
     pub others: BTreeMap<String, Observed>,
-    /// What makes pods.
     pub workloads: Vec<Workload>,
-    /// The pods that have not ended, without those that are being deleted.
+    /// The pods that have not ended and are not being deleted.
     pub pods: Vec<Pod>,
-    /// The pods that are being deleted and have not ended: they may still run on old values.
+    /// The pods that are being deleted and have not ended: they may still run with old values.
     pub leaving: Vec<Pod>,
 }
 
@@ -135,68 +128,60 @@ impl Default for NamespaceSnapshot {
 }
 
 impl NamespaceSnapshot {
-    /// The StatefulSet of that name.
     pub fn stateful_set(&self, name: &str) -> Option<&Workload> {
-        let is_it = |workload: &&Workload| {
-            workload.kind == WorkloadKind::StatefulSet && workload.name == name
-        };
-        self.workloads.iter().find(is_it)
+        self.workloads
+            .iter()
+            .find(|workload| workload.kind == WorkloadKind::StatefulSet && workload.name == name)
     }
 
-    /// A Secret of the table; `None` where it could not be read, or is not there.
+    /// Returns `None` for a Secret that does not exist or could not be read.
     pub fn live(&self, name: &str) -> Option<&LiveSecret> {
         self.secrets.get(name)?.live.as_ref()
     }
 }
 
-/// How a service answered through the API server.
+/// The result of requests to a service through the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// The StatefulSet.
+    /// The name of the StatefulSet.
     pub service: &'static str,
-    /// What came of it.
     pub outcome: ProbeOutcome,
 }
 
-/// What came of asking a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeOutcome {
-    /// It was not asked, and why.
+    /// No request was sent, for this reason.
     NotAsked(String),
-    /// It was asked with the right and with a wrong token.
     Asked {
-        /// With the token of the home namespace; `None` where it has none.
+        /// The reply to the token of the home namespace; `None` if home has no token.
         right: Option<Reply>,
-        /// With a token that was made up.
+        /// The reply to a random token.
         wrong: Reply,
     },
 }
 
-/// How a service answered, or why it did not.
+/// The reply of a service, or the reason why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// It answered with this HTTP status.
+    /// The HTTP status.
     Status(u16),
-    /// The API server does not let us through to it: that takes `get` and `create` of
-    /// `pods/portforward`.
+    /// The API server denied the port-forward. It needs `get` and `create` on `pods/portforward`.
     Forbidden,
-    /// There is no answer; why not, in words that quote nothing.
+    /// The reason, which quotes no content.
     Unreachable(String),
 }
 
-/// A Secret that the operator names as one that holds copies of tokens.
+/// A Secret that was given with `--copy`: it holds copies of tokens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CopyRef {
-    /// Where it is.
     pub namespace: Namespace,
-    /// What it is called.
     pub name: String,
 }
 
 impl FromStr for CopyRef {
     type Err = ();
 
-    /// Reads `NAMESPACE/NAME`.
+    /// Parses `NAMESPACE/NAME`.
     fn from_str(text: &str) -> Result<Self, ()> {
         let (namespace, name) = text.split_once('/').ok_or(())?;
         if !is_object_name(name) {
@@ -215,67 +200,65 @@ impl fmt::Display for CopyRef {
     }
 }
 
-/// What is known about the cluster.
+/// The facts about the cluster.
 #[derive(Clone, Debug)]
 pub struct ClusterSnapshot {
-    /// The API server's URL.
+    /// The URL of the API server.
     pub server: String,
-    /// Its version; `None` where it may not be asked for.
+    /// The version of the API server; `None` if it may not be read.
     pub version: Option<String>,
     /// The time, in seconds since 1970.
     pub now: i64,
-    /// The home namespace.
     pub home: Namespace,
     /// Home and the fleet namespaces.
     pub places: BTreeMap<Namespace, NamespaceSnapshot>,
-    /// Whether there is a fleet selector that matches nothing.
+    /// Whether a fleet selector matches no namespace.
     pub nothing_selected: bool,
-    /// The Secrets of `--copy` that could be read, with what is in them.
+    /// The Secrets of `--copy` that could be read.
     pub copies: BTreeMap<CopyRef, Observed>,
-    /// The namespaces of `--copy` that do not exist, as far as that is known.
+    /// The namespaces of `--copy` that are known not to exist.
     pub absent: BTreeSet<Namespace>,
-    /// What could not be read.
     pub denied: BTreeSet<Denied>,
-    /// How the services answered; none without `--live`.
+    /// Empty without `--live`.
     pub probes: Vec<Probe>,
-    /// Path 2; `None` where nothing points to it.
+    /// `None` if nothing points to Path 2.
     pub path2: Option<Path2>,
 }
 
 impl ClusterSnapshot {
-    /// The Secrets of all places, as plans are made from them.
+    /// The Secrets of all namespaces, in the form that plans need.
     pub fn observations(&self) -> Observations {
-        let places = self.places.iter();
-        let secrets = places.flat_map(|(namespace, place)| {
-            let at = |name| SecretRef {
-                namespace: namespace.clone(),
-                name,
-            };
-            let secrets = place.secrets.iter();
-            secrets.map(move |(name, found)| (at(*name), found.clone()))
-        });
-        secrets.collect()
+        self.places
+            .iter()
+            .flat_map(|(namespace, place)| {
+                place.secrets.iter().map(|(name, found)| {
+                    let at = SecretRef {
+                        namespace: namespace.clone(),
+                        name,
+                    };
+                    (at, found.clone())
+                })
+            })
+            .collect()
     }
 
-    /// The home namespace.
     pub fn home_place(&self) -> &NamespaceSnapshot {
         &self.places[&self.home]
     }
 
-    /// The fleet namespaces.
     pub fn fleet(&self) -> impl Iterator<Item = (&Namespace, &NamespaceSnapshot)> {
         self.places.iter().filter(|(name, _)| **name != self.home)
     }
 
-    /// What could not be listed of who reads the Secrets: whoever may not see that cannot know who
-    /// has restarted.
+    /// Missing `list` permissions on workloads or pods. Without them rollout progress is unknown.
     pub fn unlistable_workloads(&self) -> impl Iterator<Item = &Denied> {
-        let readers = WorkloadKind::ALL.map(WorkloadKind::resource);
-        let denied = self.denied.iter();
-        denied.filter(move |it| it.verb == "list" && readers.contains(&it.resource.as_str()))
+        let resources = WorkloadKind::ALL.map(WorkloadKind::resource);
+        self.denied
+            .iter()
+            .filter(move |it| it.verb == "list" && resources.contains(&it.resource.as_str()))
     }
 
-    /// Tells whether that could not be read.
+    /// True if this read was denied in the namespace or in the whole cluster.
     pub fn is_denied(&self, verb: &str, resource: &str, namespace: &Namespace) -> bool {
         self.denied.iter().any(|denied| {
             denied.verb == verb

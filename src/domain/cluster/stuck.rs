@@ -1,12 +1,12 @@
-//! Why the rollout of a workload does not end.
+//! Explains why the rollout of a workload does not complete, from pods and events already read.
 
 use super::names::WorkloadKind;
 use super::workload::{Missing, Pod, Workload};
 
 /// How many pods are named for one reason.
-const NAMED: usize = 3;
-/// What a node says about an image that it cannot have.
-const NO_IMAGE: [&str; 7] = [
+const MAX_NAMES: usize = 3;
+/// The reasons of the kubelet for an image that it cannot pull.
+const IMAGE_REASONS: [&str; 7] = [
     "ErrImagePull",
     "ImagePullBackOff",
     "InvalidImageName",
@@ -19,34 +19,34 @@ const NO_IMAGE: [&str; 7] = [
 /// A warning about a workload or one of its pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WarningCause {
-    /// A ResourceQuota does not let pods be made.
+    /// A ResourceQuota prevents the creation of pods.
     Quota,
-    /// Pods cannot be made for another reason.
+    /// Pods cannot be created for another reason.
     NotMade,
     /// A volume of a pod cannot be mounted.
     NotMounted,
 }
 
-/// A warning, and the object that it is about.
+/// An event of type Warning, with the object that it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// What is the matter.
     pub what: WarningCause,
-    /// The kind of the object, as it calls itself.
+    /// The kind of the object.
     pub kind: String,
-    /// Its name.
+    /// The name of the object.
     pub name: String,
-    /// When it was last said, in seconds since 1970, as far as it says so.
+    /// When it last occurred, in seconds since 1970, if known.
     pub at: Option<i64>,
 }
 
 impl Warning {
-    /// Tells whether this workload cannot make its pods, and did not only some time ago.
-    fn stops(&self, workload: &Workload) -> bool {
+    /// True if it says that the workload cannot create its pods, and if it is not older than the
+    /// last restart.
+    fn prevents_pods_of(&self, workload: &Workload) -> bool {
         /// How far the clocks of two machines may be apart, in seconds.
         const SKEW: i64 = 60;
-        let of = match (workload.kind, self.kind.as_str()) {
-            // Its name ends with a hash.
+        let is_about_it = match (workload.kind, self.kind.as_str()) {
+            // The name of a ReplicaSet is that of its Deployment with a hash.
             (WorkloadKind::Deployment, "ReplicaSet") => {
                 let rest = self.name.strip_prefix(&workload.name);
                 let hash = rest.and_then(|rest| rest.strip_prefix('-'));
@@ -54,71 +54,72 @@ impl Warning {
             }
             (kind, of) => kind.as_str() == of && workload.name == self.name,
         };
-        let before = match (self.at, workload.rollout.restarted) {
-            (Some(at), Some(restarted)) => at < restarted - SKEW,
-            _ => false,
-        };
-        of && !before && self.what != WarningCause::NotMounted
+        let is_old = self
+            .at
+            .zip(workload.rollout.restarted)
+            .is_some_and(|(at, restarted)| at < restarted - SKEW);
+        is_about_it && !is_old && self.what != WarningCause::NotMounted
     }
 }
 
-/// What was found about a workload whose rollout does not end; `None` for what may not be listed.
+/// The pods and events around a workload; `None` if they may not be listed.
 #[derive(Clone, Copy, Debug)]
 pub struct StuckFacts<'a> {
-    /// The pods around it that have not ended.
+    /// The pods of the namespace that have not ended and are not being deleted.
     pub pods: Option<&'a [Pod]>,
-    /// Those that are going away and have not ended either.
+    /// The pods that are being deleted and have not ended.
     pub leaving: &'a [Pod],
-    /// The warnings around it.
     pub warnings: Option<&'a [Warning]>,
 }
 
-/// Says why the rollout of a workload does not end, as far as that can be seen; `describe` is the
-/// command that tells more.
+/// Lists the reasons why the rollout of a workload does not complete. `describe` is the command that
+/// shows more.
 pub fn why_stuck(workload: &Workload, seen: StuckFacts<'_>, describe: &str) -> Vec<String> {
-    let trouble = workload.rollout.trouble(workload.kind);
-    let mut words: Vec<_> = trouble.map(str::to_owned).into_iter().collect();
+    let rollout = &workload.rollout;
     let warnings = seen.warnings.unwrap_or_default();
-    let unmade = workload.rollout.updated < workload.rollout.wanted;
-    let stops: Vec<_> = warnings
+    let lacks_pods = rollout.updated < rollout.wanted;
+    let mut lines: Vec<_> = rollout
+        .blocker(workload.kind)
+        .map(str::to_owned)
+        .into_iter()
+        .collect();
+    let causes: Vec<_> = warnings
         .iter()
-        .filter(|warning| unmade && warning.stops(workload))
+        .filter(|warning| lacks_pods && warning.prevents_pods_of(workload))
         .map(|warning| warning.what)
         .collect();
-    if stops.contains(&WarningCause::Quota) {
-        words.push("a ResourceQuota does not let its pods be made".to_owned());
-    } else if !stops.is_empty() {
-        words.push(format!("its pods cannot be made: see {describe}"));
+    if causes.contains(&WarningCause::Quota) {
+        lines.push("a ResourceQuota prevents the creation of its pods".to_owned());
+    } else if !causes.is_empty() {
+        lines.push(format!("its pods cannot be created: see {describe}"));
     }
     let mut reasons = Reasons::default();
-    let own = |pod: &&Pod| pod.belongs_to(workload);
-    for pod in seen.pods.unwrap_or_default().iter().filter(own) {
-        for why in what_stops(pod, warnings) {
+    let belongs_to_it = |pod: &&Pod| pod.belongs_to(workload);
+    let pods = seen.pods.unwrap_or_default();
+    for pod in pods.iter().filter(belongs_to_it) {
+        for why in why_not_ready(pod, warnings) {
             reasons.add(pod, why);
         }
-        // It waits for each pod in turn, the old ones too.
-        let old = workload.mark.is_some() && pod.mark != workload.mark;
-        if workload.kind == WorkloadKind::StatefulSet && old && !pod.ready {
-            reasons.add(
-                pod,
-                "of the old template and not ready: delete it".to_owned(),
-            );
+        // A StatefulSet waits for one pod after the other, also for pods of the old template.
+        let is_old = workload.mark.is_some() && pod.mark != workload.mark;
+        if workload.kind == WorkloadKind::StatefulSet && is_old && !pod.ready {
+            reasons.add(pod, "old template, not ready: delete it".to_owned());
         }
     }
-    for pod in seen.leaving.iter().filter(own) {
-        reasons.add(pod, "being deleted, and has not ended".to_owned());
+    for pod in seen.leaving.iter().filter(belongs_to_it) {
+        reasons.add(pod, "being deleted, still running".to_owned());
     }
-    words.extend(reasons.describe());
+    lines.extend(reasons.describe());
     if seen.pods.is_none() {
-        words.push("you may not list pods there".to_owned());
+        lines.push("you may not list pods there".to_owned());
     }
-    if seen.warnings.is_none() && unmade {
-        words.push("you may not list events there".to_owned());
+    if seen.warnings.is_none() && lacks_pods {
+        lines.push("you may not list events there".to_owned());
     }
-    words
+    lines
 }
 
-/// Why pods do not serve, each reason with its pods.
+/// The reasons why pods are not ready, each with its pods.
 #[derive(Default)]
 struct Reasons<'a>(Vec<(String, Vec<&'a str>)>);
 
@@ -132,39 +133,39 @@ impl<'a> Reasons<'a> {
 
     fn describe(self) -> impl Iterator<Item = String> {
         self.0.into_iter().map(|(why, pods)| {
-            let shown = pods[..pods.len().min(NAMED)].join(", ");
-            match pods.len().saturating_sub(NAMED) {
-                0 if pods.len() == 1 => format!("pod {shown}: {why}"),
-                0 => format!("pods {shown}: {why}"),
-                rest => format!("pods {shown} and {rest} more: {why}"),
+            let names = pods[..pods.len().min(MAX_NAMES)].join(", ");
+            match pods.len().saturating_sub(MAX_NAMES) {
+                0 if pods.len() == 1 => format!("pod {names}: {why}"),
+                0 => format!("pods {names}: {why}"),
+                rest => format!("pods {names} and {rest} more: {why}"),
             }
         })
     }
 }
 
-/// Why a pod does not serve; nothing where it does.
-fn what_stops(pod: &Pod, warnings: &[Warning]) -> Vec<String> {
+/// The reasons why a pod is not ready; empty for a ready pod.
+fn why_not_ready(pod: &Pod, warnings: &[Warning]) -> Vec<String> {
     let mut found = Vec::new();
     if pod.unschedulable {
-        found.push("no node takes it".to_owned());
+        found.push("unschedulable: no node fits".to_owned());
     }
-    let mounts = warnings.iter().any(|warning| {
+    let has_mount_warning = warnings.iter().any(|warning| {
         warning.what == WarningCause::NotMounted
             && warning.kind == "Pod"
             && warning.name == pod.name
     });
-    if mounts && pod.started.is_empty() {
+    if has_mount_warning && pod.started.is_empty() {
         found.push("one of its volumes cannot be mounted".to_owned());
     }
     for (container, reason) in &pod.stuck {
         let missing = pod.waiting.get(container).and_then(Option::as_ref);
         found.push(match missing {
             Some(missing) => format!("{container} waits for {}", describe_missing(missing)),
-            None if NO_IMAGE.contains(&reason.as_str()) => {
+            None if IMAGE_REASONS.contains(&reason.as_str()) => {
                 format!("the image of {container} cannot be pulled ({reason})")
             }
             None if reason == "CrashLoopBackOff" => {
-                format!("{container} ends again and again ({reason}): see its log")
+                format!("{container} keeps crashing ({reason}): see its log")
             }
             None => format!("{container} waits ({reason})"),
         });
@@ -175,7 +176,7 @@ fn what_stops(pod: &Pod, warnings: &[Warning]) -> Vec<String> {
     found
 }
 
-/// What a container waits for, in words.
+/// Describes the key or the object that a container waits for.
 fn describe_missing(missing: &Missing) -> String {
     let object = match &missing.secret {
         Some(name) => format!("Secret {name}"),

@@ -1,4 +1,5 @@
-//! Workloads and pods, as far as they read Secrets.
+//! Workloads and pods, with the references to Secrets in their specs. It must not keep the literal
+//! values of variables.
 
 use super::names::{Namespace, WorkloadKind};
 use super::rollout::Rollout;
@@ -9,31 +10,25 @@ use std::fmt;
 pub const BRAIN_API: &str = "agentibrain-brain-api";
 /// The StatefulSet that checks the keys of the embeddings service.
 pub const EMBEDDINGS: &str = "agentibrain-embeddings";
-/// The annotation of a pod template that tells which rotation restarted it last, and for which
-/// phase. Each pod has it from its template.
+/// The annotation of a pod template with the mark of the rotation that restarted the workload last.
+/// Each pod copies it from its template.
 pub const ROTATION_MARK: &str = "k8s-bootstrap/rotation";
 
-/// The first pod of a StatefulSet.
 pub fn first_pod(stateful_set: &str) -> String {
     format!("{stateful_set}-0")
 }
 
-/// An object that makes pods, or a pod.
+/// An object that creates pods, or a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
-    /// What it is.
     pub kind: WorkloadKind,
-    /// Where it is.
     pub namespace: Namespace,
-    /// What it is called.
     pub name: String,
-    /// The pods that it makes.
     pub spec: PodSpec,
-    /// Whether Reloader is asked to restart it when a Secret changes.
+    /// Whether an annotation asks Reloader to restart it when a Secret changes.
     pub reloaded: bool,
     /// [`ROTATION_MARK`] of its pod template.
     pub mark: Option<String>,
-    /// How far it has come in giving its pods the template of today.
     pub rollout: Rollout,
 }
 
@@ -46,31 +41,26 @@ impl fmt::Display for Workload {
 /// A pod that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
-    /// Where it is.
     pub namespace: Namespace,
-    /// What it is called.
     pub name: String,
-    /// WorkloadKind and name of the object that made it: of a Deployment's pod the Deployment.
+    /// Kind and name of the owner. For a pod of a ReplicaSet it is the Deployment.
     pub owner: Option<(String, String)>,
-    /// What it reads.
     pub spec: PodSpec,
-    /// Whether it serves.
     pub ready: bool,
     /// When each running container started, in seconds since 1970.
     pub started: BTreeMap<String, i64>,
-    /// Containers in `CreateContainerConfigError`, each with what it waits for, as far as the node
-    /// says so.
+    /// Containers in `CreateContainerConfigError`, each with the missing object if the kubelet names
+    /// it.
     pub waiting: BTreeMap<String, Option<Missing>>,
-    /// Why each waiting container waits, in a word such as `ErrImagePull`; without those that are
-    /// just being made.
+    /// The reason of each waiting container, such as `ErrImagePull`, except `ContainerCreating` and
+    /// `PodInitializing`.
     pub stuck: BTreeMap<String, String>,
-    /// Whether no node takes it.
     pub unschedulable: bool,
-    /// [`ROTATION_MARK`], as its template had it when it was made.
+    /// [`ROTATION_MARK`] from its template.
     pub mark: Option<String>,
 }
 
-/// What a container waits for.
+/// The missing object that a container waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// The Secret; `None` for a ConfigMap.
@@ -80,8 +70,8 @@ pub struct Missing {
 }
 
 impl Missing {
-    /// Reads what a node says: `secret "NAME" not found`, or `couldn't find key KEY in Secret
-    /// NAMESPACE/NAME`.
+    /// Parses the message of the kubelet: `secret "NAME" not found` or `couldn't find key KEY in
+    /// Secret NAMESPACE/NAME`.
     pub fn parse(message: &str) -> Option<Self> {
         let (kind, name, key) = match message.strip_prefix("couldn't find key ") {
             Some(rest) => {
@@ -102,7 +92,7 @@ impl Missing {
         Some(Self { secret, key })
     }
 
-    /// Tells whether a reference leads there.
+    /// True if the reference needs the missing object or key.
     pub fn is(&self, reference: &Reference<'_>) -> bool {
         self.secret.as_deref() == Some(reference.secret)
             && self
@@ -113,7 +103,7 @@ impl Missing {
 }
 
 impl Pod {
-    /// Tells whether this workload made it.
+    /// True if the workload owns the pod, or is the pod.
     pub fn belongs_to(&self, workload: &Workload) -> bool {
         self.namespace == workload.namespace
             && match (&self.owner, workload.kind) {
@@ -124,106 +114,86 @@ impl Pod {
     }
 }
 
-/// Where the environment and the files of a pod come from.
+/// The sources of the environment and of the files of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodSpec {
-    /// Its containers, those that run before the others first.
+    /// Init containers first.
     pub containers: Vec<Container>,
-    /// Secrets that it mounts.
     pub volumes: Vec<Volume>,
 }
 
-/// A container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Container {
-    /// What it is called.
     pub name: String,
-    /// `env`.
     pub env: Vec<Variable>,
-    /// `envFrom`.
     pub env_from: Vec<Whole>,
-    /// The first of its ports; none of a container that runs before the others.
+    /// Its first port; `None` for an init container.
     pub port: Option<u16>,
 }
 
-/// A variable of `env`.
+/// An entry of `env`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
-    /// What it is called.
     pub name: String,
-    /// Where its value comes from.
     pub source: VariableSource,
 }
 
-/// Where the value of a variable comes from.
+/// The source of the value of a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VariableSource {
-    /// It stands in the spec. The value itself is not kept.
-    Literal {
-        /// Whether it is empty.
-        empty: bool,
-    },
+    /// `value`, which may be a credential and is not kept.
+    Literal { empty: bool },
     /// `secretKeyRef`.
     Secret {
-        /// The Secret.
         name: String,
-        /// Its key.
         key: String,
-        /// Whether the pod starts without it.
         optional: bool,
     },
-    /// Somewhere else, such as a ConfigMap.
+    /// Another source, such as a ConfigMap.
     Other,
 }
 
-/// A whole object as variables.
+/// An entry of `envFrom`: all keys of an object as variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Whole {
-    /// What stands before each key.
+    /// The prefix of each variable.
     pub prefix: String,
-    /// The Secret; `None` for a ConfigMap.
+    /// The name of the Secret; `None` for a ConfigMap.
     pub secret: Option<String>,
-    /// Whether the pod starts without it.
     pub optional: bool,
 }
 
-/// A Secret that is mounted.
+/// A mounted Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Volume {
-    /// The Secret.
     pub secret: String,
-    /// The keys that are asked for; none stands for all of them.
+    /// The keys in `items`; empty for all keys.
     pub keys: Vec<String>,
-    /// Whether the pod starts without it.
     pub optional: bool,
 }
 
-/// How a pod comes to a value.
+/// How a pod reads a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Way {
-    /// By its environment, which stays as it was when the container started.
+    /// A variable: it keeps the value from the start of the container.
     Environment,
-    /// By a file, which follows the Secret.
+    /// A file: the kubelet updates it when the Secret changes.
     File,
 }
 
 /// One reference of a pod to a Secret.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reference<'a> {
-    /// The Secret.
     pub secret: &'a str,
-    /// The key; `None` for the whole Secret.
+    /// `None` for the whole Secret.
     pub key: Option<&'a str>,
-    /// Whether the pod starts without it.
     pub optional: bool,
-    /// How it is read.
     pub way: Way,
     /// The container; `None` for a volume.
     pub container: Option<&'a str>,
 }
 
 impl PodSpec {
-    /// All references to Secrets.
     pub fn references(&self) -> Vec<Reference<'_>> {
         let mut found = Vec::new();
         for container in &self.containers {
@@ -262,9 +232,10 @@ impl PodSpec {
                 way: Way::File,
                 container: None,
             };
-            match volume.keys.is_empty() {
-                true => found.push(of(None)),
-                false => found.extend(volume.keys.iter().map(|key| of(Some(key)))),
+            if volume.keys.is_empty() {
+                found.push(of(None));
+            } else {
+                found.extend(volume.keys.iter().map(|key| of(Some(key))));
             }
         }
         found
@@ -276,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_container_waits_for_is_read_from_the_words_of_its_node() {
+    fn the_missing_object_is_parsed_from_the_message_of_the_kubelet() {
         let missing = |secret: Option<&str>, key: Option<&str>| {
             Some(Missing {
                 secret: secret.map(str::to_owned),

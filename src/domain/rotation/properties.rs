@@ -1,5 +1,5 @@
-//! A small cluster, operators that are killed at any moment, and everybody else who restarts pods:
-//! whatever happens, no client ever holds what its server refuses, and nothing is lost.
+//! Simulates a small cluster, runs that are killed at any moment, and foreign restarts of pods. In
+//! every case no client holds a token that its server rejects, and no value is lost.
 
 mod cluster;
 mod promise;
@@ -33,7 +33,7 @@ const KEY: TokenName = TokenName::EmbeddingsApiKey;
 
 type Texts = BTreeMap<String, SecretValue>;
 
-/// A Secret.
+/// A simulated Secret.
 #[derive(Clone, Default)]
 struct Stored {
     texts: Texts,
@@ -43,9 +43,10 @@ struct Stored {
     changed: i64,
 }
 
-/// A pod; its environment is that of its start.
+/// A simulated pod with the environment that it read when it started.
 #[derive(Clone)]
 struct Running {
+    /// When it started; `None` if it has not.
     at: Option<i64>,
     mark: Option<String>,
     env: Texts,
@@ -56,7 +57,7 @@ struct Load {
     pods: Vec<Running>,
     leaving: Vec<Running>,
     /// Whether Reloader is about to restart it.
-    due: bool,
+    is_reload_due: bool,
 }
 
 #[derive(Default)]
@@ -68,12 +69,13 @@ struct Operator {
     holders: Vec<OldTokenUser>,
 }
 
-/// One thing that an operator does, from what it has seen before: a version, a mark of the phase.
+/// One action of an operator. It carries the resourceVersion or the mark that the operator read
+/// before.
 enum Act {
     File(Held),
     Open(Rotation, TokenValues, Edit, usize),
     Write(Edit, usize, String),
-    /// It has found the phase to be the same, and has not written yet.
+    /// The write itself, after the check that the phase is unchanged.
     Put(Edit, usize, Rotation),
     Restart(WorkloadRef, String),
     Await(WorkloadRef),
@@ -90,15 +92,16 @@ struct Sim {
     loads: Vec<Load>,
     operators: Vec<Operator>,
     rotating: Vec<TokenName>,
-    /// What others have on the lists.
-    theirs: BTreeMap<(SecretRef, &'static str), Vec<String>>,
-    /// The lists `KB_ROUTER_TOKENS` that are nobody's to take away.
-    before: BTreeSet<SecretRef>,
-    minted: usize,
+    /// The foreign entries of the lists.
+    foreign: BTreeMap<(SecretRef, &'static str), Vec<String>>,
+    /// The Secrets that had a list `KB_ROUTER_TOKENS` before the first rotation.
+    had_list: BTreeSet<SecretRef>,
+    mint_count: usize,
+    /// How many rotations may still be opened.
     openings: usize,
-    /// Old and new of the last rotation, and its last phase.
+    /// The old and new values of the last rotation.
     values: PerToken<Option<(Token, Token)>>,
-    last: Option<Phase>,
+    last_phase: Option<Phase>,
 }
 
 fn ns(name: &str) -> Namespace {
@@ -112,17 +115,18 @@ fn router(namespace: &Namespace) -> SecretRef {
 }
 
 impl Sim {
-    /// What an operator does next, by what it sees now.
+    /// The next actions of an operator, from the current cluster.
     fn decide(&mut self, index: usize) -> Vec<Act> {
         let facts = self.facts();
         let version = self.home().version;
         let Some(rotation) = &self.state else {
-            return self.opening(index, &facts);
+            return self.open(index, &facts);
         };
         let operator = &self.operators[index];
         let held = &operator.held;
-        let filed = TokenName::ALL.into_iter();
-        let filed = filed.flat_map(|name| held.all(name).map(move |it| (name, it.value())));
+        let filed = TokenName::ALL
+            .into_iter()
+            .flat_map(|name| held.all(name).map(move |it| (name, it.value())));
         let values = TokenValues::find(rotation, self.known().into_iter().chain(filed));
         let targets: Vec<_> = self
             .secrets
@@ -144,29 +148,29 @@ impl Sim {
         };
         let mark = rotation.mark();
         let mut holders = Vec::new();
-        let acts = match next(&view).expect("nothing odd") {
+        let acts = match next(&view).expect("all values are known") {
             Step::File(held) => vec![Act::File(held)],
             Step::Write(edits) => {
-                let edits = edits.into_iter().map(|edit| {
+                let write = |edit: Edit| {
                     let PlaceRef::Secret(at) = &edit.at else {
                         unreachable!()
                     };
                     let version = self.secrets[at].version;
                     Act::Write(edit, version, mark.clone())
-                });
-                edits.collect()
+                };
+                edits.into_iter().map(write).collect()
             }
             Step::CountRewrite => vec![Act::State(rotation.with_rewrite(), version)],
             Step::Roll(who, names) => {
-                let acts = names.into_iter().map(|name| {
+                let restart = |name: WorkloadRef| {
                     let place = &facts.places[&name.namespace];
                     let workload = self.loads[self.index(&name)].observed();
                     match standing(rotation, place, &workload, who) {
                         Standing::Rolling => Act::Await(name),
                         _ => Act::Restart(name, super::workloads::mark(rotation, who)),
                     }
-                });
-                acts.collect()
+                };
+                names.into_iter().map(restart).collect()
             }
             Step::Prove => vec![Act::Prove(mark)],
             Step::Advance(phase, _) => vec![Act::State(rotation.in_phase(phase, NOW), version)],
@@ -182,8 +186,8 @@ impl Sim {
         acts
     }
 
-    /// New values go into the file, then one write opens the rotation.
-    fn opening(&mut self, index: usize, facts: &ClusterSnapshot) -> Vec<Act> {
+    /// Writes new values to the tokens file, then opens the rotation with one write.
+    fn open(&mut self, index: usize, facts: &ClusterSnapshot) -> Vec<Act> {
         if self.openings == 0 {
             return Vec::new();
         }
@@ -204,7 +208,12 @@ impl Sim {
             values.put(name, Side::New, new.clone());
             *held.next.get_mut(name) = Some(new);
         }
-        let rotation = Rotation::new(format!("{:08x}", self.minted), Phase::Open, NOW, changes);
+        let rotation = Rotation::new(
+            format!("{:08x}", self.mint_count),
+            Phase::Open,
+            NOW,
+            changes,
+        );
         let target = self.target(&router(&ns("home")), facts, &rotation.id);
         let edit = edit(&rotation, &values, &target, Part::All, false)
             .unwrap()
@@ -216,7 +225,7 @@ impl Sim {
         ]
     }
 
-    /// Carries it out; `false` where the world is no longer what the operator saw.
+    /// Performs an action; `false` if the cluster has changed since the operator read it.
     fn act(&mut self, index: usize, act: Act) -> bool {
         let version = self.home().version;
         match act {
@@ -225,7 +234,7 @@ impl Sim {
                 if seen != version {
                     return false;
                 }
-                assert!(self.state.is_none(), "a second rotation");
+                assert!(self.state.is_none(), "two open rotations");
                 self.values = PerToken::from_fn(|name| {
                     let value = |side| values.get(name, side).cloned();
                     Some((value(Side::Old)?, value(Side::New)?))
@@ -272,14 +281,14 @@ impl Sim {
                 }
                 let rotation = self.state.take().unwrap();
                 self.retired = Some(rotation.retire(self.retired.as_deref()));
-                self.last = Some(rotation.phase);
+                self.last_phase = Some(rotation.phase);
                 self.secrets.get_mut(&router(&ns("home"))).unwrap().version += 1;
             }
         }
         true
     }
 
-    fn micro(&mut self, index: usize) {
+    fn step(&mut self, index: usize) {
         match self.operators[index].queue.pop_front() {
             None => self.operators[index].queue = self.decide(index).into(),
             Some(act) => {
@@ -304,45 +313,47 @@ impl Sim {
             Event::Run(which, steps, until) => {
                 let index = operator(which);
                 self.operators[index].until = until;
-                (0..steps).for_each(|_| self.micro(index));
+                (0..steps).for_each(|_| self.step(index));
             }
             Event::Kill(which) => self.kill(operator(which)),
-            Event::Lose(which) => {
+            Event::LoseFile(which) => {
                 let index = operator(which);
                 self.operators[index].held = Held::default();
             }
             Event::Abort(which) => {
                 let (index, version) = (operator(which), self.home().version);
                 self.kill(index);
-                let rotation = self.state.as_ref();
-                let act = rotation.and_then(|it| Some(it.in_phase(it.phase.abort_phase()?, NOW)));
-                let act = act.map(|to| Act::State(to, version));
+                let act = self.state.as_ref().and_then(|rotation| {
+                    let phase = rotation.phase.abort_phase()?;
+                    Some(Act::State(rotation.in_phase(phase, NOW), version))
+                });
                 self.operators[index].queue.extend(act);
             }
             Event::Restart(which) => self.restart(load(which), None),
             Event::Start(which) => self.start(load(which)),
             Event::Reloader => {
                 for index in 0..self.loads.len() {
-                    if std::mem::take(&mut self.loads[index].due) {
+                    if std::mem::take(&mut self.loads[index].is_reload_due) {
                         self.restart(index, None);
                     }
                 }
             }
-            Event::Gone(which) => {
+            Event::PodsGone(which) => {
                 let index = load(which);
                 self.loads[index].leaving.clear();
             }
-            Event::Theirs(which) => {
-                let at = self.secrets.keys().filter(|at| at.name == ROUTER.secret);
-                let at = at.cycle().nth(which).unwrap().clone();
+            Event::ForeignEntry(which) => {
+                let routers = self.secrets.keys().filter(|at| at.name == ROUTER.secret);
+                let at = routers.cycle().nth(which).unwrap().clone();
                 let stored = self.secrets.get_mut(&at).unwrap();
                 let list = stored.texts.get_mut(LIST).filter(|list| !list.is_empty());
                 if let Some(list) = list {
-                    let theirs = self.theirs.entry((at.clone(), LIST)).or_default();
-                    theirs.push(format!("theirs-late-{}", theirs.len()));
-                    *list = format!("{},{}", list.expose(), theirs[theirs.len() - 1]).into();
+                    let foreign = self.foreign.entry((at.clone(), LIST)).or_default();
+                    let entry = format!("foreign-late-{}", foreign.len());
+                    *list = format!("{},{entry}", list.expose()).into();
+                    foreign.push(entry);
                     (stored.changed, stored.version) = (self.now, stored.version + 1);
-                    self.reloader_sees(&at);
+                    self.notify_reloader(&at);
                 }
             }
             Event::Reset(which) => self.reset(which),
@@ -351,8 +362,8 @@ impl Sim {
         self.check();
     }
 
-    /// What all others had in hand comes now.
-    fn late(&mut self, index: usize) {
+    /// Performs the queued actions of all other operators, as stalled runs that go on.
+    fn run_stalled(&mut self, index: usize) {
         for other in (0..self.operators.len()).filter(|it| *it != index) {
             while let Some(act) = self.operators[other].queue.pop_front() {
                 if !self.act(other, act) {
@@ -363,24 +374,23 @@ impl Sim {
         }
     }
 
-    /// One operator runs to the end, and opens a rotation where there is none.
+    /// Runs one operator to the end. It opens a rotation if none is open.
     fn complete(&mut self, index: usize) {
         self.openings += usize::from(self.state.is_none());
         self.kill(index);
         self.operators[index].until = None;
-        let opened = self.state.is_some();
-        let mut seen = opened;
+        let mut was_open = self.state.is_some();
         for _ in 0..1000 {
-            self.micro(index);
-            seen |= self.state.is_some();
-            if seen && self.state.is_none() {
-                self.over(index);
-                // Who was stopped amid a write comes too late.
-                self.late(index);
-                return self.over(index);
+            self.step(index);
+            was_open |= self.state.is_some();
+            if was_open && self.state.is_none() {
+                self.check_finished(index);
+                // The writes of stalled runs must fail.
+                self.run_stalled(index);
+                return self.check_finished(index);
             }
             if !self.operators[index].holders.is_empty() {
-                // Somebody ends those who hold it.
+                // A person restarts the pods that hold the old token.
                 self.now += 1;
                 for index in 0..self.loads.len() {
                     self.loads[index].leaving.clear();
@@ -392,23 +402,23 @@ impl Sim {
             }
         }
         panic!(
-            "it never ends: {:?} {:?}",
+            "the rotation does not finish: {:?} {:?}",
             self.state, self.operators[index].holders
         );
     }
 }
 
-/// A case plays whole rotations, so there is one for 8 of the other properties: 32 by default, 64 at most.
+/// Runs an eighth of the configured cases, 40 at most: one case simulates whole rotations.
 fn config() -> ProptestConfig {
-    let asked = ProptestConfig::default();
-    let cases = (asked.cases / 8).clamp(1, 40);
-    ProptestConfig { cases, ..asked }
+    let default = ProptestConfig::default();
+    let cases = (default.cases / 8).clamp(1, 40);
+    ProptestConfig { cases, ..default }
 }
 
 proptest! {
     #![proptest_config(config())]
-    /// Any sequence of run, kill, resume, abort, lost file, second operator, foreign restart: each
-    /// token that a client may hold is accepted by its server, and no value is ever lost.
+    /// Events in any order: run, kill, resume, abort, lost file, second operator, foreign restart.
+    /// Servers accept every token that a client may hold, and no value is lost.
     #[test]
     fn no_client_is_ever_refused_and_nothing_is_lost(
         world in some_world(), events in proptest::collection::vec(some_event(), 0..60),
@@ -419,10 +429,9 @@ proptest! {
         (0..sim.operators.len()).for_each(|index| sim.complete(index));
     }
 
-    /// An operator who is stopped amid anything at all, while another takes the rotation back, comes
-    /// too late with what it has in hand.
+    /// The writes of a run that stalls while another run aborts the rotation have no effect.
     #[test]
-    fn who_was_stopped_while_another_takes_it_back_comes_too_late(
+    fn writes_of_a_stalled_run_fail_after_an_abort_by_another_run(
         world in some_world(), steps in 0..60_usize, later in 0..40_usize,
     ) {
         let mut sim = Sim::new(&World { operators: vec![true, true], ..world });
@@ -430,12 +439,12 @@ proptest! {
         for event in [Event::Run(0, steps, None), Event::Abort(1), Event::Run(1, 1 + later, None)] {
             sim.happen(&event);
         }
-        sim.late(1);
+        sim.run_stalled(1);
         sim.complete(1);
     }
 
-    /// A pod that never restarts keeps its token: the gate holds and names it, however often it is
-    /// asked, and servers forget nothing.
+    /// A pod that never restarts keeps its token. The gate holds and names the pod on every run, and
+    /// servers accept both tokens.
     #[test]
     fn the_gate_holds_for_a_pod_that_never_restarts(
         world in some_world(), events in proptest::collection::vec(some_event(), 0..40),
@@ -452,12 +461,12 @@ proptest! {
         others.cloned().collect::<Vec<_>>().iter().for_each(|event| sim.happen(event));
         sim.kill(0);
         sim.operators[0].until = None;
-        let mut asked = 0;
+        let mut runs = 0;
         for _ in 0..300 {
             (0..sim.loads.len()).for_each(|index| sim.loads[index].leaving.clear());
-            sim.micro(0);
-            asked += usize::from(!sim.operators[0].holders.is_empty());
-            if asked == 5 {
+            sim.step(0);
+            runs += usize::from(!sim.operators[0].holders.is_empty());
+            if runs == 5 {
                 break;
             }
         }

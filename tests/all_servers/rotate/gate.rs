@@ -202,7 +202,7 @@ fn a_rollout_without_room_for_its_pod_is_told_and_carried_on() {
     });
     let ran = rotate(&space, &["--timeout", "5s"]).exits(3);
     ran.says(&[
-        "a ResourceQuota does not let",
+        "a ResourceQuota prevents",
         "stays in open",
         "rotate --continue --apply",
     ]);

@@ -1,4 +1,4 @@
-//! The cluster of the simulation: Secrets, and pods that take their environment when they start.
+//! The simulated cluster: Secrets, and pods that read their environment when they start.
 
 use super::*;
 
@@ -47,7 +47,7 @@ impl Load {
             workload,
             pods: Vec::new(),
             leaving: Vec::new(),
-            due: false,
+            is_reload_due: false,
         }
     }
 
@@ -56,15 +56,15 @@ impl Load {
     }
 
     pub(super) fn observed(&self) -> Workload {
-        let (all, on) = (self.pods.len() as i64, self.running().count() as i64);
+        let (all, ready) = (self.pods.len() as i64, self.running().count() as i64);
         let rollout = Rollout {
             generation: 1,
             observed: 1,
             wanted: 1,
             replicas: all,
             updated: 1,
-            ready: on,
-            available: on,
+            ready,
+            available: ready,
             same_revision: true,
             ..Rollout::default()
         };
@@ -117,12 +117,12 @@ impl Sim {
             loads: Vec::new(),
             operators: Vec::new(),
             rotating: world.rotating.clone(),
-            theirs: BTreeMap::new(),
-            before: BTreeSet::new(),
-            minted: 0,
+            foreign: BTreeMap::new(),
+            had_list: BTreeSet::new(),
+            mint_count: 0,
             openings: 0,
             values: PerToken::default(),
-            last: None,
+            last_phase: None,
         };
         let tokens = PerToken::from_fn(|_| sim.mint());
         let mut reloaded = (0..).map(|bit| world.reloaded >> bit & 1 == 1);
@@ -156,9 +156,9 @@ impl Sim {
             sim.restart(index, None);
             sim.start(index);
         }
-        for knows in &world.operators {
+        for has_file in &world.operators {
             let mut operator = Operator::default();
-            if *knows {
+            if *has_file {
                 operator.held.current = PerToken::from_fn(|name| Some(tokens.get(name).clone()));
             }
             sim.operators.push(operator);
@@ -167,8 +167,8 @@ impl Sim {
     }
 
     pub(super) fn mint(&mut self) -> Token {
-        self.minted += 1;
-        let text = format!("a-minted-token-{:04}", self.minted);
+        self.mint_count += 1;
+        let text = format!("a-minted-token-{:04}", self.mint_count);
         Token::parse(&SecretValue::from(text)).unwrap()
     }
 
@@ -179,23 +179,27 @@ impl Sim {
         stored.version += 1;
     }
 
-    /// A list of that shape: absent, empty, ours alone, theirs before or behind or around.
+    /// Writes a list of the shape: absent, empty, or `ours` with foreign entries before, after or
+    /// around it.
     pub(super) fn list(&mut self, at: &SecretRef, key: &'static str, shape: usize, ours: &Token) {
         let ours = ours.value().expose();
         let entries: &[&str] = match shape {
             0 => return,
             1 => &[],
             2 => &[ours],
-            3 => &["theirs-1", ours],
-            4 => &[ours, "theirs-1"],
-            _ => &["theirs-1", ours, "theirs-2"],
+            3 => &["foreign-1", ours],
+            4 => &[ours, "foreign-1"],
+            _ => &["foreign-1", ours, "foreign-2"],
         };
-        let theirs = entries.iter().filter(|entry| entry.starts_with("theirs"));
-        let theirs = theirs.map(|entry| (*entry).to_owned()).collect();
+        let foreign = entries
+            .iter()
+            .filter(|entry| entry.starts_with("foreign"))
+            .map(|entry| (*entry).to_owned())
+            .collect();
         self.put(at, key, &entries.join(","));
-        self.theirs.insert((at.clone(), key), theirs);
+        self.foreign.insert((at.clone(), key), foreign);
         if key == LIST && shape > 1 {
-            self.before.insert(at.clone());
+            self.had_list.insert(at.clone());
         }
     }
 
@@ -207,15 +211,15 @@ impl Sim {
         self.state.as_ref().map(Rotation::mark)
     }
 
-    /// The pods of a workload are made anew; `mark` goes into its template.
+    /// Creates a new pod of a workload; `mark` goes into its template.
     pub(super) fn restart(&mut self, index: usize, mark: Option<String>) {
         let load = &mut self.loads[index];
         if mark.is_some() {
             load.workload.mark = mark;
         }
-        // A Deployment keeps the old one until the new one serves.
-        let keeps = load.workload.kind == WorkloadKind::Deployment;
-        load.pods.retain(|pod| keeps && pod.at.is_some());
+        // A Deployment keeps the old pod until the new one is ready.
+        let keeps_old = load.workload.kind == WorkloadKind::Deployment;
+        load.pods.retain(|pod| keeps_old && pod.at.is_some());
         load.pods.push(Running {
             at: None,
             mark: load.workload.mark.clone(),
@@ -223,7 +227,7 @@ impl Sim {
         });
     }
 
-    /// Its new pod takes its environment.
+    /// Starts the new pod of a workload with the current values as its environment.
     pub(super) fn start(&mut self, index: usize) {
         let workload = &self.loads[index].workload;
         let mut env = Texts::new();
@@ -310,20 +314,19 @@ impl Sim {
         }
     }
 
-    /// Every value that home tells.
+    /// The tokens and lists in the Secrets of home.
     pub(super) fn known(&self) -> Vec<(TokenName, &SecretValue)> {
-        let stored = self
-            .secrets
+        self.secrets
             .iter()
-            .filter(|(at, _)| at.namespace == ns("home"));
-        let texts = stored.flat_map(|(_, stored)| &stored.texts);
-        let known = texts.filter_map(|(key, value)| match key.as_str() {
-            "KB_ROUTER_TOKEN" | LIST => Some((KB, value)),
-            "EMBEDDINGS_API_KEY" | NEXT_KEY | PREVIOUS_KEY => Some((KEY, value)),
-            EMBEDDINGS_API_KEYS | API_KEYS => Some((KEY, value)),
-            _ => None,
-        });
-        known.collect()
+            .filter(|(at, _)| at.namespace == ns("home"))
+            .flat_map(|(_, stored)| &stored.texts)
+            .filter_map(|(key, value)| match key.as_str() {
+                "KB_ROUTER_TOKEN" | LIST => Some((KB, value)),
+                "EMBEDDINGS_API_KEY" | NEXT_KEY | PREVIOUS_KEY => Some((KEY, value)),
+                EMBEDDINGS_API_KEYS | API_KEYS => Some((KEY, value)),
+                _ => None,
+            })
+            .collect()
     }
 
     pub(super) fn home_tokens(&self) -> PerToken<Option<Token>> {
@@ -346,12 +349,12 @@ impl Sim {
             stored.texts.remove(*key);
         }
         if !edit.set.is_empty() || !edit.remove.is_empty() {
-            self.reloader_sees(at);
+            self.notify_reloader(at);
         }
     }
 
-    /// Puts back what was there before the phase, as somebody who applies an old manifest: of a list
-    /// not after clients have the new token, and not where that would be nowhere else.
+    /// Restores the values from before the phase, like a person who applies an old manifest. Lists are
+    /// reset only before clients have the new token. A value that no other place has is not reset.
     pub(super) fn reset(&mut self, which: usize) {
         match self.state.as_ref().map(|it| it.phase) {
             Some(Phase::Open) => self.reset_list(which),
@@ -365,25 +368,28 @@ impl Sim {
         let routers = self.secrets.keys().filter(|at| at.name == ROUTER.secret);
         let at = routers.cycle().nth(which).unwrap().clone();
         for (name, values) in self.values.clone().iter() {
-            // Home's may be the only place that has it.
-            let kept = name == KEY && at == router(&ns("home"));
-            if let Some((old, new)) = values.as_ref().filter(|_| !kept) {
+            // The Secret of home may be the only place with this value.
+            let is_only_place = name == KEY && at == router(&ns("home"));
+            if let Some((old, new)) = values.as_ref().filter(|_| !is_only_place) {
                 let token = [old, new][side as usize];
                 self.put(&at, name.as_str(), token.value().expose());
             }
         }
-        self.reloader_sees(&at);
+        self.notify_reloader(&at);
     }
 
     fn reset_list(&mut self, which: usize) {
-        let lists = self.secrets.iter().flat_map(|(at, stored)| {
-            let known = [(LIST, KB), (EMBEDDINGS_API_KEYS, KEY), (API_KEYS, KEY)];
-            let there = known
+        let lists_of = |(at, stored): (&SecretRef, &Stored)| {
+            [(LIST, KB), (EMBEDDINGS_API_KEYS, KEY), (API_KEYS, KEY)]
                 .into_iter()
-                .filter(|(key, _)| stored.texts.contains_key(*key));
-            there.map(|(key, name)| (at.clone(), key, name))
-        });
-        let lists: Vec<_> = lists
+                .filter(|(key, _)| stored.texts.contains_key(*key))
+                .map(|(key, name)| (at.clone(), key, name))
+                .collect::<Vec<_>>()
+        };
+        let lists: Vec<_> = self
+            .secrets
+            .iter()
+            .flat_map(lists_of)
             .filter(|(at, key, _)| *at != router(&ns("home")) || *key != LIST)
             .collect();
         let Some((at, key, name)) = lists.get(which % lists.len().max(1)) else {
@@ -399,10 +405,10 @@ impl Sim {
             .collect();
         let kept = kept.join(",");
         self.put(at, key, &kept);
-        self.reloader_sees(at);
+        self.notify_reloader(at);
     }
 
-    pub(super) fn reloader_sees(&mut self, at: &SecretRef) {
+    pub(super) fn notify_reloader(&mut self, at: &SecretRef) {
         for load in &mut self.loads {
             let Workload {
                 namespace,
@@ -411,7 +417,7 @@ impl Sim {
                 ..
             } = &load.workload;
             let reads = spec.references().iter().any(|it| it.secret == at.name);
-            load.due |= *reloaded && *namespace == at.namespace && reads;
+            load.is_reload_due |= *reloaded && *namespace == at.namespace && reads;
         }
     }
 }

@@ -1,37 +1,40 @@
-//! What a rotation promises: at every moment, when it asks the servers, and when it is over.
+//! The invariants of a rotation: after every event, when the servers are probed, and at the end.
 
 use super::*;
 
-/// What a server lets in: everybody, where nothing is set.
+/// True if a server accepts the token. A server without tokens accepts every request.
 fn accepts(env: &Texts, token: TokenName, value: &SecretValue) -> bool {
     let keys: &[&str] = match token {
         KB => &[LIST, "KB_ROUTER_TOKEN"],
         KEY => &[API_KEYS],
     };
-    let lists = keys.iter().filter_map(|key| env.get(*key));
-    let mut lists = lists.filter(|list| list.entries().next().is_some());
-    lists.next().is_none_or(|list| list.lists(value))
+    keys.iter()
+        .filter_map(|key| env.get(*key))
+        .find(|list| list.entries().next().is_some())
+        .is_none_or(|list| list.lists(value))
 }
 
 impl Sim {
-    /// What asking the servers would show.
+    /// Checks the answers of the servers to the old, the new and an unknown token.
     pub(super) fn prove(&self) {
         let row = self.state.as_ref().unwrap().phase.row();
         for (name, values) in self.values.iter() {
             let Some((old, new)) = values else { continue };
             for server in self.loads.iter().filter(|load| load.is_server(name)) {
                 for pod in server.running() {
-                    let lets_in = |side| accepts(&pod.env, name, [old, new][side as usize].value());
-                    assert!(lets_in(row.sent), "{name}");
-                    let nobody = SecretValue::from("a-made-up-token-of-nobody");
-                    let open = accepts(&pod.env, name, &nobody);
-                    assert!(open || lets_in(row.sent.other()) == row.both, "{name}");
+                    let is_accepted =
+                        |side| accepts(&pod.env, name, [old, new][side as usize].value());
+                    assert!(is_accepted(row.sent), "{name}");
+                    let unknown = SecretValue::from("an-unknown-token");
+                    let accepts_all = accepts(&pod.env, name, &unknown);
+                    let is_second_accepted = is_accepted(row.sent.other());
+                    assert!(accepts_all || is_second_accepted == row.both, "{name}");
                 }
             }
         }
     }
 
-    /// What holds at every moment.
+    /// Checks the invariants that hold after every event.
     pub(super) fn check(&self) {
         for client in &self.loads {
             for (pod, name) in client
@@ -48,10 +51,11 @@ impl Sim {
                 for server in self.loads.iter().filter(|load| load.is_server(name)) {
                     let at = &server.workload.namespace;
                     if *at == ns("home") || *at == client.workload.namespace {
-                        let good = server.running().all(|pod| accepts(&pod.env, name, value));
+                        let is_accepted =
+                            server.running().all(|pod| accepts(&pod.env, name, value));
                         assert!(
-                            good,
-                            "{} refuses {name} of {}",
+                            is_accepted,
+                            "{} rejects {name} of {}",
                             server.workload, client.workload
                         );
                     }
@@ -66,26 +70,29 @@ impl Sim {
                 assert_eq!(values.get(name, Side::New), Some(new), "new {name}");
             }
         }
-        for ((at, key), theirs) in &self.theirs {
+        for ((at, key), foreign) in &self.foreign {
             let list = self.secrets[at].texts.get(*key);
             let entries = list.iter().flat_map(|list| list.entries());
             let kept: Vec<_> = entries
-                .filter(|entry| entry.starts_with("theirs"))
+                .filter(|entry| entry.starts_with("foreign"))
                 .collect();
-            assert_eq!(kept, *theirs, "{at} {key}");
+            assert_eq!(kept, *foreign, "{at} {key}");
         }
     }
 
-    /// One token, one value, everywhere, and nothing of the rotation left.
-    pub(super) fn over(&self, index: usize) {
+    /// Checks that all places hold the same tokens, and that nothing of the rotation is left.
+    pub(super) fn check_finished(&self, index: usize) {
         let current = self.home_tokens();
         for (name, values) in self.values.iter() {
             let Some((old, new)) = values else { continue };
-            let back = self.last.unwrap().is_back();
-            let (right, wrong) = if back { (old, new) } else { (new, old) };
-            assert_eq!(current.get(name).as_ref(), Some(right), "{name}");
-            let retired = |it: &Token| is_retired(self.retired.as_deref(), name, it.value());
-            assert!(retired(wrong) && !retired(right), "{name}");
+            let (kept, removed) = if self.last_phase.unwrap().is_back() {
+                (old, new)
+            } else {
+                (new, old)
+            };
+            assert_eq!(current.get(name).as_ref(), Some(kept), "{name}");
+            let is_retired = |it: &Token| is_retired(self.retired.as_deref(), name, it.value());
+            assert!(is_retired(removed) && !is_retired(kept), "{name}");
         }
         for (at, stored) in &self.secrets {
             assert_eq!(stored.list_added_by, None, "{at}");
@@ -96,13 +103,16 @@ impl Sim {
                 let token = current.get(name).as_ref().unwrap().value();
                 let list = stored.texts.get(key);
                 let entries: Vec<_> = list.iter().flat_map(|list| list.entries()).collect();
-                let theirs = self.theirs.get(&(at.clone(), key)).map_or(0, Vec::len);
-                let ours = entries.iter().filter(|entry| !entry.starts_with("theirs"));
-                let ours: Vec<_> = ours.copied().collect();
+                let foreign = self.foreign.get(&(at.clone(), key)).map_or(0, Vec::len);
+                let ours: Vec<_> = entries
+                    .iter()
+                    .filter(|entry| !entry.starts_with("foreign"))
+                    .copied()
+                    .collect();
                 assert!(entries.is_empty() || ours == [token.expose()], "{at} {key}");
                 if key == LIST {
-                    let kept = self.before.contains(at) || theirs > 0;
-                    assert_eq!(!entries.is_empty(), kept, "{at} {key}");
+                    let stays = self.had_list.contains(at) || foreign > 0;
+                    assert_eq!(!entries.is_empty(), stays, "{at} {key}");
                 }
             }
             if at.name == ROUTER.secret {

@@ -1,19 +1,23 @@
-//! The clusters of the simulation, and what happens in them.
+//! Generates the simulated clusters and the events in them.
 
 use super::*;
 
 #[derive(Clone, Debug)]
 pub(super) enum Event {
+    /// An operator performs so many steps, with `--until`.
     Run(usize, usize, Option<Phase>),
     Kill(usize),
     Abort(usize),
-    Lose(usize),
+    /// An operator loses its tokens file.
+    LoseFile(usize),
     Restart(usize),
     Start(usize),
     Reloader,
-    Gone(usize),
-    Theirs(usize),
-    /// Somebody puts back what a place held before the phase.
+    /// The deleted pods of a workload end.
+    PodsGone(usize),
+    /// A person adds an entry to a list.
+    ForeignEntry(usize),
+    /// A person restores the values from before the phase.
     Reset(usize),
     Tick(i64),
 }
@@ -28,12 +32,12 @@ pub(super) fn some_event() -> impl Strategy<Value = Event> {
         12 => (0..3_usize, 1..12_usize, until).prop_map(|(who, n, until)| Event::Run(who, n, until)),
         2 => (0..3_usize).prop_map(Event::Kill),
         1 => (0..3_usize).prop_map(Event::Abort),
-        1 => (0..3_usize).prop_map(Event::Lose),
+        1 => (0..3_usize).prop_map(Event::LoseFile),
         3 => (0..9_usize).prop_map(Event::Restart),
         4 => (0..9_usize).prop_map(Event::Start),
         2 => Just(Event::Reloader),
-        2 => (0..9_usize).prop_map(Event::Gone),
-        1 => (0..3_usize).prop_map(Event::Theirs),
+        2 => (0..9_usize).prop_map(Event::PodsGone),
+        1 => (0..3_usize).prop_map(Event::ForeignEntry),
         2 => (0..9_usize).prop_map(Event::Reset),
         3 => (1..3_i64).prop_map(Event::Tick),
     ]
@@ -41,14 +45,16 @@ pub(super) fn some_event() -> impl Strategy<Value = Event> {
 
 #[derive(Clone, Debug)]
 pub(super) struct World {
-    /// The shape of each list `KB_ROUTER_TOKENS`, and whether there is a brain-api; home first.
+    /// For each namespace the shape of `KB_ROUTER_TOKENS`, and whether it has a brain-api; home first.
     pub(super) places: Vec<(usize, bool)>,
-    /// The shapes of the lists of keys.
+    /// The shapes of the lists of embeddings keys.
     pub(super) embeddings: Option<(usize, usize)>,
     pub(super) rotating: Vec<TokenName>,
+    /// One bit for each workload: whether Reloader restarts it.
     pub(super) reloaded: u16,
+    /// Whether home has a bare pod.
     pub(super) bare: bool,
-    /// Whether each has a tokens file.
+    /// For each operator whether it has a tokens file.
     pub(super) operators: Vec<bool>,
 }
 
