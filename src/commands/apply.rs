@@ -1,8 +1,7 @@
-//! `--apply`: creates what is missing.
+//! `--apply`: creates what is missing. Changes a live value only if an option names it.
 //!
-//! Gather, plan, write; where somebody else wrote first, all of it again. The order of the writes
-//! is the order of trust: the tokens file, then the home router Secret, which decides whose tokens
-//! win, then every other Secret that holds a token.
+//! Read, plan, write, and repeat if another writer came first. The tokens file is written first, then
+//! the home router Secret, which decides which tokens win, then every other Secret with a token.
 
 use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{HintOptions, reach};
@@ -36,7 +35,7 @@ use crate::ui::Ui;
 /// Creates what is missing.
 ///
 /// # Errors
-/// What keeps a run from its first write; later failures are in the answer.
+/// A failure before the first write; later failures are in the answer.
 pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answer, Failure> {
     let wish = wish(global, &bootstrap.changes)?;
     let given = HintOptions {
@@ -45,7 +44,7 @@ pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answe
         create_namespace: bootstrap.create_namespace,
     };
     let reach = reach(global, given);
-    let keeper = TokensSession::open(&global.tokens_file, ui)?;
+    let session = TokensSession::open(&global.tokens_file, ui)?;
     let cluster = connect(global, ui, "apply", &reach).await?;
     let mut run = ApplyRun {
         global,
@@ -55,24 +54,25 @@ pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answe
         fleet: fleet(&bootstrap.fleet),
         ui,
         cluster,
-        keeper,
+        session,
         plan: None,
         started: false,
         writer: Writer::new(),
     };
-    let rolling = match bootstrap.restart {
-        true => Some(restart::before(&run.cluster, &global.namespace).await?),
-        false => None,
+    let tracker = if bootstrap.restart {
+        Some(restart::before(&run.cluster, &global.namespace).await?)
+    } else {
+        None
     };
     let mut outcome = run.rounds().await;
-    if let (Ok(()), Some(rolling), None) = (&outcome, rolling, run.failures()) {
+    if let (Ok(()), Some(tracker), None) = (&outcome, tracker, run.failures()) {
         let keys = bootstrap.changes.update.iter().copied().collect();
-        outcome = restart::readers(&run.cluster, &global.namespace, &keys, rolling, ui).await;
+        outcome = restart::readers(&run.cluster, &global.namespace, &keys, tracker, ui).await;
     }
     run.answer(outcome)
 }
 
-/// A run and what it has done so far.
+/// A run and its progress.
 struct ApplyRun<'a> {
     global: &'a Global,
     reach: HintContext,
@@ -81,10 +81,10 @@ struct ApplyRun<'a> {
     fleet: FleetScope,
     ui: Ui,
     cluster: Cluster,
-    keeper: TokensSession,
+    session: TokensSession,
     /// The newest plan.
     plan: Option<Plan>,
-    /// Whether a plan has been carried out, in part at least.
+    /// Whether the writes of a plan have begun.
     started: bool,
     writer: Writer<SecretPlan>,
 }
@@ -98,7 +98,7 @@ impl ApplyRun<'_> {
         })
     }
 
-    /// Reads, plans and writes once; [`Written::Stale`] where that has to be done again.
+    /// Reads, plans and writes once. [`Written::Stale`] if that has to be repeated.
     async fn round(&mut self) -> Result<Written, Failure> {
         self.writer.forget_failures();
         let found = self
@@ -109,20 +109,19 @@ impl ApplyRun<'_> {
         self.wish.fleet = usable_fleet(&found, &self.fleet, &self.reach, self.ui)?;
         let open = elsewhere::of_cluster(home_router(&found.secrets, &self.wish.home));
         refuse_rotation(open, self.started, &self.reach)?;
-        let first = !self.started;
-        let plan = Plan::new(&self.wish, &self.keeper.filed, &found.secrets);
+        let plan = Plan::new(&self.wish, &self.session.filed, &found.secrets);
         self.plan = Some(plan.clone());
         if !plan.refusals.is_empty() {
             let mut failure = refusal(&plan, &self.reach);
-            if !first {
+            if self.started {
                 failure = failure.too_late();
             }
             return Err(failure);
         }
-        if first {
+        if !self.started {
             self.announce(&plan, &found);
         }
-        let tokens = self.keep_tokens(&plan)?;
+        let tokens = self.save_tokens(&plan)?;
         self.started = true;
         if create_namespace && plan.secrets.iter().any(SecretPlan::is_written) {
             self.cluster.create_namespace(&self.wish.home).await?;
@@ -131,12 +130,12 @@ impl ApplyRun<'_> {
         Ok(self.write_secrets(&plan, &tokens).await)
     }
 
-    /// Tells whether the namespace has to be made.
+    /// True if the namespace has to be created.
     fn check_namespace(&self, state: NamespaceState) -> Result<bool, Failure> {
         let name = &self.wish.home;
         match state {
             NamespaceState::Active => Ok(false),
-            // Who may not look may still create; one that exists answers so.
+            // Creating may be allowed where reading is not. Creating an existing namespace is harmless.
             NamespaceState::Absent | NamespaceState::Forbidden if self.create_namespace => Ok(true),
             NamespaceState::Forbidden => Ok(false),
             NamespaceState::Absent => {
@@ -150,7 +149,7 @@ impl ApplyRun<'_> {
         }
     }
 
-    /// Says where it writes, before it does.
+    /// Prints where this run writes, before it does.
     fn announce(&self, plan: &Plan, found: &Found) {
         for warning in &found.warnings {
             self.ui.warn(warning);
@@ -169,12 +168,13 @@ impl ApplyRun<'_> {
             namespace: home.clone(),
             name: ROUTER.secret,
         };
-        let fresh = plan.changes_anything()
-            && found
-                .secrets
-                .get(&router)
-                .is_none_or(|found| found.live.is_none());
-        if let (Some(before), true) = (self.keeper.applied_to(), fresh)
+        let has_no_router = found
+            .secrets
+            .get(&router)
+            .is_none_or(|found| found.live.is_none());
+        if let Some(before) = self.session.applied_to()
+            && plan.changes_anything()
+            && has_no_router
             && before.server != *server
         {
             self.ui.warn(&format!(
@@ -187,15 +187,15 @@ impl ApplyRun<'_> {
         }
     }
 
-    /// Fills in the tokens and brings the file up to date, before any server sees them.
-    fn keep_tokens(&mut self, plan: &Plan) -> Result<PerToken<Token>, Failure> {
-        let place = AppliedTo {
+    /// Mints the missing tokens and writes the tokens file, before any server gets a token.
+    fn save_tokens(&mut self, plan: &Plan) -> Result<PerToken<Token>, Failure> {
+        let applied_to = AppliedTo {
             server: self.cluster.server.clone(),
             namespace: self.wish.home.to_string(),
         };
         let changes = plan.changes_anything();
-        self.keeper
-            .keep(&plan.tokens, plan.file, Some(&place), changes)
+        self.session
+            .save(&plan.tokens, plan.file, Some(&applied_to), changes)
     }
 
     async fn write_secrets(&mut self, plan: &Plan, tokens: &PerToken<Token>) -> Written {
@@ -205,7 +205,11 @@ impl ApplyRun<'_> {
             name: ROUTER.secret,
         };
         let (cluster, force) = (&self.cluster, self.wish.force_conflicts);
-        let count = plan.secrets.iter().filter(|it| it.is_written()).count();
+        let count = plan
+            .secrets
+            .iter()
+            .filter(|secret| secret.is_written())
+            .count();
         let progress = self.ui.progress(count, "Secrets written");
         let write = async |secret: &SecretPlan| {
             let manifest = Manifest::of(secret, tokens, &now);
@@ -218,7 +222,7 @@ impl ApplyRun<'_> {
             .await
     }
 
-    /// Puts together what was done and what was not.
+    /// The answer of the run, with the result of each write.
     fn answer(self, outcome: Result<(), Failure>) -> Result<Answer, Failure> {
         let Some(plan) = &self.plan else {
             return outcome.map(|()| unreachable!("a plan was made"));
@@ -227,19 +231,20 @@ impl ApplyRun<'_> {
         report.context.clone_from(&self.cluster.context);
         report.server = Some(self.cluster.server.clone());
         if self.started {
-            report.file = self.keeper.change;
+            report.file = self.session.change;
             for secret in &mut report.secrets {
-                self.fill_in(secret, outcome.is_err());
+                self.fill_in_result(secret, outcome.is_err());
             }
         }
         let verdict = match outcome.err().or_else(|| self.failures()) {
             Some(failure) => Verdict::Failed(failure),
             None => Verdict::Yes,
         };
-        self.keeper.say_if_git_would_take_it();
-        let text = match (&verdict, self.started) {
-            (Verdict::Failed(_), false) => String::new(),
-            _ => text::outcome(&report, self.ui.palette()),
+        self.session.warn_about_git();
+        let text = if matches!(verdict, Verdict::Failed(_)) && !self.started {
+            String::new()
+        } else {
+            text::outcome(&report, self.ui.palette())
         };
         let created = report
             .secrets
@@ -255,14 +260,14 @@ impl ApplyRun<'_> {
         })
     }
 
-    /// Replaces what was planned for a Secret by what was done.
-    fn fill_in(&self, secret: &mut SecretReport, cut_off: bool) {
+    /// Puts the result of a write into the report. `interrupted` is true if the run ended early.
+    fn fill_in_result(&self, secret: &mut SecretReport, interrupted: bool) {
         match self.writer.result(&secret.plan.at) {
             Some((plan, failure)) => {
                 secret.plan = plan.clone();
                 secret.failed = failure.map(Failure::describe);
             }
-            None if cut_off && secret.plan.is_written() => {
+            None if interrupted && secret.plan.is_written() => {
                 secret.failed = Some("not written".to_owned());
             }
             None => {}

@@ -1,4 +1,5 @@
-//! `diff`: what `--apply` would change, live, key by key, without values.
+//! `diff`: compares with the cluster and lists what `--apply` would change, key by key. Writes nothing
+//! and prints no value.
 
 use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{HintOptions, reach};
@@ -19,10 +20,10 @@ use crate::render::report::Report;
 use crate::render::text;
 use crate::ui::Ui;
 
-/// Reads everything and shows the plan.
+/// Reads the cluster and the tokens file, and shows the plan.
 ///
 /// # Errors
-/// What cannot be read.
+/// A failed or forbidden read, an open rotation, an unusable fleet namespace.
 pub async fn run(global: &Global, diff: &Diff, ui: Ui) -> Result<Answer, Failure> {
     let mut wish = wish(global, &diff.changes)?;
     let fleet = fleet(&diff.fleet);

@@ -1,4 +1,4 @@
-//! `externalsecrets`: the ExternalSecrets of Path 2, for people who keep manifests in git.
+//! `externalsecrets`: prints the ExternalSecrets of Path 2 for use in git. Contacts no server.
 
 use super::shared::answer::{Answer, Verdict};
 use crate::cli::{ExternalSecrets, Global, ReadStore};
@@ -11,26 +11,31 @@ use crate::error::Failure;
 use crate::render::external_secrets::{Extract, yaml};
 use crate::render::json::Body;
 
-/// Prints the objects. Contacts nothing, so they are of the newest version.
+/// Prints the objects, in the newest API version, since the server is not asked.
 ///
 /// # Errors
-/// Two entries in one place (exit code 2).
+/// One path for two entries (exit code 2).
 pub fn run(global: &Global, options: &ExternalSecrets) -> Result<Answer, Failure> {
     let (layout, store) = (layout(&options.layout)?, store(&options.store));
     let fleet = &options.fleet_namespace;
     Ok(manifests(&global.namespace, fleet, &layout, &store))
 }
 
-/// The ExternalSecrets of home and fleet, for git.
+/// The ExternalSecrets of the home and fleet namespaces, in the newest API version.
 pub fn manifests(
     home: &Namespace,
     fleet: &[Namespace],
     layout: &Layout,
     store: &StoreRef,
 ) -> Answer {
-    let fleet = fleet.iter().filter(|name| *name != home);
-    let places = BUNDLES.map(|bundle| (home, bundle)).into_iter();
-    let places = places.chain(fleet.map(|name| (name, &ROUTER)));
+    let routers = fleet
+        .iter()
+        .filter(|name| *name != home)
+        .map(|name| (name, &ROUTER));
+    let targets = BUNDLES
+        .map(|bundle| (home, bundle))
+        .into_iter()
+        .chain(routers);
     let object = |(namespace, bundle): (&Namespace, &'static Bundle)| {
         let path = layout.path(bundle);
         let extract = Extract {
@@ -42,7 +47,7 @@ pub fn manifests(
         };
         extract.object()
     };
-    let objects: Vec<_> = places.map(object).collect();
+    let objects: Vec<_> = targets.map(object).collect();
     Answer {
         text: yaml(&objects),
         next: None,
@@ -51,7 +56,6 @@ pub fn manifests(
     }
 }
 
-/// The store of the options.
 pub fn store(options: &ReadStore) -> StoreRef {
     StoreRef {
         kind: options.store_kind.into(),

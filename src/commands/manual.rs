@@ -1,4 +1,4 @@
-//! `completions` and `man`: what the command line says of itself.
+//! `completions` and `man`: generated from the description of the command line. Contacts no server.
 
 use super::shared::answer::{Answer, Verdict};
 use super::usage::description;
@@ -14,7 +14,7 @@ pub fn completions(shell: clap_complete::Shell) -> Answer {
 /// Prints the manual page.
 ///
 /// # Errors
-/// Never in practice: it is written into memory.
+/// Never in practice: the page is written to memory.
 pub fn man() -> Result<Answer, Failure> {
     let page = manual::man(description())
         .map_err(|error| Failure::unable("cannot make the manual page").because(error))?;

@@ -1,4 +1,5 @@
-//! One file per command: gather, decide (in `domain`), then render or act.
+//! One file or folder per command: read with `io`, decide with `domain`, then act and render. Decisions
+//! about Secrets do not belong here.
 
 pub mod apply;
 pub mod diff;
@@ -23,7 +24,7 @@ use crate::ui::{Format, Ui};
 use shared::answer::Answer;
 use std::future::Future;
 
-/// The command's name in documents.
+/// The name of the command in JSON documents.
 pub fn name_of(cli: &Cli) -> &'static str {
     match &cli.command {
         None if cli.bootstrap.apply => "apply",
@@ -46,26 +47,26 @@ pub fn name_of(cli: &Cli) -> &'static str {
     }
 }
 
-/// Runs the command.
+/// Checks the options that clap cannot check, then runs the command.
 ///
 /// # Errors
-/// Where there is no answer.
+/// A failure without an answer.
 pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
     let (global, bootstrap) = (&cli.global, &cli.bootstrap);
-    let yaml = match &cli.command {
+    let takes_yaml = match &cli.command {
         None => !bootstrap.apply,
         Some(Command::Populate(populate)) => !populate.apply,
         Some(Command::Migrate(migrate)) => !migrate.apply && !migrate.rollback,
         Some(command) => matches!(command, Command::Rbac(_) | Command::ExternalSecrets(_)),
     };
-    if global.output == Format::Yaml && !yaml {
+    if global.output == Format::Yaml && !takes_yaml {
         return Err(Failure::usage(
             "-o yaml goes with the previews, with rbac and with externalsecrets",
         )
         .hint("leave it out, or use -o json"));
     }
-    let shows = cli.command.is_none() && global.output == Format::Yaml;
-    if bootstrap.show_values && !shows {
+    let is_yaml_preview = cli.command.is_none() && global.output == Format::Yaml;
+    if bootstrap.show_values && !is_yaml_preview {
         return Err(
             Failure::usage("--show-values goes with -o yaml").hint(format!(
                 "add -o yaml; `{} tokens` prints the tokens",
@@ -73,12 +74,12 @@ pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
             )),
         );
     }
-    let of_main = bootstrap.apply
+    let has_main_options = bootstrap.apply
         || bootstrap.create_namespace
         || bootstrap.restart
         || bootstrap.fleet != cli::Fleet::default()
         || bootstrap.changes != Changes::default();
-    if let (Some(_), true) = (&cli.command, of_main) {
+    if cli.command.is_some() && has_main_options {
         return Err(
             Failure::usage("an option of the main command stands before another command")
                 .hint("put the options behind the command that they belong to"),
@@ -106,7 +107,7 @@ pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
     }
 }
 
-/// One thread serves: the requests of a run share one connection.
+/// Runs a future on this thread. One thread is enough: all requests share one connection.
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

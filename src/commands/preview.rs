@@ -1,4 +1,4 @@
-//! The preview: what a person could paste. Contacts nothing and writes nothing.
+//! The preview: a script or manifests that a person could paste. Contacts no server, writes nothing.
 
 use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{HintOptions, reach};
@@ -15,7 +15,7 @@ use crate::render::script::{self, Preview};
 use crate::render::yaml;
 use crate::ui::{Format, Ui};
 
-/// Plans for a namespace in which nothing exists, and shows that.
+/// Shows the plan for an empty namespace.
 ///
 /// # Errors
 /// Inputs or a tokens file that cannot be used.

@@ -1,4 +1,4 @@
-//! `rbac`: the smallest Role that a command needs.
+//! `rbac`: prints the smallest set of Roles that a command needs. Contacts no server.
 
 use super::shared::answer::{Answer, Verdict};
 use crate::cli::{Fleet, Global, Rbac, RbacCommand};
@@ -7,10 +7,10 @@ use crate::error::Failure;
 use crate::render::json::Body;
 use crate::render::rbac::{self, Access, Grant};
 
-/// Prints the objects. Contacts nothing.
+/// Prints the Roles, ClusterRoles and bindings.
 ///
 /// # Errors
-/// Options for a command that has no use for them.
+/// An option that the chosen command does not take (exit code 2).
 pub fn run(global: &Global, rbac: &Rbac) -> Result<Answer, Failure> {
     let access = match rbac.command {
         RbacCommand::Apply => Access::Apply,
@@ -24,8 +24,8 @@ pub fn run(global: &Global, rbac: &Rbac) -> Result<Answer, Failure> {
         RbacCommand::Migrate => Access::Migrate,
         RbacCommand::Rotate => Access::Rotate { live: rbac.live },
     };
-    let looks = matches!(rbac.command, RbacCommand::Verify | RbacCommand::Rotate);
-    if !looks && (rbac.live || !rbac.copy.is_empty()) {
+    let takes_live_and_copy = matches!(rbac.command, RbacCommand::Verify | RbacCommand::Rotate);
+    if !takes_live_and_copy && (rbac.live || !rbac.copy.is_empty()) {
         return Err(
             Failure::usage("--live and --copy go with rbac verify and rotate")
                 .hint("leave them out, or ask for one of these"),
@@ -39,12 +39,14 @@ pub fn run(global: &Global, rbac: &Rbac) -> Result<Answer, Failure> {
         return Err(Failure::usage("--via-eso goes with rbac populate")
             .hint("leave it out, or ask for rbac populate"));
     }
-    let home_only = match access {
+    let command_without_fleet = match access {
         Access::Recover => Some("tokens recover"),
         Access::Populate { .. } => Some("populate"),
         _ => None,
     };
-    if let (Some(command), true) = (home_only, rbac.fleet != Fleet::default()) {
+    if let Some(command) = command_without_fleet
+        && rbac.fleet != Fleet::default()
+    {
         let message = format!("{command} reads the home namespace only");
         return Err(Failure::usage(message).hint("leave the fleet options out"));
     }

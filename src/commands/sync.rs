@@ -1,4 +1,5 @@
-//! `sync`: has External Secrets Operator refresh now, and waits until the Secrets follow.
+//! `sync`: makes External Secrets Operator refresh now and waits until the Secrets match the store.
+//! Writes no value itself.
 
 use super::shared::answer::{Answer, Verdict};
 use super::shared::eso::{check_home, is_of_the_table, served};
@@ -24,10 +25,10 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::{Instant, sleep};
 
-/// Refreshes every ExternalSecret that makes a Secret of the table.
+/// Refreshes every ExternalSecret that targets a Secret of the table.
 ///
 /// # Errors
-/// What keeps it from the first refresh; later failures are in the answer.
+/// A failure before the first refresh; later failures are in the answer.
 pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure> {
     let given = HintOptions {
         fleet: Some(&sync.fleet),
@@ -64,7 +65,7 @@ pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure
         if externals.len() == 1 { "" } else { "s" },
         cluster.server
     ));
-    let stores = stores(global, &cluster, version, &externals, ui).await?;
+    let stores = find_stores(global, &cluster, version, &externals, ui).await?;
     let limit = sync.timeout.0;
     let run = SyncRun {
         cluster: &cluster,
@@ -100,16 +101,16 @@ pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure
     })
 }
 
-/// What is known of the stores, and ways of our own to those that the environment leads to too, by
-/// the mount.
+/// The stores of the ExternalSecrets.
 struct Stores {
-    seen: BTreeMap<StoreAt, SecretStore>,
+    objects: BTreeMap<StoreAt, SecretStore>,
+    /// Direct connections to the store that the environment names, by mount.
     direct: BTreeMap<String, Store>,
 }
 
-/// Has the operator look again at each store that it calls not ready, and connects to those that
-/// can be read directly.
-async fn stores(
+/// Reads the store objects, lets the operator validate again those that are not ready, and connects
+/// to the stores that can be read directly.
+async fn find_stores(
     global: &Global,
     cluster: &Cluster,
     version: &str,
@@ -118,70 +119,78 @@ async fn stores(
 ) -> Result<Stores, Failure> {
     let keys: BTreeSet<_> = externals
         .iter()
-        .filter_map(|one| StoreAt::of(one))
+        .filter_map(|external| StoreAt::of(external))
         .collect();
-    let looks = keys.into_iter().map(|key| async move {
+    let reads = keys.into_iter().map(|key| async move {
         let namespace = key
             .namespace
             .clone()
             .unwrap_or_else(|| global.namespace.clone());
-        let seen = cluster.secret_store(version, &namespace, &key.at).await?;
-        let Some(store) = seen.there() else {
+        let found = cluster.secret_store(version, &namespace, &key.at).await?;
+        let Some(store) = found.there() else {
             return Ok(None);
         };
         let store = cluster.judged(version, &namespace, store).await?;
         Ok::<_, Failure>(Some((key, store)))
     });
-    let seen: Vec<_> = stream::iter(looks).buffered(WIDTH).try_collect().await?;
-    let seen: BTreeMap<_, _> = seen.into_iter().flatten().collect();
-    let slots = externals.iter().filter_map(|external| {
-        let store = seen.get(&StoreAt::of(external)?)?;
-        slot_of(external, store)
-    });
-    let mounts: BTreeSet<_> = slots.map(|slot| slot.mount).collect();
+    let found: Vec<_> = stream::iter(reads).buffered(WIDTH).try_collect().await?;
+    let objects: BTreeMap<_, _> = found.into_iter().flatten().collect();
+    let mounts: BTreeSet<_> = externals
+        .iter()
+        .filter_map(|external| {
+            let store = objects.get(&StoreAt::of(external)?)?;
+            kv_path_of(external, store)
+        })
+        .map(|kv_path| kv_path.mount)
+        .collect();
     let mut direct = BTreeMap::new();
     for mount in mounts.into_iter().filter(|_| store::named().is_some()) {
         match Store::connect(&mount, global.request_timeout.0, ui).await {
-            Ok(store) => drop(direct.insert(mount, store)),
+            Ok(store) => {
+                direct.insert(mount, store);
+            }
             Err(failure) => ui.warn(&format!(
                 "the Secrets are not compared with the store: {}",
                 failure.describe()
             )),
         }
     }
-    Ok(Stores { seen, direct })
+    Ok(Stores { objects, direct })
 }
 
-/// The only place in a store that an ExternalSecret copies as it is.
-fn slot_of(external: &ExternalSecret, store: &SecretStore) -> Option<KvPath> {
-    let plain = external.makes_secret() && !external.templated;
-    store.provider.slot(external.entry().filter(|_| plain)?)
+/// The KV path of which an ExternalSecret copies all fields unchanged; `None` for any other one.
+fn kv_path_of(external: &ExternalSecret, store: &SecretStore) -> Option<KvPath> {
+    let copies_unchanged = external.makes_secret() && !external.templated;
+    store
+        .provider
+        .slot(external.entry().filter(|_| copies_unchanged)?)
 }
 
 impl Stores {
-    /// The entry of an ExternalSecret, and the store of the environment where that is the same one.
+    /// The entry of an ExternalSecret and the connection to read it with; `None` if the environment
+    /// names another store.
     fn entry_of(&self, external: &ExternalSecret) -> Option<(&Store, KvPath)> {
-        let store = self.seen.get(&StoreAt::of(external)?)?;
-        let slot = slot_of(external, store)?;
-        let direct = self.direct.get(&slot.mount)?;
+        let store = self.objects.get(&StoreAt::of(external)?)?;
+        let kv_path = kv_path_of(external, store)?;
+        let direct = self.direct.get(&kv_path.mount)?;
         let (server, namespace) = store.provider.place()?;
-        let same = store::is_at(server) && store::named()?.namespace.as_deref() == namespace;
-        same.then_some((direct, slot))
+        let is_same = store::is_at(server) && store::named()?.namespace.as_deref() == namespace;
+        is_same.then_some((direct, kv_path))
     }
 }
 
-/// A run of `sync`.
 struct SyncRun<'a> {
     cluster: &'a Cluster,
     version: &'static str,
     deadline: Option<Instant>,
     stores: Stores,
-    /// The Secrets as they were.
+    /// The Secrets before the refresh.
     before: &'a Observations,
 }
 
 impl SyncRun<'_> {
-    /// Refreshes all of them; each is told as it ends, so that an interruption leaves a true account.
+    /// Refreshes all ExternalSecrets. Each result is recorded when it is known, so that the answer is
+    /// right after an interruption.
     async fn refresh_all(
         &self,
         externals: &[&ExternalSecret],
@@ -196,7 +205,7 @@ impl SyncRun<'_> {
     }
 
     async fn refresh(&self, external: &ExternalSecret) -> Refresh {
-        let outcome = self.follow(external).await;
+        let outcome = self.refresh_and_wait(external).await;
         Refresh {
             namespace: external.namespace.clone(),
             name: external.name.clone(),
@@ -205,8 +214,8 @@ impl SyncRun<'_> {
         }
     }
 
-    /// Refreshes one and waits; gives the keys that changed.
-    async fn follow(&self, external: &ExternalSecret) -> Result<Vec<String>, Failure> {
+    /// Refreshes one ExternalSecret and waits for its Secret. Returns the keys that changed.
+    async fn refresh_and_wait(&self, external: &ExternalSecret) -> Result<Vec<String>, Failure> {
         if external.interval == 0 || external.refresh_policy == "CreatedOnce" {
             return Err(Failure::no("it is made once and never refreshed")
                 .cause("refreshInterval is 0, or refreshPolicy is CreatedOnce"));
@@ -228,13 +237,14 @@ impl SyncRun<'_> {
         self.wait_for_secret(external).await
     }
 
-    /// Waits until the Secret carries what the store holds, where the store can be read.
+    /// Waits until the Secret matches its entry, if this run can read the store. Returns the keys that
+    /// changed.
     async fn wait_for_secret(&self, external: &ExternalSecret) -> Result<Vec<String>, Failure> {
         let entry = self.stores.entry_of(external);
-        let bundle = BUNDLES
+        let Some(bundle) = BUNDLES
             .iter()
-            .find(|bundle| bundle.secret == external.target);
-        let Some(bundle) = bundle else {
+            .find(|bundle| bundle.secret == external.target)
+        else {
             return Ok(Vec::new());
         };
         loop {
@@ -244,8 +254,8 @@ impl SyncRun<'_> {
                 return Err(Failure::unable("the Secret is not there"));
             };
             let differing = match &entry {
-                Some((store, slot)) => {
-                    let fields = store.read(&slot.path).await?.fields.unwrap_or_default();
+                Some((store, kv_path)) => {
+                    let fields = store.read(&kv_path.path).await?.fields.unwrap_or_default();
                     Difference::between(&live, &secret_data(&fields)).keys()
                 }
                 None => Vec::new(),
@@ -256,9 +266,9 @@ impl SyncRun<'_> {
                     name: bundle.secret,
                 };
                 let before = self.before.get(&at).and_then(|found| found.live.as_ref());
-                return Ok(changed(before, &live));
+                return Ok(changed_keys(before, &live));
             }
-            if self.is_over() {
+            if self.has_timed_out() {
                 return Err(Failure::unable(format!(
                     "the Secret does not carry what the store holds: {}",
                     differing.join(", ").replace(char::is_control, "?")
@@ -268,13 +278,14 @@ impl SyncRun<'_> {
         }
     }
 
-    fn is_over(&self) -> bool {
-        self.deadline.is_some_and(|end| Instant::now() >= end)
+    fn has_timed_out(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
     }
 }
 
-/// The keys that changed.
-fn changed(before: Option<&LiveSecret>, now: &LiveSecret) -> Vec<String> {
+/// The keys that differ, or that only one of the two has.
+fn changed_keys(before: Option<&LiveSecret>, now: &LiveSecret) -> Vec<String> {
     let keys: BTreeSet<_> = before
         .into_iter()
         .chain([now])

@@ -1,4 +1,5 @@
-//! `tokens show` prints the tokens to source; `tokens recover` rebuilds a lost file from the cluster.
+//! `tokens show` prints the tokens for use in a shell. `tokens recover` rebuilds a lost tokens file from
+//! the cluster. Neither mints a token or writes to the cluster.
 
 use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{HintOptions, reach};
@@ -21,23 +22,23 @@ use crate::ui::Ui;
 /// Prints the tokens in the file: `eval "$(k8s-bootstrap tokens)"`.
 ///
 /// # Errors
-/// A file that is absent, unusable or lacks a token (exit code 3).
+/// A file that does not exist, cannot be used or lacks a token (exit code 3).
 pub fn show(global: &Global, show: Show, ui: Ui) -> Result<Answer, Failure> {
     let shown = global.tokens_file.display();
     let run = reach(global, HintOptions::default()).program;
-    let lost = |what: String| {
-        Failure::unable(what).hint(format!(
+    let incomplete = |message: String| {
+        Failure::unable(message).hint(format!(
             "mint with `{run} --apply`, or rebuild it with `{run} tokens recover --apply`"
         ))
     };
     let loaded = tokens_file::read(&global.tokens_file)?
-        .ok_or_else(|| lost(format!("there is no tokens file {shown}")))?;
+        .ok_or_else(|| incomplete(format!("there is no tokens file {shown}")))?;
     if loaded.loose {
         ui.warn(&format!("others can read {shown}: chmod 600 {shown}"));
     }
     let tokens = PerToken::try_from_fn(|name| {
         let token = loaded.file.tokens().get(name).clone();
-        token.ok_or_else(|| lost(format!("the tokens file {shown} lacks {name}")))
+        token.ok_or_else(|| incomplete(format!("the tokens file {shown} lacks {name}")))
     })?;
     let text = match show.format {
         TokensFormat::Export => render::export(&tokens),
@@ -57,10 +58,10 @@ pub fn show(global: &Global, show: Show, ui: Ui) -> Result<Answer, Failure> {
     })
 }
 
-/// Rebuilds a lost or partial tokens file; without `apply` says what it would do.
+/// Rebuilds a lost or incomplete tokens file. Without `apply` only reports what would be done.
 ///
 /// # Errors
-/// What cannot be read or written (exit code 3), and tokens that disagree (1).
+/// A failed read or write (exit code 3), or tokens that disagree (exit code 1).
 pub async fn recover(global: &Global, apply: bool, ui: Ui) -> Result<Answer, Failure> {
     let reach = reach(global, HintOptions::default());
     let locked = if apply {
@@ -88,16 +89,24 @@ pub async fn recover(global: &Global, apply: bool, ui: Ui) -> Result<Answer, Fai
         .as_ref()
         .map(|loaded| loaded.file.clone())
         .unwrap_or_default();
-    let change = match (&loaded, tokens == *file.tokens()) {
-        (_, true) => FileChange::Unchanged,
-        (None, false) => FileChange::Created,
-        (Some(_), false) => FileChange::Updated,
+    let change = if tokens == *file.tokens() {
+        FileChange::Unchanged
+    } else if loaded.is_none() {
+        FileChange::Created
+    } else {
+        FileChange::Updated
     };
     if let Some(locked) = locked.filter(|_| change != FileChange::Unchanged) {
         write(&locked, &file, &tokens, &cluster, global)?;
         warn_unless_ignored(&global.tokens_file, ui);
     }
-    Ok(recovered(global, &reach.program, &decisions, change, apply))
+    Ok(recovery_answer(
+        global,
+        &reach.program,
+        &decisions,
+        change,
+        apply,
+    ))
 }
 
 fn write(
@@ -107,14 +116,14 @@ fn write(
     cluster: &Cluster,
     global: &Global,
 ) -> Result<(), Failure> {
-    let place = AppliedTo {
+    let applied_to = AppliedTo {
         server: cluster.server.clone(),
         namespace: global.namespace.to_string(),
     };
-    locked.write(&file.rewritten(tokens, Some(&place)))
+    locked.write(&file.rewritten(tokens, Some(&applied_to)))
 }
 
-fn recovered(
+fn recovery_answer(
     global: &Global,
     run: &str,
     decisions: &PerToken<Decision>,
@@ -147,13 +156,14 @@ fn recovered(
             "This was a preview; to write it: {run} tokens recover --apply\n"
         ));
     }
-    let verdict = match missing.is_empty() {
-        true => Verdict::Yes,
-        false => Verdict::Failed(
+    let verdict = if missing.is_empty() {
+        Verdict::Yes
+    } else {
+        Verdict::Failed(
             Failure::no(format!("not found: {}", missing.join(", "))).hint(format!(
                 "`{run} --apply` mints what nobody has; or name the right namespace with -n"
             )),
-        ),
+        )
     };
     let tokens_file = FileBody {
         path,

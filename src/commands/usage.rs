@@ -1,5 +1,5 @@
-//! A command line that clap does not accept, put into words that repeat no value: somebody may
-//! have typed a secret where none belongs.
+//! Describes a command line that clap rejects. Never repeats a value, which may be a secret typed in
+//! the wrong place.
 
 use crate::cli::Cli;
 use crate::error::Failure;
@@ -9,16 +9,16 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::error::Error;
 use std::ffi::OsString;
 
-/// Says what is wrong with the command line.
+/// Turns an error of clap into a failure with a hint.
 pub fn explain(error: &clap::Error) -> Failure {
-    let named = |kind| match error.get(kind) {
+    let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
         _ => None,
     };
-    let argument = named(ContextKind::InvalidArg);
-    let the = || match argument {
-        // clap's own name of an argument that has no flag.
+    let argument = context(ContextKind::InvalidArg);
+    let subject = || match argument {
+        // A positional argument, by the name that clap gives it.
         Some(text) if text.starts_with(['<', '[']) => text.to_owned(),
         text => text
             .and_then(flag_of)
@@ -38,34 +38,34 @@ pub fn explain(error: &clap::Error) -> Failure {
                 _ => String::new(),
             };
             match possible.as_str() {
-                "" => format!("{} needs a value", the()),
-                possible => format!("{} takes one of: {possible}", the()),
+                "" => format!("{} needs a value", subject()),
+                possible => format!("{} takes one of: {possible}", subject()),
             }
         }
         ErrorKind::ValueValidation => match error.source() {
-            Some(source) => format!("{} {source}", the()),
-            None => format!("{} has a value that it does not take", the()),
+            Some(source) => format!("{} {source}", subject()),
+            None => format!("{} has a value that it does not take", subject()),
         },
-        ErrorKind::ArgumentConflict if named(ContextKind::PriorArg) == argument => {
-            format!("{} is given twice", the())
+        ErrorKind::ArgumentConflict if context(ContextKind::PriorArg) == argument => {
+            format!("{} is given twice", subject())
         }
-        ErrorKind::ArgumentConflict => format!("{} does not go with the rest", the()),
-        ErrorKind::TooManyValues => format!("{} takes no value", the()),
-        ErrorKind::MissingRequiredArgument => format!("{} is missing", the()),
+        ErrorKind::ArgumentConflict => format!("{} does not go with the rest", subject()),
+        ErrorKind::TooManyValues => format!("{} takes no value", subject()),
+        ErrorKind::MissingRequiredArgument => format!("{} is missing", subject()),
         ErrorKind::MissingSubcommand => "a command is missing".to_owned(),
         ErrorKind::InvalidUtf8 => "an argument is not UTF-8".to_owned(),
-        kind => format!("{} ({kind})", the()),
+        kind => format!("{} ({kind})", subject()),
     };
     let failure = Failure::usage(message);
     let program = quote(&environment::program());
-    let typed = named(ContextKind::InvalidSubcommand)
+    let typed = context(ContextKind::InvalidSubcommand)
         .or(argument)
         .unwrap_or_default();
-    let guess = HABITS
+    let guess = KUBECTL_HABITS
         .iter()
         .find(|(habit, _)| typed == *habit || typed.starts_with(&format!("{habit}=")));
     let similar =
-        named(ContextKind::SuggestedArg).or_else(|| named(ContextKind::SuggestedSubcommand));
+        context(ContextKind::SuggestedArg).or_else(|| context(ContextKind::SuggestedSubcommand));
     match (guess, similar) {
         (Some((_, hint)), _) => failure.hint(hint.replace("k8s-bootstrap", &program)),
         (None, Some(similar)) => failure.hint(format!("did you mean {similar}?")),
@@ -73,8 +73,8 @@ pub fn explain(error: &clap::Error) -> Failure {
     }
 }
 
-/// What the hands of kubectl's users type, and what it is called here.
-const HABITS: [(&str, &str); 4] = [
+/// Words that users of kubectl type out of habit, each with a hint.
+const KUBECTL_HABITS: [(&str, &str); 4] = [
     ("apply", "did you mean --apply?"),
     ("help", "did you mean --help?"),
     ("version", "did you mean --version?"),
@@ -84,16 +84,16 @@ const HABITS: [(&str, &str); 4] = [
     ),
 ];
 
-/// The name of a flag without what was typed behind it. Anything else may be a secret that was
-/// typed in the wrong place, and is not repeated.
+/// The name of a flag, without the value behind it. `None` for anything that does not look like a flag
+/// and may be a secret.
 fn flag_of(text: &str) -> Option<String> {
     let flag = text.split(['=', ' ']).next().unwrap_or_default();
     let word = flag.strip_prefix('-')?.trim_start_matches('-');
-    let name = word.len() <= 20 && word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-    name.then(|| flag.to_owned())
+    let is_flag = word.len() <= 20 && word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    is_flag.then(|| flag.to_owned())
 }
 
-/// Looks for `-o json`, since nothing has been parsed.
+/// True if the arguments contain `-o json`. Reads them itself, because clap has failed.
 pub fn asks_for_json(arguments: &[OsString]) -> bool {
     let texts: Vec<_> = arguments
         .iter()
@@ -101,7 +101,7 @@ pub fn asks_for_json(arguments: &[OsString]) -> bool {
         .collect();
     let format_of = |text: &str| {
         let short = text.strip_prefix('-').and_then(|flags| {
-            // Flags without a value may stand before it: -qojson.
+            // Flags without a value may come first: -qojson.
             flags.trim_start_matches(['q', 'v']).strip_prefix('o')
         });
         let format = short.or_else(|| text.strip_prefix("--output"))?;
@@ -116,7 +116,7 @@ pub fn asks_for_json(arguments: &[OsString]) -> bool {
         })
 }
 
-/// The command that was meant, for the document: nothing has been parsed.
+/// The name of the command, for the JSON document. Reads the arguments itself, because clap has failed.
 pub fn guess_name(arguments: &[OsString]) -> &'static str {
     let description = description();
     let takes_value = |text: &str| {
@@ -137,12 +137,12 @@ pub fn guess_name(arguments: &[OsString]) -> &'static str {
         .iter()
         .filter_map(|argument| argument.to_str())
         .collect();
-    let words = texts
+    let words: Vec<_> = texts
         .windows(2)
         .filter(|pair| !takes_value(pair[0]))
-        .map(|pair| pair[1]);
-    let words: Vec<_> = words.collect();
-    let given = |word: &str| words.contains(&word);
+        .map(|pair| pair[1])
+        .collect();
+    let has_word = |word: &str| words.contains(&word);
     match words.iter().find(|word| !word.starts_with('-')).copied() {
         Some("diff") => "diff",
         Some("verify") => "verify",
@@ -155,14 +155,14 @@ pub fn guess_name(arguments: &[OsString]) -> &'static str {
         Some("rbac") => "rbac",
         Some("completions") => "completions",
         Some("man") => "man",
-        Some("tokens") if given("recover") => "tokens recover",
+        Some("tokens") if has_word("recover") => "tokens recover",
         Some("tokens") => "tokens show",
-        _ if given("--apply") => "apply",
+        _ if has_word("--apply") => "apply",
         _ => "preview",
     }
 }
 
-/// The program's own description of its command line.
+/// The command line as clap knows it.
 pub fn description() -> clap::Command {
     <Cli as clap::CommandFactory>::command()
 }

@@ -1,37 +1,35 @@
-//! What `migrate` does, as text, JSON, and values for the charts.
+//! Renders what `migrate` does as text, as JSON and as values for the charts.
 
 use crate::domain::cluster::names::Namespace;
 use crate::domain::eso::objects::StoreRef;
 use crate::domain::eso::store_entry::{LOG_LEVEL_DEFAULT, Layout};
-use crate::domain::migration::{MigrationPlan, Move, SIXTH, Standing};
+use crate::domain::migration::{LOG_LEVEL, MigrationPlan, Move, MoveState};
 use crate::domain::table::BUNDLES;
 use crate::ui::{Palette, Tone};
 use serde::Serialize;
 use std::fmt::Write;
 
-/// How a Secret ended.
+/// How the move or the rollback of one Secret ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// It would move, or go back: this is a preview.
+pub enum MoveOutcome {
+    /// A preview: nothing was done.
     Planned,
-    /// It moved, or went back.
     Done,
-    /// It was there already.
+    /// The Secret had moved before this run.
     Unchanged,
-    /// It is left alone, and why.
-    Left(String),
-    /// A person has to decide first.
+    /// The Secret does not move, for this reason.
+    Skipped(String),
+    /// A person has to decide something, for this reason.
     Refused(String),
-    /// It did not work, and why.
     Failed(String),
 }
 
-impl Ended {
+impl MoveOutcome {
     fn action(&self, done: &'static str) -> &'static str {
         match self {
             Self::Planned | Self::Done => done,
             Self::Unchanged => "unchanged",
-            Self::Left(_) => "skipped",
+            Self::Skipped(_) => "skipped",
             Self::Refused(_) => "refused",
             Self::Failed(_) => "failed",
         }
@@ -40,7 +38,7 @@ impl Ended {
     fn reason(&self) -> Option<&str> {
         match self {
             Self::Planned | Self::Done | Self::Unchanged => None,
-            Self::Left(why) | Self::Refused(why) | Self::Failed(why) => Some(why),
+            Self::Skipped(reason) | Self::Refused(reason) | Self::Failed(reason) => Some(reason),
         }
     }
 
@@ -48,34 +46,30 @@ impl Ended {
         match self {
             Self::Planned => (Tone::Good, "[plan]"),
             Self::Done | Self::Unchanged => (Tone::Good, "[ok]  "),
-            Self::Left(_) => (Tone::Muted, "[skip]"),
+            Self::Skipped(_) => (Tone::Muted, "[skip]"),
             Self::Refused(_) | Self::Failed(_) => (Tone::Bad, "[fail]"),
         }
     }
 }
 
-/// A Secret on its way, or back.
+/// The result for one Secret of a move or a rollback.
 #[derive(Clone, Debug)]
-pub struct Passage {
-    /// Where it is.
+pub struct MoveResult {
     pub namespace: Namespace,
-    /// What it is called.
     pub secret: String,
-    /// The ExternalSecret that makes it, or made it.
+    /// The name of the ExternalSecret that makes or made the Secret; empty if it is gone.
     pub external_secret: String,
-    /// How it ended.
-    pub ended: Ended,
-    /// What else there is to say.
+    pub outcome: MoveOutcome,
     pub note: Option<String>,
 }
 
-/// For `-o json`.
+/// The document for `-o json`.
 #[derive(Debug, Serialize)]
 pub struct MigrationBody {
     server: String,
     store: Option<String>,
     entries: Vec<EntryBody>,
-    secrets: Vec<PassageBody>,
+    secrets: Vec<ResultBody>,
     values: Option<String>,
 }
 
@@ -87,7 +81,7 @@ struct EntryBody {
 }
 
 #[derive(Debug, Serialize)]
-struct PassageBody {
+struct ResultBody {
     namespace: String,
     name: String,
     external_secret: String,
@@ -96,60 +90,59 @@ struct PassageBody {
     note: Option<String>,
 }
 
-/// What an entry of the store gets first.
+/// The fields that one entry of the store gets.
 #[derive(Clone, Debug)]
-pub struct Gift {
-    /// The entry.
+pub struct Addition {
     pub path: String,
-    /// Whether it is new.
+    /// Whether the entry is new.
     pub created: bool,
-    /// What it gets, each with where it comes from.
+    /// `KEY (source)` for each field.
     pub keys: Vec<String>,
 }
 
-/// The document for a way over. `done` is the word for a Secret that came there.
+/// The document for a move or a rollback. `done` is the action of a Secret that moved or went back.
 pub fn body(
     server: &str,
     store: Option<&StoreRef>,
-    gifts: &[Gift],
-    passages: &[Passage],
+    additions: &[Addition],
+    results: &[MoveResult],
     done: &'static str,
     values: Option<String>,
 ) -> MigrationBody {
     MigrationBody {
         server: server.to_owned(),
         store: store.map(ToString::to_string),
-        entries: gifts
+        entries: additions
             .iter()
-            .map(|gift| EntryBody {
-                path: gift.path.clone(),
-                action: if gift.created {
+            .map(|addition| EntryBody {
+                path: addition.path.clone(),
+                action: if addition.created {
                     "created"
                 } else {
                     "configured"
                 },
-                keys: gift.keys.clone(),
+                keys: addition.keys.clone(),
             })
             .collect(),
-        secrets: passages
+        secrets: results
             .iter()
-            .map(|passage| PassageBody {
-                namespace: passage.namespace.to_string(),
-                name: passage.secret.clone(),
-                external_secret: passage.external_secret.clone(),
-                action: passage.ended.action(done),
-                reason: passage.ended.reason().map(str::to_owned),
-                note: passage.note.clone(),
+            .map(|result| ResultBody {
+                namespace: result.namespace.to_string(),
+                name: result.secret.clone(),
+                external_secret: result.external_secret.clone(),
+                action: result.outcome.action(done),
+                reason: result.outcome.reason().map(str::to_owned),
+                note: result.note.clone(),
             })
             .collect(),
         values,
     }
 }
 
-/// What the store gets by a plan.
-pub fn gifts(plan: &MigrationPlan) -> Vec<Gift> {
+/// The fields that a plan adds to the store.
+pub fn additions(plan: &MigrationPlan) -> Vec<Addition> {
     plan.written()
-        .map(|entry| Gift {
+        .map(|entry| Addition {
             path: entry.path.clone(),
             created: entry.base.fields.is_none(),
             keys: entry
@@ -161,83 +154,84 @@ pub fn gifts(plan: &MigrationPlan) -> Vec<Gift> {
         .collect()
 }
 
-/// A Secret of a plan that has not been carried out.
-pub fn planned(moved: &Move) -> Passage {
-    let ended = match &moved.standing {
-        Standing::Plain => Ended::Planned,
-        Standing::Moved => Ended::Unchanged,
-        Standing::Left(why) => Ended::Left(why.clone()),
-        Standing::Refused => Ended::Refused("a person has to decide first".to_owned()),
+/// The result for a Secret before the plan is carried out.
+pub fn planned_result(moved: &Move) -> MoveResult {
+    let outcome = match &moved.state {
+        MoveState::Plain => MoveOutcome::Planned,
+        MoveState::Moved => MoveOutcome::Unchanged,
+        MoveState::Skipped(reason) => MoveOutcome::Skipped(reason.clone()),
+        MoveState::Refused => MoveOutcome::Refused("a person has to decide first".to_owned()),
     };
-    let note = match (&moved.standing, &moved.after) {
-        (Standing::Plain, None) => {
+    let note = match (&moved.state, &moved.after) {
+        (MoveState::Plain, None) => {
             Some("equality with the store is not yet proven: --apply proves it first".to_owned())
         }
-        (Standing::Plain, Some(_)) if moved.grows => Some(format!(
-            "{SIXTH}={LOG_LEVEL_DEFAULT} is added, the service's own default; Reloader, where it is \
+        (MoveState::Plain, Some(_)) if moved.adds_log_level => Some(format!(
+            "{LOG_LEVEL}={LOG_LEVEL_DEFAULT} is added, the service's own default; Reloader, where it is \
              at work, restarts the service once for it"
         )),
         _ => None,
     };
-    Passage {
+    MoveResult {
         namespace: moved.at.namespace.clone(),
         secret: moved.at.name.to_owned(),
         external_secret: moved.bundle.external_secret.to_owned(),
-        ended,
+        outcome,
         note,
     }
 }
 
-/// A line per entry that the store gets something in.
-pub fn gifts_text(gifts: &[Gift], mount: &str, preview: bool) -> String {
+/// One line for each entry that gets fields.
+pub fn additions_text(additions: &[Addition], mount: &str, preview: bool) -> String {
     let mut text = String::new();
-    for gift in gifts {
-        let what = match (preview, gift.created) {
+    for addition in additions {
+        let verb = match (preview, addition.created) {
             (true, true) => "would be created with",
             (true, false) => "would get",
             (false, true) => "created with",
             (false, false) => "got",
         };
-        let keys = gift.keys.join(", ").replace(char::is_control, "?");
-        let _ = writeln!(text, "{mount}/{}: {what} {keys}", gift.path);
+        let keys = addition.keys.join(", ").replace(char::is_control, "?");
+        let _ = writeln!(text, "{mount}/{}: {verb} {keys}", addition.path);
     }
     text
 }
 
-/// A line per Secret. `done` says what happened, and what would.
-pub fn passages_text(passages: &[Passage], done: (&str, &str), palette: Palette) -> String {
+/// One line for each Secret. `templates` are the texts for a Secret that was moved and for one that
+/// would be; `{}` is replaced by the name of the ExternalSecret.
+pub fn results_text(results: &[MoveResult], templates: (&str, &str), palette: Palette) -> String {
     let mut text = String::new();
-    for passage in passages {
-        let (tone, mark) = passage.ended.mark();
-        let what = match &passage.ended {
-            Ended::Planned => said(done.1, passage),
-            Ended::Done => said(done.0, passage),
-            Ended::Unchanged => "unchanged".to_owned(),
-            Ended::Left(why) => format!("left alone: {why}"),
-            Ended::Refused(why) | Ended::Failed(why) => why.clone(),
+    for result in results {
+        let (tone, mark) = result.outcome.mark();
+        let message = match &result.outcome {
+            MoveOutcome::Planned => fill_template(templates.1, result),
+            MoveOutcome::Done => fill_template(templates.0, result),
+            MoveOutcome::Unchanged => "unchanged".to_owned(),
+            MoveOutcome::Skipped(reason) => format!("left alone: {reason}"),
+            MoveOutcome::Refused(reason) | MoveOutcome::Failed(reason) => reason.clone(),
         };
-        let note = passage.note.as_ref().map(|note| format!("; {note}"));
-        let Passage {
+        let note = result.note.as_ref().map(|note| format!("; {note}"));
+        let MoveResult {
             namespace, secret, ..
-        } = passage;
+        } = result;
         let mark = palette.paint(tone, mark);
         let note = note.unwrap_or_default();
-        let _ = writeln!(text, "{mark} {namespace}/{secret}: {what}{note}");
+        let _ = writeln!(text, "{mark} {namespace}/{secret}: {message}{note}");
     }
     text
 }
 
-/// What is said of a Secret; one whose ExternalSecret is gone already has none to name.
-fn said(template: &str, passage: &Passage) -> String {
-    let external = match passage.external_secret.as_str() {
+/// Puts the name of the ExternalSecret into a text.
+fn fill_template(template: &str, result: &MoveResult) -> String {
+    let external = match result.external_secret.as_str() {
         "" => "that is gone already",
         name => name,
     };
     template.replace("{}", external)
 }
 
-/// The values for the charts from now on, as YAML with comments. `emits` is whether the server
-/// serves the version of ExternalSecret that the charts emit.
+/// The chart values to use after the move, as YAML with comments. `emits` is true if the server serves
+/// the version of ExternalSecret that the charts emit.
 pub fn values(layout: &Layout, store: &StoreRef, emits: bool) -> String {
     if !emits {
         return "# values for the charts: they emit ExternalSecrets of v1beta1, which is not served \

@@ -1,11 +1,12 @@
-//! Carrying a migration out: fill the store, prove it, have the operator take over.
+//! `migrate --apply`: fills the store, proves that the operator reads the same values, then hands the
+//! Secrets over to the operator. Never changes a value that pods read.
 
-use super::{MigrateRun, Picture};
+use super::{MigrateRun, Snapshot};
 use crate::commands::shared::answer::Answer;
 use crate::commands::shared::eso::{LIMIT, Through, check_values};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::Observations;
-use crate::domain::migration::{MigrationPlan, Move, Standing, fields_after};
+use crate::domain::migration::{MigrationPlan, Move, MoveState, fields_after};
 use crate::error::{Failure, Kind};
 use crate::io::eso::ephemeral::Temporaries;
 use crate::io::kube::client::WIDTH;
@@ -13,16 +14,16 @@ use crate::io::store::Store;
 use crate::io::written::Written;
 use crate::render::external_secrets::Extract;
 use crate::render::migration as rendered;
-use crate::render::migration::{Ended, Gift, Passage};
+use crate::render::migration::{Addition, MoveOutcome, MoveResult};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 
-/// How often everything is read and planned at most, where others keep writing first.
+/// How often a run reads and plans before it gives up because of concurrent writes.
 const ROUNDS: usize = 10;
 
-/// Pods by namespace: their names by uid.
+/// By namespace, the names of the pods by uid.
 type Pods = BTreeMap<Namespace, BTreeMap<String, String>>;
 
 impl MigrateRun<'_> {
@@ -32,34 +33,37 @@ impl MigrateRun<'_> {
             self.global.namespace, self.cluster.server, self.store
         ));
         let temporaries = Temporaries::new();
-        let mut done = Vec::new();
-        let mut gifts = Vec::new();
-        let work = self.rounds(&temporaries, &mut gifts, &mut done);
+        let mut results = Vec::new();
+        let mut additions = Vec::new();
+        let work = self.rounds(&temporaries, &mut additions, &mut results);
         let outcome = self.cluster.with_temporaries(&temporaries, work).await;
-        let failure = outcome.err();
-        let failed = done
+        let failed = results
             .iter()
-            .filter(|passage: &&Passage| matches!(passage.ended, Ended::Failed(_)));
-        let failure = failure.or_else(|| match failed.count() {
-            0 => None,
-            count => Some(
-                Failure::unable(format!("{count} of {} Secrets did not move", done.len()))
-                    .hint(format!("{} verify{}", self.reach.program, self.reach.fleet)),
-            ),
+            .filter(|result: &&MoveResult| matches!(result.outcome, MoveOutcome::Failed(_)))
+            .count();
+        let failure = outcome.err().or_else(|| {
+            (failed > 0).then(|| {
+                Failure::unable(format!(
+                    "{failed} of {} Secrets did not move",
+                    results.len()
+                ))
+                .hint(format!("{} verify{}", self.reach.program, self.reach.fleet))
+            })
         });
-        self.answer(&gifts, &done, failure, false, None).await
+        self.answer(&additions, &results, failure, false, None)
+            .await
     }
 
-    /// Fills the store, proves, and has the operator take over; all of it again where somebody else
-    /// wrote first.
+    /// Fills the store, proves the values and hands the Secrets over. Starts again if another writer
+    /// came first.
     async fn rounds(
         &self,
         temporaries: &Temporaries,
-        gifts: &mut Vec<Gift>,
-        done: &mut Vec<Passage>,
+        additions: &mut Vec<Addition>,
+        results: &mut Vec<MoveResult>,
     ) -> Result<(), Failure> {
         for round in 0..ROUNDS {
-            let seen = match &self.direct {
+            let entries = match &self.direct {
                 Some(_) => None,
                 None => {
                     let through = self.through(temporaries);
@@ -67,28 +71,28 @@ impl MigrateRun<'_> {
                     Some(through.entries(home, &self.layout).await?)
                 }
             };
-            let picture = self.look(seen.as_ref()).await?;
+            let snapshot = self.read(entries.as_ref()).await?;
             if round == 0 {
-                for warning in &picture.found.warnings {
+                for warning in &snapshot.found.warnings {
                     self.ui.warn(warning);
                 }
             }
-            self.refuse(&picture, gifts.is_empty())?;
-            if gifts.is_empty() && picture.plan.written().next().is_some() {
-                self.check(&picture.plan).await?;
-                // Nothing is written for an operator that could not read it.
-                self.try_reading(temporaries, &picture.plan).await?;
+            self.check_refusals(&snapshot, additions.is_empty())?;
+            if additions.is_empty() && snapshot.plan.written().next().is_some() {
+                self.check_writable(&snapshot.plan).await?;
+                // Write nothing that the operator could not read.
+                self.check_readable(temporaries, &snapshot.plan).await?;
             }
-            let stale = self.fill(&picture.plan, gifts).await? == Written::Stale;
-            if stale || picture.plan.written().next().is_some() {
-                // Once more, and this time the store holds everything.
+            let is_stale = self.fill(&snapshot.plan, additions).await? == Written::Stale;
+            if is_stale || snapshot.plan.written().next().is_some() {
+                // Read again: the next round proves what the store holds now.
                 continue;
             }
-            let pods = self.pods(&picture.plan).await?;
-            let proof = self.prove(temporaries, &picture.plan).await;
-            proof.map_err(|failure| after(failure, gifts))?;
-            self.take_over(&picture, done).await;
-            return self.say_what_became_of(pods).await;
+            let pods = self.pods(&snapshot.plan).await?;
+            let proof = self.prove(temporaries, &snapshot.plan).await;
+            proof.map_err(|failure| after_additions(failure, additions))?;
+            self.hand_over_all(&snapshot, results).await;
+            return self.report_pods(pods).await;
         }
         Err(
             Failure::unable("others keep changing the store while this runs")
@@ -96,13 +100,13 @@ impl MigrateRun<'_> {
         )
     }
 
-    /// Refuses what a person has to decide first.
-    fn refuse(&self, picture: &Picture, first: bool) -> Result<(), Failure> {
-        self.refuse_rotation(picture, !first)?;
-        self.check_file(picture)?;
-        let plan = &picture.plan;
+    /// Refuses what a person has to decide. `nothing_written` is true before the first write.
+    fn check_refusals(&self, snapshot: &Snapshot, nothing_written: bool) -> Result<(), Failure> {
+        self.refuse_rotation(snapshot, !nothing_written)?;
+        self.check_file(snapshot)?;
+        let plan = &snapshot.plan;
         if let Some(mut failure) = self.refusal(plan) {
-            if !first {
+            if !nothing_written {
                 failure = failure.too_late();
             }
             return Err(failure);
@@ -123,32 +127,34 @@ impl MigrateRun<'_> {
         Ok(())
     }
 
-    /// Refuses where our own token may not write what the store lacks.
-    async fn check(&self, plan: &MigrationPlan) -> Result<(), Failure> {
+    /// Refuses if the store token of this run may not write the missing fields.
+    async fn check_writable(&self, plan: &MigrationPlan) -> Result<(), Failure> {
         match &self.direct {
             Some(store) => store.check(&plan.written().collect::<Vec<_>>()).await,
             None => Ok(()),
         }
     }
 
-    /// Writes what the store lacks.
-    async fn fill(&self, plan: &MigrationPlan, gifts: &mut Vec<Gift>) -> Result<Written, Failure> {
-        let (Some(store), Some(_)) = (&self.direct, plan.written().next()) else {
+    /// Writes the fields that the store lacks.
+    async fn fill(
+        &self,
+        plan: &MigrationPlan,
+        additions: &mut Vec<Addition>,
+    ) -> Result<Written, Failure> {
+        let Some(store) = &self.direct else {
             return Ok(Written::Done);
         };
-        let written: Vec<_> = plan.written().collect();
-        let new = rendered::gifts(plan);
         let mut state = Written::Done;
-        for (entry, gift) in written.into_iter().zip(new) {
+        for (entry, addition) in plan.written().zip(rendered::additions(plan)) {
             match store.write(entry, &fields_after(entry)).await? {
-                Written::Done => gifts.push(gift),
+                Written::Done => additions.push(addition),
                 Written::Stale => state = Written::Stale,
             }
         }
         Ok(state)
     }
 
-    /// The store as the operator sees it.
+    /// The store as External Secrets Operator reads it.
     fn through<'b>(&'b self, temporaries: &'b Temporaries) -> Through<'b> {
         Through {
             cluster: &self.cluster,
@@ -158,73 +164,74 @@ impl MigrateRun<'_> {
         }
     }
 
-    /// Proves that the operator would make each Secret what it is to be.
+    /// Proves that the operator reads, for each Secret, the values that the Secret has to hold.
     async fn prove(&self, temporaries: &Temporaries, plan: &MigrationPlan) -> Result<(), Failure> {
-        let proofs =
-            plan.moving().map(|moved| async move {
-                let namespace = &moved.at.namespace;
-                let entry = self
-                    .through(temporaries)
-                    .read(namespace, moved.bundle, &moved.path)
-                    .await?;
-                let wanted = moved.after.iter().flatten();
-                let same = wanted
-                    .clone()
-                    .all(|(key, value)| entry.text(key) == Some(value));
-                let count = entry.fields.as_ref().map_or(0, |fields| fields.len());
-                match same && count == wanted.count() {
-                true => Ok(()),
-                false => Err(Failure::no(format!(
-                    "the operator reads something else at {} than {} is to hold; nothing has been \
-                     taken over",
-                    moved.path, moved.at
-                ))
-                .hint(format!(
-                    "see whether {} is the store that this run reads ({})",
-                    self.store,
-                    self.direct.as_ref().map_or("through the operator", Store::address)
-                ))),
+        let proofs = plan.moving().map(|moved| async move {
+            let namespace = &moved.at.namespace;
+            let entry = self
+                .through(temporaries)
+                .read(namespace, moved.bundle, &moved.path)
+                .await?;
+            let wanted = moved.after.iter().flatten();
+            let is_same = wanted
+                .clone()
+                .all(|(key, value)| entry.text(key) == Some(value));
+            let count = entry.fields.as_ref().map_or(0, |fields| fields.len());
+            if is_same && count == wanted.count() {
+                return Ok(());
             }
-            });
-        let ended: Vec<_> = stream::iter(proofs).buffered(WIDTH).collect().await;
-        ended.into_iter().collect()
+            Err(Failure::no(format!(
+                "the operator reads something else at {} than {} is to hold; nothing has been \
+                     taken over",
+                moved.path, moved.at
+            ))
+            .hint(format!(
+                "see whether {} is the store that this run reads ({})",
+                self.store,
+                self.direct
+                    .as_ref()
+                    .map_or("through the operator", Store::address)
+            )))
+        });
+        let results: Vec<_> = stream::iter(proofs).buffered(WIDTH).collect().await;
+        results.into_iter().collect()
     }
 
-    /// Sees that the operator may read each entry from where it is to be read, whatever is there.
-    async fn try_reading(
+    /// Checks that the operator may read each entry from its namespace. The values do not matter.
+    async fn check_readable(
         &self,
         temporaries: &Temporaries,
         plan: &MigrationPlan,
     ) -> Result<(), Failure> {
-        let tries = plan.moving().map(|moved| async move {
+        let reads = plan.moving().map(|moved| async move {
             let namespace = &moved.at.namespace;
             self.through(temporaries)
                 .read(namespace, moved.bundle, &moved.path)
                 .await
         });
-        let tried: Vec<_> = stream::iter(tries).buffered(WIDTH).try_collect().await?;
-        drop(tried);
+        let _entries: Vec<_> = stream::iter(reads).buffered(WIDTH).try_collect().await?;
         Ok(())
     }
 
-    /// The pods beside the Secrets that move, by namespace, as far as they may be listed.
+    /// The pods in the namespaces of the Secrets that move. Namespaces in which pods cannot be listed
+    /// are left out.
     async fn pods(&self, plan: &MigrationPlan) -> Result<Pods, Failure> {
-        let places: BTreeSet<_> = plan.moving().map(|moved| &moved.at.namespace).collect();
-        let reads = places.into_iter().map(|place| async move {
-            let found = self.cluster.pods_of(place).await?;
-            Ok::<_, Failure>((place.clone(), found))
+        let namespaces: BTreeSet<_> = plan.moving().map(|moved| &moved.at.namespace).collect();
+        let reads = namespaces.into_iter().map(|namespace| async move {
+            let pods = self.cluster.pods_of(namespace).await?;
+            Ok::<_, Failure>((namespace.clone(), pods))
         });
         let found: Vec<_> = stream::iter(reads).buffered(WIDTH).try_collect().await?;
-        let seen = found.into_iter();
-        Ok(seen
-            .filter_map(|(place, pods)| Some((place, pods?)))
+        Ok(found
+            .into_iter()
+            .filter_map(|(namespace, pods)| Some((namespace, pods?)))
             .collect())
     }
 
-    /// Says which pods are gone, so that nobody takes the move for innocent that was not.
-    async fn say_what_became_of(&self, before: Pods) -> Result<(), Failure> {
-        for (place, before) in before {
-            let now = self.cluster.pods_of(&place).await?.unwrap_or_default();
+    /// Reports the pods that were replaced during the move, which may have caused that.
+    async fn report_pods(&self, before: Pods) -> Result<(), Failure> {
+        for (namespace, before) in before {
+            let now = self.cluster.pods_of(&namespace).await?.unwrap_or_default();
             let gone: Vec<_> = before
                 .iter()
                 .filter(|(uid, _)| !now.contains_key(*uid))
@@ -234,9 +241,9 @@ impl MigrateRun<'_> {
                 ([], 0) => {}
                 ([], count) => self
                     .ui
-                    .story(&format!("{count} pods of {place} run on so far")),
+                    .story(&format!("{count} pods of {namespace} run on so far")),
                 (gone, _) => self.ui.warn(&format!(
-                    "pods of {place} were replaced meanwhile: {}",
+                    "pods of {namespace} were replaced meanwhile: {}",
                     gone.join(", ")
                 )),
             }
@@ -244,31 +251,31 @@ impl MigrateRun<'_> {
         Ok(())
     }
 
-    /// Makes the ExternalSecrets and waits until each Secret follows. Each is told as it ends, so that
-    /// an interruption leaves a true account.
-    async fn take_over(&self, picture: &Picture, done: &mut Vec<Passage>) {
-        let moves = picture.plan.moves.iter().map(|moved| async move {
-            let mut passage = rendered::planned(moved);
-            if matches!(moved.standing, Standing::Plain | Standing::Moved) {
-                passage.ended = match self.take_one(picture, moved).await {
-                    Ok(ended) => ended,
-                    Err(failure) => Ended::Failed(failure.describe()),
+    /// Creates the ExternalSecrets and waits for each Secret. Each result is recorded when it is known,
+    /// so that the answer is right after an interruption.
+    async fn hand_over_all(&self, snapshot: &Snapshot, results: &mut Vec<MoveResult>) {
+        let moves = snapshot.plan.moves.iter().map(|moved| async move {
+            let mut result = rendered::planned_result(moved);
+            if matches!(moved.state, MoveState::Plain | MoveState::Moved) {
+                result.outcome = match self.hand_over(snapshot, moved).await {
+                    Ok(outcome) => outcome,
+                    Err(failure) => MoveOutcome::Failed(failure.describe()),
                 };
             }
-            passage
+            result
         });
         let mut moves = stream::iter(moves).buffered(WIDTH);
-        while let Some(passage) = moves.next().await {
-            done.push(passage);
+        while let Some(result) = moves.next().await {
+            results.push(result);
         }
     }
 
-    async fn take_one(&self, picture: &Picture, moved: &Move) -> Result<Ended, Failure> {
+    async fn hand_over(&self, snapshot: &Snapshot, moved: &Move) -> Result<MoveOutcome, Failure> {
         let (namespace, name) = (&moved.at.namespace, moved.bundle.external_secret);
         let deadline = Instant::now().checked_add(LIMIT);
-        if moved.standing == Standing::Moved {
-            // What the store holds is the operator's to bring; a second run writes nothing.
-            let mut externals = picture.externals.iter();
+        if moved.state == MoveState::Moved {
+            // The operator keeps this Secret already. Only wait until it is in sync.
+            let mut externals = snapshot.externals.iter();
             let external = externals.find(|external| {
                 external.namespace == *namespace && external.target == moved.at.name
             });
@@ -276,9 +283,9 @@ impl MigrateRun<'_> {
             self.cluster
                 .settled(self.version, namespace, name, "", deadline)
                 .await?;
-            return Ok(Ended::Unchanged);
+            return Ok(MoveOutcome::Unchanged);
         }
-        self.begin(picture, moved).await?;
+        self.write_external_secret(snapshot, moved).await?;
         self.cluster
             .settled(self.version, namespace, name, "", deadline)
             .await?;
@@ -288,19 +295,23 @@ impl MigrateRun<'_> {
             return Err(Failure::unable("the Secret is gone"));
         };
         check_values(live, after)?;
-        Ok(Ended::Done)
+        Ok(MoveOutcome::Done)
     }
 
-    /// Makes the ExternalSecret of a Secret that is still what was proven, or brings back one that an
-    /// unfinished way back has left.
-    async fn begin(&self, picture: &Picture, moved: &Move) -> Result<(), Failure> {
+    /// Creates the ExternalSecret, or changes the one that an unfinished rollback has left behind.
+    /// Refuses if the Secret has changed since its values were proven.
+    async fn write_external_secret(
+        &self,
+        snapshot: &Snapshot,
+        moved: &Move,
+    ) -> Result<(), Failure> {
         let (namespace, name) = (&moved.at.namespace, moved.bundle.external_secret);
         let now = self.cluster.secrets(namespace, &[moved.bundle]).await?;
         let version = |found: &Observations| {
             let live = found.get(&moved.at)?.live.as_ref()?;
             Some(live.resource_version.clone())
         };
-        if version(&now) != version(&picture.found.secrets) {
+        if version(&now) != version(&snapshot.found.secrets) {
             return Err(Failure::unable(
                 "it has changed while this ran: run it again",
             ));
@@ -313,28 +324,27 @@ impl MigrateRun<'_> {
             path: &moved.path,
         };
         let object = extract.object();
-        let mut left = picture.externals.iter();
-        let left = left.any(|external| external.namespace == *namespace && external.name == name);
+        let exists = snapshot
+            .externals
+            .iter()
+            .any(|external| external.namespace == *namespace && external.name == name);
         let (cluster, served) = (&self.cluster, self.version);
-        match left {
-            true => {
-                let spec = json!({ "spec": object["spec"] });
-                cluster
-                    .change_external_secret(served, namespace, name, &spec)
-                    .await
-            }
-            false => {
-                cluster
-                    .create_external_secret(served, namespace, name, &object)
-                    .await
-            }
+        if exists {
+            let spec = json!({ "spec": object["spec"] });
+            cluster
+                .change_external_secret(served, namespace, name, &spec)
+                .await
+        } else {
+            cluster
+                .create_external_secret(served, namespace, name, &object)
+                .await
         }
     }
 }
 
-/// The failure, as one that is told after the store was written.
-fn after(mut failure: Failure, gifts: &[Gift]) -> Failure {
-    if !gifts.is_empty() {
+/// Changes the kind of a failure that happens after the store was written, and so its exit code.
+fn after_additions(mut failure: Failure, additions: &[Addition]) -> Failure {
+    if !additions.is_empty() {
         failure.kind = Kind::Unable;
     }
     failure

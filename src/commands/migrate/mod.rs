@@ -1,8 +1,8 @@
-//! `migrate`: from plain Secrets to the secret store, without a change of any value.
+//! `migrate`: moves plain Secrets to the secret store without changing a value.
 //!
-//! The store gets what it lacks; each entry is proven equal to its Secret, by us and, as the
-//! operator sees it, by a short-lived ExternalSecret with another target; only then the operator
-//! is told to take over.
+//! The store gets the fields that it lacks. Each entry is then compared with its Secret twice: read
+//! directly, and read by the operator through a short-lived ExternalSecret with another target. Only
+//! then the ExternalSecrets are created that hand the Secrets over to the operator.
 
 mod act;
 pub(crate) mod rollback;
@@ -34,20 +34,20 @@ use crate::io::local::tokens_file;
 use crate::io::store::{self, Store};
 use crate::render::json::Body;
 use crate::render::migration as rendered;
-use crate::render::migration::{Gift, Passage};
+use crate::render::migration::{Addition, MoveResult};
 use crate::ui::{Format, Ui};
 use std::collections::BTreeSet;
 
-/// What happened to a Secret, and what would; `{}` is the ExternalSecret.
-const DONE: (&str, &str) = (
+/// The text for a Secret after a move, and in a preview; `{}` is the name of the ExternalSecret.
+const MOVED: (&str, &str) = (
     "follows the store now, by ExternalSecret {}; no value has changed",
     "would follow the store, by ExternalSecret {}",
 );
 
-/// Moves the Secrets, or shows what would be done, or goes back.
+/// Moves the Secrets, previews that, or rolls back.
 ///
 /// # Errors
-/// What keeps a run from its first write; later failures are in the answer.
+/// A failure before the first write; later failures are in the answer.
 pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, Failure> {
     let (Some(prefix), Some(store)) = (&migrate.prefix, &migrate.store) else {
         return rollback::run(global, migrate, ui).await;
@@ -76,13 +76,14 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
     };
     let reach = reach(global, given);
     let run = MigrateRun::new(global, migrate, (layout, store), reach, ui).await?;
-    match migrate.apply {
-        true => run.apply().await,
-        false => run.preview().await,
+    if migrate.apply {
+        run.apply().await
+    } else {
+        run.preview().await
     }
 }
 
-/// A run: where from, where to, and by which way.
+/// A run of `migrate` towards the store.
 struct MigrateRun<'a> {
     global: &'a Global,
     ui: Ui,
@@ -92,12 +93,12 @@ struct MigrateRun<'a> {
     layout: Layout,
     store: StoreRef,
     fleet: FleetScope,
-    /// A way of our own to the store.
+    /// A direct connection to the store, if the environment names one.
     direct: Option<Store>,
 }
 
-/// Everything that was read, and what is to be done about it.
-struct Picture {
+/// What was read, and the plan made from it.
+struct Snapshot {
     found: Found,
     externals: Vec<ExternalSecret>,
     plan: MigrationPlan,
@@ -125,28 +126,28 @@ impl<'a> MigrateRun<'a> {
             direct: None,
         };
         if let Some(store) = run.check_store(&global.namespace).await? {
-            run.direct = run.direct(&store).await?;
-            run.say_which_store(&store);
-            run.judge_credential(&store).await?;
+            run.direct = run.connect_to_store(&store).await?;
+            run.announce_store(&store);
+            run.check_credential(&store).await?;
         }
         Ok(run)
     }
 
-    /// Refuses a store that is not there or not ready, as a namespace sees it; `None` where it may
-    /// not be read.
+    /// Refuses a store that does not exist or is not ready. `None` if reading it is forbidden.
     async fn check_store(&self, namespace: &Namespace) -> Result<Option<SecretStore>, Failure> {
         let (cluster, at) = (&self.cluster, &self.store);
         let Some(store) = find_store(cluster, self.version, namespace, at).await? else {
-            let words = "may not be read, so whether it is ready shows when it is used";
-            self.ui.warn(&format!("{at} {words}"));
+            self.ui.warn(&format!(
+                "{at} may not be read, so whether it is ready shows when it is used"
+            ));
             return Ok(None);
         };
         check_ready(cluster, namespace, &store).await?;
         Ok(Some(store))
     }
 
-    /// A way of our own to a store that is OpenBao or Vault, where the environment names one.
-    async fn direct(&self, store: &SecretStore) -> Result<Option<Store>, Failure> {
+    /// Connects to an OpenBao or Vault store that the environment names. `None` for any other store.
+    async fn connect_to_store(&self, store: &SecretStore) -> Result<Option<Store>, Failure> {
         match &store.provider {
             Provider::Vault {
                 mount: Some(mount), ..
@@ -158,8 +159,8 @@ impl<'a> MigrateRun<'a> {
         }
     }
 
-    /// Says which store is read and written, before it is.
-    fn say_which_store(&self, store: &SecretStore) {
+    /// Prints which store is read and written, before it is.
+    fn announce_store(&self, store: &SecretStore) {
         let (Some(direct), Provider::Vault { server, .. }) = (&self.direct, &store.provider) else {
             return;
         };
@@ -175,12 +176,12 @@ impl<'a> MigrateRun<'a> {
         }
     }
 
-    /// Warns where the operator's credential may do more than read: whoever gets at it could change
-    /// what every pod trusts.
-    async fn judge_credential(&self, store: &SecretStore) -> Result<(), Failure> {
+    /// Warns if the operator's credential may do more than read. Whoever gets that credential could
+    /// replace the tokens of every pod.
+    async fn check_credential(&self, store: &SecretStore) -> Result<(), Failure> {
         let paths = BUNDLES.map(|bundle| self.layout.path(bundle));
-        let words = match (&self.direct, &store.provider, &store.credentials) {
-            // The operator's token goes nowhere but to the operator's own store.
+        let capabilities = match (&self.direct, &store.provider, &store.credentials) {
+            // The operator's token is sent to the operator's own store only.
             (Some(direct), Provider::Vault { server, .. }, Some(at)) if store::is_at(server) => {
                 let (home, kind) = (&self.global.namespace, store.at.kind);
                 match self.cluster.token_of(home, kind, at).await? {
@@ -190,7 +191,7 @@ impl<'a> MigrateRun<'a> {
             }
             _ => None,
         };
-        let Some(words) = words else {
+        let Some(capabilities) = capabilities else {
             let reported = store.capabilities.as_deref().unwrap_or("nothing");
             self.ui.story(&format!(
                 "see that the credential of {} can only read: this run cannot tell (the operator \
@@ -200,37 +201,38 @@ impl<'a> MigrateRun<'a> {
             ));
             return Ok(());
         };
-        let more: BTreeSet<_> = words
+        let excess: BTreeSet<_> = capabilities
             .into_iter()
-            .filter(|word| !matches!(word.as_str(), "read" | "list" | "deny"))
+            .filter(|name| !matches!(name.as_str(), "read" | "list" | "deny"))
             .collect();
-        if !more.is_empty() {
-            let more: Vec<_> = more.into_iter().collect();
+        if !excess.is_empty() {
+            let excess: Vec<_> = excess.into_iter().collect();
             self.ui.warn(&format!(
                 "the credential of {} may do more than read: {}; give it a policy that only reads",
                 self.store,
-                more.join(", ")
+                excess.join(", ")
             ));
         }
         Ok(())
     }
 
-    /// Reads everything and plans. `entries` is what the store holds, where that is known already.
-    async fn look(&self, entries: Option<&Entries>) -> Result<Picture, Failure> {
+    /// Reads the cluster and the store, and plans. `entries` is the content of the store, if it has been
+    /// read through the operator.
+    async fn read(&self, entries: Option<&Entries>) -> Result<Snapshot, Failure> {
         let home = &self.global.namespace;
         let found = self.cluster.observe(home, &BUNDLES, &self.fleet).await?;
         check_home(home, found.home)?;
         let fleet = usable_fleet(&found, &self.fleet, &self.reach, self.ui)?;
         if self.store.kind == StoreKind::SecretStore {
-            for place in &fleet {
-                self.check_store(place).await?;
+            for namespace in &fleet {
+                self.check_store(namespace).await?;
             }
         }
-        let places = std::iter::once(home).chain(&fleet);
-        let externals = externals(&self.cluster, self.version, places).await?;
-        let read = match (&self.direct, entries) {
-            (Some(store), _) => Some(store.entries(&self.layout).await?),
-            (None, entries) => entries.cloned(),
+        let namespaces = std::iter::once(home).chain(&fleet);
+        let externals = externals(&self.cluster, self.version, namespaces).await?;
+        let entries = match &self.direct {
+            Some(store) => Some(store.entries(&self.layout).await?),
+            None => entries.cloned(),
         };
         let to = Destination {
             home,
@@ -238,58 +240,63 @@ impl<'a> MigrateRun<'a> {
             layout: &self.layout,
             store: &self.store,
         };
-        let plan = MigrationPlan::new(&to, &found.secrets, &externals, read.as_ref());
-        Ok(Picture {
+        let plan = MigrationPlan::new(&to, &found.secrets, &externals, entries.as_ref());
+        Ok(Snapshot {
             found,
             externals,
             plan,
         })
     }
 
-    /// Refuses while a rotation is open; `started` tells whether this run has written already.
-    fn refuse_rotation(&self, picture: &Picture, started: bool) -> Result<(), Failure> {
-        let home = home_router(&picture.found.secrets, &self.global.namespace);
+    /// Refuses while a rotation is open. `started` is true if this run has already written something.
+    fn refuse_rotation(&self, snapshot: &Snapshot, started: bool) -> Result<(), Failure> {
+        let router = home_router(&snapshot.found.secrets, &self.global.namespace);
         crate::commands::shared::cluster::refuse_rotation(
-            elsewhere::of_cluster(home),
+            elsewhere::of_cluster(router),
             started,
             &self.reach,
         )
     }
 
     async fn preview(&self) -> Result<Answer, Failure> {
-        let picture = self.look(None).await?;
-        self.refuse_rotation(&picture, false)?;
-        for warning in &picture.found.warnings {
+        let snapshot = self.read(None).await?;
+        self.refuse_rotation(&snapshot, false)?;
+        for warning in &snapshot.found.warnings {
             self.ui.warn(warning);
         }
-        let plan = &picture.plan;
-        let refused = self.refusal(plan).or(self.check_file(&picture).err());
-        let gifts = rendered::gifts(plan);
-        let passages: Vec<_> = plan.moves.iter().map(rendered::planned).collect();
-        let next = (refused.is_none() && plan.changes_anything()).then(|| {
+        let plan = &snapshot.plan;
+        let failure = self.refusal(plan).or(self.check_file(&snapshot).err());
+        let additions = rendered::additions(plan);
+        let results: Vec<_> = plan.moves.iter().map(rendered::planned_result).collect();
+        let next = (failure.is_none() && plan.changes_anything()).then(|| {
             "This was a preview: nothing has been written. Run it again with --apply.".to_owned()
         });
-        self.answer(&gifts, &passages, refused, true, next).await
+        self.answer(&additions, &results, failure, true, next).await
     }
 
-    /// The failure of a plan that a person has to decide on.
+    /// All refusals of a plan as one failure.
     fn refusal(&self, plan: &MigrationPlan) -> Option<Failure> {
         let store = self.direct.as_ref().map(Store::reach);
-        let refusals = plan.refusals.iter();
-        let failure = refusals.fold(Failure::undecided(), |failure, refusal| {
-            failure
-                .cause(refusal.message())
-                .hint(refusal.hint(store, &self.reach.kubectl))
-        });
-        (!failure.causes.is_empty()).then_some(failure)
+        if plan.refusals.is_empty() {
+            return None;
+        }
+        let failure = plan
+            .refusals
+            .iter()
+            .fold(Failure::undecided(), |failure, refusal| {
+                failure
+                    .cause(refusal.message())
+                    .hint(refusal.hint(store, &self.reach.kubectl))
+            });
+        Some(failure)
     }
 
-    /// Refuses where the tokens file and the Secret hold different tokens.
-    fn check_file(&self, picture: &Picture) -> Result<(), Failure> {
+    /// Refuses if the tokens file and the home router Secret hold different tokens.
+    fn check_file(&self, snapshot: &Snapshot) -> Result<(), Failure> {
         let loaded = tokens_file::read(&self.global.tokens_file)?;
         let filed = filed(loaded.as_ref().map(|loaded| &loaded.file));
-        let router = picture.plan.moves.first();
-        let live = router.and_then(|moved| picture.found.secrets.get(&moved.at)?.live.as_ref());
+        let router = snapshot.plan.moves.first();
+        let live = router.and_then(|moved| snapshot.found.secrets.get(&moved.at)?.live.as_ref());
         let differing: Vec<_> = TokenName::ALL
             .into_iter()
             .filter(|name| {
@@ -314,29 +321,29 @@ impl<'a> MigrateRun<'a> {
 
     async fn answer(
         &self,
-        gifts: &[Gift],
-        passages: &[Passage],
+        additions: &[Addition],
+        results: &[MoveResult],
         failure: Option<Failure>,
         preview: bool,
         next: Option<String>,
     ) -> Result<Answer, Failure> {
-        // What cannot be asked is as good as not served: the ExternalSecrets that were made do.
-        let emits = self.cluster.serves(VERSIONS[1]).await.unwrap_or_default();
-        let values = rendered::values(&self.layout, &self.store, emits == Some(true));
+        // If discovery fails, the charts do not emit ExternalSecrets and those of this run stay.
+        let serves = self.cluster.serves(VERSIONS[1]).await.unwrap_or_default();
+        let values = rendered::values(&self.layout, &self.store, serves == Some(true));
         let mount = self
             .direct
             .as_ref()
             .map_or("", |store| &store.reach().mount);
-        let mut text = rendered::gifts_text(gifts, mount, preview);
-        text += &rendered::passages_text(passages, DONE, self.ui.palette());
+        let mut text = rendered::additions_text(additions, mount, preview);
+        text += &rendered::results_text(results, MOVED, self.ui.palette());
         if failure.is_none() {
             text += &values;
         }
         let body = rendered::body(
             &self.cluster.server,
             Some(&self.store),
-            gifts,
-            passages,
+            additions,
+            results,
             "moved",
             failure.is_none().then_some(values),
         );

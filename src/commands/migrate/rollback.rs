@@ -1,9 +1,15 @@
-//! `migrate --rollback`: from the secret store back to plain Secrets, with the store up or down.
+//! `migrate --rollback`: turns Secrets that the operator makes back into plain ones. Works with the
+//! store up or down, and changes no value.
 //!
-//! An ExternalSecret that is simply deleted takes its Secret along. So it is first made to own
-//! nothing, and the operator has to work that off, or be unable to write for want of the store; then
-//! the owner reference is taken off the Secret, the ExternalSecret is deleted, and what the operator
-//! left on the Secret is taken off. Each step can be the last of a run: the next goes on from there.
+//! Deleting an ExternalSecret deletes its Secret too. So the steps are:
+//!
+//! 1. Change the ExternalSecret so that it does not own the Secret. Wait until the operator has
+//!    reconciled that, or has failed to read the store, in which case it writes nothing either.
+//! 2. Remove the owner reference from the Secret.
+//! 3. Delete the ExternalSecret.
+//! 4. Remove the operator's labels and annotations from the Secret.
+//!
+//! A run can stop after any step; the next run continues from there.
 
 use crate::cli::{Global, Migrate};
 use crate::commands::shared::answer::{Answer, Verdict};
@@ -26,23 +32,23 @@ use crate::io::kube::client::{Cluster, WIDTH};
 use crate::io::kube::observe::Found;
 use crate::render::json::Body;
 use crate::render::migration as rendered;
-use crate::render::migration::{Ended, Passage};
+use crate::render::migration::{MoveOutcome, MoveResult};
 use crate::ui::Ui;
 use futures_util::stream::{self, StreamExt};
 use serde_json::json;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
-/// What happened to a Secret, and what would; `{}` is the ExternalSecret.
-const DONE: (&str, &str) = (
+/// The text for a Secret after a rollback, and in a preview; `{}` is the name of the ExternalSecret.
+const RETURNED: (&str, &str) = (
     "is plain again, without ExternalSecret {}; no value has changed",
     "would be plain again, without ExternalSecret {}",
 );
 
-/// Goes back, or shows what would be done.
+/// Rolls back, or previews that.
 ///
 /// # Errors
-/// What keeps a run from its first write; later failures are in the answer.
+/// A failure before the first write; later failures are in the answer.
 pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, Failure> {
     let given = HintOptions {
         fleet: Some(&migrate.fleet),
@@ -61,63 +67,60 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
     let open = elsewhere::of_cluster(home_router(&found.secrets, home));
     refuse_rotation(open, false, &reach)?;
     let usable = usable_fleet(&found, &fleet, &reach, ui)?;
-    // What is not seen would be made again from the store: so they are listed here, and now.
-    let places = std::iter::once(home).chain(&usable);
-    let all = externals(&cluster, version, places).await?;
+    // List them again and strictly: an ExternalSecret that is missed would recreate its Secret.
+    let namespaces = std::iter::once(home).chain(&usable);
+    let all = externals(&cluster, version, namespaces).await?;
     let ours: Vec<_> = all
         .iter()
         .filter(|external| is_of_the_table(external, home, &usable))
         .collect();
-    let refused = refusal(&ours, &reach.kubectl);
-    let returns = returns(&found, &all, &ours);
-    let mut passages = Vec::new();
-    let ended = match (migrate.apply, refused) {
-        (_, Some(failure)) => Err(failure),
-        (false, None) => {
-            passages.extend(returns.iter().map(|back| back.passage(Ended::Planned)));
-            Ok(())
-        }
-        (true, None) => {
-            ui.story(&format!(
-                "taking {} Secrets of {home} on {} back from External Secrets Operator",
-                returns.len(),
-                cluster.server
-            ));
-            let work = go_all(&cluster, version, &returns, &mut passages);
-            cluster.with_temporaries(&Temporaries::new(), work).await
-        }
+    let returns = find_returns(&found, &all, &ours);
+    let mut results = Vec::new();
+    let outcome = if let Some(failure) = refusal(&ours, &reach.kubectl) {
+        Err(failure)
+    } else if migrate.apply {
+        ui.story(&format!(
+            "taking {} Secrets of {home} on {} back from External Secrets Operator",
+            returns.len(),
+            cluster.server
+        ));
+        let work = return_all(&cluster, version, &returns, &mut results);
+        cluster.with_temporaries(&Temporaries::new(), work).await
+    } else {
+        let planned = |secret: &Return<'_>| secret.result(MoveOutcome::Planned);
+        results.extend(returns.iter().map(planned));
+        Ok(())
     };
-    let failed = passages
+    let failed = results
         .iter()
-        .filter(|passage| matches!(passage.ended, Ended::Failed(_)));
-    let failure = match (failed.count(), ended) {
-        (_, Err(failure)) => Some(failure),
-        (0, Ok(())) => None,
-        (count, Ok(())) => Some(
+        .filter(|result| matches!(result.outcome, MoveOutcome::Failed(_)))
+        .count();
+    let failure = outcome.err().or_else(|| {
+        (failed > 0).then(|| {
             Failure::unable(format!(
-                "{count} of {} Secrets did not go back",
-                passages.len()
+                "{failed} of {} Secrets did not go back",
+                results.len()
             ))
-            .hint("run it again: it goes on from where it is"),
-        ),
-    };
-    let next = match (migrate.apply, returns.is_empty(), failure.is_some()) {
-        (_, true, false) => {
-            Some("No ExternalSecret makes one of the Secrets: nothing to do.".to_owned())
-        }
-        (false, false, false) => Some(
-            "This was a preview: nothing has been written. Run it again with --apply.".to_owned(),
-        ),
-        _ => None,
+            .hint("run it again: it goes on from where it is")
+        })
+    });
+    let next = if failure.is_some() {
+        None
+    } else if returns.is_empty() {
+        Some("No ExternalSecret makes one of the Secrets: nothing to do.")
+    } else if !migrate.apply {
+        Some("This was a preview: nothing has been written. Run it again with --apply.")
+    } else {
+        None
     };
     Ok(Answer {
-        text: rendered::passages_text(&passages, DONE, ui.palette()),
-        next,
+        text: rendered::results_text(&results, RETURNED, ui.palette()),
+        next: next.map(str::to_owned),
         body: Body::Migration(rendered::body(
             &cluster.server,
             None,
             &[],
-            &passages,
+            &results,
             "returned",
             None,
         )),
@@ -125,31 +128,33 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
     })
 }
 
-/// Takes all of them back; each is told as it ends, so that an interruption leaves a true account.
-async fn go_all(
+/// Rolls all Secrets back. Each result is recorded when it is known, so that the answer is right after
+/// an interruption.
+async fn return_all(
     cluster: &Cluster,
     version: &str,
     returns: &[Return<'_>],
-    passages: &mut Vec<Passage>,
+    results: &mut Vec<MoveResult>,
 ) -> Result<(), Failure> {
-    let work = returns.iter().map(|back| async move {
-        let ended = match back.go(cluster, version).await {
-            Ok(()) => Ended::Done,
-            Err(failure) => Ended::Failed(failure.describe()),
+    let work = returns.iter().map(|secret| async move {
+        let outcome = match secret.run(cluster, version).await {
+            Ok(()) => MoveOutcome::Done,
+            Err(failure) => MoveOutcome::Failed(failure.describe()),
         };
-        back.passage(ended)
+        secret.result(outcome)
     });
     let mut work = stream::iter(work).buffer_unordered(WIDTH);
-    while let Some(passage) = work.next().await {
-        passages.push(passage);
+    while let Some(result) = work.next().await {
+        results.push(result);
     }
-    passages.sort_by(|one, other| {
+    results.sort_by(|one, other| {
         (&one.namespace, &one.secret).cmp(&(&other.namespace, &other.secret))
     });
     Ok(())
 }
 
-/// Refuses ExternalSecrets that somebody else would apply again, and several for one Secret.
+/// Refuses ExternalSecrets that have an owner, which would apply them again, those that only add keys,
+/// and several for one Secret.
 fn refusal(externals: &[&ExternalSecret], kubectl: &str) -> Option<Failure> {
     let mut failure = Failure::undecided();
     for (index, external) in externals.iter().enumerate() {
@@ -158,10 +163,10 @@ fn refusal(externals: &[&ExternalSecret], kubectl: &str) -> Option<Failure> {
                 .cause(format!("{external} belongs to {owner}"))
                 .hint(format!("take it out there: {}", owner.instead()));
         }
-        let same = |other: &&&ExternalSecret| {
+        let has_same_target = |other: &&&ExternalSecret| {
             other.namespace == external.namespace && other.target == external.target
         };
-        if let Some(other) = externals[..index].iter().find(same) {
+        if let Some(other) = externals[..index].iter().find(has_same_target) {
             let (namespace, name) = (&external.namespace, &external.name);
             failure = failure
                 .cause(format!(
@@ -184,56 +189,63 @@ fn refusal(externals: &[&ExternalSecret], kubectl: &str) -> Option<Failure> {
     (!failure.causes.is_empty()).then_some(failure)
 }
 
-/// A Secret that goes back.
+/// A Secret to be rolled back.
 struct Return<'a> {
     at: SecretRef,
-    /// The ExternalSecret; `None` where a run before this one has deleted it.
+    /// `None` if an earlier run has deleted the ExternalSecret.
     external: Option<&'a ExternalSecret>,
 }
 
-/// What goes back: Secrets that an ExternalSecret makes, and those on which the operator left its
-/// marks though it does not make them any longer.
-fn returns<'a>(
+/// The Secrets to be rolled back: those that an ExternalSecret makes, and those that only carry labels
+/// or annotations that the operator has left behind.
+fn find_returns<'a>(
     found: &'a Found,
     all: &[ExternalSecret],
     ours: &[&'a ExternalSecret],
 ) -> Vec<Return<'a>> {
-    let made = ours.iter().filter_map(|external| {
-        let mut names = BUNDLES.iter().map(|bundle| bundle.secret);
-        let at = SecretRef {
-            namespace: external.namespace.clone(),
-            name: names.find(|name| *name == external.target)?,
-        };
-        Some((at, Some(*external)))
-    });
-    let made: BTreeMap<_, _> = made.collect();
-    let left = found.secrets.iter().filter(|(at, observed)| {
-        let marked = observed.live.as_ref().is_some_and(|live| live.marks.any());
-        let mut all = all.iter();
-        let targeted =
-            all.any(|external| external.namespace == at.namespace && external.target == at.name);
-        marked && !targeted
-    });
-    let left = left.map(|(at, _)| (at.clone(), None));
+    let made: BTreeMap<_, _> = ours
+        .iter()
+        .filter_map(|external| {
+            let mut names = BUNDLES.iter().map(|bundle| bundle.secret);
+            let at = SecretRef {
+                namespace: external.namespace.clone(),
+                name: names.find(|name| *name == external.target)?,
+            };
+            Some((at, Some(*external)))
+        })
+        .collect();
+    let is_target = |at: &SecretRef| {
+        all.iter()
+            .any(|external| external.namespace == at.namespace && external.target == at.name)
+    };
+    let left_behind = found
+        .secrets
+        .iter()
+        .filter(|(at, observed)| {
+            let is_marked = observed.live.as_ref().is_some_and(|live| live.marks.any());
+            is_marked && !is_target(at)
+        })
+        .map(|(at, _)| (at.clone(), None));
     made.into_iter()
-        .chain(left)
+        .chain(left_behind)
         .map(|(at, external)| Return { at, external })
         .collect()
 }
 
 impl Return<'_> {
-    fn passage(&self, ended: Ended) -> Passage {
+    fn result(&self, outcome: MoveOutcome) -> MoveResult {
         let external = self.external.map(|external| external.name.clone());
-        Passage {
+        MoveResult {
             namespace: self.at.namespace.clone(),
             secret: self.at.name.to_owned(),
             external_secret: external.unwrap_or_default(),
-            ended,
+            outcome,
             note: None,
         }
     }
 
-    async fn go(&self, cluster: &Cluster, version: &str) -> Result<(), Failure> {
+    /// Carries out the steps that are left for this Secret.
+    async fn run(&self, cluster: &Cluster, version: &str) -> Result<(), Failure> {
         let deadline = Instant::now().checked_add(LIMIT);
         if let Some(external) = self.external.filter(|external| !external.deleting) {
             self.disown(cluster, version, external).await?;
@@ -246,14 +258,14 @@ impl Return<'_> {
                 .orphan_external_secret(version, namespace, name, deadline)
                 .await?;
         }
-        let there = cluster.release(&self.at, Release::All).await?;
+        let exists = cluster.release(&self.at, Release::All).await?;
         let Some(before) = before else {
             return Ok(());
         };
-        if !there {
-            self.make_again(cluster, &before).await?;
+        if !exists {
+            self.recreate(cluster, &before).await?;
         }
-        self.compare(cluster, &before).await
+        self.check_unchanged(cluster, &before).await
     }
 
     async fn read(&self, cluster: &Cluster) -> Result<Option<LiveSecret>, Failure> {
@@ -265,8 +277,8 @@ impl Return<'_> {
         Ok(found.into_values().next().and_then(|found| found.live))
     }
 
-    /// Makes the ExternalSecret own nothing. Where the store answers the operator works that off; where
-    /// it does not, the operator writes nothing either.
+    /// Changes the ExternalSecret so that it does not own its Secret, and waits until the operator has
+    /// reconciled that or has failed to read the store.
     async fn disown(
         &self,
         cluster: &Cluster,
@@ -274,14 +286,14 @@ impl Return<'_> {
         external: &ExternalSecret,
     ) -> Result<(), Failure> {
         let (namespace, name) = (&external.namespace, &external.name);
-        // One that is made once would never be worked off.
-        let nothing = json!({ "spec": {
+        // With a refreshPolicy of CreatedOnce or an interval of 0 the operator would not reconcile again.
+        let orphaning = json!({ "spec": {
             "refreshPolicy": "Periodic",
             "refreshInterval": "1h",
             "target": { "creationPolicy": "Orphan", "deletionPolicy": "Retain" },
         } });
         cluster
-            .change_external_secret(version, namespace, name, &nothing)
+            .change_external_secret(version, namespace, name, &orphaning)
             .await?;
         let deadline = Instant::now().checked_add(LIMIT);
         match cluster
@@ -289,15 +301,15 @@ impl Return<'_> {
             .await
         {
             Ok(_) => Ok(()),
-            // It was tried for a while and cannot read the store. By now no refresh is under way that
-            // began before the change, and each later one knows of it.
-            Err(_) if self.is_judged(cluster, version, external).await? => Ok(()),
+            // The operator cannot read the store. A refresh that began before the change has ended by
+            // now, and later ones see the change.
+            Err(_) if self.has_failed(cluster, version, external).await? => Ok(()),
             Err(failure) => Err(failure),
         }
     }
 
-    /// Tells whether the operator has said that the ExternalSecret does not work.
-    async fn is_judged(
+    /// True if the Ready condition of the ExternalSecret is false.
+    async fn has_failed(
         &self,
         cluster: &Cluster,
         version: &str,
@@ -309,13 +321,14 @@ impl Return<'_> {
         Ok(condition.is_some_and(|condition| !condition.ready))
     }
 
-    /// Creates the Secret as it was.
-    async fn make_again(&self, cluster: &Cluster, before: &LiveSecret) -> Result<(), Failure> {
-        let data = before.data.iter();
+    /// Creates the Secret again, as it was before.
+    async fn recreate(&self, cluster: &Cluster, before: &LiveSecret) -> Result<(), Failure> {
         let manifest = Manifest {
             at: self.at.clone(),
             resource_version: None,
-            data: data
+            data: before
+                .data
+                .iter()
                 .map(|(key, value)| (key.clone(), value.base64.clone()))
                 .collect(),
             annotations: before.annotations.clone(),
@@ -324,12 +337,15 @@ impl Return<'_> {
         Ok(())
     }
 
-    /// Sees that no value has changed.
-    async fn compare(&self, cluster: &Cluster, before: &LiveSecret) -> Result<(), Failure> {
+    /// Checks that no value has changed.
+    async fn check_unchanged(&self, cluster: &Cluster, before: &LiveSecret) -> Result<(), Failure> {
         let live = self.read(cluster).await?;
         let live = live.ok_or_else(|| Failure::unable("the Secret is gone"))?;
-        let texts = before.data.iter();
-        let texts = texts.filter_map(|(key, value)| Some((key.clone(), value.text.clone()?)));
-        check_values(&live, &texts.collect())
+        let texts = before
+            .data
+            .iter()
+            .filter_map(|(key, value)| Some((key.clone(), value.text.clone()?)))
+            .collect();
+        check_values(&live, &texts)
     }
 }

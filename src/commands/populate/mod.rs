@@ -1,4 +1,4 @@
-//! `populate`: fills the secret store, adding only.
+//! `populate`: fills the secret store. Only adds: an existing field changes only if an option names it.
 
 mod answer;
 mod via_eso;
@@ -24,11 +24,11 @@ use crate::render::store::StoreReport;
 use crate::ui::{Format, Ui};
 use std::collections::BTreeMap;
 
-/// Fills the store, or shows what would be done; with `-o yaml` or `-o json`, and without --apply,
-/// prints the bundles and leaves the store alone.
+/// Fills the store, or previews that. With `-o yaml` or `-o json` and without `--apply`, prints the
+/// entries as documents and does not contact the store.
 ///
 /// # Errors
-/// What keeps a run from its first write; later failures are in the answer.
+/// A failure before the first write; later failures are in the answer.
 pub async fn run(global: &Global, populate: &Populate, ui: Ui) -> Result<Answer, Failure> {
     if populate.show_values && (populate.apply || ui.format == Format::Text) {
         return Err(
@@ -52,7 +52,7 @@ pub async fn run(global: &Global, populate: &Populate, ui: Ui) -> Result<Answer,
     }
 }
 
-/// What the operator wants in the store, with the live Secrets where they are the source.
+/// The wanted state of the store, with the live Secrets if `--from-cluster` makes them the source.
 async fn wish(
     global: &Global,
     populate: &Populate,
@@ -60,11 +60,12 @@ async fn wish(
     ui: Ui,
 ) -> Result<StoreWish, Failure> {
     let layout = layout(&populate.layout)?;
-    // With the live Secrets as a source an --update may take its value from there.
-    let live = match populate.from_cluster {
-        true => Some(live(global, reach, ui).await?),
-        false => None,
+    let live = if populate.from_cluster {
+        Some(live_values(global, reach, ui).await?)
+    } else {
+        None
     };
+    // The value of an --update may also come from a live Secret.
     let inputs = inputs(global, &populate.update, |key| {
         let mut secrets = live.iter().flat_map(LiveValues::values);
         secrets.any(|keys| keys.get(key).is_some_and(|value| !value.is_empty()))
@@ -78,20 +79,24 @@ async fn wish(
     })
 }
 
-/// Every key of the live Secrets.
-async fn live(global: &Global, reach: &HintContext, ui: Ui) -> Result<LiveValues, Failure> {
+/// All keys of the live Secrets.
+async fn live_values(global: &Global, reach: &HintContext, ui: Ui) -> Result<LiveValues, Failure> {
     let cluster = connect(global, ui, "populate", reach).await?;
     let home = &global.namespace;
-    let (found, claims) = tokio::join!(
+    let (found, externals) = tokio::join!(
         cluster.secrets(home, &BUNDLES),
         cluster.external_secrets(Some(home))
     );
     let mut found = found?;
-    // Who may not list them may still fill the store, which tells of a rotation too.
-    for claim in claims?.iter().flatten().filter(|it| it.makes_secret()) {
+    // Without permission to list ExternalSecrets, an open rotation still shows in the store.
+    for external in externals?
+        .iter()
+        .flatten()
+        .filter(|external| external.makes_secret())
+    {
         let mut secrets = found.iter_mut();
-        if let Some((_, observed)) = secrets.find(|(at, _)| at.name == claim.target) {
-            observed.claim(claim);
+        if let Some((_, observed)) = secrets.find(|(at, _)| at.name == external.target) {
+            observed.claim(external);
         }
     }
     let open = elsewhere::of_cluster(home_router(&found, home));
@@ -117,7 +122,7 @@ async fn live(global: &Global, reach: &HintContext, ui: Ui) -> Result<LiveValues
     Ok(values)
 }
 
-/// The bundles as documents, for SOPS, Terraform or a store's own program.
+/// The entries as documents, for SOPS, Terraform or the command-line client of a store.
 fn documents(
     global: &Global,
     populate: &Populate,
@@ -136,13 +141,14 @@ fn documents(
             verdict: Verdict::Failed(refusal(&plan, &StoreReach::default(), reach)),
         });
     }
-    let tokens = plan.tokens.iter();
-    let unminted: Vec<_> = tokens
+    let unminted: Vec<_> = plan
+        .tokens
+        .iter()
         .filter(|(_, decision)| matches!(decision, Some(Decision::Minted(_))))
         .map(|(name, _)| name.as_str())
         .collect();
     if populate.show_values && !unminted.is_empty() {
-        // Whoever encrypts the documents would take the placeholder for the token.
+        // The placeholder must not be encrypted and stored in place of a token.
         return Err(
             Failure::no(format!("there is no {} to show yet", unminted.join(", "))).hint(format!(
                 "`{}` mints the tokens, and so does populate --apply",
@@ -169,7 +175,7 @@ fn filed(global: &Global) -> Result<FiledTokens, Failure> {
     ))
 }
 
-/// What `--apply` would do. Reads the store and writes nothing.
+/// Shows what `--apply` would do. Reads the store and writes nothing.
 async fn preview(
     global: &Global,
     populate: &Populate,
@@ -185,17 +191,18 @@ async fn preview(
     let plan = StorePlan::new(wish, &filed, &entries);
     let path = global.tokens_file.display().to_string();
     let report = StoreReport::of_plan(&plan, Some(store.address()), path);
-    let refused = !plan.refusals.is_empty();
-    let next = (plan.changes_anything() && !refused).then(|| {
+    let is_refused = !plan.refusals.is_empty();
+    let next = (plan.changes_anything() && !is_refused).then(|| {
         "This was a preview: nothing has been written. Run it again with --apply.".to_owned()
     });
     Ok(Answer {
         text: rendered::difference(&report, store.reach(), ui.palette()),
         next,
         body: Body::Store(report.body()),
-        verdict: match refused {
-            true => Verdict::Failed(refusal(&plan, store.reach(), reach)),
-            false => Verdict::Yes,
+        verdict: if is_refused {
+            Verdict::Failed(refusal(&plan, store.reach(), reach))
+        } else {
+            Verdict::Yes
         },
     })
 }
@@ -207,14 +214,14 @@ async fn apply(
     reach: &HintContext,
     ui: Ui,
 ) -> Result<Answer, Failure> {
-    let keeper = TokensSession::open(&global.tokens_file, ui)?;
+    let session = TokensSession::open(&global.tokens_file, ui)?;
     let store = Store::connect(&populate.mount, global.request_timeout.0, ui).await?;
     ui.story(&format!(
         "filling the secret store {}, mount {}",
         store.address(),
         populate.mount
     ));
-    let mut filling = StoreApply::new(wish, store, keeper, reach.clone());
-    let outcome = filling.run().await;
-    answer::of_run(global, &filling, outcome, ui)
+    let mut run = StoreApply::new(wish, store, session, reach.clone());
+    let outcome = run.run().await;
+    answer::of_run(global, &run, outcome, ui)
 }

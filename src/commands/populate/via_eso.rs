@@ -1,5 +1,5 @@
-//! `populate --via-eso`: fills a store that only External Secrets Operator reaches. The operator
-//! creates what is missing and changes nothing, so this does not either.
+//! `populate --via-eso`: fills a store that only External Secrets Operator can reach. The operator
+//! creates missing entries and changes none, so this command cannot change an entry either.
 
 use super::answer;
 use crate::cli::{Global, Populate};
@@ -28,16 +28,16 @@ use futures_util::future::try_join_all;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// How often what was written is read at most: some stores show it a little later.
+/// How often a written entry is read back at most. Some stores show a write with a delay.
 const READS: usize = 5;
-/// The pause between two of those.
+/// The pause between two reads.
 const READ_PAUSE: Duration = Duration::from_secs(1);
 
-/// A store behind the operator.
+/// A store that is reached through the operator.
 struct ViaEso<'a> {
     cluster: &'a Cluster,
     temporaries: &'a Temporaries,
-    /// The version of ExternalSecret that is served.
+    /// The served API version of ExternalSecret.
     version: &'static str,
     namespace: &'a Namespace,
     store: StoreRef,
@@ -45,29 +45,30 @@ struct ViaEso<'a> {
     reach: StoreReach,
 }
 
-/// What `--apply` would do, as far as that can be known without making any object.
+/// Shows what `--apply` would do, as far as that is known without creating an object.
 pub fn preview(global: &Global, plan: &StorePlan, reach: &HintContext, ui: Ui) -> Answer {
     let path = global.tokens_file.display().to_string();
     let report = StoreReport::of_plan(plan, None, path);
     let store = StoreReach::default();
-    let refused = !plan.refusals.is_empty();
+    let is_refused = !plan.refusals.is_empty();
     let next = "What the store holds is not known before --apply: what is there then is adopted and \
                 never changed. This was a preview: nothing has been written. Run it again with --apply.";
     Answer {
         text: rendered::difference(&report, &store, ui.palette()),
-        next: (!refused).then(|| next.to_owned()),
+        next: (!is_refused).then(|| next.to_owned()),
         body: Body::Store(report.body()),
-        verdict: match refused {
-            true => Verdict::Failed(refusal(plan, &store, reach)),
-            false => Verdict::Yes,
+        verdict: if is_refused {
+            Verdict::Failed(refusal(plan, &store, reach))
+        } else {
+            Verdict::Yes
         },
     }
 }
 
-/// Fills the store of `--via-eso`.
+/// Fills the store that `--via-eso` names.
 ///
 /// # Errors
-/// What keeps it from its first write; later failures are in the answer.
+/// A failure before the first write; later failures are in the answer.
 pub async fn apply(
     global: &Global,
     options: &Populate,
@@ -75,7 +76,7 @@ pub async fn apply(
     reach: &HintContext,
     ui: Ui,
 ) -> Result<Answer, Failure> {
-    let keeper = TokensSession::open(&global.tokens_file, ui)?;
+    let session = TokensSession::open(&global.tokens_file, ui)?;
     let cluster = connect(global, ui, "populate --via-eso", reach).await?;
     let temporaries = Temporaries::new();
     let store = StoreRef {
@@ -91,7 +92,7 @@ pub async fn apply(
         store,
         reach: StoreReach::default(),
     };
-    backend.ready().await?;
+    backend.check_ready().await?;
     let context = cluster.context.as_deref();
     ui.story(&format!(
         "filling {} through External Secrets Operator on {}{}, by ExternalSecrets, PushSecrets and \
@@ -103,18 +104,18 @@ pub async fn apply(
             .unwrap_or_default(),
         global.namespace
     ));
-    let mut filling = StoreApply::new(wish, backend, keeper, reach.clone());
-    let outcome = cluster.with_temporaries(&temporaries, async {
-        filling.backend.remove_leftovers().await?;
-        filling.run().await
-    });
-    let outcome = outcome.await;
-    answer::of_run(global, &filling, outcome, ui)
+    let mut run = StoreApply::new(wish, backend, session, reach.clone());
+    let work = async {
+        run.backend.remove_leftovers().await?;
+        run.run().await
+    };
+    let outcome = cluster.with_temporaries(&temporaries, work).await;
+    answer::of_run(global, &run, outcome, ui)
 }
 
 impl ViaEso<'_> {
-    /// Refuses a store that the operator cannot use, before anything is made.
-    async fn ready(&self) -> Result<(), Failure> {
+    /// Checks that the operator can use and write the store, before an object is created.
+    async fn check_ready(&self) -> Result<(), Failure> {
         let reach = self.cluster_reach();
         if !self.cluster.serves_push_secrets().await? {
             return Err(Failure::unable(
@@ -143,7 +144,7 @@ impl ViaEso<'_> {
         }
     }
 
-    /// Removes what a killed run has left.
+    /// Removes the objects that a killed run has left behind.
     async fn remove_leftovers(&self) -> Result<(), Failure> {
         let names = BUNDLES.map(|bundle| {
             [
@@ -152,7 +153,7 @@ impl ViaEso<'_> {
             ]
         });
         let removals = names.iter().flatten().map(|name| async move {
-            // In this order: what makes a Secret goes before it.
+            // The ExternalSecret before the Secret, so that the operator does not create it again.
             let kinds = [
                 EphemeralKind::ExternalSecret(self.version),
                 EphemeralKind::PushSecret,
@@ -172,7 +173,7 @@ impl ViaEso<'_> {
         try_join_all(removals).await.map(drop)
     }
 
-    /// The store as the operator sees it.
+    /// The store as External Secrets Operator reads it.
     fn through(&self) -> Through<'_> {
         Through {
             cluster: self.cluster,
@@ -182,8 +183,8 @@ impl ViaEso<'_> {
         }
     }
 
-    /// Reads back what was written, and proves that the store holds it.
-    async fn proved(&self, entry: &EntryPlan, fields: &Fields) -> Result<Written, Failure> {
+    /// Reads a written entry back and checks that the store holds these fields.
+    async fn read_back(&self, entry: &EntryPlan, fields: &Fields) -> Result<Written, Failure> {
         for read in 0..READS {
             if read > 0 {
                 sleep(READ_PAUSE).await;
@@ -195,7 +196,7 @@ impl ViaEso<'_> {
             match found.fields {
                 None => {}
                 Some(found) if &found == fields => return Ok(Written::Done),
-                // Somebody else was faster, and the operator has left it as it is.
+                // Another writer came first, and the operator has not changed its entry.
                 Some(_) => return Ok(Written::Stale),
             }
         }
@@ -206,10 +207,11 @@ impl ViaEso<'_> {
         .hint(self.store.describe(self.namespace, self.cluster_reach())))
     }
 
-    /// The refusal of an entry that would have to be changed.
-    fn unchangeable(&self, entry: &EntryPlan) -> (String, String) {
-        let keys = entry.keys.iter();
-        let keys: Vec<_> = keys
+    /// The cause and the hint for an entry that would have to be changed.
+    fn explain_unchangeable(&self, entry: &EntryPlan) -> (String, String) {
+        let keys: Vec<_> = entry
+            .keys
+            .iter()
             .filter(|field| matches!(field.action, KeyAction::Set(_)))
             .map(|field| field.key.as_str())
             .collect();
@@ -246,8 +248,9 @@ impl Backend for ViaEso<'_> {
     }
 
     async fn check(&self, plan: &StorePlan) -> Result<(), Failure> {
-        let changed = plan.entries.iter();
-        let mut changed = changed
+        let mut changed = plan
+            .entries
+            .iter()
             .filter(|entry| entry.action == Action::Configure)
             .peekable();
         if changed.peek().is_none() {
@@ -257,7 +260,7 @@ impl Backend for ViaEso<'_> {
             "refused, and nothing has been written: through the operator no entry can be changed",
         );
         for entry in changed {
-            let (cause, hint) = self.unchangeable(entry);
+            let (cause, hint) = self.explain_unchangeable(entry);
             failure = failure.cause(cause).hint(hint);
         }
         Err(failure)
@@ -265,7 +268,7 @@ impl Backend for ViaEso<'_> {
 
     async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Written, Failure> {
         if entry.base.fields.is_some() {
-            let (cause, hint) = self.unchangeable(entry);
+            let (cause, hint) = self.explain_unchangeable(entry);
             return Err(Failure::unable(cause).hint(hint));
         }
         let target = PushTarget {
@@ -280,7 +283,7 @@ impl Backend for ViaEso<'_> {
             .push_through(self.temporaries, target, &name, fields)
             .await?;
         match pushed {
-            Pushed::Done => self.proved(entry, fields).await,
+            Pushed::Done => self.read_back(entry, fields).await,
             Pushed::Disturbed => Ok(Written::Stale),
         }
     }

@@ -1,18 +1,17 @@
-//! What a command gives back for printing.
+//! The result of a command. Printing it and choosing the exit code is left to `lib.rs`.
 
 use crate::error::Failure;
 use crate::render::json::Body;
 use std::fmt;
 
-/// What a command answers. Of `tokens show` that is the tokens, so `Debug` shows no text.
+/// The result of a command. The text of `tokens show` holds the tokens, so `Debug` leaves it out.
 pub struct Answer {
-    /// For people.
+    /// Printed on stdout, except with `-o json`.
     pub text: String,
-    /// What comes after it, on stderr.
+    /// What to do next, printed on stderr.
     pub next: Option<String>,
-    /// For `-o json`.
+    /// Printed on stdout with `-o json`.
     pub body: Body,
-    /// Whether all is well.
     pub verdict: Verdict,
 }
 
@@ -25,13 +24,13 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// Whether all is well.
+/// Decides the exit code.
 #[derive(Debug)]
 pub enum Verdict {
     /// Exit code 0.
     Yes,
     /// Exit code 1: the answer is no.
     No,
-    /// There is an answer, and a failure beside it.
+    /// There is an answer and also a failure, which sets the exit code.
     Failed(Failure),
 }

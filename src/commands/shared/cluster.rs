@@ -1,4 +1,5 @@
-//! Reaching the cluster, and what stops a command there.
+//! Connects to the cluster and refuses what stops every command there: an unusable fleet namespace,
+//! an open rotation, a refused plan. Writes nothing.
 
 use super::options::selection;
 use crate::cli::Global;
@@ -14,7 +15,7 @@ use crate::io::kube::observe::{FleetScope, Found};
 use crate::ui::Ui;
 use std::collections::BTreeSet;
 
-/// Connects to the cluster of the options. `command` is what `rbac` calls the command.
+/// Connects to the cluster that the options name. `command` is its name for `rbac`, for hints.
 pub async fn connect(
     global: &Global,
     ui: Ui,
@@ -31,11 +32,11 @@ pub async fn connect(
     .await
 }
 
-/// The fleet namespaces that can be worked with. One that goes away and was only selected is left
-/// out, and that is said.
+/// The fleet namespaces that exist and are not being deleted. A selected namespace that is being
+/// deleted is left out with a warning.
 ///
 /// # Errors
-/// One that is named and is absent or going away (exit code 3).
+/// A namespace given by name that does not exist or is being deleted (exit code 3).
 pub fn usable_fleet(
     found: &Found,
     fleet: &FleetScope,
@@ -44,34 +45,36 @@ pub fn usable_fleet(
 ) -> Result<BTreeSet<Namespace>, Failure> {
     let mut usable = BTreeSet::new();
     for (name, state) in &found.fleet {
-        let trouble = match state {
+        let problem = match state {
             NamespaceState::Active | NamespaceState::Forbidden => None,
             NamespaceState::Absent => Some("does not exist"),
             NamespaceState::Terminating => Some("is being deleted"),
         };
-        match trouble {
-            None => drop(usable.insert(name.clone())),
-            Some(trouble)
+        match problem {
+            None => {
+                usable.insert(name.clone());
+            }
+            Some(problem)
                 if fleet.named.contains(name) && *state == NamespaceState::Terminating =>
             {
-                return Err(Failure::unable(format!("fleet namespace {name} {trouble}"))
+                return Err(Failure::unable(format!("fleet namespace {name} {problem}"))
                     .hint("wait until it is gone, or leave it out"));
             }
-            Some(trouble) if fleet.named.contains(name) => {
+            Some(problem) if fleet.named.contains(name) => {
                 return Err(
-                    Failure::unable(format!("fleet namespace {name} {trouble}")).hint(format!(
+                    Failure::unable(format!("fleet namespace {name} {problem}")).hint(format!(
                         "create it ({} create namespace {name}), or leave it out",
                         reach.kubectl
                     )),
                 );
             }
-            Some(trouble) => ui.warn(&format!("fleet namespace {name} {trouble}: left out")),
+            Some(problem) => ui.warn(&format!("fleet namespace {name} {problem}: left out")),
         }
     }
     Ok(usable)
 }
 
-/// The failure of a plan that a person has to decide on.
+/// All refusals of a plan as one failure.
 pub fn refusal(plan: &Plan, reach: &HintContext) -> Failure {
     let mut failure = Failure::undecided();
     for refusal in &plan.refusals {
@@ -80,11 +83,11 @@ pub fn refusal(plan: &Plan, reach: &HintContext) -> Failure {
     failure
 }
 
-/// Refuses while a rotation is open, in the cluster or in the store. `started` tells whether this
-/// run has written already.
+/// Refuses while a rotation is open, in the cluster or in the store. `started` is true if this run
+/// has already written something.
 ///
 /// # Errors
-/// One that is open, and a state that this program did not write (exit code 1; 3 where it has).
+/// An open rotation or an unreadable rotation state: exit code 1, or 3 if `started`.
 pub fn refuse_rotation(
     open: Result<Option<Rotation>, BadState>,
     started: bool,
@@ -95,14 +98,15 @@ pub fn refuse_rotation(
         Ok(Some(rotation)) => format!("{} since {}", rotation.describe(), rotation.at),
         Err(bad) => format!("whether a rotation is open is not known: {bad}"),
     };
-    let failure = match started {
-        false => Failure::no(format!("refused, and nothing has been written: {what}")),
-        true => Failure::unable(format!("others wrote while this ran, and now {what}")),
+    let failure = if started {
+        Failure::unable(format!("others wrote while this ran, and now {what}"))
+    } else {
+        Failure::no(format!("refused, and nothing has been written: {what}"))
     };
     Err(failure.hint(format!("{} rotate --status", reach.program)))
 }
 
-/// The router Secret of the home namespace, among what was found.
+/// The router Secret of the home namespace.
 pub fn home_router<'a>(found: &'a Observations, home: &Namespace) -> Option<&'a Observed> {
     found.get(&SecretRef {
         namespace: home.clone(),

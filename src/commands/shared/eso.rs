@@ -1,5 +1,7 @@
-//! What the commands of Path 2 share: what is served, which ExternalSecrets count, the store and what
-//! the operator reads there.
+//! Checks and reads that several Path 2 commands need: the served API version, the ExternalSecrets of
+//! the table, the state of the store, and what External Secrets Operator reads there.
+//!
+//! Writes nothing but the short-lived ExternalSecrets of [`Through`].
 
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::{LiveSecret, NamespaceState};
@@ -17,10 +19,10 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// The version of ExternalSecret that is served.
+/// The API version of ExternalSecret that the server serves.
 ///
 /// # Errors
-/// Where none is, or that may not be asked (exit code 3).
+/// No version is served, or discovery is forbidden (exit code 3).
 pub async fn served(cluster: &Cluster, reach: &HintContext) -> Result<&'static str, Failure> {
     match cluster.served().await? {
         Served::Version(version) => Ok(version),
@@ -38,27 +40,28 @@ pub async fn served(cluster: &Cluster, reach: &HintContext) -> Result<&'static s
     }
 }
 
-/// Tells whether an ExternalSecret makes one of the Secrets: any of them at home, that of the
-/// tokens in the fleet.
+/// True if an ExternalSecret targets a Secret of the table: any of them in the home namespace, the
+/// router Secret in a fleet namespace.
 pub fn is_of_the_table(
     external: &ExternalSecret,
     home: &Namespace,
     fleet: &BTreeSet<Namespace>,
 ) -> bool {
     let target = external.target.as_str();
-    match external.namespace == *home {
-        true => BUNDLES.iter().any(|bundle| bundle.secret == target),
-        false => target == ROUTER.secret && fleet.contains(&external.namespace),
+    if external.namespace == *home {
+        BUNDLES.iter().any(|bundle| bundle.secret == target)
+    } else {
+        target == ROUTER.secret && fleet.contains(&external.namespace)
     }
 }
 
-/// How long the operator has for an ExternalSecret.
+/// How long External Secrets Operator may take to reconcile one ExternalSecret.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// Refuses a home namespace that is not there.
+/// Checks that the home namespace can be used.
 ///
 /// # Errors
-/// One that is absent or going away (exit code 3).
+/// A namespace that does not exist or is being deleted (exit code 3).
 pub fn check_home(name: &Namespace, state: NamespaceState) -> Result<(), Failure> {
     match state {
         NamespaceState::Active | NamespaceState::Forbidden => Ok(()),
@@ -71,39 +74,40 @@ pub fn check_home(name: &Namespace, state: NamespaceState) -> Result<(), Failure
     }
 }
 
-/// The ExternalSecrets of these namespaces, as they are at this moment.
+/// Lists the ExternalSecrets of these namespaces.
 ///
 /// # Errors
-/// Where those of one may not be listed (exit code 3).
+/// A namespace in which listing them is forbidden (exit code 3).
 pub async fn externals(
     cluster: &Cluster,
     version: &str,
-    places: impl Iterator<Item = &Namespace>,
+    namespaces: impl Iterator<Item = &Namespace>,
 ) -> Result<Vec<ExternalSecret>, Failure> {
-    let reads = places.map(|place| cluster.all_external_secrets(version, place));
+    let reads = namespaces.map(|namespace| cluster.all_external_secrets(version, namespace));
     let found: Vec<_> = stream::iter(reads).buffered(WIDTH).try_collect().await?;
     Ok(found.into_iter().flatten().collect())
 }
 
-/// A failure where a Secret is not what it is to be.
+/// Checks that a Secret holds exactly these values.
 ///
 /// # Errors
-/// The keys of which it has other values, or which it has or lacks (exit code 3).
+/// Names the keys that differ, are missing or are not wanted (exit code 3).
 pub fn check_values(live: &LiveSecret, wanted: &SecretData) -> Result<(), Failure> {
-    let odd = Difference::between(live, wanted).keys();
-    match odd.is_empty() {
-        true => Ok(()),
-        false => Err(Failure::unable(format!(
-            "it has other values than before: {}",
-            odd.join(", ").replace(char::is_control, "?")
-        ))),
+    let differing = Difference::between(live, wanted).keys();
+    if differing.is_empty() {
+        return Ok(());
     }
+    Err(Failure::unable(format!(
+        "it has other values than before: {}",
+        differing.join(", ").replace(char::is_control, "?")
+    )))
 }
 
-/// A store as a namespace sees it; `None` where it may not be read: the operator will tell.
+/// Reads a SecretStore or ClusterSecretStore. `None` if reading it is forbidden: an unusable store
+/// then shows when the operator uses it.
 ///
 /// # Errors
-/// One that is not there (exit code 3).
+/// A store that does not exist (exit code 3).
 pub async fn find_store(
     cluster: &Cluster,
     version: &str,
@@ -118,10 +122,10 @@ pub async fn find_store(
     }
 }
 
-/// Refuses a store that the operator cannot use.
+/// Checks that a store is ready.
 ///
 /// # Errors
-/// One that is not ready, with the cause (exit code 3).
+/// A store that is not ready, with the cause from its status and events (exit code 3).
 pub async fn check_ready(
     cluster: &Cluster,
     namespace: &Namespace,
@@ -130,29 +134,27 @@ pub async fn check_ready(
     if store.is_ready() {
         return Ok(());
     }
-    let cannot = Failure::unable(format!("{} cannot be used", store.at));
+    let failure = Failure::unable(format!("{} cannot be used", store.at));
     let cause = cluster.store_cause(namespace, store).await?;
-    Err(cluster.explain(cannot, cause, namespace, &store.at))
+    Err(cluster.explain(failure, cause, namespace, &store.at))
 }
 
-/// A store as the operator sees it, read through ExternalSecrets that live for a moment.
+/// Reads a store through External Secrets Operator, by short-lived ExternalSecrets.
 #[derive(Clone, Copy)]
 pub struct Through<'a> {
-    /// Where they are made.
     pub cluster: &'a Cluster,
-    /// They, until they are removed.
+    /// The short-lived objects that still have to be removed.
     pub temporaries: &'a Temporaries,
-    /// The version of ExternalSecret that is served.
+    /// The served API version of ExternalSecret.
     pub version: &'static str,
-    /// The store.
     pub store: &'a StoreRef,
 }
 
 impl Through<'_> {
-    /// What is at the path of a bundle, as a namespace sees it.
+    /// Reads the entry of a bundle, with the access that ExternalSecrets of `namespace` have.
     ///
     /// # Errors
-    /// Whatever keeps the operator from reading there (exit code 3).
+    /// The reason why the operator cannot read the entry (exit code 3).
     pub async fn read(
         &self,
         namespace: &Namespace,
@@ -172,10 +174,10 @@ impl Through<'_> {
             .await
     }
 
-    /// Every entry of a layout.
+    /// Reads every entry of a layout.
     ///
     /// # Errors
-    /// As those of [`Through::read`].
+    /// As [`Through::read`].
     pub async fn entries(
         &self,
         namespace: &Namespace,
@@ -186,7 +188,7 @@ impl Through<'_> {
             let entry = self.read(namespace, bundle, &path).await?;
             Ok::<_, Failure>((path, entry))
         });
-        // All of them are awaited, so that the same one is told whichever fails first.
+        // Await all, so that the failure reported does not depend on which read ends first.
         join_all(reads).await.into_iter().collect()
     }
 }

@@ -1,4 +1,5 @@
-//! How the options of this run lead a person to the same place, for hints and for the preview.
+//! Builds the command prefixes of hints and of the preview from the options of this run, so that a
+//! pasted command reaches the same cluster, namespace and tokens file.
 
 use crate::cli::{Changes, Fleet, Global};
 use crate::domain::hint_context::HintContext;
@@ -6,18 +7,15 @@ use crate::io::local::environment;
 use crate::render::script::quote;
 use std::path::Path;
 
-/// What the options of the main command were, for running it again.
+/// The options of the command that hints repeat.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HintOptions<'a> {
-    /// What may change.
     pub changes: Option<&'a Changes>,
-    /// Where the agent pods are.
     pub fleet: Option<&'a Fleet>,
-    /// Whether the namespace is made.
     pub create_namespace: bool,
 }
 
-/// The ways to the same cluster, namespace and file.
+/// The command prefixes for the cluster, namespace and tokens file of this run.
 pub fn reach(global: &Global, given: HintOptions<'_>) -> HintContext {
     let mut kubectl = "kubectl".to_owned();
     let mut helm = String::new();
@@ -37,21 +35,21 @@ pub fn reach(global: &Global, given: HintOptions<'_>) -> HintContext {
     if global.tokens_file != Path::new("local/.k8s-tokens") {
         program.push_str(&format!(" --tokens-file {}", path(&global.tokens_file)));
     }
-    let apply = format!("{program} --apply{}", again(global, given));
+    let apply = format!("{program} --apply{}", apply_options(global, given));
     let fleet = given.fleet.map(fleet_options).unwrap_or_default();
     HintContext {
         home: global.namespace.to_string(),
         program,
         apply,
-        tokens_file: sourced(&global.tokens_file),
+        tokens_file: source_argument(&global.tokens_file),
         fleet,
         kubectl,
         helm,
     }
 }
 
-/// The options of the main command, each with a space before it. Not `--prefer`: hints add it.
-fn again(global: &Global, given: HintOptions<'_>) -> String {
+/// The options of `--apply`, each with a space before it. Without `--prefer`, which hints add.
+fn apply_options(global: &Global, given: HintOptions<'_>) -> String {
     let mut options = String::new();
     if let Some(file) = &global.env_file {
         options.push_str(&format!(" --env-file {}", path(file)));
@@ -87,11 +85,12 @@ fn fleet_options(fleet: &Fleet) -> String {
     options
 }
 
-/// A file as the word behind a shell's `.`, which looks for one without a slash on the PATH.
-fn sourced(file: &Path) -> String {
-    match file.components().count() {
-        1 => path(&Path::new(".").join(file)),
-        _ => path(file),
+/// A file as the argument of the shell's `.`, which searches the PATH for a name without a slash.
+fn source_argument(file: &Path) -> String {
+    if file.components().count() == 1 {
+        path(&Path::new(".").join(file))
+    } else {
+        path(file)
     }
 }
 

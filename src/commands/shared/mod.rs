@@ -1,4 +1,4 @@
-//! What several commands use.
+//! Code that several commands use. Not a command itself.
 
 pub(crate) mod answer;
 pub(crate) mod cluster;

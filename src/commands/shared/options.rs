@@ -1,4 +1,4 @@
-//! What the options and the inputs say.
+//! Turns options and inputs into the values that planners and clients take. Contacts no server.
 
 use crate::cli::{self, Changes, Global, StoreLayout};
 use crate::domain::eso::store_entry::Layout;
@@ -11,10 +11,10 @@ use crate::io::kube::observe::FleetScope;
 use crate::io::local::environment;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the operator wants, from the options and the inputs.
+/// The wanted state of the Secrets. The fleet is filled in once the cluster has been read.
 ///
 /// # Errors
-/// Inputs that cannot be read or are malformed, and an `--update` without a value.
+/// As [`inputs`].
 pub fn wish(global: &Global, changes: &Changes) -> Result<Wish, Failure> {
     Ok(Wish {
         home: global.namespace.clone(),
@@ -27,7 +27,7 @@ pub fn wish(global: &Global, changes: &Changes) -> Result<Wish, Failure> {
     })
 }
 
-/// The inputs. Each that is to change a value needs one, here or `elsewhere`.
+/// Reads the inputs. Each input that `update` names needs a value, here or `elsewhere`.
 ///
 /// # Errors
 /// Inputs that cannot be read or are malformed, and an `--update` without a value.
@@ -52,10 +52,10 @@ pub fn inputs(
     Ok(inputs)
 }
 
-/// Where the bundles are in the store.
+/// The paths of the entries in the store.
 ///
 /// # Errors
-/// Two paths for one entry, or two entries in one place.
+/// Two paths for one entry, or one path for two entries.
 pub fn layout(options: &StoreLayout) -> Result<Layout, Failure> {
     let renamed: BTreeMap<_, _> = options.path.iter().cloned().collect();
     if renamed.len() < options.path.len() {
@@ -67,7 +67,6 @@ pub fn layout(options: &StoreLayout) -> Result<Layout, Failure> {
     })
 }
 
-/// The fleet that the options name or select.
 pub fn fleet(options: &cli::Fleet) -> FleetScope {
     FleetScope {
         named: options.fleet_namespace.iter().cloned().collect(),
@@ -75,7 +74,7 @@ pub fn fleet(options: &cli::Fleet) -> FleetScope {
     }
 }
 
-/// What the options say about the cluster.
+/// The kubeconfig and context to use.
 pub fn selection(global: &Global) -> Selection {
     Selection {
         kubeconfig: global.kubeconfig.clone(),

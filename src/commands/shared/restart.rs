@@ -1,4 +1,5 @@
-//! `--apply --update KEY --restart`: who reads what was changed restarts, and is waited for.
+//! `--apply --update KEY --restart`: restarts the workloads that read the changed keys and waits for
+//! their rollouts. Writes no Secret.
 
 use super::rollout_wait::{RolloutGoal, RolloutTracker, roll};
 use crate::domain::cluster::names::Namespace;
@@ -15,42 +16,43 @@ use crate::ui::Ui;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How long Reloader may take to restart what it looks after.
+/// How long Reloader may take to start a rollout.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long the readers may take to roll out.
+/// How long one round of rollouts may take.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// The workloads of home, before the Secrets are written: what changes by itself after that is
-/// Reloader's work.
+/// Records the workloads of the home namespace before the Secrets are written. A later change that
+/// this run did not make is attributed to Reloader.
 ///
 /// # Errors
-/// What cannot be read (exit code 3).
+/// A failed or forbidden read (exit code 3).
 pub async fn before(cluster: &Cluster, home: &Namespace) -> Result<RolloutTracker, Failure> {
-    let facts = look(cluster, home).await?;
-    let mut rolling = RolloutTracker::default();
-    rolling.written(facts.home_place().workloads.iter());
-    Ok(rolling)
+    let snapshot = read_cluster(cluster, home).await?;
+    let mut tracker = RolloutTracker::default();
+    tracker.written(snapshot.home_place().workloads.iter());
+    Ok(tracker)
 }
 
-/// Restarts the readers of these keys that run on older values, and waits for them.
+/// Restarts the workloads that read these keys and started with older values, and waits for them.
 ///
 /// # Errors
-/// Workloads that may not be seen, or do not roll out in time (exit code 3).
+/// Workloads that cannot be listed, or whose rollout times out (exit code 3).
 pub async fn readers(
     cluster: &Cluster,
     home: &Namespace,
     keys: &BTreeSet<&'static str>,
-    mut rolling: RolloutTracker,
+    mut tracker: RolloutTracker,
     ui: Ui,
 ) -> Result<(), Failure> {
-    // One Secret after the other; again where Reloader has done its part too early to tell.
+    // One Secret after the other. A second round per Secret covers workloads that Reloader restarted
+    // too early to have the new value.
     for _ in 0..2 * BUNDLES.len() {
-        let facts = look(cluster, home).await?;
-        let place = facts.home_place();
+        let snapshot = read_cluster(cluster, home).await?;
+        let place = snapshot.home_place();
         let mut marks = BTreeMap::new();
         for workload in &place.workloads {
-            if let Some((mark, changed)) = read(place, workload, keys)
-                && !is_right(place, workload, &mark, changed)
+            if let Some((mark, changed)) = required_mark(place, workload, keys)
+                && !is_up_to_date(place, workload, &mark, changed)
             {
                 marks.insert(WorkloadRef::of(workload), mark);
             }
@@ -58,18 +60,21 @@ pub async fn readers(
         let Some(mark) = marks.values().max().cloned() else {
             return Ok(());
         };
-        let of_it = marks.into_iter().filter(|(_, of)| *of == mark);
-        let workloads: Vec<_> = of_it.map(|(at, _)| at).collect();
-        let now = jiff::Timestamp::from_second(facts.now).unwrap_or_default();
+        let workloads: Vec<_> = marks
+            .into_iter()
+            .filter(|(_, other)| *other == mark)
+            .map(|(at, _)| at)
+            .collect();
+        let now = jiff::Timestamp::from_second(snapshot.now).unwrap_or_default();
         let good = |workload: &Workload| workload.mark.as_ref() == Some(&mark);
-        let aim = RolloutGoal {
+        let goal = RolloutGoal {
             mark: mark.clone(),
             good: &good,
             now: &now.to_string(),
             grace: GRACE,
             limit: Some(LIMIT),
         };
-        roll(cluster, ui, &workloads, &aim, &mut rolling).await?;
+        roll(cluster, ui, &workloads, &goal, &mut tracker).await?;
     }
     Err(
         Failure::unable("who reads what was changed keeps being restarted by others").hint(
@@ -81,13 +86,14 @@ pub async fn readers(
     )
 }
 
-async fn look(cluster: &Cluster, home: &Namespace) -> Result<ClusterSnapshot, Failure> {
-    let facts = cluster
+/// Reads the cluster, and refuses if workloads or pods cannot be listed.
+async fn read_cluster(cluster: &Cluster, home: &Namespace) -> Result<ClusterSnapshot, Failure> {
+    let snapshot = cluster
         .inspect(home, &FleetScope::default(), &BTreeSet::new())
         .await?;
-    let blind = facts.unlistable_workloads().next().map(ToString::to_string);
-    match blind {
-        None => Ok(facts),
+    let denied = snapshot.unlistable_workloads().next().map(ToString::to_string);
+    match denied {
+        None => Ok(snapshot),
         Some(denied) => Err(
             Failure::unable("--restart cannot see who reads the Secrets")
                 .cause(denied)
@@ -98,8 +104,9 @@ async fn look(cluster: &Cluster, home: &Namespace) -> Result<ClusterSnapshot, Fa
     }
 }
 
-/// The mark of the newest state of what a workload reads of these keys, and when that last changed.
-fn read(
+/// The restart mark that a workload needs, and when its Secret last changed (seconds since 1970). Both
+/// belong to the newest Secret from which the workload reads one of these keys.
+fn required_mark(
     place: &NamespaceSnapshot,
     workload: &Workload,
     keys: &BTreeSet<&'static str>,
@@ -108,28 +115,34 @@ fn read(
         return None;
     }
     let references = workload.spec.references();
-    let read = BUNDLES.iter().filter_map(|bundle| {
-        let named = bundle.keys.iter().map(|key| key.name);
-        let named: Vec<_> = named.filter(|name| keys.contains(name)).collect();
-        let reads = references
+    let secrets = BUNDLES.iter().filter_map(|bundle| {
+        let updated: Vec<_> = bundle
+            .keys
             .iter()
-            .any(|it| it.secret == bundle.secret && it.key.is_none_or(|key| named.contains(&key)));
+            .map(|key| key.name)
+            .filter(|name| keys.contains(name))
+            .collect();
+        let is_read = references.iter().any(|reference| {
+            reference.secret == bundle.secret
+                && reference.key.is_none_or(|key| updated.contains(&key))
+        });
         place
             .live(bundle.secret)
-            .filter(|_| reads && !named.is_empty())
+            .filter(|_| is_read && !updated.is_empty())
     });
-    let newest: &LiveSecret = read.max_by_key(|live| live.changed)?;
+    let newest: &LiveSecret = secrets.max_by_key(|live| live.changed)?;
     let mark = format!("{}.update", newest.resource_version);
     Some((mark, newest.changed))
 }
 
-fn is_right(
+/// True if a workload has rolled out with the newest values.
+fn is_up_to_date(
     place: &NamespaceSnapshot,
     workload: &Workload,
     mark: &str,
     changed: Option<i64>,
 ) -> bool {
-    let marked = workload.mark.as_deref() == Some(mark);
-    let fresh = marked || is_fresh_since(place, workload, changed);
-    fresh && workload.rollout.is_complete(workload.kind)
+    let is_marked = workload.mark.as_deref() == Some(mark);
+    let is_fresh = is_marked || is_fresh_since(place, workload, changed);
+    is_fresh && workload.rollout.is_complete(workload.kind)
 }

@@ -1,4 +1,5 @@
-//! Workloads that have to make their pods anew: restarted by us, or left to Reloader, and waited for.
+//! Restarts workloads, or leaves the restart to Reloader, and waits for the rollouts. Which workloads
+//! have to restart is decided by the caller.
 
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::workload::{Workload, first_pod};
@@ -12,93 +13,92 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long one wait for a change lasts at most.
-const LOOK: Duration = Duration::from_secs(10);
+/// How long one watch for a change of a workload lasts at most.
+const WATCH_LIMIT: Duration = Duration::from_secs(10);
 
-/// What a run has seen of rollouts.
+/// What a run knows about rollouts.
 #[derive(Default)]
 pub struct RolloutTracker {
-    /// When something was last written: from then on Reloader has its time.
+    /// When a Secret was last written. The grace period of Reloader starts here.
     written: Option<Instant>,
-    /// The generation of each workload before that.
+    /// The generation of each workload before that write.
     before: BTreeMap<WorkloadRef, i64>,
-    /// What Reloader has restarted since, or not in its time: it is not waited for again with this
-    /// mark.
+    /// The workloads, by restart mark, for which Reloader is not waited for again: it has restarted
+    /// them, or its grace period is over.
     left: BTreeSet<(String, WorkloadRef)>,
 }
 
 impl RolloutTracker {
-    /// Notes that something is about to be written, and how the workloads are before that.
+    /// Records the workloads just before a write.
     pub fn written<'a>(&mut self, workloads: impl Iterator<Item = &'a Workload>) {
         self.before = workloads
-            .map(|it| (WorkloadRef::of(it), it.rollout.generation))
+            .map(|workload| (WorkloadRef::of(workload), workload.rollout.generation))
             .collect();
         self.written = Some(Instant::now());
         self.left.clear();
     }
 
-    /// Notes that a workload is left to others; tells whether that is new.
+    /// Records that a workload was left to Reloader. True if that is new.
     pub fn leave(&mut self, mark: &str, at: &WorkloadRef) -> bool {
         self.left.insert((mark.to_owned(), at.clone()))
     }
 }
 
-/// What is to be reached.
+/// When a rollout counts as done, and how long it may take.
 pub struct RolloutGoal<'a> {
-    /// What a template says that was restarted for it.
+    /// The value of the restart annotation of the pod template.
     pub mark: String,
-    /// Tells whether a template's mark is as good.
+    /// True if the mark of a workload's template is this one or an equivalent one.
     pub good: &'a dyn Fn(&Workload) -> bool,
-    /// The time, by the server's clock, as RFC 3339.
+    /// The time of the server's clock, in RFC 3339.
     pub now: &'a str,
-    /// How long Reloader may take.
+    /// How long Reloader may take to start a rollout.
     pub grace: Duration,
-    /// How long all of it may take; `None` for no limit.
+    /// How long all rollouts may take; `None` for no limit.
     pub limit: Option<Duration>,
 }
 
-/// How one workload ended.
-enum Rolled {
-    /// It runs on what was written, as far as it can be told of it alone.
+/// How the rollout of one workload ended.
+enum RolloutEnd {
+    /// The workload has rolled out with the mark, or is gone.
     Done,
-    /// Reloader has dealt with it, or let its time go by: the pods will tell.
-    Left,
+    /// Reloader has restarted it. Whether that was late enough shows in the pods.
+    LeftToReloader,
 }
 
-/// A workload that has to roll out.
+/// The rollout of one workload.
 struct Task<'a> {
-    aim: &'a RolloutGoal<'a>,
+    goal: &'a RolloutGoal<'a>,
     at: &'a WorkloadRef,
-    /// Until when Reloader has time; `None` where it is not waited for.
+    /// When the grace period of Reloader ends; `None` if Reloader is not waited for.
     grace: Option<Instant>,
-    /// The generation before the last write.
-    before: Option<i64>,
-    end: Option<Instant>,
+    generation_before: Option<i64>,
+    deadline: Option<Instant>,
 }
 
-/// Restarts these workloads and waits until they have rolled out, a line for each step of each.
+/// Restarts these workloads and waits until they have rolled out. Prints a line for each step.
 ///
 /// # Errors
-/// Those that do not roll out in time, with the reason; a server that refuses (exit code 3).
+/// Workloads that have not rolled out in time, each with the reason; a failed request (exit code 3).
 pub async fn roll(
     cluster: &Cluster,
     ui: Ui,
     workloads: &[WorkloadRef],
-    aim: &RolloutGoal<'_>,
-    rolling: &mut RolloutTracker,
+    goal: &RolloutGoal<'_>,
+    tracker: &mut RolloutTracker,
 ) -> Result<(), Failure> {
-    let end = aim
+    let deadline = goal
         .limit
         .and_then(|limit| Instant::now().checked_add(limit));
-    let (written, before, left) = (rolling.written, &rolling.before, &rolling.left);
+    let (written, before, left) = (tracker.written, &tracker.before, &tracker.left);
     let work = workloads.iter().map(|at| {
-        let waits = !left.contains(&(aim.mark.clone(), at.clone()));
+        let waits_for_reloader = !left.contains(&(goal.mark.clone(), at.clone()));
         let task = Task {
-            aim,
+            goal,
             at,
-            grace: waits.then(|| written.unwrap_or_else(Instant::now) + aim.grace),
-            before: before.get(at).copied(),
-            end,
+            grace: waits_for_reloader.then(|| written.unwrap_or_else(Instant::now) + goal.grace),
+            generation_before: before.get(at).copied(),
+            deadline,
         };
         async move { (at, roll_one(cluster, ui, &task).await) }
     });
@@ -106,18 +106,20 @@ pub async fn roll(
     let mut failures = Vec::new();
     for (at, ended) in ended {
         match ended {
-            Ok(Rolled::Done) => {}
-            Ok(Rolled::Left) => drop(rolling.leave(&aim.mark, at)),
+            Ok(RolloutEnd::Done) => {}
+            Ok(RolloutEnd::LeftToReloader) => {
+                tracker.leave(&goal.mark, at);
+            }
             Err(failure) => failures.push((at.clone(), failure)),
         }
     }
     timed_out(workloads.len(), failures)
 }
 
-/// The failure of those that are not there yet.
+/// Joins the failures of rollouts. `all` is the number of workloads.
 ///
 /// # Errors
-/// Where there are any (exit code 3).
+/// If there is any failure (exit code 3).
 pub fn timed_out(all: usize, mut failures: Vec<(WorkloadRef, Failure)>) -> Result<(), Failure> {
     if failures.is_empty() {
         return Ok(());
@@ -133,67 +135,67 @@ pub fn timed_out(all: usize, mut failures: Vec<(WorkloadRef, Failure)>) -> Resul
     Err(whole)
 }
 
-async fn roll_one(cluster: &Cluster, ui: Ui, task: &Task<'_>) -> Result<Rolled, Failure> {
+async fn roll_one(cluster: &Cluster, ui: Ui, task: &Task<'_>) -> Result<RolloutEnd, Failure> {
     let at = task.at;
-    let mut told = String::new();
-    let mut tell = |text: String| {
-        if text != told {
+    let mut printed = String::new();
+    let mut print = |text: String| {
+        if text != printed {
             ui.story(&format!("  {at}: {text}"));
-            told = text;
+            printed = text;
         }
     };
     loop {
         let found = cluster.workload(at.kind, &at.namespace, &at.name).await?;
         let Some(workload) = found else {
-            tell("is gone".to_owned());
-            return Ok(Rolled::Done);
+            print("is gone".to_owned());
+            return Ok(RolloutEnd::Done);
         };
         let rollout = &workload.rollout;
-        let complete = rollout.is_complete(at.kind);
-        let marked = (task.aim.good)(&workload);
-        if marked && complete {
-            tell(format!("rolled out, {}", rollout.progress(at.kind)));
-            return Ok(Rolled::Done);
+        let is_complete = rollout.is_complete(at.kind);
+        let is_marked = (task.goal.good)(&workload);
+        if is_marked && is_complete {
+            print(format!("rolled out, {}", rollout.progress(at.kind)));
+            return Ok(RolloutEnd::Done);
         }
         let now = Instant::now();
-        let mut limit = LOOK;
-        let reloader = task.grace.filter(|_| workload.reloaded && !marked);
-        let changed = task
-            .before
+        let mut limit = WATCH_LIMIT;
+        let grace_end = task.grace.filter(|_| workload.reloaded && !is_marked);
+        let has_changed = task
+            .generation_before
             .is_some_and(|before| rollout.generation > before);
-        match reloader {
-            _ if marked => tell(rollout.progress(at.kind)),
-            Some(_) if changed && complete => {
-                tell("restarted by Reloader".to_owned());
-                return Ok(Rolled::Left);
+        match grace_end {
+            _ if is_marked => print(rollout.progress(at.kind)),
+            Some(_) if has_changed && is_complete => {
+                print("restarted by Reloader".to_owned());
+                return Ok(RolloutEnd::LeftToReloader);
             }
-            Some(_) if changed || !complete => tell(format!(
+            Some(_) if has_changed || !is_complete => print(format!(
                 "is restarted by Reloader, {}",
                 rollout.progress(at.kind)
             )),
             Some(end) if now < end => limit = end - now,
             _ => {
-                let (mark, now) = (&task.aim.mark, task.aim.now);
+                let (mark, now) = (&task.goal.mark, task.goal.now);
                 if cluster.restart(&workload, mark, now).await? == Written::Done {
-                    tell("restarting".to_owned());
+                    print("restarting".to_owned());
                 }
                 continue;
             }
         }
-        if let Some(end) = task.end {
-            if now >= end {
+        if let Some(deadline) = task.deadline {
+            if now >= deadline {
                 return Err(explain_stuck(cluster, &workload).await?);
             }
-            limit = limit.min(end - now);
+            limit = limit.min(deadline - now);
         }
         cluster.changed_since(&workload, limit).await;
     }
 }
 
-/// Why a rollout does not end.
+/// Describes a rollout that timed out: its progress and what its pods and events say.
 ///
 /// # Errors
-/// What cannot be read (exit code 3).
+/// A failed read (exit code 3).
 pub async fn explain_stuck(cluster: &Cluster, workload: &Workload) -> Result<Failure, Failure> {
     let mut failure = Failure::unable(format!(
         "it did not roll out in time: {}",

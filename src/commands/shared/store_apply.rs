@@ -1,8 +1,7 @@
-//! A run that fills the secret store, adding only.
+//! Fills the secret store. Only adds: an existing field changes only if an option names it.
 //!
-//! Gather, plan, write; where somebody else wrote first, all of it again. The order of the writes is
-//! the order of trust: the tokens file, then the router entry, which decides whose tokens win, then
-//! every other entry. Whoever needs the store filled gives a wish and gets a report.
+//! Read, plan, write, and repeat if another writer came first. The tokens file is written first, then
+//! the router entry, which decides which tokens win, then every other entry.
 
 use super::tokens_session::TokensSession;
 use super::writer::{Writer, rounds};
@@ -18,21 +17,21 @@ use crate::io::written::Written;
 use crate::render::store::StoreReport;
 use futures_util::future::join_all;
 
-/// Who reads and writes the entries: the store itself, or somebody who reaches it for us.
+/// How entries are read and written: over the API of the store, or through External Secrets Operator.
 pub trait Backend {
-    /// Where it is, for words.
+    /// The address of the store, for messages.
     fn address(&self) -> &str;
 
-    /// How a person gets there.
+    /// How a person reaches the store, for hints.
     fn reach(&self) -> &StoreReach;
 
     /// Reads every entry of the layout.
     async fn entries(&self, layout: &Layout) -> Result<Entries, Failure>;
 
-    /// Refuses before the first write where the plan cannot be carried out.
+    /// Refuses, before the first write, a plan that cannot be carried out.
     async fn check(&self, plan: &StorePlan) -> Result<(), Failure>;
 
-    /// Writes all fields of an entry, if it still is what the plan builds on.
+    /// Writes all fields of an entry. [`Written::Stale`] if it is not the version that was planned for.
     async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Written, Failure>;
 }
 
@@ -47,7 +46,7 @@ impl Backend for Store {
 
     async fn entries(&self, layout: &Layout) -> Result<Entries, Failure> {
         let paths = BUNDLES.map(|bundle| layout.path(bundle));
-        // All of them are awaited, so that the same one is told whichever fails first.
+        // Await all, so that the failure reported does not depend on which read ends first.
         let read = join_all(paths.iter().map(|path| self.read(path))).await;
         let read: Result<Vec<_>, _> = read.into_iter().collect();
         Ok(paths.into_iter().zip(read?).collect())
@@ -62,29 +61,27 @@ impl Backend for Store {
     }
 }
 
-/// A run and what it has done so far.
+/// A run and its progress.
 pub struct StoreApply<B> {
     wish: StoreWish,
     reach: HintContext,
-    /// Where it writes.
     pub backend: B,
-    /// The tokens file.
-    pub keeper: TokensSession,
+    pub session: TokensSession,
     /// The newest plan.
     plan: Option<StorePlan>,
-    /// Whether a plan has been carried out, in part at least.
+    /// Whether the writes of a plan have begun.
     started: bool,
     writer: Writer<EntryPlan>,
 }
 
 impl<B: Backend> StoreApply<B> {
-    /// A run that has done nothing yet. `reach` is for hints.
-    pub fn new(wish: StoreWish, backend: B, keeper: TokensSession, reach: HintContext) -> Self {
+    /// Prepares a run. `reach` is for hints.
+    pub fn new(wish: StoreWish, backend: B, session: TokensSession, reach: HintContext) -> Self {
         Self {
             wish,
             reach,
             backend,
-            keeper,
+            session,
             plan: None,
             started: false,
             writer: Writer::new(),
@@ -94,8 +91,7 @@ impl<B: Backend> StoreApply<B> {
     /// Fills the store.
     ///
     /// # Errors
-    /// What keeps it from its first write, and every write that failed. The report tells how far it
-    /// came.
+    /// A refusal before the first write, or the writes that failed. [`Self::report`] has the results.
     pub async fn run(&mut self) -> Result<(), Failure> {
         if rounds(async || self.round().await).await?.is_some() {
             return self
@@ -110,18 +106,18 @@ impl<B: Backend> StoreApply<B> {
         )
     }
 
-    /// Whether anything has been written, or tried to.
+    /// True once the writes have begun.
     pub fn started(&self) -> bool {
         self.started
     }
 
-    /// What was planned and how far it has come; `None` where no plan was made. `path` is the tokens
-    /// file's.
+    /// The plan and the result of each write; `None` if no plan was made. `path` is that of the tokens
+    /// file.
     pub fn report(&self, path: String) -> Option<StoreReport> {
         let plan = self.plan.as_ref()?;
         let mut report = StoreReport::of_plan(plan, Some(self.backend.address()), path);
-        // A plan that was refused has done nothing to the file, whatever it says.
-        report.file = self.keeper.change;
+        // What was done, not what was planned: a refused plan changes nothing.
+        report.file = self.session.change;
         for entry in report.entries.iter_mut().filter(|_| self.started) {
             match self.writer.result(&entry.plan.path) {
                 Some((plan, failure)) => {
@@ -135,13 +131,13 @@ impl<B: Backend> StoreApply<B> {
         Some(report)
     }
 
-    /// Reads, plans and writes once; [`Written::Stale`] where that has to be done again.
+    /// Reads, plans and writes once. [`Written::Stale`] if that has to be repeated.
     async fn round(&mut self) -> Result<Written, Failure> {
         self.writer.forget_failures();
         let entries = self.backend.entries(&self.wish.layout).await?;
         let router = entries.get(&self.wish.layout.path(&ROUTER));
         refuse_rotation(elsewhere::of_entry(router), self.started, &self.reach)?;
-        let plan = StorePlan::new(&self.wish, &self.keeper.filed, &entries);
+        let plan = StorePlan::new(&self.wish, &self.session.filed, &entries);
         self.plan = Some(plan.clone());
         if !plan.refusals.is_empty() {
             let mut failure = refusal(&plan, self.backend.reach(), &self.reach);
@@ -153,12 +149,12 @@ impl<B: Backend> StoreApply<B> {
         if !self.started {
             self.backend.check(&plan).await?;
         }
-        // Whose cluster the tokens were applied to is not for the store to say.
-        let place = self.keeper.applied_to();
+        // Filling the store is not applying to a cluster, so "last applied to" stays as it is.
+        let applied_to = self.session.applied_to();
         let changes = plan.changes_anything();
         let tokens = self
-            .keeper
-            .keep(&plan.tokens, plan.file, place.as_ref(), changes)?;
+            .session
+            .save(&plan.tokens, plan.file, applied_to.as_ref(), changes)?;
         self.started = true;
         let router = self.wish.layout.path(&ROUTER);
         let backend = &self.backend;
@@ -170,7 +166,7 @@ impl<B: Backend> StoreApply<B> {
     }
 }
 
-/// The failure of a plan that a person has to decide on.
+/// All refusals of a plan as one failure.
 pub fn refusal(plan: &StorePlan, store: &StoreReach, reach: &HintContext) -> Failure {
     let mut failure = Failure::undecided();
     for refusal in &plan.refusals {

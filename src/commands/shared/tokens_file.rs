@@ -1,4 +1,4 @@
-//! What is said of the tokens file before it is changed, and after.
+//! The content of the tokens file for a plan, and the warning when git does not ignore it.
 
 use crate::domain::cluster::snapshot::Keeping;
 use crate::domain::plan::FiledTokens;
@@ -7,12 +7,12 @@ use crate::io::local::{environment, git};
 use crate::ui::Ui;
 use std::path::Path;
 
-/// What a tokens file holds, before this run has minted anything.
+/// The tokens in the file, before this run mints any.
 pub fn filed(file: Option<&TokensFile>) -> FiledTokens {
     FiledTokens::found(file.is_some(), |name| file?.tokens().get(name).clone())
 }
 
-/// Warns where git would take the tokens file along.
+/// Warns unless git ignores the tokens file, or there is no git repository.
 pub fn warn_unless_ignored(path: &Path, ui: Ui) {
     let shown = path.display();
     match git::keeping(path) {

@@ -1,5 +1,5 @@
-//! The tokens file during a run that changes it: locked, read once, brought up to date before any
-//! server sees a token.
+//! The tokens file during a run that changes it. It is locked and read once, and is written before any
+//! server gets a token.
 
 use crate::commands::shared::tokens_file::{filed, warn_unless_ignored};
 use crate::domain::plan::{Decision, Filed};
@@ -14,7 +14,7 @@ use crate::render::report::FileChange;
 use crate::ui::Ui;
 use std::path::{Path, PathBuf};
 
-/// A tokens file that this run holds.
+/// A locked tokens file.
 pub struct TokensSession {
     path: PathBuf,
     ui: Ui,
@@ -22,11 +22,11 @@ pub struct TokensSession {
     /// The file as it is on disk.
     file: TokensFile,
     text: Option<SecretValue>,
-    /// What it holds, and what of that this run minted.
+    /// The tokens of the file; those that this run minted are marked.
     pub filed: FiledTokens,
-    /// What this run did to its tokens.
+    /// What this run has done to the tokens in the file.
     pub change: FileChange,
-    /// Whether it was written at all: the place alone is no change of its tokens.
+    /// Whether this run wrote the file, even if only its "last applied to" comment changed.
     written: bool,
 }
 
@@ -34,7 +34,7 @@ impl TokensSession {
     /// Locks and reads the file.
     ///
     /// # Errors
-    /// A file or folder that cannot be used (exit code 3).
+    /// A file or folder that cannot be read, created or locked (exit code 3).
     pub fn open(path: &Path, ui: Ui) -> Result<Self, Failure> {
         let locked = Locked::new(path, &ui)?;
         let loaded = locked.read(&ui)?;
@@ -54,16 +54,16 @@ impl TokensSession {
         })
     }
 
-    /// Where the tokens were last applied.
+    /// The cluster to which the tokens were last applied.
     pub fn applied_to(&self) -> Option<AppliedTo> {
         self.file.applied_to()
     }
 
-    /// Fills in the tokens and, where anything changes at all, brings the file up to date.
+    /// Mints the tokens that have no value yet and writes the file. Returns the value of each token.
     ///
     /// # Errors
-    /// No random bytes, a file that cannot be written (exit code 3).
-    pub fn keep(
+    /// No random bytes, or a file that cannot be written (exit code 3).
+    pub fn save(
         &mut self,
         decisions: &PerToken<Option<Decision>>,
         action: FileAction,
@@ -84,17 +84,18 @@ impl TokensSession {
         })?;
         let wanted = PerToken::from_fn(|name| Some(tokens.get(name).clone()));
         let text = self.file.rewritten(&wanted, place);
-        // The place alone is no reason to touch the file: diff says that nothing would change.
+        // A new "last applied to" alone does not count: `diff` reports no change for it.
         if changes_anything && self.text.as_ref() != Some(&text) {
             self.write(text, action)?;
         }
         self.filed.exists = true;
         for (name, token) in tokens.iter() {
             let before = std::mem::take(self.filed.tokens.get_mut(name));
-            let still_ours = matches!(&before, Filed::MintedNow(ours) if ours == token);
-            *self.filed.tokens.get_mut(name) = match *minted.get(name) || still_ours {
-                true => Filed::MintedNow(token.clone()),
-                false => Filed::Found(token.clone()),
+            let minted_before = matches!(&before, Filed::MintedNow(old) if old == token);
+            *self.filed.tokens.get_mut(name) = if *minted.get(name) || minted_before {
+                Filed::MintedNow(token.clone())
+            } else {
+                Filed::Found(token.clone())
             };
         }
         Ok(tokens)
@@ -123,8 +124,8 @@ impl TokensSession {
         Ok(())
     }
 
-    /// Warns, at the end of a run that wrote the file, where git would take it along.
-    pub fn say_if_git_would_take_it(&self) {
+    /// Warns about git if this run wrote the file. Call it at the end of the run.
+    pub fn warn_about_git(&self) {
         if self.written {
             warn_unless_ignored(&self.path, self.ui);
         }

@@ -1,8 +1,8 @@
-//! Writes the places of a plan, Secrets or store entries, in the order of trust, and remembers how
-//! each write ended.
+//! Writes the places of a plan, Secrets or store entries, and records the result of each write. Makes
+//! no decision about values.
 //!
-//! The router place goes first: it decides whose tokens win. Places without a token go beside it,
-//! all others after it.
+//! The router place is written first, because it decides which tokens win. Places without tokens are
+//! written at the same time, all others after it.
 
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::plan::{EntryPlan, SecretPlan};
@@ -13,10 +13,11 @@ use futures_util::stream::{self, StreamExt};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-/// How often everything is read and planned at most if others write first each time.
+/// How often a run reads and plans before it gives up because of concurrent writes.
 const ROUNDS: usize = 10;
 
-/// Reads, plans and writes until no other writer came first. `None` if that never happens.
+/// Repeats a round of reading, planning and writing until no write is stale. `None` after the last
+/// attempt.
 ///
 /// # Errors
 /// The first failure of a round.
@@ -71,9 +72,9 @@ impl Place for EntryPlan {
     }
 }
 
-/// What a run has written so far.
+/// The writes of a run so far.
 pub struct Writer<P: Place> {
-    /// The places that were written, or were to be, with the reason why not.
+    /// Each place with the failure of its write, if there was one.
     done: BTreeMap<P::Key, (P, Option<Failure>)>,
 }
 
@@ -84,13 +85,13 @@ impl<P: Place> Writer<P> {
         }
     }
 
-    /// Forgets failures, which the next plan tries again unless the write was done after all.
+    /// Forgets failures. The next plan repeats those writes, unless they took effect after all.
     pub fn forget_failures(&mut self) {
         self.done.retain(|_, (_, failure)| failure.is_none());
     }
 
-    /// Writes in two waves. If the write of `router` fails, the second wave is not sent; `name` is
-    /// what messages call it.
+    /// Writes in two waves. If the write of `router` fails, the second wave is not sent. `name` is the
+    /// router place in messages.
     pub async fn write(
         &mut self,
         places: &[P],
@@ -138,17 +139,19 @@ impl<P: Place> Writer<P> {
         self.done.insert(place.key(), (place.clone(), failure));
     }
 
-    /// The plan that was carried out for a place, and how it failed; `None` if nothing was tried.
+    /// The plan and the failure of a place; `None` if no write was tried.
     pub fn result(&self, key: &P::Key) -> Option<(&P, Option<&Failure>)> {
         let (place, failure) = self.done.get(key)?;
         Some((place, failure.as_ref()))
     }
 
-    /// One failure for all places that could not be written. `what` names them: `Secrets`.
+    /// One failure for all places that could not be written. `what` is a plural noun such as `Secrets`.
     pub fn failures(&self, all: usize, what: &str) -> Option<Failure> {
-        let failed = self.done.iter();
-        let failed = failed.filter_map(|(key, (_, failure))| Some((key, failure.as_ref()?)));
-        let failed: Vec<_> = failed.collect();
+        let failed: Vec<_> = self
+            .done
+            .iter()
+            .filter_map(|(key, (_, failure))| Some((key, failure.as_ref()?)))
+            .collect();
         if failed.is_empty() {
             return None;
         }

@@ -1,7 +1,7 @@
-//! The plan for the way from plain Secrets to the secret store, and for the way back.
+//! Plans the move of plain Secrets to the secret store. Pure: reads and writes nothing itself.
 //!
-//! External Secrets Operator makes a Secret what the store says, at once: so an ExternalSecret may
-//! only be applied where the store holds what the Secret holds, key by key, and nothing else.
+//! External Secrets Operator overwrites a Secret with its entry at once. So an ExternalSecret may only
+//! be applied if the entry holds exactly the keys and values of the Secret.
 
 pub mod refusal;
 
@@ -17,65 +17,60 @@ use super::table::{BUNDLES, Bundle, EMBEDDINGS, ROUTER};
 use super::values::secret_value::SecretValue;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The sixth field of the embeddings bundle in the store, which a plain Secret need not have.
-pub const SIXTH: &str = "LOG_LEVEL";
+/// The only field of the embeddings entry that a plain Secret need not have.
+pub const LOG_LEVEL: &str = "LOG_LEVEL";
 
-/// What is to move, and where to.
+/// The namespaces whose Secrets move, and the store to which they move.
 #[derive(Clone, Debug)]
 pub struct Destination<'a> {
-    /// The home namespace.
     pub home: &'a Namespace,
-    /// The namespaces of the fleet, whose router Secret moves.
+    /// The fleet namespaces. Only their router Secret moves.
     pub fleet: &'a BTreeSet<Namespace>,
-    /// Where each bundle is in the store.
+    /// The path of each entry.
     pub layout: &'a Layout,
     /// The store that the ExternalSecrets name.
     pub store: &'a StoreRef,
 }
 
-/// The plan for everything.
+/// The plan for all Secrets and entries.
 #[derive(Clone, Debug)]
 pub struct MigrationPlan {
-    /// What the store gets first; none where it could not be read.
+    /// The entries of the store; empty if the store could not be read.
     pub entries: Vec<EntryPlan>,
-    /// What happens to each Secret.
     pub moves: Vec<Move>,
-    /// What a person has to decide first. If there is any, nothing is written.
+    /// What a person has to decide. Nothing is written if there is any.
     pub refusals: Vec<MigrationRefusal>,
 }
 
-/// What happens to a Secret.
+/// What happens to one Secret.
 #[derive(Clone, Debug)]
 pub struct Move {
-    /// The Secret.
     pub at: SecretRef,
-    /// Its row of the table.
     pub bundle: &'static Bundle,
-    /// The entry that it is made from.
+    /// The path of the entry that the Secret is made from.
     pub path: String,
-    /// What happens.
-    pub standing: Standing,
-    /// What the Secret holds afterwards; `None` where the store could not be read.
+    pub state: MoveState,
+    /// The content of the Secret after the move; `None` if the store could not be read.
     pub after: Option<SecretData>,
-    /// Whether [`SIXTH`] is added.
-    pub grows: bool,
+    /// Whether the Secret gets [`LOG_LEVEL`], which it did not have.
+    pub adds_log_level: bool,
 }
 
-/// How a Secret stands.
+/// Whether a Secret can move.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It is plain, and moves.
+pub enum MoveState {
+    /// The Secret is plain and will move.
     Plain,
-    /// It follows that entry of that store already.
+    /// The operator makes the Secret from this entry already.
     Moved,
-    /// It is left alone, and why.
-    Left(String),
-    /// A person has to decide first.
+    /// The Secret does not move, for this reason.
+    Skipped(String),
+    /// The Secret cannot move before a person has decided something.
     Refused,
 }
 
 impl MigrationPlan {
-    /// Decides on everything. `entries` is what the store holds; `None` where it could not be read.
+    /// Makes the plan. `entries` is the content of the store; `None` if it could not be read.
     pub fn new(
         to: &Destination<'_>,
         found: &Observations,
@@ -87,10 +82,10 @@ impl MigrationPlan {
             moves: Vec::new(),
             refusals: Vec::new(),
         };
-        // What each entry holds once it has what it lacks.
+        // The content of each entry after the missing fields are written.
         let mut filled = BTreeMap::new();
         for bundle in BUNDLES {
-            let (moved, entry) = plan.home(to, found, externals, entries, bundle);
+            let (moved, entry) = plan.plan_home_secret(to, found, externals, entries, bundle);
             if let Some(entry) = entry {
                 filled.insert(entry.path.clone(), secret_data(&fields_after(&entry)));
                 plan.entries.push(entry);
@@ -98,7 +93,7 @@ impl MigrationPlan {
             plan.moves.push(moved);
         }
         for namespace in to.fleet {
-            let moved = plan.fleet(to, found, externals, &filled, namespace);
+            let moved = plan.plan_fleet_secret(to, found, externals, &filled, namespace);
             plan.moves.push(moved);
         }
         plan
@@ -106,22 +101,23 @@ impl MigrationPlan {
 
     /// The Secrets that move.
     pub fn moving(&self) -> impl Iterator<Item = &Move> {
-        let plain = |moved: &&Move| moved.standing == Standing::Plain;
-        self.moves.iter().filter(plain)
+        self.moves
+            .iter()
+            .filter(|moved| moved.state == MoveState::Plain)
     }
 
-    /// The entries that are written.
+    /// The entries that get fields.
     pub fn written(&self) -> impl Iterator<Item = &EntryPlan> {
         self.entries.iter().filter(|entry| entry.is_written())
     }
 
-    /// Tells whether carrying it out would change anything.
+    /// True if the plan changes a Secret or an entry.
     pub fn changes_anything(&self) -> bool {
         self.moving().next().is_some() || self.written().next().is_some()
     }
 
-    /// A Secret of the home namespace, which is where an entry gets from what it lacks.
-    fn home(
+    /// Plans a Secret of the home namespace, and its entry, which gets its missing fields from it.
+    fn plan_home_secret(
         &mut self,
         to: &Destination<'_>,
         found: &Observations,
@@ -129,22 +125,22 @@ impl MigrationPlan {
         entries: Option<&Entries>,
         bundle: &'static Bundle,
     ) -> (Move, Option<EntryPlan>) {
-        let mut moved = self.standing(to, found, externals, to.home, bundle);
+        let mut moved = self.plan_move(to, found, externals, to.home, bundle);
         let Some(entries) = entries else {
             return (moved, None);
         };
         let base = entries.get(&moved.path).cloned().unwrap_or_default();
         let live = found.get(&moved.at).and_then(|found| found.live.as_ref());
-        let added = match (&moved.standing, live) {
-            (Standing::Plain, Some(live)) => self.lacking(&mut moved, live, &base),
+        let added = match (&moved.state, live) {
+            (MoveState::Plain, Some(live)) => self.missing_fields(&mut moved, live, &base),
             _ => Vec::new(),
         };
         let entry = EntryPlan {
             bundle,
             path: moved.path.clone(),
-            action: match (&base.fields, added.is_empty(), &moved.standing) {
+            action: match (&base.fields, added.is_empty(), &moved.state) {
                 (None, true, _) => Action::Skip,
-                (_, _, Standing::Refused) => Action::Refuse,
+                (_, _, MoveState::Refused) => Action::Refuse,
                 (None, false, _) => Action::Create,
                 (Some(_), false, _) => Action::Configure,
                 (Some(_), true, _) => Action::Keep,
@@ -157,39 +153,48 @@ impl MigrationPlan {
         (moved, Some(entry))
     }
 
-    /// What an entry lacks that the Secret has, and the sixth field. Refuses where they contradict.
-    fn lacking(&mut self, moved: &mut Move, live: &LiveSecret, base: &Entry) -> Vec<FieldPlan> {
+    /// The fields that the entry lacks: those of the Secret, and [`LOG_LEVEL`]. Refuses if the entry and
+    /// the Secret differ.
+    fn missing_fields(
+        &mut self,
+        moved: &mut Move,
+        live: &LiveSecret,
+        base: &Entry,
+    ) -> Vec<FieldPlan> {
         let mut added = Vec::new();
-        let mut found = Difference::default();
+        let mut difference = Difference::default();
         let stored = base.fields.as_ref().map(secret_data).unwrap_or_default();
         for (key, value) in &live.data {
             let Some(value) = &value.text else { continue };
             match stored.get(key) {
                 None => added.push(field(key, value, ValueSource::Cluster)),
-                Some(stored) if stored != value => found.differing.push(key.clone()),
+                Some(stored) if stored != value => difference.differing.push(key.clone()),
                 Some(_) => {}
             }
         }
-        if moved.bundle == &EMBEDDINGS && !live.data.contains_key(SIXTH) {
-            moved.grows = true;
+        if moved.bundle == &EMBEDDINGS && !live.data.contains_key(LOG_LEVEL) {
+            moved.adds_log_level = true;
             let default = SecretValue::from(LOG_LEVEL_DEFAULT);
-            match stored.get(SIXTH) {
-                None => added.push(field(SIXTH, &default, ValueSource::Default)),
-                Some(stored) if *stored != default => found.differing.push(SIXTH.to_owned()),
+            match stored.get(LOG_LEVEL) {
+                None => added.push(field(LOG_LEVEL, &default, ValueSource::Default)),
+                Some(stored) if *stored != default => {
+                    difference.differing.push(LOG_LEVEL.to_owned())
+                }
                 Some(_) => {}
             }
         }
         let order = |key: &str| moved.bundle.keys.iter().position(|known| known.name == key);
         added.sort_by_key(|field: &FieldPlan| order(&field.key).unwrap_or(usize::MAX));
-        let strange = stored.into_keys();
-        let strange = strange.filter(|key| !live.data.contains_key(key) && key != SIXTH);
-        found.only_in_store.extend(strange);
-        self.disagree(moved, found);
+        let only_in_store = stored
+            .into_keys()
+            .filter(|key| !live.data.contains_key(key) && key != LOG_LEVEL);
+        difference.only_in_store.extend(only_in_store);
+        self.refuse_difference(moved, difference);
         added
     }
 
-    /// A Secret of the fleet, which has to be what the entry holds.
-    fn fleet(
+    /// Plans a Secret of a fleet namespace. It has to equal the entry.
+    fn plan_fleet_secret(
         &mut self,
         to: &Destination<'_>,
         found: &Observations,
@@ -197,49 +202,49 @@ impl MigrationPlan {
         filled: &BTreeMap<String, SecretData>,
         namespace: &Namespace,
     ) -> Move {
-        let mut moved = self.standing(to, found, externals, namespace, &ROUTER);
+        let mut moved = self.plan_move(to, found, externals, namespace, &ROUTER);
         moved.after = filled.get(&moved.path).cloned();
         let live = found.get(&moved.at).and_then(|found| found.live.as_ref());
-        if let (Standing::Plain, Some(live), Some(after)) = (&moved.standing, live, &moved.after) {
-            let found = Difference::between(live, after);
-            self.disagree(&mut moved, found);
+        if let (MoveState::Plain, Some(live), Some(after)) = (&moved.state, live, &moved.after) {
+            let difference = Difference::between(live, after);
+            self.refuse_difference(&mut moved, difference);
         }
         moved
     }
 
-    fn disagree(&mut self, moved: &mut Move, found: Difference) {
+    fn refuse_difference(&mut self, moved: &mut Move, difference: Difference) {
         let (at, path) = (&moved.at, &moved.path);
         let refusals = [
             MigrationRefusal::Differs {
                 at: at.clone(),
                 path: path.clone(),
-                keys: found.differing,
+                keys: difference.differing,
             },
             MigrationRefusal::OnlyInSecret {
                 at: at.clone(),
                 path: path.clone(),
-                keys: found.only_in_secret,
+                keys: difference.only_in_secret,
             },
             MigrationRefusal::OnlyInStore {
                 at: at.clone(),
                 path: path.clone(),
-                keys: found.only_in_store,
+                keys: difference.only_in_store,
             },
         ];
-        let real = refusals.into_iter().filter(|refusal| match refusal {
+        let with_keys = refusals.into_iter().filter(|refusal| match refusal {
             MigrationRefusal::Differs { keys, .. }
             | MigrationRefusal::OnlyInSecret { keys, .. }
             | MigrationRefusal::OnlyInStore { keys, .. } => !keys.is_empty(),
             _ => true,
         });
-        for refusal in real {
-            moved.standing = Standing::Refused;
+        for refusal in with_keys {
+            moved.state = MoveState::Refused;
             self.refusals.push(refusal);
         }
     }
 
-    /// How a Secret stands, before its values are looked at.
-    fn standing(
+    /// Decides whether a Secret can move, before its values are compared.
+    fn plan_move(
         &mut self,
         to: &Destination<'_>,
         found: &Observations,
@@ -252,88 +257,95 @@ impl MigrationPlan {
             name: bundle.secret,
         };
         let path = to.layout.path(bundle);
-        let none = Observed::default();
-        let observed = found.get(&at).unwrap_or(&none);
-        let here = externals
+        let absent = Observed::default();
+        let observed = found.get(&at).unwrap_or(&absent);
+        let (makers, others): (Vec<_>, Vec<_>) = externals
             .iter()
-            .filter(|external| external.namespace == at.namespace);
-        let targets = here.clone().filter(|external| external.target == at.name);
-        let targets: Vec<_> = targets.collect();
-        let mut others = here.filter(|external| external.target != at.name);
-        let taken = others.find(|external| external.name == bundle.external_secret);
-        let standing = match (&observed.live, &observed.owner, targets.as_slice(), taken) {
-            (None, ..) => Standing::Left("it does not exist".to_owned()),
+            .filter(|external| external.namespace == at.namespace)
+            .partition(|external| external.target == at.name);
+        let name_taken_by = others
+            .into_iter()
+            .find(|external| external.name == bundle.external_secret);
+        let state = match (
+            &observed.live,
+            &observed.owner,
+            makers.as_slice(),
+            name_taken_by,
+        ) {
+            (None, ..) => MoveState::Skipped("it does not exist".to_owned()),
             (.., [_, _, ..], _) => {
-                let by = targets.iter().map(|external| external.name.clone());
+                let by = makers.iter().map(|external| external.name.clone());
                 let (at, by) = (at.clone(), by.collect());
-                self.refuse(MigrationRefusal::Crowded { at, by })
+                self.refuse(MigrationRefusal::SeveralMakers { at, by })
             }
-            (.., [external], _) => self.beside(&at, external, bundle, to.store, &path),
+            (.., [external], _) => self.state_of_made(&at, external, bundle, to.store, &path),
             (_, Some(owner), [], _) => {
-                Standing::Left(format!("it belongs to {owner}: {}", owner.instead()))
+                MoveState::Skipped(format!("it belongs to {owner}: {}", owner.instead()))
             }
             (_, None, [], Some(other)) => {
                 let (at, by) = (at.clone(), other.name.clone());
                 let target = other.target.clone();
                 self.refuse(MigrationRefusal::NameTaken { at, by, target })
             }
-            (Some(live), None, [], None) => self.form(&at, live),
+            (Some(live), None, [], None) => self.state_of_plain(&at, live),
         };
         Move {
             at,
             bundle,
             path,
-            standing,
+            state,
             after: None,
-            grows: false,
+            adds_log_level: false,
         }
     }
 
-    /// How a Secret stands that an ExternalSecret targets.
-    fn beside(
+    /// The state of a Secret that an ExternalSecret targets.
+    fn state_of_made(
         &mut self,
         at: &SecretRef,
         external: &ExternalSecret,
         bundle: &Bundle,
         store: &StoreRef,
         path: &str,
-    ) -> Standing {
+    ) -> MoveState {
         let name = external.name.clone();
         if !external.makes_secret() {
             let at = at.clone();
-            return self.refuse(MigrationRefusal::Added { at, by: name });
+            return self.refuse(MigrationRefusal::KeysAdded { at, by: name });
         }
-        let ours = name == bundle.external_secret && external.owner.is_none();
-        let same = external.entry() == Some(path) && external.store.as_ref() == Some(store);
+        let is_ours = name == bundle.external_secret && external.owner.is_none();
+        let is_same_entry =
+            external.entry() == Some(path) && external.store.as_ref() == Some(store);
         match external.creation_policy.as_str() {
-            "Owner" if same => Standing::Moved,
-            // A way back that was begun and not ended.
-            "Orphan" if same && ours => Standing::Plain,
-            _ => Standing::Left(format!(
+            "Owner" if is_same_entry => MoveState::Moved,
+            // An unfinished rollback.
+            "Orphan" if is_same_entry && is_ours => MoveState::Plain,
+            _ => MoveState::Skipped(format!(
                 "ExternalSecret {name} makes it, and not from {path} of {store}: change that one"
             )),
         }
     }
 
-    fn form(&mut self, at: &SecretRef, live: &LiveSecret) -> Standing {
+    /// The state of a plain Secret. The operator can only make mutable Opaque Secrets with text values.
+    fn state_of_plain(&mut self, at: &SecretRef, live: &LiveSecret) -> MoveState {
         let at = || at.clone();
-        let bad = live.data.iter().find(|(_, value)| value.text.is_none());
+        let undecodable = live.data.iter().find(|(_, value)| value.text.is_none());
         let refusal = if live.type_ != OPAQUE {
             MigrationRefusal::WrongType { at: at() }
         } else if live.immutable {
             MigrationRefusal::Immutable { at: at() }
-        } else if let Some((key, _)) = bad {
+        } else if let Some((key, _)) = undecodable {
             let key = key.clone();
-            MigrationRefusal::NoText { at: at(), key }
+            MigrationRefusal::NotText { at: at(), key }
         } else {
-            return Standing::Plain;
+            return MoveState::Plain;
         };
         self.refuse(refusal)
     }
 
-    fn refuse(&mut self, refusal: MigrationRefusal) -> Standing {
+    fn refuse(&mut self, refusal: MigrationRefusal) -> MoveState {
         self.refusals.push(refusal);
-        Standing::Refused
+        MoveState::Refused
     }
 }
 
@@ -345,7 +357,7 @@ fn field(key: &str, value: &SecretValue, source: ValueSource) -> FieldPlan {
     }
 }
 
-/// The whole entry as it is to be.
+/// All fields of an entry after the write.
 pub fn fields_after(entry: &EntryPlan) -> Fields {
     let mut fields = entry.base.fields.clone().unwrap_or_default();
     for key in &entry.keys {

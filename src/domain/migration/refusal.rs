@@ -1,104 +1,71 @@
-//! What keeps a migration from its first write: a person has to decide.
+//! Why a migration stops before its first write, and what a person can do about it.
 
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::OPAQUE;
 use crate::domain::eso::store_entry::StoreReach;
 
-/// Something that a person has to decide.
+/// A conflict that a person has to settle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MigrationRefusal {
-    /// The Secret and the entry have different values.
+    /// The Secret and the entry have different values for these keys.
     Differs {
-        /// The Secret.
         at: SecretRef,
-        /// The entry.
         path: String,
-        /// Of these keys.
         keys: Vec<String>,
     },
-    /// The Secret would lose keys.
+    /// The Secret would lose these keys.
     OnlyInSecret {
-        /// The Secret.
         at: SecretRef,
-        /// The entry.
         path: String,
-        /// These.
         keys: Vec<String>,
     },
-    /// The Secret would get keys.
+    /// The Secret would get these keys.
     OnlyInStore {
-        /// The Secret.
         at: SecretRef,
-        /// The entry.
         path: String,
-        /// These.
         keys: Vec<String>,
     },
     /// A value of the Secret is not text.
-    NoText {
-        /// The Secret.
-        at: SecretRef,
-        /// Its key.
-        key: String,
-    },
-    /// It is not of the type that the operator makes.
-    WrongType {
-        /// The Secret.
-        at: SecretRef,
-    },
-    /// The operator could not write it.
-    Immutable {
-        /// The Secret.
-        at: SecretRef,
-    },
-    /// An ExternalSecret adds keys to it.
-    Added {
-        /// The Secret.
-        at: SecretRef,
-        /// The ExternalSecret.
-        by: String,
-    },
-    /// Several ExternalSecrets make it.
-    Crowded {
-        /// The Secret.
-        at: SecretRef,
-        /// The ExternalSecrets.
-        by: Vec<String>,
-    },
-    /// The name that the ExternalSecret is to have belongs to one that makes another Secret, which
-    /// the operator would delete.
+    NotText { at: SecretRef, key: String },
+    /// The Secret is not of type Opaque, which the operator makes.
+    WrongType { at: SecretRef },
+    /// The Secret is immutable, so the operator could not update it.
+    Immutable { at: SecretRef },
+    /// An ExternalSecret adds keys to the Secret.
+    KeysAdded { at: SecretRef, by: String },
+    /// Several ExternalSecrets make the Secret.
+    SeveralMakers { at: SecretRef, by: Vec<String> },
+    /// The name for the new ExternalSecret is taken by one that makes another Secret. If that one
+    /// changed its target, the operator would delete the Secret that it made.
     NameTaken {
-        /// The Secret.
         at: SecretRef,
-        /// The ExternalSecret.
         by: String,
-        /// What that one makes.
         target: String,
     },
 }
 
 impl MigrationRefusal {
-    /// What is the matter, in one sentence without a value.
+    /// Describes the conflict in one sentence without a value.
     pub fn message(&self) -> String {
         match self {
             Self::Differs { at, path, keys } => {
-                format!("{at} and {path} in the store differ in {}", listed(keys))
+                format!("{at} and {path} in the store differ in {}", list_keys(keys))
             }
             Self::OnlyInSecret { at, path, keys } => format!(
                 "{at} has {}, which {path} in the store lacks: the Secret would lose it",
-                listed(keys)
+                list_keys(keys)
             ),
             Self::OnlyInStore { at, path, keys } => format!(
                 "{path} in the store has {}, which {at} lacks: the Secret would get it",
-                listed(keys)
+                list_keys(keys)
             ),
-            Self::NoText { at, key } => format!("{key} of {at} is not text (base64 of UTF-8)"),
+            Self::NotText { at, key } => format!("{key} of {at} is not text (base64 of UTF-8)"),
             Self::WrongType { at } => format!("{at} is not of type {OPAQUE}"),
             Self::Immutable { at } => {
                 format!("{at} is immutable, so External Secrets Operator could not keep it")
             }
-            Self::Added { at, by } => format!("ExternalSecret {by} adds keys to {at}"),
-            Self::Crowded { at, by } => {
+            Self::KeysAdded { at, by } => format!("ExternalSecret {by} adds keys to {at}"),
+            Self::SeveralMakers { at, by } => {
                 format!("several ExternalSecrets make {at}: {}", by.join(", "))
             }
             Self::NameTaken { at, by, target } => format!(
@@ -108,7 +75,7 @@ impl MigrationRefusal {
         }
     }
 
-    /// What to do about it. `store` is the way to one that can be written directly.
+    /// What to do about it. `store` is given if this run can write the store directly.
     pub fn hint(&self, store: Option<&StoreReach>, kubectl: &str) -> String {
         match (self, store) {
             (Self::Differs { path, keys, .. }, Some(store)) => format!(
@@ -128,7 +95,7 @@ impl MigrationRefusal {
             (Self::OnlyInStore { path, .. }, None) => {
                 format!("take it out of {path} with the store's own program")
             }
-            (Self::Crowded { at, by }, _) => format!(
+            (Self::SeveralMakers { at, by }, _) => format!(
                 "keep one: {kubectl} -n {} delete externalsecret {} --cascade=orphan",
                 at.namespace,
                 by[by.len() - 1]
@@ -137,18 +104,18 @@ impl MigrationRefusal {
                 "give that one another name: {kubectl} -n {} get externalsecret {by} -o yaml",
                 at.namespace
             ),
-            (Self::Added { at, by }, _) => format!(
+            (Self::KeysAdded { at, by }, _) => format!(
                 "move those keys into the entry, then: {kubectl} -n {} delete externalsecret {by}",
                 at.namespace
             ),
-            (Self::NoText { at, .. } | Self::WrongType { at } | Self::Immutable { at }, _) => {
+            (Self::NotText { at, .. } | Self::WrongType { at } | Self::Immutable { at }, _) => {
                 format!("{kubectl} -n {} edit secret {}", at.namespace, at.name)
             }
         }
     }
 }
 
-/// Keys for words. Those of a store can be anything.
-fn listed(keys: &[String]) -> String {
+/// Keys for a message. Keys from a store may contain control characters.
+fn list_keys(keys: &[String]) -> String {
     keys.join(", ").replace(char::is_control, "?")
 }
