@@ -1,4 +1,5 @@
-//! `lint`: are values files and manifests wired, and free of credentials? Reads files only.
+//! `lint`: checks that values files and manifests reference the Secrets and contain no credentials.
+//! Reads files only and contacts no server.
 
 use super::shared::answer::{Answer, Verdict};
 use crate::cli::Lint;
@@ -12,10 +13,10 @@ use crate::render::script::quote;
 use crate::ui::Ui;
 use std::path::Path;
 
-/// Judges the files. One that cannot be judged hides no finding in another.
+/// Checks the files. A file that cannot be read or parsed does not stop the checks of the others.
 ///
 /// # Errors
-/// Stdin is named twice.
+/// Stdin given twice (exit code 2).
 pub fn run(lint: &Lint, ui: Ui) -> Result<Answer, Failure> {
     let stdin = Path::new("-");
     if lint.files.iter().filter(|path| *path == stdin).count() > 1 {

@@ -1,4 +1,5 @@
-//! `verify`: is it all right, and if not, what mends it. Reads only.
+//! `verify`: checks the Secrets, what reads them and what makes them, with a hint for each failed check.
+//! Reads only.
 
 pub(crate) mod store;
 
@@ -31,28 +32,28 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a service is asked: method, path, and a body of JSON.
+/// A request to a service: method, path and JSON body.
 pub type Question = (Method, &'static str, Option<&'static str>);
-/// What brain-api is asked.
+/// The request to brain-api.
 pub const FEED: Question = (Method::GET, "/feed", None);
-/// What the embeddings service is asked. It checks the key before the body, so nothing is embedded
-/// and nothing billed.
+/// The request to the embeddings service. The service checks the key before the body, so an empty body
+/// embeds nothing and costs nothing.
 pub const EMBED: Question = (Method::POST, "/embed", Some("{}"));
 
-/// How long `--wait` pauses between two looks at least.
+/// The shortest pause of `--wait` between two runs of the checks.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Looks once or, with `--wait`, until all is well or the time is over.
+/// Runs the checks once or, with `--wait`, until they pass or the wait times out.
 ///
 /// # Errors
-/// An option that cannot be used.
+/// An option that cannot be used (exit code 2).
 pub async fn run(global: &Global, verify: &Verify, ui: Ui) -> Result<Answer, Failure> {
     let given = HintOptions {
         fleet: Some(&verify.fleet),
         ..HintOptions::default()
     };
     let reach = reach(global, given);
-    let looked = match connect(global, ui, "verify", &reach).await {
+    let outcome = match connect(global, ui, "verify", &reach).await {
         Ok(cluster) => {
             let session = Session {
                 global,
@@ -61,18 +62,18 @@ pub async fn run(global: &Global, verify: &Verify, ui: Ui) -> Result<Answer, Fai
                 cluster,
                 ui,
             };
-            session.watch().await?
+            session.check_until_well().await?
         }
-        Err(failure) => Looked::nothing(&file_facts(&global.tokens_file), &reach, failure),
+        Err(failure) => Outcome::without_cluster(&file_facts(&global.tokens_file), &reach, failure),
     };
-    let Looked { checks, failure } = looked;
-    let known = failure.is_none();
+    let Outcome { checks, failure } = outcome;
+    let is_complete = failure.is_none();
     let verdict = match failure {
         Some(failure) => Verdict::Failed(failure),
         None if checks::healthy(&checks) => Verdict::Yes,
         None => Verdict::No,
     };
-    let text = rendered::text(&checks, known, verify.short, ui.palette());
+    let text = rendered::text(&checks, is_complete, verify.short, ui.palette());
     let mut shown = checks;
     shown.retain(|check| rendered::is_shown(check, verify.short));
     Ok(Answer {
@@ -83,16 +84,16 @@ pub async fn run(global: &Global, verify: &Verify, ui: Ui) -> Result<Answer, Fai
     })
 }
 
-/// What one look found.
-struct Looked {
+/// The result of one run of the checks.
+struct Outcome {
     checks: Vec<Check>,
-    /// Why it could not see what it had to.
+    /// Why the checks could not read what they need.
     failure: Option<Failure>,
 }
 
-impl Looked {
-    /// The cluster could not be asked.
-    fn nothing(file: &FileFacts, reach: &HintContext, failure: Failure) -> Self {
+impl Outcome {
+    /// The checks that need no cluster, with the failure to connect.
+    fn without_cluster(file: &FileFacts, reach: &HintContext, failure: Failure) -> Self {
         Self {
             checks: checks::without_cluster(file, reach, &failure.message),
             failure: Some(failure),
@@ -103,21 +104,24 @@ impl Looked {
         self.failure.is_none() && checks::healthy(&self.checks)
     }
 
-    fn waits_for(&self) -> String {
-        let failed = self.checks.iter();
-        let mut ids: Vec<_> = failed
+    /// The ids of the failed checks, for the progress line.
+    fn describe_failed(&self) -> String {
+        let mut ids: Vec<_> = self
+            .checks
+            .iter()
             .filter(|check| check.status == Status::Fail)
             .map(|check| check.id.as_str())
             .collect();
         ids.dedup();
-        match ids.is_empty() {
-            true => "the cluster".to_owned(),
-            false => ids.join(", "),
+        if ids.is_empty() {
+            "the cluster".to_owned()
+        } else {
+            ids.join(", ")
         }
     }
 }
 
-/// A connection, and what is to be looked at.
+/// A connection and the options of the checks.
 struct Session<'a> {
     global: &'a Global,
     verify: &'a Verify,
@@ -127,40 +131,40 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Looks, with `--wait` again and again.
-    async fn watch(&self) -> Result<Looked, Failure> {
-        let begun = Instant::now();
-        // Without --wait the time is over at once; --wait=0 has no end.
-        let end = match self.verify.wait {
-            None => Some(begun),
-            Some(wait) => wait.0.and_then(|wait| begun.checked_add(wait)),
+    /// Runs the checks, and repeats them as long as `--wait` allows.
+    async fn check_until_well(&self) -> Result<Outcome, Failure> {
+        let begin = Instant::now();
+        // Without --wait the deadline is now. --wait=0 has no deadline.
+        let deadline = match self.verify.wait {
+            None => Some(begin),
+            Some(wait) => wait.0.and_then(|wait| begin.checked_add(wait)),
         };
-        let mut told = String::new();
+        let mut printed = String::new();
         loop {
             let started = Instant::now();
-            let looked = self.look().await?;
+            let outcome = self.check().await?;
             let now = Instant::now();
-            if looked.is_well() || end.is_some_and(|end| now >= end) {
-                return Ok(looked);
+            if outcome.is_well() || deadline.is_some_and(|deadline| now >= deadline) {
+                return Ok(outcome);
             }
-            let waiting_for = looked.waits_for();
-            if waiting_for != told {
-                self.ui.story(&format!("waiting for {waiting_for}"));
-                told = waiting_for;
+            let failed = outcome.describe_failed();
+            if failed != printed {
+                self.ui.story(&format!("waiting for {failed}"));
+                printed = failed;
             }
-            // A look that takes long is not repeated at once.
+            // Pause at least as long as the checks took, to limit the load on the server.
             let next = now + PAUSE.max(now - started);
-            tokio::time::sleep_until(end.map_or(next, |end| next.min(end))).await;
+            tokio::time::sleep_until(deadline.map_or(next, |deadline| next.min(deadline))).await;
         }
     }
 
-    async fn look(&self) -> Result<Looked, Failure> {
+    async fn check(&self) -> Result<Outcome, Failure> {
         let (global, verify, reach) = (self.global, self.verify, self.reach);
         let file = file_facts(&global.tokens_file);
         let cluster = match self.gather().await {
             Ok(cluster) => cluster,
             Err(failure) if failure.kind == Kind::Usage => return Err(failure),
-            Err(failure) => return Ok(Looked::nothing(&file, reach, failure)),
+            Err(failure) => return Ok(Outcome::without_cluster(&file, reach, failure)),
         };
         let router = cluster.home_place().secrets.get(ROUTER.secret);
         let rotation = elsewhere::of_cluster(router);
@@ -168,7 +172,10 @@ impl Session<'_> {
             file: &file,
             cluster: &cluster,
             reach,
-            since: rotation.as_ref().ok().and_then(|it| opened(it.as_ref()?)),
+            since: rotation
+                .as_ref()
+                .ok()
+                .and_then(|rotation| opened_at(rotation.as_ref()?)),
             rotation,
             max_age: verify.max_age.0,
             max_overlap: verify.max_overlap.0,
@@ -180,13 +187,13 @@ impl Session<'_> {
             Failure::unable(format!("none of the Secrets in {home} can be read"))
                 .hint(format!("have an administrator run: {}", case.role_hint()))
         });
-        Ok(Looked {
+        Ok(Outcome {
             checks: checks::findings(&case),
             failure,
         })
     }
 
-    /// Reads the cluster and, with `--live`, asks the services.
+    /// Reads the cluster, the store and, with `--live`, the answers of the services.
     async fn gather(&self) -> Result<ClusterSnapshot, Failure> {
         let fleet = fleet(&self.verify.fleet);
         let copies = self.verify.copy.iter().cloned().collect();
@@ -203,12 +210,12 @@ impl Session<'_> {
 }
 
 /// When a rotation was opened, in seconds since 1970.
-fn opened(rotation: &Rotation) -> Option<i64> {
+fn opened_at(rotation: &Rotation) -> Option<i64> {
     let since: jiff::Timestamp = rotation.since.parse().ok()?;
     Some(since.as_second())
 }
 
-/// Asks both services with the right and with a wrong token.
+/// Sends each service a request with the right token and one with a wrong token.
 async fn probe(
     global: &Global,
     facts: &ClusterSnapshot,
@@ -219,9 +226,9 @@ async fn probe(
         (BRAIN_API, TokenName::KbRouterToken, FEED),
         (EMBEDDINGS, TokenName::EmbeddingsApiKey, EMBED),
     ];
-    let asked =
+    let requests =
         services.map(|(service, token, request)| ask(facts, &forwarder, service, token, request));
-    let [brain_api, embeddings] = asked;
+    let [brain_api, embeddings] = requests;
     let (brain_api, embeddings) = tokio::join!(brain_api, embeddings);
     Ok(vec![brain_api?, embeddings?])
 }

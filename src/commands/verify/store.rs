@@ -1,5 +1,5 @@
-//! A look into the secret store with the person's own token, for `verify`. Whatever stands in its
-//! way is a fact.
+//! Reads the secret store for `verify`, with the token of the environment. A failed read is a fact for
+//! the checks, not a failure.
 
 use crate::cli::Global;
 use crate::domain::eso::objects::KvPath;
@@ -11,55 +11,70 @@ use crate::ui::Ui;
 use futures_util::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many entries are read at once at most.
+/// How many entries are read at the same time.
 const WIDTH: usize = 8;
 
-/// Reads the entries of the ExternalSecrets; nothing where the environment names no store.
+/// Reads the entries of the ExternalSecrets. Empty if the environment names no store.
 pub async fn look(path2: &Path2, global: &Global, ui: Ui) -> Contents {
     let Some(named) = store::named() else {
         return Contents::default();
     };
     let mut contents = Contents {
         program: named.program,
-        // Until the store says its own.
+        // Replaced once a connection is made.
         address: Some("the address of the environment".to_owned()),
         entries: BTreeMap::new(),
     };
     let mut mounts = BTreeMap::<String, BTreeSet<KvPath>>::new();
-    let stores = path2.externals.iter();
-    let stores = stores.filter_map(|external| path2.store_of(&external.object));
-    let servers: BTreeSet<_> = stores.filter_map(server_of).collect();
-    let several = servers.len() > 1;
+    let servers: BTreeSet<_> = path2
+        .externals
+        .iter()
+        .filter_map(|external| path2.store_of(&external.object))
+        .filter_map(server_of)
+        .collect();
+    let has_several_servers = servers.len() > 1;
     for external in &path2.externals {
         let store = path2.store_of(&external.object);
-        let elsewhere = store.and_then(|store| namespace_of(store)) != named.namespace.as_deref();
-        // Of several servers only the one that the environment names can be looked into.
-        let another = store.and_then(server_of).filter(|_| several);
-        if another.is_some_and(|server| !store::is_at(server)) {
-            for slot in path2.slots_of(&external.object) {
+        let is_other_namespace =
+            store.and_then(|store| namespace_of(store)) != named.namespace.as_deref();
+        // With several servers, only the one that the environment names can be read.
+        let is_other_server = has_several_servers
+            && store
+                .and_then(server_of)
+                .is_some_and(|server| !store::is_at(server));
+        if is_other_server {
+            for kv_path in path2.slots_of(&external.object) {
                 contents
                     .entries
-                    .entry(slot)
+                    .entry(kv_path)
                     .or_insert_with(|| Err(other_server(&named)));
             }
             continue;
         }
-        for slot in path2.slots_of(&external.object) {
-            match elsewhere {
-                true => drop(contents.entries.insert(slot, Err(other_namespace(&named)))),
-                false => drop(mounts.entry(slot.mount.clone()).or_default().insert(slot)),
+        for kv_path in path2.slots_of(&external.object) {
+            if is_other_namespace {
+                contents
+                    .entries
+                    .insert(kv_path, Err(other_namespace(&named)));
+            } else {
+                mounts
+                    .entry(kv_path.mount.clone())
+                    .or_default()
+                    .insert(kv_path);
             }
         }
     }
-    for (mount, slots) in mounts {
+    for (mount, kv_paths) in mounts {
         match Store::connect(&mount, global.request_timeout.0, ui).await {
             Ok(store) => {
                 contents.address = Some(store.address().to_owned());
-                contents.entries.extend(read(&store, slots).await);
+                contents.entries.extend(read(&store, kv_paths).await);
             }
             Err(failure) => {
                 let unread = unread(&failure);
-                let unread = slots.into_iter().map(|slot| (slot, Err(unread.clone())));
+                let unread = kv_paths
+                    .into_iter()
+                    .map(|kv_path| (kv_path, Err(unread.clone())));
                 contents.entries.extend(unread);
             }
         }
@@ -69,16 +84,16 @@ pub async fn look(path2: &Path2, global: &Global, ui: Ui) -> Contents {
 
 async fn read(
     store: &Store,
-    slots: impl IntoIterator<Item = KvPath>,
+    kv_paths: impl IntoIterator<Item = KvPath>,
 ) -> Vec<(KvPath, Result<Entry, Unread>)> {
-    let reads = slots.into_iter().map(|slot| async move {
-        let entry = store.read(&slot.path).await;
-        (slot, entry.map_err(|failure| unread(&failure)))
+    let reads = kv_paths.into_iter().map(|kv_path| async move {
+        let entry = store.read(&kv_path.path).await;
+        (kv_path, entry.map_err(|failure| unread(&failure)))
     });
     stream::iter(reads).buffer_unordered(WIDTH).collect().await
 }
 
-/// The server that a store's object names.
+/// The server that a SecretStore or ClusterSecretStore names.
 fn server_of(store: &StoreSeen) -> Option<&str> {
     Some(store.there()?.provider.place()?.0)
 }
@@ -91,7 +106,7 @@ fn other_server(named: &store::Named) -> Unread {
     }
 }
 
-/// The namespace within the store that its object names.
+/// The namespace of OpenBao or Vault that a SecretStore or ClusterSecretStore names.
 fn namespace_of(store: &StoreSeen) -> Option<&str> {
     store.there()?.provider.place()?.1
 }

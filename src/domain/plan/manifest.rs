@@ -1,4 +1,4 @@
-//! The object that is sent for a Secret.
+//! The content of a Secret as it is sent to the API server. Decides nothing: the plan does.
 
 use super::types::{Action, KeyAction, NewValue, SecretPlan, ValueSource};
 use crate::domain::cluster::names::SecretRef;
@@ -7,28 +7,25 @@ use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, Token};
 use std::collections::BTreeMap;
 
-/// The annotation that tells when a token was minted, as RFC 3339; the key's name follows.
+/// The prefix of the annotation that says when a token was minted, in RFC 3339. The key follows.
 pub const MINTED_AT: &str = "k8s-bootstrap/minted-at.";
-/// What that annotation says where a token was exchanged for one of unknown age.
+/// The value of that annotation for a token of unknown age that replaced another one.
 pub const UNKNOWN: &str = "unknown";
 
 /// A Secret to be created or applied.
 #[derive(Clone, Debug)]
 pub struct Manifest {
-    /// Where it goes.
     pub at: SecretRef,
-    /// Its annotations.
     pub annotations: BTreeMap<String, String>,
-    /// Its `data`, as base64.
+    /// The `data` of the Secret, in base64.
     pub data: BTreeMap<String, SecretValue>,
-    /// The `resourceVersion` that it builds on; `None` for one that is created.
+    /// The `resourceVersion` that the change is based on; `None` for a new Secret.
     pub resource_version: Option<String>,
 }
 
 impl Manifest {
-    /// Makes the object for a planned write: what this program applied before, and the new values.
-    ///
-    /// `now` is the time of minting, as RFC 3339.
+    /// The manifest of a planned write: everything that this program applied before, with the new
+    /// values. `now` is the time of minting, in RFC 3339.
     pub fn of(plan: &SecretPlan, tokens: &PerToken<Token>, now: &str) -> Self {
         let base = plan
             .base
@@ -48,12 +45,12 @@ impl Manifest {
             );
             if let NewValue::Token(_) = value {
                 let name = format!("{MINTED_AT}{}", key.key);
-                let stale = key.live && base.is_some_and(|base| base.annotated.contains(&name));
-                match key.source {
-                    ValueSource::Minted => drop(annotations.insert(name, now.to_owned())),
-                    // It told the age of another token.
-                    _ if stale => drop(annotations.insert(name, UNKNOWN.to_owned())),
-                    _ => {}
+                // The annotation belongs to the token that is being replaced.
+                let is_stale = key.live && base.is_some_and(|base| base.annotated.contains(&name));
+                if key.source == ValueSource::Minted {
+                    annotations.insert(name, now.to_owned());
+                } else if is_stale {
+                    annotations.insert(name, UNKNOWN.to_owned());
                 }
             }
         }
@@ -67,7 +64,7 @@ impl Manifest {
 }
 
 impl NewValue {
-    /// Gives the value, now that the tokens are known.
+    /// The value, with the token filled in.
     pub fn fill(&self, tokens: &PerToken<Token>) -> SecretValue {
         match self {
             Self::Plain(value) => value.clone(),

@@ -1,9 +1,9 @@
-//! Plans: what is wanted and what was found become one decision per place and per key, for Secrets
-//! and for store entries.
+//! Plans for Secrets and for store entries: from the wanted and the observed state, one decision for
+//! each place and each key. Pure: reads and writes nothing itself.
 //!
-//! One plan is made for everything before the first write. It holds no new token: those are named,
-//! and their values are filled in when a manifest is made, so that the tokens of a run that lost a
-//! race can still be exchanged.
+//! A plan covers all places and is made before the first write. It names new tokens but does not hold
+//! their values, which are filled in with each manifest. So a run that loses a race can still adopt
+//! the tokens of the winner.
 
 pub mod manifest;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Why a run refuses before its first write: what a person has to decide, and how.
+//! Why a run stops before its first write, and what a person can do about it.
 
 use super::types::Prefer;
 use crate::domain::cluster::names::SecretRef;
@@ -7,133 +7,84 @@ use crate::domain::hint_context::HintContext;
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{OddToken, Token, TokenName, fingerprint};
 
-/// Something that a person has to decide.
+/// A conflict that a person has to settle. `owner` is `None` where no other program owns the Secret.
 #[derive(Clone, Debug)]
 pub enum Refusal {
     /// The tokens file and the home namespace hold different tokens.
     FileDisagrees {
-        /// Where the other value is.
         at: SecretRef,
-        /// Which token.
         token: TokenName,
-        /// The one in the file.
         filed: Token,
-        /// The one in the cluster.
         live: SecretValue,
-        /// Who owns the Secret, where that is not us.
         owner: Option<Owner>,
     },
     /// The tokens file holds a token that a rotation has retired.
     Retired {
-        /// The Secret that has another one, or has to get one.
+        /// The router Secret, with another token or without one.
         at: SecretRef,
-        /// Which token.
         token: TokenName,
-        /// The one in the file.
         filed: Token,
-        /// The one in the cluster; `None` where it has none.
         live: Option<SecretValue>,
     },
-    /// A fleet namespace holds another token than the one that was decided on.
+    /// A fleet namespace holds another token than the home namespace or the tokens file.
     FleetDisagrees {
-        /// Where the other value is.
         at: SecretRef,
-        /// Which token.
         token: TokenName,
-        /// The one that was decided on, and where it is; `None` where it is yet to be minted.
+        /// The token that the plan uses, and the place that holds it; `None` if it has to be minted.
         decided: Option<Box<(Token, String)>>,
-        /// The one in the fleet namespace.
+        /// The token in the fleet namespace.
         live: SecretValue,
-        /// Who owns the Secret, where that is not us.
         owner: Option<Owner>,
     },
-    /// The token is not on a list that exists.
+    /// A list exists and does not contain the token.
     NotOnList {
-        /// Where the list is.
         at: SecretRef,
-        /// The list.
         key: &'static str,
-        /// Which token.
         token: TokenName,
-        /// Who owns the Secret, where that is not us.
         owner: Option<Owner>,
     },
-    /// The list has several entries and nothing tells which one is ours.
-    ManyOnList {
-        /// Where the list is.
-        at: SecretRef,
-        /// Which token.
-        token: TokenName,
-    },
-    /// What would be adopted is not in the form of a token.
+    /// The list has several entries, and none is known to be the token.
+    ManyOnList { at: SecretRef, token: TokenName },
+    /// A value that would be adopted does not have the form of a token.
     OddToken {
-        /// Where it is.
         at: SecretRef,
-        /// The key that holds it.
         key: &'static str,
-        /// What is odd about it.
         why: OddToken,
     },
-    /// Somebody else makes the home router Secret, which does not hold the token yet, so minting
-    /// one would make a second value.
+    /// The home router Secret has an owner and does not hold the token yet. Minting one could create a
+    /// second value.
     OwnerBringsToken {
-        /// The home router Secret.
         at: SecretRef,
-        /// Who makes it.
         owner: Owner,
-        /// Which token.
         token: TokenName,
     },
-    /// `--update` names a key of a Secret that somebody else owns.
+    /// `--update` names a key of a Secret that has an owner.
     UpdateOfOwned {
-        /// The Secret.
         at: SecretRef,
-        /// The key.
         key: &'static str,
-        /// Who owns it.
         owner: Owner,
     },
-    /// `--prefer file` would change a Secret that somebody else owns.
+    /// `--prefer` would change a Secret of the home namespace that has an owner.
     PreferOfOwned {
-        /// The Secret.
         at: SecretRef,
-        /// The key.
         key: &'static str,
-        /// Who owns it.
         owner: Owner,
     },
-    /// A controller owns a key that would change.
+    /// A controller manages a key that would change.
     FieldConflict {
-        /// The Secret.
         at: SecretRef,
-        /// The key.
         key: &'static str,
-        /// The field managers that own it.
         managers: Vec<String>,
     },
-    /// The Secret is of another type.
-    WrongType {
-        /// The Secret.
-        at: SecretRef,
-        /// The type it has.
-        found: String,
-    },
+    /// The Secret is not of type Opaque.
+    WrongType { at: SecretRef, found: String },
     /// The Secret would have to change and is immutable.
-    Immutable {
-        /// The Secret.
-        at: SecretRef,
-    },
+    Immutable { at: SecretRef },
     /// A value is not base64 of UTF-8.
-    Undecodable {
-        /// The Secret.
-        at: SecretRef,
-        /// The key.
-        key: &'static str,
-    },
+    Undecodable { at: SecretRef, key: &'static str },
 }
 
 impl Refusal {
-    /// The Secret that it is about.
     pub fn at(&self) -> &SecretRef {
         match self {
             Self::FileDisagrees { at, .. }
@@ -152,7 +103,7 @@ impl Refusal {
         }
     }
 
-    /// What is the matter, in one sentence without a value.
+    /// Describes the conflict in one sentence without a value.
     pub fn message(&self) -> String {
         match self {
             Self::FileDisagrees {
@@ -224,7 +175,7 @@ impl Refusal {
         }
     }
 
-    /// What to do about it: a command where there is one.
+    /// What to do about it, if possible as a command.
     pub fn hint(&self, reach: &HintContext) -> String {
         let at = self.at();
         let kubectl = |verb: &str| {

@@ -1,4 +1,5 @@
-//! Which value each token has: found before minted, and refused where places disagree.
+//! Decides the value of each token of the Secrets. A token that is found is adopted before a new one is
+//! minted; places that disagree are a refusal.
 
 use super::refusal::Refusal;
 use super::types::{Decision, Filed, Prefer};
@@ -9,13 +10,13 @@ use crate::domain::table::{EMBEDDINGS, EMBEDDINGS_API_KEYS, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{Token, TokenName};
 
-/// Decides on one token.
+/// Decides the value of one token.
 ///
-/// Only the home namespace is asked, never a fleet namespace: whoever can write there could plant
-/// the token that everyone trusts.
+/// Only the home namespace is a source, never a fleet namespace: whoever can write there could plant a
+/// token that every service would accept.
 ///
 /// # Errors
-/// Where two places disagree, or what would be adopted is no token.
+/// Two places disagree, or a value that would be adopted is not a token.
 pub fn resolve(
     name: TokenName,
     filed: &Filed,
@@ -65,13 +66,13 @@ pub fn resolve(
                 live: None,
             });
         }
-        // It is as good as absent.
+        // `--prefer cluster` drops a retired token of the file.
         Filed::Found(_) if retired => &Filed::Absent,
         filed => filed,
     };
     let listed = match name {
         TokenName::KbRouterToken => None,
-        TokenName::EmbeddingsApiKey => listed(home, observed),
+        TokenName::EmbeddingsApiKey => list_entries(home, observed),
     };
     match (filed, listed) {
         (Filed::Found(token), Some((at, entries)))
@@ -89,8 +90,11 @@ pub fn resolve(
     }
 }
 
-/// The entries of the home list `EMBEDDINGS_API_KEYS`, where it has any.
-fn listed(home: &Namespace, observed: &Observations) -> Option<(SecretRef, Vec<SecretValue>)> {
+/// The entries of `EMBEDDINGS_API_KEYS` in the home namespace; `None` if there are none.
+fn list_entries(
+    home: &Namespace,
+    observed: &Observations,
+) -> Option<(SecretRef, Vec<SecretValue>)> {
     let at = SecretRef {
         namespace: home.clone(),
         name: EMBEDDINGS.secret,

@@ -1,4 +1,4 @@
-//! The plan for the Secrets: one decision per Secret and per key.
+//! The plan for the Secrets: one decision for each Secret and each key.
 
 use super::refusal::Refusal;
 use super::resolve;
@@ -9,21 +9,18 @@ use crate::domain::cluster::observed_secret::{Observations, Observed};
 use crate::domain::table::ROUTER;
 use crate::domain::values::token::{PerToken, TokenName};
 
-/// The plan for everything.
+/// The plan for all Secrets and the tokens file.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Which value each token has; `None` where that is refused.
+    /// The value of each token; `None` if it was refused.
     pub tokens: PerToken<Option<Decision>>,
-    /// What happens to the tokens file.
     pub file: FileAction,
-    /// What happens to each Secret.
     pub secrets: Vec<SecretPlan>,
-    /// What a person has to decide first. If there is any, nothing is written.
+    /// What a person has to decide. Nothing is written if there is any.
     pub refusals: Vec<Refusal>,
 }
 
 impl Plan {
-    /// Makes the plan.
     pub fn new(wish: &Wish, filed: &FiledTokens, observed: &Observations) -> Self {
         let mut refusals = Vec::new();
         let tokens = PerToken::from_fn(|name| {
@@ -31,17 +28,19 @@ impl Plan {
                 .map_err(|why| refusals.push(why))
                 .ok()
         });
-        let nothing = Observed::default();
+        let absent = Observed::default();
         let router = SecretRef {
             namespace: wish.home.clone(),
             name: ROUTER.secret,
         };
-        let home = observed.get(&router).and_then(|found| found.live.as_ref());
-        let home = home.map(|live| (&router, live));
+        let home = observed
+            .get(&router)
+            .and_then(|found| found.live.as_ref())
+            .map(|live| (&router, live));
         let mut secrets: Vec<SecretPlan> = wish
             .targets()
             .map(|(at, bundle)| {
-                let found = observed.get(&at).unwrap_or(&nothing);
+                let found = observed.get(&at).unwrap_or(&absent);
                 SecretPlanner {
                     wish,
                     tokens: &tokens,
@@ -66,13 +65,13 @@ impl Plan {
         }
     }
 
-    /// Tells whether applying it would change the cluster or the tokens file.
+    /// True if applying the plan changes the cluster or the tokens file.
     pub fn changes_anything(&self) -> bool {
         self.file != FileAction::Keep || self.secrets.iter().any(SecretPlan::is_written)
     }
 }
 
-/// Resolves a token, and refuses to mint one that somebody else is about to bring.
+/// Resolves a token. Refuses to mint one if the home router Secret has an owner, which will set it.
 fn decide(
     name: TokenName,
     wish: &Wish,

@@ -1,4 +1,4 @@
-//! The decisions of the plan: one Secret, then each of its keys.
+//! Plans one Secret and each of its keys, after the tokens have been resolved.
 
 use super::refusal::Refusal;
 use super::types::{
@@ -13,11 +13,11 @@ use crate::domain::table::{
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, TokenName};
 
-/// What the plan of one Secret needs.
+/// The input of the plan for one Secret, and its refusals.
 pub(super) struct SecretPlanner<'a> {
     pub(super) wish: &'a Wish,
     pub(super) tokens: &'a PerToken<Option<Decision>>,
-    /// The home router Secret, where it exists.
+    /// The home router Secret, if it exists.
     pub(super) home: Option<(&'a SecretRef, &'a LiveSecret)>,
     pub(super) refusals: &'a mut Vec<Refusal>,
 }
@@ -29,7 +29,7 @@ impl SecretPlanner<'_> {
         bundle: &'static Bundle,
         found: &Observed,
     ) -> SecretPlan {
-        let before = self.refusals.len();
+        let refusals_before = self.refusals.len();
         let missing = self.missing_inputs(bundle, found.live.as_ref());
         let mut keys = Vec::new();
         if found.live.is_some() || (missing.is_empty() && found.owner.is_none()) {
@@ -43,32 +43,34 @@ impl SecretPlanner<'_> {
                 .collect();
         }
         let unset = || format!("{} is not set", missing.join(", "));
-        let writes = |keys: &[KeyPlan]| {
-            keys.iter()
-                .any(|key| matches!(key.action, KeyAction::Set(_)))
-        };
         let (action, reason) = if let Some(owner) = &found.owner {
             self.check_owned(&at, bundle, owner);
             keys.retain(|key| !matches!(key.action, KeyAction::Set(_)));
             let instead = owner.instead();
             (Action::Skip, Some(format!("belongs to {owner}: {instead}")))
         } else if found.live.is_none() {
-            match missing.is_empty() {
-                true => (Action::Create, None),
-                false => (Action::Skip, Some(unset())),
+            if missing.is_empty() {
+                (Action::Create, None)
+            } else {
+                (Action::Skip, Some(unset()))
             }
         } else {
             let reason = (!missing.is_empty()).then(|| format!("missing, and {}", unset()));
-            match writes(&keys) {
-                true => (Action::Configure, reason),
-                false => (Action::Keep, reason),
-            }
+            let has_changes = keys
+                .iter()
+                .any(|key| matches!(key.action, KeyAction::Set(_)));
+            let action = if has_changes {
+                Action::Configure
+            } else {
+                Action::Keep
+            };
+            (action, reason)
         };
         if let (Action::Configure, Some(live)) = (action, &found.live) {
             self.check_writable(&at, live, &keys);
         }
         debug_assert!(
-            self.refusals[before..]
+            self.refusals[refusals_before..]
                 .iter()
                 .all(|refusal| *refusal.at() == at)
         );
@@ -92,7 +94,7 @@ impl SecretPlanner<'_> {
         }
     }
 
-    /// The required inputs that are neither given nor live.
+    /// The required inputs that have neither a value nor a live key.
     fn missing_inputs(&self, bundle: &Bundle, live: Option<&LiveSecret>) -> Vec<&'static str> {
         bundle
             .keys
@@ -104,7 +106,7 @@ impl SecretPlanner<'_> {
             .collect()
     }
 
-    /// Refuses a live Secret that pods could not read as the table says.
+    /// Refuses a live Secret of another type, and keys of the table that are not text.
     fn check_form(&mut self, at: &SecretRef, bundle: &Bundle, live: Option<&LiveSecret>) {
         let Some(live) = live else { return };
         if live.type_ != OPAQUE {
@@ -129,7 +131,7 @@ impl SecretPlanner<'_> {
         self.refusals.extend(undecodable);
     }
 
-    /// Refuses what was asked for by name and cannot be done in a Secret of somebody else.
+    /// Refuses an `--update` of a key in a Secret that has an owner.
     fn check_owned(&mut self, at: &SecretRef, bundle: &Bundle, owner: &Owner) {
         let named = bundle
             .keys
@@ -143,7 +145,7 @@ impl SecretPlanner<'_> {
             }));
     }
 
-    /// Refuses a change that the server would not let through, or that a controller would undo.
+    /// Refuses a change that the API server would reject or a controller would undo.
     fn check_writable(&mut self, at: &SecretRef, live: &LiveSecret, keys: &[KeyPlan]) {
         if live.immutable {
             self.refusals.push(Refusal::Immutable { at: at.clone() });
@@ -166,13 +168,13 @@ impl SecretPlanner<'_> {
         }
     }
 
-    /// Decides on a key; `None` where nothing is wanted and nothing is there to be spoken of.
+    /// Plans one key; `None` if the key is neither wanted nor live.
     fn key(&mut self, at: &SecretRef, key: &Key, found: &Observed) -> Option<KeyPlan> {
         let live = found.live.as_ref();
         let value = live.and_then(|live| live.text(key.name));
-        let undecodable =
+        let is_undecodable =
             live.is_some_and(|live| live.data.contains_key(key.name)) && value.is_none();
-        if undecodable {
+        if is_undecodable {
             return Some(KeyPlan {
                 key: key.name,
                 action: KeyAction::Differs,
@@ -203,19 +205,21 @@ impl SecretPlanner<'_> {
         owner: Option<&Owner>,
     ) -> Option<(KeyAction, ValueSource)> {
         let live = live.filter(|value| !value.is_empty());
-        let home = at.namespace == self.wish.home;
+        let is_home = at.namespace == self.wish.home;
         let Some(decision) = self.tokens.get(name) else {
-            // It was refused; where that is about another place, this one stays as it is.
-            return live.map(|_| match home {
-                true => (KeyAction::Differs, ValueSource::Cluster),
-                false => (KeyAction::Kept, ValueSource::Cluster),
-            });
+            // The token was refused because of the home namespace, so a fleet namespace keeps its value.
+            let action = if is_home {
+                KeyAction::Differs
+            } else {
+                KeyAction::Kept
+            };
+            return live.map(|_| (action, ValueSource::Cluster));
         };
         let set = (KeyAction::Set(NewValue::Token(name)), source_of(decision));
         let Some(live) = live else { return Some(set) };
         if decision.token().is_some_and(|token| token.is(live)) {
-            let filed = matches!(decision, Decision::File(_) | Decision::Minted(_));
-            let action = if filed || !home {
+            let is_in_file = matches!(decision, Decision::File(_) | Decision::Minted(_));
+            let action = if is_in_file || !is_home {
                 KeyAction::Kept
             } else {
                 KeyAction::Adopted
@@ -223,9 +227,9 @@ impl SecretPlanner<'_> {
             return Some((action, ValueSource::Cluster));
         }
         if self.wish.prefer.is_some() {
-            return Some(self.exchange(at, name.as_str(), owner, set));
+            return Some(self.replace(at, name.as_str(), owner, set));
         }
-        // Home's disagreement has been refused by the resolution already.
+        // A conflict in the home namespace has already been refused when the token was resolved.
         let decided = decision.token().map(|token| {
             let home = self
                 .home
@@ -244,8 +248,8 @@ impl SecretPlanner<'_> {
         Some((KeyAction::Differs, ValueSource::Cluster))
     }
 
-    /// Lets a preferred value in, unless the Secret is somebody else's.
-    fn exchange(
+    /// Replaces a live value by the preferred one, unless the Secret has an owner.
+    fn replace(
         &mut self,
         at: &SecretRef,
         key: &'static str,
@@ -274,12 +278,15 @@ impl SecretPlanner<'_> {
         let entries = value.filter(|list| list.entries().next().is_some());
         let decision = self.tokens.get(token).as_ref();
         let Some(entries) = entries else {
-            let wanted = match presence {
+            let is_wanted = match presence {
                 Presence::Always => true,
                 Presence::OnRequest => self.wish.with_api_keys,
                 Presence::IfFound => false,
             };
-            // API_KEYS gets the same value as the documented list, entries of others included.
+            if !is_wanted {
+                return value.map(|_| (KeyAction::Kept, ValueSource::Cluster));
+            }
+            // API_KEYS gets the same value as EMBEDDINGS_API_KEYS, with all its entries.
             let copied = (key == API_KEYS)
                 .then(|| live?.text(EMBEDDINGS_API_KEYS))
                 .flatten()
@@ -289,10 +296,7 @@ impl SecretPlanner<'_> {
                 entries: copied,
                 token,
             });
-            return match (wanted, value) {
-                (true, _) => Some((set, source_of(decision?))),
-                (false, found) => found.map(|_| (KeyAction::Kept, ValueSource::Cluster)),
-            };
+            return Some((set, source_of(decision?)));
         };
         let Some(decision) = decision else {
             return Some((KeyAction::Kept, ValueSource::Cluster));
@@ -300,14 +304,14 @@ impl SecretPlanner<'_> {
         if decision.token().is_some_and(|token| token.is_on(entries)) {
             return Some((KeyAction::Kept, ValueSource::Cluster));
         }
-        // Appending takes nothing away, whichever side has won.
+        // Appending removes no entry, so it is safe with either side of `--prefer`.
         if self.wish.prefer.is_some() {
             let list = NewValue::List {
                 entries: Some(entries.clone()),
                 token,
             };
             let set = (KeyAction::Set(list), source_of(decision));
-            return Some(self.exchange(at, key, found.owner.as_ref(), set));
+            return Some(self.replace(at, key, found.owner.as_ref(), set));
         }
         self.refusals.push(Refusal::NotOnList {
             at: at.clone(),

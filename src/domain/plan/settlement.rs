@@ -1,11 +1,11 @@
-//! Which options of `--apply` settle a disagreement between places.
+//! Finds the options of `--apply` that settle a disagreement between places.
 
 use super::secret_plan::Plan;
 use super::types::{FiledTokens, Prefer, Wish};
 use crate::domain::cluster::observed_secret::Observations;
 use std::fmt;
 
-/// Options of `--apply`. As text, each has a space before it.
+/// Options of `--apply`. `Display` writes each with a space before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settlement {
     pub prefer: Option<Prefer>,
@@ -13,8 +13,8 @@ pub struct Settlement {
 }
 
 impl Settlement {
-    /// The first options with which the fewest refusals are left: those about other things than
-    /// tokens and field managers stay with any options.
+    /// The first combination of options that leaves the fewest refusals. Refusals about anything but
+    /// tokens and field managers remain with all options.
     pub fn find(wish: &Wish, filed: &FiledTokens, observed: &Observations) -> Self {
         let sides = [None, Some(Prefer::Cluster), Some(Prefer::File)];
         let options = [false, true].into_iter().flat_map(|force_conflicts| {

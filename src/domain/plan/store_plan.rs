@@ -1,7 +1,7 @@
-//! The plan for the secret store: one decision per entry and per field.
+//! The plan for the secret store: one decision for each entry and each field.
 //!
-//! The invariants are those of the plan for the Secrets: only add, one token one value, what is
-//! found is adopted before anything is minted. The store is one more place where a token can be.
+//! The rules are those of the plan for the Secrets: only add, one value for each token, and adopt a
+//! found token before minting a new one. The store is one more place that can hold a token.
 
 use super::store_planner::EntryPlanner;
 use super::store_refusal::{StoreRefusal, TokenSource};
@@ -12,33 +12,25 @@ use crate::domain::table::{BUNDLES, Bundle, EMBEDDINGS, EMBEDDINGS_API_KEYS, ROU
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, Token, TokenName};
 
-/// The plan for everything.
+/// The plan for all entries and the tokens file.
 #[derive(Clone, Debug)]
 pub struct StorePlan {
-    /// Which value each token has; `None` where that is refused.
+    /// The value of each token; `None` if it was refused.
     pub tokens: PerToken<Option<Decision>>,
-    /// What happens to the tokens file.
     pub file: FileAction,
-    /// What happens to each entry.
     pub entries: Vec<EntryPlan>,
-    /// What a person has to decide first. If there is any, nothing is written.
+    /// What a person has to decide. Nothing is written if there is any.
     pub refusals: Vec<StoreRefusal>,
 }
 
 impl StorePlan {
-    /// Decides on everything.
     pub fn new(wish: &StoreWish, filed: &FiledTokens, entries: &Entries) -> Self {
         let mut refusals = Vec::new();
-        let tokens =
-            PerToken::from_fn(
-                |name| match resolve(name, filed.tokens.get(name), wish, entries) {
-                    Ok(decision) => Some(decision),
-                    Err(refusal) => {
-                        refusals.push(refusal);
-                        None
-                    }
-                },
-            );
+        let tokens = PerToken::from_fn(|name| {
+            resolve(name, filed.tokens.get(name), wish, entries)
+                .map_err(|refusal| refusals.push(refusal))
+                .ok()
+        });
         let mut planner = EntryPlanner {
             wish,
             entries,
@@ -47,8 +39,8 @@ impl StorePlan {
         };
         let mut plans = BUNDLES.map(|bundle| planner.entry(bundle)).to_vec();
         for plan in &mut plans {
-            let of_it = |refusal: &&StoreRefusal| refusal.path() == Some(&plan.path);
-            if let Some(refusal) = refusals.iter().find(of_it) {
+            let is_about_entry = |refusal: &&StoreRefusal| refusal.path() == Some(&plan.path);
+            if let Some(refusal) = refusals.iter().find(is_about_entry) {
                 plan.action = Action::Refuse;
                 plan.reason = Some(refusal.message());
             }
@@ -62,18 +54,18 @@ impl StorePlan {
         }
     }
 
-    /// Tells whether carrying it out would write anything anywhere.
+    /// True if the plan changes the store or the tokens file.
     pub fn changes_anything(&self) -> bool {
         self.file != FileAction::Keep || self.written().next().is_some()
     }
 
-    /// The entries that are written, in the order in which they are shown.
+    /// The entries that are written, in the order of the table.
     pub fn written(&self) -> impl Iterator<Item = &EntryPlan> {
         self.entries.iter().filter(|entry| entry.is_written())
     }
 }
 
-/// Decides on one token: all places that have it have to agree.
+/// Decides the value of one token. All places that hold the token have to agree.
 fn resolve(
     name: TokenName,
     filed: &Filed,
@@ -85,7 +77,7 @@ fn resolve(
         found.insert(0, (TokenSource::File, token.value().clone()));
     }
     if found.is_empty() && name == TokenName::EmbeddingsApiKey {
-        found = listed(wish, entries)?;
+        found = list_entries(wish, entries)?;
     }
     let mut found = found.into_iter();
     let first = found.next();
@@ -113,25 +105,25 @@ fn resolve(
                 })
         }
         (Filed::MintedNow(token), None) => Ok(Decision::Minted(Some(token.clone()))),
-        (Filed::Absent, None) => match deleted(wish, entries) {
-            Some(deleted) => Err(deleted),
+        (Filed::Absent, None) => match check_deleted(wish, entries) {
+            Some(refusal) => Err(refusal),
             None => Ok(Decision::Minted(None)),
         },
     }
 }
 
-/// The router entry, where its newest version is deleted: the tokens in it can be had back.
-fn deleted(wish: &StoreWish, entries: &Entries) -> Option<StoreRefusal> {
+/// Refuses to mint if the newest version of the router entry is deleted: its tokens can be recovered.
+fn check_deleted(wish: &StoreWish, entries: &Entries) -> Option<StoreRefusal> {
     let path = wish.layout.path(&ROUTER);
     let entry = entries.get(&path)?;
-    let deleted = entry.fields.is_none() && entry.version > 0;
-    deleted.then_some(StoreRefusal::Deleted {
+    let is_deleted = entry.fields.is_none() && entry.version > 0;
+    is_deleted.then_some(StoreRefusal::Deleted {
         path,
         version: entry.version,
     })
 }
 
-/// What the live Secret and the entry of a bundle have under a key, where that is not empty.
+/// The non-empty values of a key in the live Secret and in the entry of a bundle.
 fn places(
     bundle: &'static Bundle,
     key: &'static str,
@@ -152,8 +144,11 @@ fn places(
     .collect()
 }
 
-/// The only entry of each list `EMBEDDINGS_API_KEYS`, where nobody has the token itself.
-fn listed(
+/// The only entry of each `EMBEDDINGS_API_KEYS`, which is the token if no other place holds it.
+///
+/// # Errors
+/// A list with several entries.
+fn list_entries(
     wish: &StoreWish,
     entries: &Entries,
 ) -> Result<Vec<(TokenSource, SecretValue)>, StoreRefusal> {

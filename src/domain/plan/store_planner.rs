@@ -1,4 +1,4 @@
-//! Decides on one entry of the store, field by field, after the tokens have been resolved.
+//! Plans one entry of the store and each of its fields, after the tokens have been resolved.
 
 use super::store_refusal::StoreRefusal;
 use super::store_types::{EntryPlan, FieldPlan, StoreWish};
@@ -11,7 +11,7 @@ use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, TokenName};
 use std::collections::BTreeMap;
 
-/// What decisions are made of, and where refusals go.
+/// The input of the plan for the entries, and its refusals.
 pub(super) struct EntryPlanner<'a> {
     pub wish: &'a StoreWish,
     pub entries: &'a Entries,
@@ -20,7 +20,7 @@ pub(super) struct EntryPlanner<'a> {
 }
 
 impl EntryPlanner<'_> {
-    /// Decides on the entry of a bundle.
+    /// Plans the entry of a bundle.
     pub(super) fn entry(&mut self, bundle: &'static Bundle) -> EntryPlan {
         let path = self.wish.layout.path(bundle);
         let base = self.entries.get(&path).cloned().unwrap_or_default();
@@ -28,31 +28,36 @@ impl EntryPlanner<'_> {
             .keys
             .iter()
             .filter(|key| key.origin == Origin::Input(InputRule::Required))
-            .filter(|key| self.wanted(bundle, key).is_none() && !filled(&base, key.name))
+            .filter(|key| self.wanted(bundle, key).is_none() && !has_value(&base, key.name))
             .map(|key| key.name)
             .collect();
         let reason = match missing.as_slice() {
             [] => None,
             names => Some(format!("{} is not set", names.join(", "))),
         };
-        // An entry without a field brings nothing; with some of them it would empty the Secret.
-        let empty = base.fields.as_ref().is_none_or(BTreeMap::is_empty);
-        let skipped = reason.is_some() && empty;
-        let keys = match skipped {
-            true => Vec::new(),
-            false => self.fields(bundle, &path, &base),
+        // The operator ignores an entry without fields. An incomplete entry would remove the other keys
+        // from the Secret.
+        let is_empty = base.fields.as_ref().is_none_or(BTreeMap::is_empty);
+        let is_skipped = reason.is_some() && is_empty;
+        let keys = if is_skipped {
+            Vec::new()
+        } else {
+            self.fields(bundle, &path, &base)
         };
-        let sets = keys
+        let has_changes = keys
             .iter()
             .any(|key| matches!(key.action, KeyAction::Set(_)));
         EntryPlan {
             bundle,
             path,
-            action: match (&base.fields, sets) {
-                _ if skipped => Action::Skip,
-                (None, _) => Action::Create,
-                (Some(_), true) => Action::Configure,
-                (Some(_), false) => Action::Keep,
+            action: if is_skipped {
+                Action::Skip
+            } else if base.fields.is_none() {
+                Action::Create
+            } else if has_changes {
+                Action::Configure
+            } else {
+                Action::Keep
             },
             reason,
             keys,
@@ -61,17 +66,19 @@ impl EntryPlanner<'_> {
     }
 
     fn fields(&mut self, bundle: &'static Bundle, path: &str, base: &Entry) -> Vec<FieldPlan> {
-        let keys = bundle.keys.iter();
-        let known = keys.filter_map(|key| self.field(bundle, key, path, base));
-        let mut fields: Vec<_> = known.collect();
-        fields.extend(self.others(bundle, base));
+        let mut fields: Vec<_> = bundle
+            .keys
+            .iter()
+            .filter_map(|key| self.field(bundle, key, path, base))
+            .collect();
+        fields.extend(self.unknown_fields(bundle, base));
         fields
     }
 
-    /// Decides on a field of the table; `None` where nothing is wanted and nothing is there.
+    /// Plans a field of the table; `None` if the field is neither wanted nor in the entry.
     fn field(&mut self, bundle: &Bundle, key: &Key, path: &str, base: &Entry) -> Option<FieldPlan> {
         if base.has(key.name) && base.text(key.name).is_none() {
-            self.refusals.push(StoreRefusal::NoText {
+            self.refusals.push(StoreRefusal::NotText {
                 path: path.to_owned(),
                 key: key.name,
             });
@@ -87,10 +94,10 @@ impl EntryPlanner<'_> {
                         let documented = base
                             .text(EMBEDDINGS_API_KEYS)
                             .or_else(|| self.wish.live(bundle, EMBEDDINGS_API_KEYS));
-                        // It gets the same value, entries of others included.
+                        // API_KEYS gets the same value as EMBEDDINGS_API_KEYS, with all its entries.
                         let copied = documented.filter(|_| key.name == API_KEYS);
-                        let empty = base.has(key.name);
-                        self.new_list((token, presence), live, copied, empty)?
+                        let exists = base.has(key.name);
+                        self.new_list((token, presence), live, copied, exists)?
                     }
                 }
             }
@@ -105,14 +112,16 @@ impl EntryPlanner<'_> {
 
     fn token(&self, token: TokenName, base: &Entry) -> Option<(KeyAction, ValueSource)> {
         let decided = self.tokens.get(token).as_ref()?;
-        Some(match (filled(base, token.as_str()), decided) {
-            (true, Decision::Cluster(_)) => (KeyAction::Adopted, ValueSource::Store),
-            (true, _) => (KeyAction::Kept, ValueSource::Store),
-            (false, _) => {
-                let set = KeyAction::Set(NewValue::Token(token));
-                (set, self.source_of(token, decided))
-            }
-        })
+        if !has_value(base, token.as_str()) {
+            let set = KeyAction::Set(NewValue::Token(token));
+            return Some((set, self.source_of(token, decided)));
+        }
+        let action = if matches!(decided, Decision::Cluster(_)) {
+            KeyAction::Adopted
+        } else {
+            KeyAction::Kept
+        };
+        Some((action, ValueSource::Store))
     }
 
     fn source_of(&self, name: TokenName, decided: &Decision) -> ValueSource {
@@ -124,15 +133,16 @@ impl EntryPlanner<'_> {
             Decision::File(_) => ValueSource::File,
             Decision::Minted(_) => ValueSource::Minted,
             Decision::Cluster(token) => {
-                match live.into_iter().flatten().any(|value| token.is_on(value)) {
-                    true => ValueSource::Cluster,
-                    false => ValueSource::Store,
+                if live.into_iter().flatten().any(|value| token.is_on(value)) {
+                    ValueSource::Cluster
+                } else {
+                    ValueSource::Store
                 }
             }
         }
     }
 
-    /// A list with entries stays as it is, and has to hold the token.
+    /// Keeps a list that has entries. Refuses if the token is not one of them.
     fn kept_list(
         &mut self,
         key: &'static str,
@@ -150,32 +160,34 @@ impl EntryPlanner<'_> {
                 filed: matches!(decided, Decision::File(_)),
             });
         }
-        let lacks = live.is_some_and(|live| {
-            let mut entries = live.entries();
-            entries.any(|entry| !list.lists(&SecretValue::from(entry)))
+        let lacks_live_entry = live.is_some_and(|live| {
+            live.entries()
+                .any(|entry| !list.lists(&SecretValue::from(entry)))
         });
-        Some(match lacks {
-            true => (KeyAction::Differs, ValueSource::Cluster),
-            false => (KeyAction::Kept, ValueSource::Store),
+        Some(if lacks_live_entry {
+            (KeyAction::Differs, ValueSource::Cluster)
+        } else {
+            (KeyAction::Kept, ValueSource::Store)
         })
     }
 
-    /// A list that is not there, or `empty`: the live one and else the `copied` one, with the token.
+    /// Plans a list that has no entries: the live list or else `copied`, with the token added. `exists`
+    /// is true if the entry has the field, without a value.
     fn new_list(
         &self,
         (token, presence): (TokenName, Presence),
         live: Option<&SecretValue>,
         copied: Option<&SecretValue>,
-        empty: bool,
+        exists: bool,
     ) -> Option<(KeyAction, ValueSource)> {
         let decided = self.tokens.get(token).as_ref()?;
         let listed = live.filter(|list| has_entries(list));
-        let wanted = match presence {
+        let is_wanted = match presence {
             Presence::Always => true,
             Presence::OnRequest => self.wish.with_api_keys || listed.is_some(),
             Presence::IfFound => listed.is_some(),
         };
-        if wanted {
+        if is_wanted {
             let entries = listed.or_else(|| copied.filter(|list| has_entries(list)));
             let list = NewValue::List {
                 entries: entries.cloned(),
@@ -187,21 +199,21 @@ impl EntryPlanner<'_> {
             };
             return Some((KeyAction::Set(list), source));
         }
-        match (empty, live) {
-            (true, _) => Some((KeyAction::Kept, ValueSource::Store)),
-            (false, live) => {
-                let value = NewValue::Plain(live?.clone());
-                Some((KeyAction::Set(value), ValueSource::Cluster))
-            }
+        if exists {
+            return Some((KeyAction::Kept, ValueSource::Store));
         }
+        let value = NewValue::Plain(live?.clone());
+        Some((KeyAction::Set(value), ValueSource::Cluster))
     }
 
-    /// The value that an input should have, and where it comes from. The live Secret comes first:
-    /// it is what the pods run on, also where it is empty and may be.
+    /// The value that an input should have, and its source. The live value comes first, because the
+    /// pods run on it. An empty live value counts, unless the input is required.
     fn wanted(&self, bundle: &Bundle, key: &Key) -> Option<(SecretValue, ValueSource)> {
-        let required = key.origin == Origin::Input(InputRule::Required);
-        let live = self.wish.live(bundle, key.name);
-        let live = live.filter(|value| !(required && value.is_empty()));
+        let is_required = key.origin == Origin::Input(InputRule::Required);
+        let live = self
+            .wish
+            .live(bundle, key.name)
+            .filter(|value| !(is_required && value.is_empty()));
         match live {
             Some(value) => Some((value.clone(), ValueSource::Cluster)),
             None => Some((self.wish.inputs.get(key.name)?.clone(), ValueSource::Env)),
@@ -219,9 +231,10 @@ impl EntryPlanner<'_> {
         if let Some(stored) = base.text(key.name) {
             return Some(match wanted {
                 Some((value, source)) if value != *stored => {
-                    match self.wish.update.contains(key.name) && !value.is_empty() {
-                        true => (KeyAction::Set(NewValue::Plain(value)), source),
-                        false => (KeyAction::Differs, source),
+                    if self.wish.update.contains(key.name) && !value.is_empty() {
+                        (KeyAction::Set(NewValue::Plain(value)), source)
+                    } else {
+                        (KeyAction::Differs, source)
                     }
                 }
                 _ => (KeyAction::Kept, ValueSource::Store),
@@ -230,7 +243,7 @@ impl EntryPlanner<'_> {
         let default = match rule {
             InputRule::Required => None,
             InputRule::Default(text) => Some(text),
-            // The store's entry has all six fields.
+            // The entry has all six fields.
             InputRule::EnvFileOnly => Some(LOG_LEVEL_DEFAULT),
         };
         let default = || Some((SecretValue::from(default?), ValueSource::Default));
@@ -238,15 +251,17 @@ impl EntryPlanner<'_> {
         Some((KeyAction::Set(NewValue::Plain(value)), source))
     }
 
-    /// Keys of the live Secret that the table does not know: without them in the store they would
-    /// vanish from the Secret.
-    fn others(&self, bundle: &Bundle, base: &Entry) -> Vec<FieldPlan> {
-        let known = |name: &str| bundle.keys.iter().any(|key| key.name == name);
-        let live = self.wish.live.as_ref();
-        live.and_then(|live| live.get(bundle.secret))
+    /// Plans the keys of the live Secret that are not in the table. If the entry lacked them, the
+    /// operator would remove them from the Secret.
+    fn unknown_fields(&self, bundle: &Bundle, base: &Entry) -> Vec<FieldPlan> {
+        let is_known = |name: &str| bundle.keys.iter().any(|key| key.name == name);
+        self.wish
+            .live
+            .as_ref()
+            .and_then(|live| live.get(bundle.secret))
             .into_iter()
             .flatten()
-            .filter(|(name, _)| !known(name))
+            .filter(|(name, _)| !is_known(name))
             .map(|(name, value)| FieldPlan {
                 key: name.clone(),
                 action: match base.text(name) {
@@ -260,8 +275,8 @@ impl EntryPlanner<'_> {
     }
 }
 
-/// Tells whether a field is there and not empty.
-fn filled(entry: &Entry, key: &str) -> bool {
+/// True if a field exists and is not empty.
+fn has_value(entry: &Entry, key: &str) -> bool {
     entry.text(key).is_some_and(|value| !value.is_empty())
 }
 

@@ -1,4 +1,4 @@
-//! What a person has to decide before the store is filled, and how it is said.
+//! Why a run stops before it fills the store, and what a person can do about it.
 
 use crate::domain::eso::store_entry::StoreReach;
 use crate::domain::hint_context::HintContext;
@@ -11,9 +11,9 @@ use crate::domain::values::token::{OddToken, TokenName, fingerprint};
 pub enum TokenSource {
     /// The tokens file.
     File,
-    /// A live Secret, by its name, and the key in it.
+    /// The name of a live Secret and the key in it.
     Secret(&'static str, &'static str),
-    /// An entry of the store, by its path, and the field in it.
+    /// The path of a store entry and the field in it.
     Entry(String, &'static str),
 }
 
@@ -27,67 +27,43 @@ impl TokenSource {
     }
 }
 
-/// Something that a person has to decide.
+/// A conflict that a person has to settle.
 #[derive(Clone, Debug)]
 pub enum StoreRefusal {
     /// Two places hold different tokens. The first is never the store.
     Disagree {
-        /// Which token.
         token: TokenName,
-        /// The first place and its value.
         one: (TokenSource, SecretValue),
-        /// The other place and its value.
         other: (TokenSource, SecretValue),
     },
-    /// The token is not on a list that is in the store.
+    /// A list in the store does not contain the token.
     NotOnList {
-        /// The entry.
         path: String,
-        /// The list.
         key: &'static str,
-        /// Which token.
         token: TokenName,
-        /// Whether the tokens file has it.
+        /// Whether the tokens file holds the token.
         filed: bool,
     },
-    /// The list has several entries and nothing tells which one is ours.
-    ManyOnList {
-        /// Where it is.
-        at: TokenSource,
-        /// Which token.
-        token: TokenName,
-    },
-    /// What would be adopted is not in the form of a token.
+    /// The list has several entries, and none is known to be the token.
+    ManyOnList { at: TokenSource, token: TokenName },
+    /// A value that would be adopted does not have the form of a token.
     OddToken {
-        /// Where it is.
         at: TokenSource,
-        /// Which token.
         token: TokenName,
-        /// What is odd about it.
         why: OddToken,
     },
-    /// A field that has to be a text is a number, an object, anything but text.
-    NoText {
-        /// The entry.
-        path: String,
-        /// The field.
-        key: &'static str,
-    },
-    /// The newest version of the entry with the tokens is deleted, and nobody else has them.
-    Deleted {
-        /// The entry.
-        path: String,
-        /// That version.
-        version: u64,
-    },
+    /// A field is not text but another JSON type.
+    NotText { path: String, key: &'static str },
+    /// The newest version of the router entry is deleted, and no other place holds its tokens.
+    Deleted { path: String, version: u64 },
 }
 
 impl StoreRefusal {
-    /// The entry that it is about, where it is about one.
+    /// The path of the entry; `None` if the conflict is not about an entry.
     pub fn path(&self) -> Option<&str> {
         match self {
             Self::NotOnList { path, .. }
-            | Self::NoText { path, .. }
+            | Self::NotText { path, .. }
             | Self::Deleted { path, .. }
             | Self::Disagree {
                 other: (TokenSource::Entry(path, _), _),
@@ -105,7 +81,7 @@ impl StoreRefusal {
         }
     }
 
-    /// What is the matter, in one sentence without a value.
+    /// Describes the conflict in one sentence without a value.
     pub fn message(&self) -> String {
         match self {
             Self::Disagree { token, one, other } => format!(
@@ -131,7 +107,7 @@ impl StoreRefusal {
                     at.describe()
                 )
             }
-            Self::NoText { path, key } => format!("{key} of {path} in the store is not text"),
+            Self::NotText { path, key } => format!("{key} of {path} in the store is not text"),
             Self::Deleted { path, version } => format!(
                 "version {version} of {path} in the store is deleted, and the tokens in it are \
                  nowhere else"
@@ -139,10 +115,10 @@ impl StoreRefusal {
         }
     }
 
-    /// What to do about it: a command where there is one.
+    /// What to do about it, if possible as a command.
     pub fn hint(&self, store: &StoreReach, reach: &HintContext) -> String {
-        // A value in a variable: what fails on the left of a pipe would be written as nothing.
-        let filed = |token: &TokenName| {
+        // Through a variable, because a command that fails on the left of a pipe would write an empty value.
+        let read_filed = |token: &TokenName| {
             let file = &reach.tokens_file;
             format!("V=\"$(. {file} && printf %s \"${token}\")\" && : \"${{V:?}}\"")
         };
@@ -164,7 +140,7 @@ impl StoreRefusal {
                 (_, TokenSource::Entry(path, key)) => format!(
                     "put the file's there with `{} && printf %s \"$V\" | {}`; or take the store's: remove it from the \
                      file with `sed -i.bak '/{token}=/d' {}` and run this again",
-                    filed(token),
+                    read_filed(token),
                     store.patch(path, key),
                     reach.tokens_file
                 ),
@@ -182,7 +158,7 @@ impl StoreRefusal {
             } => format!(
                 "add it with `L=\"$({})\" && : \"${{L:?}}\" && {} && printf %s \"$L,$V\" | {}`",
                 store.get(path, key),
-                filed(token),
+                read_filed(token),
                 store.patch(path, key)
             ),
             Self::NotOnList {
@@ -200,7 +176,7 @@ impl StoreRefusal {
                 at: TokenSource::Entry(path, key),
                 ..
             }
-            | Self::NoText { path, key } => format!(
+            | Self::NotText { path, key } => format!(
                 "put a good one there, from stdin: `{}`",
                 store.patch(path, key)
             ),
@@ -211,7 +187,7 @@ impl StoreRefusal {
         }
     }
 
-    /// The field of the store that it is about.
+    /// The path and the field of the store; `None` if the conflict is not about a field.
     fn entry(&self) -> Option<(&str, &str)> {
         match self {
             Self::Disagree { other, .. } => match &other.0 {
@@ -222,7 +198,7 @@ impl StoreRefusal {
                 at: TokenSource::Entry(path, key),
                 ..
             }
-            | Self::NoText { path, key } => Some((path, key)),
+            | Self::NotText { path, key } => Some((path, key)),
             Self::NotOnList { path, key, .. } => Some((path, key)),
             Self::OddToken { .. } | Self::ManyOnList { .. } | Self::Deleted { .. } => None,
         }

@@ -1,4 +1,4 @@
-//! The words of the plan for the store: what is wanted there, and what happens to each field.
+//! The types of the plan for the store: the wanted state, and what happens to each entry and field.
 
 use super::types::{Action, KeyAction, ValueSource};
 use crate::domain::eso::store_entry::{Entry, Field, Fields, Layout};
@@ -8,55 +8,47 @@ use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, Token};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The live Secrets that values are taken from, by name: every key of each.
+/// All keys of the live Secrets that are a source of values, by the name of the Secret.
 pub type LiveValues = BTreeMap<&'static str, BTreeMap<String, SecretValue>>;
 
-/// What the operator wants in the store.
+/// The wanted state of the store.
 #[derive(Clone, Debug)]
 pub struct StoreWish {
-    /// Where each bundle goes.
     pub layout: Layout,
-    /// The inputs.
     pub inputs: Inputs,
-    /// The inputs that may change a value that is there.
+    /// The inputs that may change an existing field.
     pub update: BTreeSet<&'static str>,
-    /// Whether `API_KEYS` is written too.
     pub with_api_keys: bool,
-    /// The live Secrets, where values are taken from them.
+    /// The live Secrets, if they are a source of values.
     pub live: Option<LiveValues>,
 }
 
 impl StoreWish {
-    /// The value of a key in the live Secret of a bundle, where values are taken from there.
+    /// The value of a key in the live Secret of a bundle, if live Secrets are a source.
     pub fn live(&self, bundle: &Bundle, key: &str) -> Option<&SecretValue> {
         self.live.as_ref()?.get(bundle.secret)?.get(key)
     }
 }
 
-/// What happens to an entry.
+/// The plan for one entry.
 #[derive(Clone, Debug)]
 pub struct EntryPlan {
-    /// Its row of the table.
     pub bundle: &'static Bundle,
-    /// Where it is.
     pub path: String,
-    /// What happens.
     pub action: Action,
-    /// Why it is skipped, or what remains wrong with it.
+    /// Why the entry is skipped, or what is still missing.
     pub reason: Option<String>,
-    /// What happens to its fields.
     pub keys: Vec<FieldPlan>,
-    /// What was found.
+    /// The entry as it was read.
     pub base: Entry,
 }
 
 impl EntryPlan {
-    /// Tells whether it is written.
     pub fn is_written(&self) -> bool {
         matches!(self.action, Action::Create | Action::Configure)
     }
 
-    /// The whole entry as it is to be: what is there, and what is set.
+    /// All fields of the entry after the write.
     pub fn fields(&self, tokens: &PerToken<Token>) -> Fields {
         let mut fields = self.base.fields.clone().unwrap_or_default();
         for key in &self.keys {
@@ -68,13 +60,11 @@ impl EntryPlan {
     }
 }
 
-/// What happens to a field.
+/// The plan for one field.
 #[derive(Clone, Debug)]
 pub struct FieldPlan {
-    /// Its name. With the live Secrets as a source it need not be in the table.
+    /// The name of the field. It need not be in the table if live Secrets are a source.
     pub key: String,
-    /// What happens.
     pub action: KeyAction,
-    /// Where the value comes from.
     pub source: ValueSource,
 }

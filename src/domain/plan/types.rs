@@ -1,4 +1,4 @@
-//! The words of a plan: what is wanted, what was found, and what happens to each key.
+//! The types of a plan: the wanted state, the tokens file, and what happens to each Secret and key.
 
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::owner::Owner;
@@ -10,12 +10,10 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Which side wins where the tokens file and the home namespace disagree.
+/// Which side wins if the tokens file and the home namespace disagree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prefer {
-    /// The home namespace.
     Cluster,
-    /// The tokens file.
     File,
 }
 
@@ -28,27 +26,24 @@ impl fmt::Display for Prefer {
     }
 }
 
-/// What the operator wants.
+/// The wanted state of the Secrets.
 #[derive(Clone, Debug)]
 pub struct Wish {
-    /// The home namespace, which gets every Secret.
+    /// Gets every Secret.
     pub home: Namespace,
-    /// The fleet namespaces, which get the router Secret only.
+    /// Get the router Secret only.
     pub fleet: BTreeSet<Namespace>,
-    /// The inputs.
     pub inputs: Inputs,
     /// The inputs that may change a live value.
     pub update: BTreeSet<&'static str>,
-    /// Which side wins where tokens disagree.
     pub prefer: Option<Prefer>,
-    /// Whether keys that a controller manages may be taken over.
+    /// Whether keys of another field manager may be taken over.
     pub force_conflicts: bool,
-    /// Whether `API_KEYS` is written too.
     pub with_api_keys: bool,
 }
 
 impl Wish {
-    /// A wish about the tokens alone.
+    /// Wants the tokens only, without inputs.
     pub fn of_tokens(home: Namespace, fleet: BTreeSet<Namespace>) -> Self {
         Self {
             home,
@@ -61,7 +56,7 @@ impl Wish {
         }
     }
 
-    /// The Secrets that it is about, with their bundles, in the order in which they are shown.
+    /// The Secrets with their bundles: those of the home namespace first.
     pub fn targets(&self) -> impl Iterator<Item = (SecretRef, &'static Bundle)> {
         let at = |namespace: &Namespace, bundle: &'static Bundle| {
             (
@@ -82,17 +77,15 @@ impl Wish {
     }
 }
 
-/// What the tokens file holds.
+/// The content of the tokens file.
 #[derive(Clone, Debug, Default)]
 pub struct FiledTokens {
-    /// Whether there is a file.
     pub exists: bool,
-    /// Its tokens.
     pub tokens: PerToken<Filed>,
 }
 
 impl FiledTokens {
-    /// What a tokens file holds before this run has minted anything.
+    /// The content of the file before this run has minted a token.
     pub fn found(exists: bool, token: impl Fn(TokenName) -> Option<Token>) -> Self {
         Self {
             exists,
@@ -101,31 +94,29 @@ impl FiledTokens {
     }
 }
 
-/// What the tokens file says of a token.
+/// A token in the tokens file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Filed {
-    /// Nothing.
     #[default]
     Absent,
-    /// It was in the file when this run began.
+    /// The token was in the file when this run began.
     Found(Token),
-    /// This run minted it and put it there. Nobody else has seen it, so it yields to what is found.
+    /// This run has minted the token. Nothing uses it yet, so a token found elsewhere replaces it.
     MintedNow(Token),
 }
 
-/// Where the value of a token comes from.
+/// The value of a token and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The tokens file has it.
     File(Token),
-    /// The home namespace has it and the file has not.
+    /// The home namespace or the store has the token; the file has none or another one.
     Cluster(Token),
-    /// Nobody has it: it is minted by the run that applies; `None` until then.
+    /// No place has the token. `None` until `--apply` has minted it.
     Minted(Option<Token>),
 }
 
 impl Decision {
-    /// The value, where there is one already.
+    /// The value; `None` if it is not minted yet.
     pub fn token(&self) -> Option<&Token> {
         match self {
             Self::File(token) | Self::Cluster(token) => Some(token),
@@ -137,93 +128,78 @@ impl Decision {
 /// What happens to the tokens file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileAction {
-    /// It is made.
     Create,
-    /// A token is added or exchanged.
+    /// A token is added or replaced.
     Update {
-        /// Whether a token that was in the file before this run is exchanged, so that the old
-        /// file is worth keeping.
+        /// Whether a token that was in the file before this run is replaced, so that a backup is kept.
         replaces: bool,
     },
-    /// It stays as it is.
     Keep,
 }
 
-/// What happens to a Secret.
+/// The plan for one Secret.
 #[derive(Clone, Debug)]
 pub struct SecretPlan {
-    /// Where it is.
     pub at: SecretRef,
-    /// Its row of the table.
     pub bundle: &'static Bundle,
-    /// What happens.
     pub action: Action,
-    /// Who owns it, where that is not us.
+    /// The other program that owns the Secret, if there is one.
     pub owner: Option<Owner>,
-    /// Why it is skipped or refused, or what remains wrong with it.
+    /// Why the Secret is skipped or refused, or what is still missing.
     pub reason: Option<String>,
-    /// What happens to its keys.
     pub keys: Vec<KeyPlan>,
-    /// What was found, where a change builds on it.
+    /// The Secret as it was read; `None` if it does not exist.
     pub base: Option<Base>,
 }
 
-/// What happens to a Secret, in a word.
+/// What happens to a Secret or an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// It is created.
     Create,
-    /// Keys are added or changed.
+    /// Add or change keys.
     Configure,
-    /// It is right as it is.
+    /// Nothing to change.
     Keep,
-    /// It is left alone.
+    /// Leave it alone: it has an owner, or a required input is missing.
     Skip,
-    /// A person has to decide.
+    /// A person has to decide something first.
     Refuse,
 }
 
-/// The state that a change builds on.
+/// The state of a Secret that a change is based on.
 #[derive(Clone, Debug)]
 pub struct Base {
-    /// The `resourceVersion` that was read.
     pub resource_version: String,
-    /// What this program applied before: `data` as base64.
+    /// The `data` that this program applied before, in base64.
     pub data: BTreeMap<String, SecretValue>,
-    /// What this program applied before: annotations.
+    /// The annotations that this program applied before.
     pub annotations: BTreeMap<String, String>,
-    /// The names of its annotations that the Secret has, however they came there.
+    /// The names of all annotations of the Secret, whoever set them.
     pub annotated: BTreeSet<String>,
 }
 
-/// What happens to a key.
+/// The plan for one key.
 #[derive(Clone, Debug)]
 pub struct KeyPlan {
-    /// The key.
     pub key: &'static str,
-    /// What happens.
     pub action: KeyAction,
-    /// Where the value comes from.
     pub source: ValueSource,
-    /// Whether the Secret has the key already.
+    /// Whether the Secret has the key.
     pub live: bool,
 }
 
 /// What happens to a key.
 #[derive(Clone, Debug)]
 pub enum KeyAction {
-    /// It is written.
     Set(NewValue),
-    /// It stays.
     Kept,
-    /// It stays, and the tokens file takes it over.
+    /// The live value stays and is copied to the tokens file.
     Adopted,
-    /// It stays although something else was wanted.
+    /// The live value stays although another one is wanted.
     Differs,
 }
 
 impl KeyAction {
-    /// The word in JSON.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Set(_) => "set",
@@ -234,26 +210,22 @@ impl KeyAction {
     }
 }
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ValueSource {
-    /// Minted by this run.
     Minted,
     /// The tokens file.
     File,
-    /// The cluster.
     Cluster,
     /// The environment or the env-file.
     Env,
-    /// The table's default.
+    /// The default of the table.
     Default,
-    /// The secret store.
     Store,
 }
 
 impl ValueSource {
-    /// The word in JSON and in reports.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Minted => "minted",
@@ -266,30 +238,25 @@ impl ValueSource {
     }
 }
 
-/// A value to be written; tokens are filled in later.
+/// A value to be written. Tokens are filled in later.
 #[derive(Clone, Debug)]
 pub enum NewValue {
-    /// The token.
     Token(TokenName),
-    /// The entries there are, then the token unless it is one of them.
+    /// A comma-separated list: the existing entries, then the token unless it is one of them.
     List {
-        /// The list that there is; `None` where there is none.
+        /// The existing list, if there is one.
         entries: Option<SecretValue>,
-        /// The token.
         token: TokenName,
     },
-    /// This value.
     Plain(SecretValue),
 }
 
 impl SecretPlan {
-    /// Tells whether applying it sends a write.
     pub fn is_written(&self) -> bool {
         matches!(self.action, Action::Create | Action::Configure)
     }
 }
 
-/// Decides what happens to the tokens file.
 pub(super) fn file_action(filed: &FiledTokens, tokens: &PerToken<Option<Decision>>) -> FileAction {
     let mut changes = false;
     let mut replaces = false;
@@ -305,9 +272,11 @@ pub(super) fn file_action(filed: &FiledTokens, tokens: &PerToken<Option<Decision
             Filed::Found(_) | Filed::MintedNow(_) => {}
         }
     }
-    match (changes, filed.exists) {
-        (false, _) => FileAction::Keep,
-        (true, false) => FileAction::Create,
-        (true, true) => FileAction::Update { replaces },
+    if !changes {
+        FileAction::Keep
+    } else if filed.exists {
+        FileAction::Update { replaces }
+    } else {
+        FileAction::Create
     }
 }
