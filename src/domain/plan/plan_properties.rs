@@ -1,4 +1,4 @@
-//! Properties of the plan over any state of the file, the cluster and the options.
+//! Properties of the plan for the Secrets, for any state of the file, the cluster and the options.
 
 use super::Decision;
 use super::plan_tests::*;
@@ -112,7 +112,7 @@ prop_compose! {
     }
 }
 
-/// The keys whose live value the plan would change, with before and after.
+/// The keys whose live value the plan changes, with the old and the new value.
 fn changed(
     plan: &Plan,
     observed: &Observations,
@@ -138,7 +138,7 @@ fn changed(
 proptest! {
     #![proptest_config(ProptestConfig { max_global_rejects: 100_000, ..Default::default() })]
 
-    /// Invariant 2: a live value changes only by name, and no list loses an entry.
+    /// Invariant 2: a live value changes only if an option names it, and no list loses an entry.
     #[test]
     fn apply_only_adds(wish in some_wish(), file in some_file(), state in some_state()) {
         let plan = Plan::new(&wish, &file, &state);
@@ -151,15 +151,15 @@ proptest! {
             if list {
                 let kept = old.entries().all(|entry| new.entries().any(|other| other == entry));
                 prop_assert!(kept, "{place} {key} lost an entry");
-                let repaired = old.entries().next().is_none();
-                prop_assert!(repaired || wish.prefer.is_some(), "{place} {key}");
+                let was_empty = old.entries().next().is_none();
+                prop_assert!(was_empty || wish.prefer.is_some(), "{place} {key}");
             } else {
                 prop_assert!(TokenName::parse(&key).is_some() && wish.prefer.is_some(), "{place} {key}");
             }
         }
     }
 
-    /// Invariant 3: one token, one value, everywhere that is ours; and it is on its lists.
+    /// Invariant 3: a token has one value in all Secrets without an owner, and is on its lists.
     #[test]
     fn one_token_one_value_everywhere(wish in some_wish(), file in some_file(), state in some_state()) {
         let plan = Plan::new(&wish, &file, &state);
@@ -187,7 +187,7 @@ proptest! {
         }
     }
 
-    /// Invariant 3: what only a fleet namespace holds is never adopted.
+    /// Invariant 3: a token that only a fleet namespace holds is never adopted.
     #[test]
     fn a_fleet_is_never_a_source(wish in some_wish(), file in some_file(), state in some_state()) {
         let with = Plan::new(&wish, &file, &state);
@@ -196,19 +196,19 @@ proptest! {
         prop_assert_eq!(with.tokens, Plan::new(&wish, &file, &without).tokens);
     }
 
-    /// Invariant 8: after a plan is carried out there is nothing left to do.
+    /// Invariant 8: after a plan is carried out, a new plan changes nothing.
     #[test]
     fn the_second_run_writes_nothing(wish in some_wish(), file in some_file(), state in some_state()) {
         let plan = Plan::new(&wish, &file, &state);
         prop_assume!(plan.refusals.is_empty());
-        let again = Plan::new(&wish, &filed_after(&plan), &applied(&plan, &state));
-        prop_assert!(again.refusals.is_empty(), "{}\nthen\n{}", words(&plan), words(&again));
-        prop_assert!(!again.changes_anything(), "{}\nthen\n{}", words(&plan), words(&again));
+        let second = Plan::new(&wish, &filed_after(&plan), &applied(&plan, &state));
+        prop_assert!(second.refusals.is_empty(), "{}\nthen\n{}", describe(&plan), describe(&second));
+        prop_assert!(!second.changes_anything(), "{}\nthen\n{}", describe(&plan), describe(&second));
     }
 
-    /// Invariant 7: a Secret that somebody owns is not written.
+    /// Invariant 7: a Secret with an owner is not written.
     #[test]
-    fn what_others_own_is_theirs(wish in some_wish(), file in some_file(), state in some_state()) {
+    fn an_owned_secret_is_not_written(wish in some_wish(), file in some_file(), state in some_state()) {
         let plan = Plan::new(&wish, &file, &state);
         for secret in plan.secrets.iter().filter(|secret| secret.owner.is_some()) {
             prop_assert!(!secret.is_written());
@@ -216,9 +216,9 @@ proptest! {
         }
     }
 
-    /// Every refusal has a remedy, and no text of it holds a value.
+    /// Every refusal has a hint, and its texts contain no value.
     #[test]
-    fn a_refusal_names_a_remedy_and_no_value(wish in some_wish(), file in some_file(), state in some_state()) {
+    fn a_refusal_has_a_hint_and_contains_no_value(wish in some_wish(), file in some_file(), state in some_state()) {
         let plan = Plan::new(&wish, &file, &state);
         for refusal in &plan.refusals {
             let text = format!("{} {} {refusal:?}", refusal.message(), refusal.hint(&HintContext::default()));
@@ -229,9 +229,9 @@ proptest! {
         }
     }
 
-    /// What is minted is said to be minted, and only that.
+    /// The source of a key is `Minted` only if a token is minted.
     #[test]
-    fn only_what_nobody_has_is_minted(wish in some_wish(), file in some_file(), state in some_state()) {
+    fn only_a_minted_token_has_the_source_minted(wish in some_wish(), file in some_file(), state in some_state()) {
         let plan = Plan::new(&wish, &file, &state);
         for key in plan.secrets.iter().flat_map(|secret| &secret.keys) {
             if key.source == ValueSource::Minted {

@@ -1,5 +1,5 @@
-//! Tests of the plan: the decision table row by row. What is refused or left to others is in
-//! `plan_refusal_tests`, properties are in `plan_properties`.
+//! Tests of the plan for the Secrets, one for each row of the decision table. Refusals and owned
+//! Secrets are in `refusal_tests`, properties in `plan_properties`.
 
 use super::manifest::Manifest;
 use super::{Decision, Filed};
@@ -55,12 +55,12 @@ pub(super) fn wish(pairs: &[(&str, &str)]) -> Wish {
 }
 
 pub(super) fn filed(router: Option<&str>, embeddings: Option<&str>) -> FiledTokens {
-    let of = |text: Option<&str>| text.map_or(Filed::Absent, |text| Filed::Found(token(text)));
+    let filed = |text: Option<&str>| text.map_or(Filed::Absent, |text| Filed::Found(token(text)));
     FiledTokens {
         exists: router.is_some() || embeddings.is_some(),
         tokens: PerToken {
-            kb_router_token: of(router),
-            embeddings_api_key: of(embeddings),
+            kb_router_token: filed(router),
+            embeddings_api_key: filed(embeddings),
         },
     }
 }
@@ -100,8 +100,8 @@ pub(super) fn embeddings(pairs: &[(&str, &str)]) -> (SecretRef, LiveSecret) {
     (at("home", EMBEDDINGS.secret), live(pairs))
 }
 
-/// The plan in a few words: the file, then each Secret with its keys.
-pub(super) fn words(plan: &Plan) -> String {
+/// The plan as text: the file, then each Secret with its keys, then the refusals.
+pub(super) fn describe(plan: &Plan) -> String {
     let mut text = format!("file {:?}\n", plan.file);
     for secret in &plan.secrets {
         text.push_str(&format!("{} {:?}:", secret.at, secret.action));
@@ -123,7 +123,7 @@ pub(super) fn words(plan: &Plan) -> String {
 }
 
 fn one_line(plan: &Plan, name: &str) -> String {
-    let text = words(plan);
+    let text = describe(plan);
     let line = text
         .lines()
         .find(|line| line.contains(name))
@@ -138,7 +138,7 @@ fn a_fresh_namespace_gets_everything_that_has_its_inputs() {
         &FiledTokens::default(),
         &Observations::new(),
     );
-    insta::assert_snapshot!(words(&plan), @r"
+    insta::assert_snapshot!(describe(&plan), @r"
     file Create
     Secret home/agentibrain-router-secrets Create: KB_ROUTER_TOKEN=set/Minted EMBEDDINGS_API_KEY=set/Minted
     Secret home/embeddings-secrets Create: POSTGRES_URL=set/Env LLM_API_KEY=set/Default LLM_API_BASE=set/Env LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Minted
@@ -151,7 +151,7 @@ fn a_fresh_namespace_gets_everything_that_has_its_inputs() {
 }
 
 #[test]
-fn what_is_right_is_left_alone() {
+fn a_complete_secret_is_not_changed() {
     let observed = found(&[
         router(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)]),
         embeddings(&[
@@ -163,7 +163,7 @@ fn what_is_right_is_left_alone() {
         ]),
     ]);
     let plan = Plan::new(&wish(&[]), &filed(Some(A), Some(B)), &observed);
-    assert!(!plan.changes_anything(), "{}", words(&plan));
+    assert!(!plan.changes_anything(), "{}", describe(&plan));
     assert!(plan.refusals.is_empty());
 }
 
@@ -199,7 +199,7 @@ fn a_missing_or_empty_token_is_repaired() {
 }
 
 #[test]
-fn a_single_list_entry_is_adopted_and_several_are_a_question() {
+fn a_single_list_entry_is_adopted_and_several_are_refused() {
     let one = found(&[embeddings(&[
         ("POSTGRES_URL", "p"),
         ("EMBEDDINGS_API_KEYS", B),
@@ -221,12 +221,12 @@ fn a_single_list_entry_is_adopted_and_several_are_a_question() {
     assert!(
         plan.refusals[0].message().contains("several entries"),
         "{}",
-        words(&plan)
+        describe(&plan)
     );
     let plan = Plan::new(&wish(&[]), &filed(Some(A), Some(C)), &two);
     assert!(
         plan.refusals.is_empty(),
-        "the file tells which entry is ours"
+        "the file says which entry is the token"
     );
 }
 
@@ -257,10 +257,10 @@ fn a_token_that_is_not_on_a_list_is_a_disagreement_and_prefer_file_appends_it() 
         let observed = lists(key, bundle);
         let mut wish = wish(&[]);
         let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
-        assert_eq!(plan.refusals.len(), 1, "{key}: {}", words(&plan));
+        assert_eq!(plan.refusals.len(), 1, "{key}: {}", describe(&plan));
         wish.prefer = Some(Prefer::File);
         let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
-        assert!(plan.refusals.is_empty(), "{key}: {}", words(&plan));
+        assert!(plan.refusals.is_empty(), "{key}: {}", describe(&plan));
         let after = applied(&plan, &observed);
         let list = after[&at("home", bundle)]
             .live
@@ -281,7 +281,7 @@ fn api_keys_is_written_on_request_with_the_value_of_the_documented_list() {
     ]);
     let mut wish = wish(&[]);
     let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
-    assert!(!words(&plan).contains(" API_KEYS="));
+    assert!(!describe(&plan).contains(" API_KEYS="));
     wish.with_api_keys = true;
     let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
     let after = applied(&plan, &observed);
@@ -290,11 +290,11 @@ fn api_keys_is_written_on_request_with_the_value_of_the_documented_list() {
 }
 
 #[test]
-fn the_loser_of_a_race_yields_only_what_it_minted_itself() {
+fn after_a_lost_race_only_a_token_minted_by_this_run_is_replaced() {
     let observed = found(&[router(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)])]);
-    let mut mine = filed(Some(A), None);
-    mine.tokens.embeddings_api_key = Filed::MintedNow(token(C));
-    let plan = Plan::new(&wish(&[]), &mine, &observed);
+    let mut file = filed(Some(A), None);
+    file.tokens.embeddings_api_key = Filed::MintedNow(token(C));
+    let plan = Plan::new(&wish(&[]), &file, &observed);
     assert!(plan.refusals.is_empty());
     assert_eq!(
         plan.tokens.embeddings_api_key,
@@ -304,7 +304,7 @@ fn the_loser_of_a_race_yields_only_what_it_minted_itself() {
 }
 
 #[test]
-fn an_input_changes_a_live_value_only_by_name() {
+fn an_input_changes_a_live_value_only_if_update_names_it() {
     let state = [
         ("POSTGRES_URL", "old"),
         ("LLM_API_KEY", ""),
@@ -330,30 +330,30 @@ fn an_input_changes_a_live_value_only_by_name() {
 }
 
 #[test]
-fn what_was_applied_before_is_applied_again() {
+fn keys_applied_before_are_applied_again() {
     let mut secret = embeddings(&[("POSTGRES_URL", "p"), ("API_KEYS", B), ("THEIRS", "t")]);
     secret
         .1
         .annotations
         .insert("k8s-bootstrap/minted-at.X".into(), "then".into());
-    let of_rotation = "k8s-bootstrap/rotation".to_owned();
+    let rotation = "k8s-bootstrap/rotation".to_owned();
     secret
         .1
         .annotations
-        .insert(of_rotation.clone(), "state".into());
-    let ours = |manager: &str, applied, keys: &[&str]| ManagedFields {
+        .insert(rotation.clone(), "state".into());
+    let managed = |manager: &str, applied, keys: &[&str]| ManagedFields {
         manager: manager.into(),
         applied,
         data: keys.iter().map(|key| (*key).to_owned()).collect(),
         annotations: BTreeSet::from(["k8s-bootstrap/minted-at.X".to_owned()]),
     };
     secret.1.managed = vec![
-        ours("k8s-bootstrap", true, &["API_KEYS", "GONE"]),
-        ours("k8s-bootstrap", false, &["POSTGRES_URL"]),
-        ours("someone", true, &["THEIRS"]),
+        managed("k8s-bootstrap", true, &["API_KEYS", "GONE"]),
+        managed("k8s-bootstrap", false, &["POSTGRES_URL"]),
+        managed("someone", true, &["THEIRS"]),
         ManagedFields {
-            annotations: BTreeSet::from([of_rotation.clone()]),
-            ..ours("k8s-bootstrap-rotation", true, &[])
+            annotations: BTreeSet::from([rotation.clone()]),
+            ..managed("k8s-bootstrap-rotation", true, &[])
         },
     ];
     let observed = found(&[secret]);
@@ -380,18 +380,18 @@ fn what_was_applied_before_is_applied_again() {
         ]
     );
     assert_eq!(manifest.annotations["k8s-bootstrap/minted-at.X"], "then");
-    assert!(!manifest.annotations.contains_key(&of_rotation));
+    assert!(!manifest.annotations.contains_key(&rotation));
     assert_eq!(manifest.resource_version.as_deref(), Some("1"));
 }
 
 #[test]
-fn an_exchanged_token_does_not_keep_the_age_of_another() {
+fn a_replaced_token_does_not_keep_the_age_of_the_old_one() {
     let name = "k8s-bootstrap/minted-at.KB_ROUTER_TOKEN";
     let tokens = PerToken {
         kb_router_token: token(C),
         embeddings_api_key: token(B),
     };
-    for (live, told) in [(Some(A), Some("unknown")), (None, None)] {
+    for (live, expected) in [(Some(A), Some("unknown")), (None, None)] {
         let mut secret = router(&[("EMBEDDINGS_API_KEY", B)]);
         put(&mut secret.1.data, "KB_ROUTER_TOKEN", live);
         secret.1.annotations.insert(name.into(), "then".into());
@@ -399,11 +399,11 @@ fn an_exchanged_token_does_not_keep_the_age_of_another() {
         wish.prefer = Some(Prefer::File);
         let plan = Plan::new(&wish, &filed(Some(C), Some(B)), &found(&[secret]));
         let manifest = Manifest::of(&plan.secrets[0], &tokens, "now");
-        assert_eq!(manifest.annotations.get(name).map(String::as_str), told);
+        assert_eq!(manifest.annotations.get(name).map(String::as_str), expected);
     }
 }
 
-/// What the cluster looks like after the plan's writes.
+/// The Secrets after the writes of a plan.
 pub(super) fn applied(plan: &Plan, observed: &Observations) -> Observations {
     let tokens = tokens_after(plan);
     let mut after = observed.clone();

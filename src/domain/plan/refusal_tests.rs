@@ -1,4 +1,4 @@
-//! Tests of the plan: what it refuses or leaves to others, and says so. The other rows of the table
+//! Tests of the plan for the Secrets: refusals and owned Secrets. The other rows of the decision table
 //! are in `plan_tests`.
 
 use super::Decision;
@@ -25,7 +25,7 @@ fn disagreement_is_refused_and_names_both_places_by_fingerprint() {
 }
 
 #[test]
-fn a_retired_token_of_the_file_is_never_brought_back() {
+fn a_retired_token_of_the_file_is_never_applied_again() {
     let reach = HintContext {
         apply: "k8s-bootstrap --apply".to_owned(),
         ..HintContext::default()
@@ -41,7 +41,7 @@ fn a_retired_token_of_the_file_is_never_brought_back() {
         let mut wish = wish(&[]);
         wish.prefer = prefer;
         let plan = Plan::new(&wish, &filed(Some(C), Some(B)), &observed);
-        assert_eq!(plan.refusals.len(), 1, "{}", words(&plan));
+        assert_eq!(plan.refusals.len(), 1, "{}", describe(&plan));
         let refusal = &plan.refusals[0];
         insta::allow_duplicates! {
             insta::assert_snapshot!(refusal.message(), @"the tokens file has a KB_ROUTER_TOKEN that a rotation has retired (sha256:cd93782b7fb9), Secret home/agentibrain-router-secrets has sha256:3ba3f5f43b92");
@@ -56,13 +56,13 @@ fn a_retired_token_of_the_file_is_never_brought_back() {
         Some(Decision::Cluster(token(A)))
     );
 
-    // The cluster has none: the retired one is not to be the only one again.
+    // The cluster has no token: the retired one must not become the token again.
     let observed = retired(&[("EMBEDDINGS_API_KEY", B)]);
     for prefer in [None, Some(Prefer::File)] {
         let mut wish = wish(&[]);
         wish.prefer = prefer;
         let plan = Plan::new(&wish, &filed(Some(C), Some(B)), &observed);
-        assert_eq!(plan.refusals.len(), 1, "{}", words(&plan));
+        assert_eq!(plan.refusals.len(), 1, "{}", describe(&plan));
         let refusal = &plan.refusals[0];
         insta::allow_duplicates! {
             insta::assert_snapshot!(refusal.message(), @"the tokens file has a KB_ROUTER_TOKEN that a rotation has retired (sha256:cd93782b7fb9), Secret home/agentibrain-router-secrets has none");
@@ -70,11 +70,11 @@ fn a_retired_token_of_the_file_is_never_brought_back() {
         }
     }
     let plan = Plan::new(&cluster, &filed(Some(C), Some(B)), &observed);
-    assert!(plan.refusals.is_empty(), "{}", words(&plan));
+    assert!(plan.refusals.is_empty(), "{}", describe(&plan));
     assert_eq!(plan.tokens.kb_router_token, Some(Decision::Minted(None)));
     assert_eq!(plan.file, FileAction::Update { replaces: true });
 
-    // Of another token, or where file and cluster agree, it is no obstacle.
+    // A fingerprint of another token does not matter.
     let plan = Plan::new(&wish(&[]), &filed(Some(A), Some(C)), &observed);
     assert!(matches!(
         plan.refusals.as_slice(),
@@ -97,7 +97,7 @@ fn a_fleet_namespace_is_compared_and_never_a_source() {
         &found(std::slice::from_ref(&planted)),
     );
     assert_eq!(plan.tokens.kb_router_token, Some(Decision::Minted(None)));
-    assert_eq!(plan.refusals.len(), 2, "{}", words(&plan));
+    assert_eq!(plan.refusals.len(), 2, "{}", describe(&plan));
 
     let observed = found(&[
         router(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)]),
@@ -109,17 +109,17 @@ fn a_fleet_namespace_is_compared_and_never_a_source() {
     wish.prefer = Some(Prefer::Cluster);
     let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
     let after = applied(&plan, &observed);
-    let mended = after[&fleet].live.as_ref().unwrap().text("KB_ROUTER_TOKEN");
-    assert_eq!(mended.unwrap().expose(), A);
+    let repaired = after[&fleet].live.as_ref().unwrap().text("KB_ROUTER_TOKEN");
+    assert_eq!(repaired.unwrap().expose(), A);
 }
 
 #[test]
-fn an_owned_secret_is_left_alone_and_never_minted_for() {
+fn an_owned_secret_is_not_written_and_no_token_is_minted_for_it() {
     let mut observed = found(&[router(&[("KB_ROUTER_TOKEN", A)])]);
     let place = at("home", ROUTER.secret);
     observed.get_mut(&place).unwrap().owner = Some(Owner::external_secret("es"));
     let plan = Plan::new(&wish(&[]), &filed(None, Some(B)), &observed);
-    assert!(plan.refusals.is_empty(), "{}", words(&plan));
+    assert!(plan.refusals.is_empty(), "{}", describe(&plan));
     assert_eq!(plan.secrets[0].action, Action::Skip);
     assert_eq!(
         plan.tokens.kb_router_token,
@@ -147,12 +147,12 @@ fn an_owned_secret_is_left_alone_and_never_minted_for() {
             .message()
             .starts_with("--update POSTGRES_URL"),
         "{}",
-        words(&plan)
+        describe(&plan)
     );
 }
 
 #[test]
-fn a_controllers_field_is_a_conflict_and_a_persons_is_not() {
+fn a_key_managed_by_a_controller_is_a_conflict_and_by_a_person_is_not() {
     for (manager, refused) in [
         ("argocd-controller", true),
         ("kubectl-edit", false),
@@ -212,6 +212,6 @@ fn a_secret_in_the_wrong_form_is_refused() {
     });
     assert!(
         odd.contains("differs"),
-        "the file has one, so it is a disagreement: {odd}"
+        "the file has a token, so the places disagree: {odd}"
     );
 }

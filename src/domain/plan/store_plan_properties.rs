@@ -1,5 +1,5 @@
-//! Properties of the plan for the store over any state of the file, the live Secrets, the store and
-//! the options.
+//! Properties of the plan for the store, for any state of the file, the live Secrets, the store and the
+//! options.
 
 use super::plan_tests::{A, B, MINTED, filed, token, wish};
 use super::{Decision, Filed};
@@ -147,7 +147,7 @@ fn layout() -> Layout {
     Layout::new("p", BTreeMap::new()).unwrap()
 }
 
-/// The tokens that a run would keep.
+/// The tokens after the run.
 fn tokens(plan: &StorePlan) -> PerToken<Token> {
     PerToken::from_fn(|name| {
         let decided = plan.tokens.get(name).as_ref().and_then(Decision::token);
@@ -155,8 +155,8 @@ fn tokens(plan: &StorePlan) -> PerToken<Token> {
     })
 }
 
-/// The store after the plan has been carried out.
-fn carried_out(plan: &StorePlan, before: &Entries) -> Entries {
+/// The store after the writes of a plan.
+fn store_after(plan: &StorePlan, before: &Entries) -> Entries {
     let tokens = tokens(plan);
     let mut after = before.clone();
     for entry in plan.written() {
@@ -174,34 +174,34 @@ fn is_list(key: &str) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { max_global_rejects: 100_000, ..Default::default() })]
 
-    /// Invariant 2: what is in the store changes only by name, or where it is no token or list at
-    /// all; nothing is removed, whatever form it has.
+    /// Invariant 2: a field changes only if an option names it, or if it is a token or a list without a
+    /// value. No field is removed, whatever its JSON type.
     #[test]
     fn the_store_only_gains(wish in some_wish(), file in some_file(), store in some_store()) {
         let plan = StorePlan::new(&wish, &file, &store);
         prop_assume!(plan.refusals.is_empty());
-        let after = carried_out(&plan, &store);
+        let after = store_after(&plan, &store);
         for (path, before) in &store {
             for (key, old) in before.fields.iter().flatten() {
                 let new = &after[path].fields.as_ref().unwrap()[key];
-                let nothing = match &old.text {
+                let may_change = match &old.text {
                     Some(text) if TokenName::parse(key).is_some() => text.is_empty(),
                     Some(text) if is_list(key) => text.entries().next().is_none(),
                     _ => wish.update.contains(key.as_str()),
                 };
-                prop_assert!(nothing || old == new, "{path} {key}");
+                prop_assert!(may_change || old == new, "{path} {key}");
             }
         }
     }
 
-    /// Invariant 3: one token, one value, in the file and in the store; and it is on its lists.
+    /// Invariant 3: a token has one value in the file and in the store, and is on its lists.
     #[test]
     fn one_token_has_one_value(wish in some_wish(), file in some_file(), store in some_store()) {
         let plan = StorePlan::new(&wish, &file, &store);
         prop_assume!(plan.refusals.is_empty());
         let tokens = tokens(&plan);
         let router = plan.entries[0].path.clone();
-        let after = carried_out(&plan, &store);
+        let after = store_after(&plan, &store);
         for (name, token) in tokens.iter() {
             prop_assert!(after[&router].text(name.as_str()).is_some_and(|value| token.is(value)));
             let live = wish.live(&ROUTER, name.as_str()).filter(|value| !value.is_empty());
@@ -215,15 +215,15 @@ proptest! {
         }
     }
 
-    /// Every key of a live Secret is in its entry afterwards, with its value where the entry had
-    /// none; only a required input without a value is left out.
+    /// Every key of a live Secret is in its entry after the run. It has the live value if the entry had
+    /// none. Only a required input without a value is left out.
     #[test]
     fn no_key_of_a_live_secret_is_left_out(
         wish in some_wish(), file in some_file(), store in some_store(),
     ) {
         let plan = StorePlan::new(&wish, &file, &store);
         prop_assume!(plan.refusals.is_empty());
-        let after = carried_out(&plan, &store);
+        let after = store_after(&plan, &store);
         for (entry, bundle) in plan.entries.iter().zip(BUNDLES) {
             let live = wish.live.as_ref().and_then(|live| live.get(bundle.secret));
             let fields = after.get(&entry.path).and_then(|entry| entry.fields.as_ref());
@@ -232,41 +232,41 @@ proptest! {
                 continue;
             };
             for (key, value) in live.into_iter().flatten() {
-                let nothing = value.entries().next().is_none();
-                if nothing && ["POSTGRES_URL", "ANTHROPIC_API_KEY"].contains(&key.as_str()) {
+                let is_empty = value.entries().next().is_none();
+                if is_empty && ["POSTGRES_URL", "ANTHROPIC_API_KEY"].contains(&key.as_str()) {
                     continue;
                 }
                 let field = &written[key];
-                let had = entry.base.text(key).is_some_and(|text| text.entries().next().is_some());
-                let token = is_list(key) || TokenName::parse(key).is_some();
-                if had || entry.base.has(key) && !is_list(key) || token && nothing {
+                let had_value = entry.base.text(key).is_some_and(|text| text.entries().next().is_some());
+                let is_token = is_list(key) || TokenName::parse(key).is_some();
+                if had_value || entry.base.has(key) && !is_list(key) || is_token && is_empty {
                     continue;
                 }
-                let kept = match is_list(key) {
-                    true => value.entries().all(|one| field.text.as_ref().unwrap().lists(&one.into())),
-                    false => field.text.as_ref() == Some(value),
+                let is_kept = if is_list(key) {
+                    value.entries().all(|one| field.text.as_ref().unwrap().lists(&one.into()))
+                } else {
+                    field.text.as_ref() == Some(value)
                 };
-                prop_assert!(kept, "{} {key}", entry.path);
+                prop_assert!(is_kept, "{} {key}", entry.path);
             }
         }
     }
 
-    /// Without the live Secrets as a source an entry has exactly the fields of the table and those
-    /// that it had.
+    /// If the live Secrets are not a source, only fields of the table are added.
     #[test]
-    fn nothing_else_is_written(wish in some_wish(), file in some_file(), store in some_store()) {
+    fn only_fields_of_the_table_are_added(wish in some_wish(), file in some_file(), store in some_store()) {
         let wish = StoreWish { live: None, ..wish };
         let plan = StorePlan::new(&wish, &file, &store);
         prop_assume!(plan.refusals.is_empty());
         for entry in plan.written() {
             for key in entry.fields(&tokens(&plan)).keys() {
-                let known = entry.bundle.keys.iter().any(|known| known.name == key);
-                prop_assert!(known || entry.base.has(key), "{} {key}", entry.path);
+                let is_known = entry.bundle.keys.iter().any(|known| known.name == key);
+                prop_assert!(is_known || entry.base.has(key), "{} {key}", entry.path);
             }
         }
     }
 
-    /// Invariant 8: after a plan is carried out there is nothing left to do.
+    /// Invariant 8: after a plan is carried out, a new plan changes nothing.
     #[test]
     fn the_second_run_writes_nothing(
         wish in some_wish(), file in some_file(), store in some_store(),
@@ -278,22 +278,21 @@ proptest! {
             exists: true,
             tokens: PerToken::from_fn(|name| Filed::Found(tokens.get(name).clone())),
         };
-        let again = StorePlan::new(&wish, &file, &carried_out(&plan, &store));
-        let refusals: Vec<_> = again.refusals.iter().map(|refusal| refusal.message()).collect();
+        let second = StorePlan::new(&wish, &file, &store_after(&plan, &store));
+        let refusals: Vec<_> = second.refusals.iter().map(|refusal| refusal.message()).collect();
         prop_assert!(refusals.is_empty(), "{refusals:?}");
-        prop_assert!(!again.changes_anything(), "{:?}", again.entries);
+        prop_assert!(!second.changes_anything(), "{:?}", second.entries);
     }
 
-    /// A plan that is refused would change no entry that it is about; every refusal has a remedy, and
-    /// no text of it holds a value.
+    /// The entry of a refusal is not written. Every refusal has a hint, and its texts contain no value.
     #[test]
-    fn a_refusal_names_a_remedy_and_no_value(
+    fn a_refusal_has_a_hint_and_contains_no_value(
         wish in some_wish(), file in some_file(), store in some_store(),
     ) {
         let plan = StorePlan::new(&wish, &file, &store);
-        let ways = (StoreReach { program: "bao", mount: "secret".to_owned() }, HintContext::default());
+        let store_reach = StoreReach { program: "bao", mount: "secret".to_owned() };
         for refusal in &plan.refusals {
-            let hint = refusal.hint(&ways.0, &ways.1);
+            let hint = refusal.hint(&store_reach, &HintContext::default());
             prop_assert!(!hint.is_empty());
             let text = format!("{} {hint} {refusal:?}", refusal.message());
             for value in [A, B, "odd one", "theirs,"] {
@@ -306,19 +305,19 @@ proptest! {
         }
     }
 
-    /// What no place has is minted, and nothing else.
+    /// A token is minted only if no place has it.
     #[test]
-    fn only_what_nobody_has_is_minted(
+    fn only_missing_tokens_are_minted(
         wish in some_wish(), file in some_file(), store in some_store(),
     ) {
         let plan = StorePlan::new(&wish, &file, &store);
         prop_assume!(plan.refusals.is_empty());
         for (name, decision) in plan.tokens.iter() {
-            let minted = matches!(decision, Some(Decision::Minted(_)));
+            let is_minted = matches!(decision, Some(Decision::Minted(_)));
             let places = [wish.live(&ROUTER, name.as_str()), store.get("p/router")
                 .and_then(|entry| entry.text(name.as_str()))];
-            let has = places.into_iter().flatten().any(|value| !value.is_empty());
-            prop_assert!(!(minted && has), "{name}");
+            let exists = places.into_iter().flatten().any(|value| !value.is_empty());
+            prop_assert!(!(is_minted && exists), "{name}");
         }
         let sets = plan.entries.iter().flat_map(|entry| &entry.keys);
         for field in sets.filter(|field| matches!(field.action, KeyAction::Set(_))) {

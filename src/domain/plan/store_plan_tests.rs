@@ -1,4 +1,4 @@
-//! Tests of the plan for the store: rows of the decision table. Properties are in
+//! Tests of the plan for the store, one for each row of the decision table. Properties are in
 //! `store_plan_properties`.
 
 use super::plan_tests::{A, B, filed, wish};
@@ -51,8 +51,8 @@ fn entries(pairs: &[(&str, Entry)]) -> Entries {
         .collect()
 }
 
-/// The plan in a few words: the file, then each entry with its fields.
-fn words(plan: &StorePlan) -> String {
+/// The plan as text: the file, then each entry with its fields, then the refusals.
+fn describe(plan: &StorePlan) -> String {
     let mut text = format!("file {:?}\n", plan.file);
     for entry in &plan.entries {
         text.push_str(&format!("{} {:?}:", entry.path, entry.action));
@@ -92,7 +92,7 @@ fn words(plan: &StorePlan) -> String {
 fn an_empty_store_gets_every_entry_that_has_its_inputs() {
     let wish = store_wish(&[("POSTGRES_URL", "p")]);
     let plan = StorePlan::new(&wish, &FiledTokens::default(), &Entries::new());
-    insta::assert_snapshot!(words(&plan), @r"
+    insta::assert_snapshot!(describe(&plan), @r"
     file Create
     p/router Create: KB_ROUTER_TOKEN=set/Minted EMBEDDINGS_API_KEY=set/Minted
     p/embeddings Create: POSTGRES_URL=set/Env LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Minted LOG_LEVEL=set/Default
@@ -101,7 +101,7 @@ fn an_empty_store_gets_every_entry_that_has_its_inputs() {
 }
 
 #[test]
-fn the_live_secrets_come_first_with_every_key_that_they_have() {
+fn the_live_secrets_come_before_the_inputs_with_all_their_keys() {
     let mut wish = store_wish(&[("POSTGRES_URL", "given"), ("LLM_API_KEY", "given")]);
     wish.live = Some(live(&[
         (
@@ -120,7 +120,7 @@ fn the_live_secrets_come_first_with_every_key_that_they_have() {
         ),
     ]));
     let plan = StorePlan::new(&wish, &FiledTokens::default(), &Entries::new());
-    insta::assert_snapshot!(words(&plan), @r"
+    insta::assert_snapshot!(describe(&plan), @r"
     file Create
     p/router Create: KB_ROUTER_TOKEN=set/Cluster EMBEDDINGS_API_KEY=set/Cluster
     p/embeddings Create: POSTGRES_URL=set/Cluster LLM_API_KEY=set/Env LLM_API_BASE=set/Cluster LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Cluster API_KEYS=set/Cluster LOG_LEVEL=set/Default ADDED=set/Cluster
@@ -129,7 +129,7 @@ fn the_live_secrets_come_first_with_every_key_that_they_have() {
 }
 
 #[test]
-fn what_is_in_the_store_stays_unless_it_is_named() {
+fn a_stored_field_stays_unless_update_names_it() {
     let stored = entries(&[
         (
             "p/router",
@@ -152,7 +152,7 @@ fn what_is_in_the_store_stays_unless_it_is_named() {
     wish.update.insert("POSTGRES_URL");
     wish.with_api_keys = true;
     let plan = StorePlan::new(&wish, &filed(None, Some(B)), &stored);
-    insta::assert_snapshot!(words(&plan), @r"
+    insta::assert_snapshot!(describe(&plan), @r"
     file Update { replaces: false }
     p/router Configure: KB_ROUTER_TOKEN=adopted/Store EMBEDDINGS_API_KEY=set/File
     p/embeddings Configure: POSTGRES_URL=set/Env LLM_API_KEY=differs/Env LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=set/File LOG_LEVEL=set/Default
@@ -161,7 +161,7 @@ fn what_is_in_the_store_stays_unless_it_is_named() {
 }
 
 #[test]
-fn places_that_disagree_are_named_with_the_command_that_mends_it() {
+fn places_that_disagree_are_named_with_a_command_that_settles_it() {
     let stored = entries(&[
         (
             "p/router",
@@ -175,7 +175,7 @@ fn places_that_disagree_are_named_with_the_command_that_mends_it() {
     let mut wish = store_wish(&[]);
     wish.live = Some(live(&[(ROUTER.secret, &[("KB_ROUTER_TOKEN", B)])]));
     let by_cluster = StorePlan::new(&wish, &filed(None, Some(A)), &stored);
-    insta::assert_snapshot!(words(&by_cluster), @r#"
+    insta::assert_snapshot!(describe(&by_cluster), @r#"
     file Keep
     p/router Refuse: EMBEDDINGS_API_KEY=kept/Store (KB_ROUTER_TOKEN differs: Secret agentibrain-router-secrets has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92)
     p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=kept/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store)
@@ -187,7 +187,7 @@ fn places_that_disagree_are_named_with_the_command_that_mends_it() {
     "#);
     wish.live = None;
     let by_file = StorePlan::new(&wish, &filed(Some(B), Some(A)), &stored);
-    insta::assert_snapshot!(words(&by_file), @r#"
+    insta::assert_snapshot!(describe(&by_file), @r#"
     file Keep
     p/router Refuse: EMBEDDINGS_API_KEY=kept/Store (KB_ROUTER_TOKEN differs: the tokens file has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92)
     p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=kept/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store)
@@ -199,7 +199,7 @@ fn places_that_disagree_are_named_with_the_command_that_mends_it() {
     "#);
     wish.live = Some(live(&[(ROUTER.secret, &[("KB_ROUTER_TOKEN", A)])]));
     let by_both = StorePlan::new(&wish, &filed(Some(B), Some(A)), &Entries::new());
-    insta::assert_snapshot!(words(&by_both), @r"
+    insta::assert_snapshot!(describe(&by_both), @r"
     file Keep
     p/router Create: EMBEDDINGS_API_KEY=set/File
     p/embeddings Skip: (POSTGRES_URL is not set)
@@ -210,7 +210,7 @@ fn places_that_disagree_are_named_with_the_command_that_mends_it() {
 }
 
 #[test]
-fn a_list_tells_the_token_that_nobody_else_has() {
+fn a_single_list_entry_is_the_token_if_no_other_place_has_it() {
     let list = |list: &str| {
         entries(&[(
             "p/embeddings",
@@ -218,16 +218,16 @@ fn a_list_tells_the_token_that_nobody_else_has() {
         )])
     };
     let wish = store_wish(&[]);
-    let nobody = FiledTokens::default();
-    let one = StorePlan::new(&wish, &nobody, &list(A));
-    insta::assert_snapshot!(words(&one), @r"
+    let no_file = FiledTokens::default();
+    let one = StorePlan::new(&wish, &no_file, &list(A));
+    insta::assert_snapshot!(describe(&one), @r"
     file Create
     p/router Create: KB_ROUTER_TOKEN=set/Minted EMBEDDINGS_API_KEY=set/Store
     p/embeddings Configure: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=kept/Store LOG_LEVEL=set/Default
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
     ");
-    let many = StorePlan::new(&wish, &nobody, &list(&format!("{A},{B}")));
-    insta::assert_snapshot!(words(&many), @r#"
+    let many = StorePlan::new(&wish, &no_file, &list(&format!("{A},{B}")));
+    insta::assert_snapshot!(describe(&many), @r#"
     file Create
     p/router Create: KB_ROUTER_TOKEN=set/Minted
     p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default LOG_LEVEL=set/Default (EMBEDDINGS_API_KEYS of p/embeddings in the store has several entries, and EMBEDDINGS_API_KEY is nowhere else: which entry is it?)
@@ -235,8 +235,8 @@ fn a_list_tells_the_token_that_nobody_else_has() {
     refused: EMBEDDINGS_API_KEYS of p/embeddings in the store has several entries, and EMBEDDINGS_API_KEY is nowhere else: which entry is it?
       put the line EMBEDDINGS_API_KEY="..." with the right entry into the tokens file
     "#);
-    let odd = StorePlan::new(&wish, &nobody, &list("short"));
-    insta::assert_snapshot!(words(&odd), @r"
+    let odd = StorePlan::new(&wish, &no_file, &list("short"));
+    insta::assert_snapshot!(describe(&odd), @r"
     file Create
     p/router Create: KB_ROUTER_TOKEN=set/Minted
     p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY of p/embeddings in the store cannot be adopted as a token: it is shorter than 16 characters)
@@ -247,7 +247,7 @@ fn a_list_tells_the_token_that_nobody_else_has() {
 }
 
 #[test]
-fn a_field_of_the_table_that_is_no_text_is_refused() {
+fn a_field_of_the_table_that_is_not_text_is_refused() {
     let mut embeddings = entry(1, &[("POSTGRES_URL", "x")]);
     let number = Field {
         json: "1".into(),
@@ -260,7 +260,7 @@ fn a_field_of_the_table_that_is_no_text_is_refused() {
         .insert("LLM_API_KEY".to_owned(), number);
     let stored = entries(&[("p/embeddings", embeddings)]);
     let plan = StorePlan::new(&store_wish(&[]), &FiledTokens::default(), &stored);
-    insta::assert_snapshot!(words(&plan), @r"
+    insta::assert_snapshot!(describe(&plan), @r"
     file Create
     p/router Create: KB_ROUTER_TOKEN=set/Minted EMBEDDINGS_API_KEY=set/Minted
     p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Minted LOG_LEVEL=set/Default (LLM_API_KEY of p/embeddings in the store is not text)
@@ -271,7 +271,7 @@ fn a_field_of_the_table_that_is_no_text_is_refused() {
 }
 
 #[test]
-fn an_entry_has_a_path_of_its_own_and_no_two_share_one() {
+fn two_entries_cannot_share_a_path() {
     let layout = |path: &str| Layout::new("p", BTreeMap::from([("embeddings", path.to_owned())]));
     let renamed = layout("team/x").unwrap();
     assert_eq!(renamed.path(&EMBEDDINGS), "team/x");
@@ -279,16 +279,17 @@ fn an_entry_has_a_path_of_its_own_and_no_two_share_one() {
     assert_eq!(layout("p/router"), None);
 }
 
-/// The operator keeps a Secret whose entry has no fields; with some of them it would empty it.
+/// The operator does not change a Secret whose entry has no fields. If the entry had some of them, the
+/// operator would remove the other keys.
 #[test]
-fn an_entry_without_fields_is_not_half_filled() {
+fn an_entry_without_fields_is_not_partly_filled() {
     let stored = entries(&[("p/embeddings", entry(3, &[]))]);
     let plan = StorePlan::new(&store_wish(&[]), &filed(Some(A), Some(B)), &stored);
     let embeddings = plan
         .entries
         .iter()
-        .find(|entry| entry.path == "p/embeddings");
-    let embeddings = embeddings.unwrap();
+        .find(|entry| entry.path == "p/embeddings")
+        .unwrap();
     assert_eq!(embeddings.action, Action::Skip);
     assert_eq!(
         embeddings.reason.as_deref(),
@@ -297,7 +298,7 @@ fn an_entry_without_fields_is_not_half_filled() {
 }
 
 #[test]
-fn tokens_in_a_deleted_version_are_not_minted_anew() {
+fn tokens_in_a_deleted_version_are_not_minted_again() {
     let deleted = Entry {
         version: 4,
         fields: None,
@@ -319,7 +320,7 @@ fn tokens_in_a_deleted_version_are_not_minted_anew() {
         hint.contains("bao kv undelete -mount=secret -versions=4 p/router"),
         "{hint}"
     );
-    // Who has them needs no old version.
+    // With the tokens in the file the deleted version is not needed.
     let plan = StorePlan::new(&store_wish(&[]), &filed(Some(A), Some(B)), &stored);
     assert!(plan.refusals.is_empty());
 }
