@@ -1,19 +1,19 @@
-//! A failure: what happened, why, what to do about it, and the exit code that tells it.
+//! A failure: what happened, why, what to do next, and the exit code.
 //!
-//! Foreign errors become a [`Failure`] where they arise; none is shown as it is, since some quote
-//! what they could not read.
+//! Errors of other crates become a [`Failure`] where they occur. Their text must not be printed
+//! unchecked: some quote the input that they could not parse.
 
 use std::fmt;
 use std::process::ExitCode;
 
-/// What kind of failure it is; each has its exit code.
+/// The kind of a failure. Each kind has its own exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The answer is no: there is a difference, or a person has to decide first.
+    /// The answer is no: there is a difference, or an operator has to decide first.
     No,
-    /// The command line, or an input value, is wrong.
+    /// The command line or an input value is wrong.
     Usage,
-    /// It could not be done, or only in part.
+    /// The command failed, or did only part of its work.
     Unable,
 }
 
@@ -38,13 +38,13 @@ impl From<Kind> for ExitCode {
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// Picks the exit code.
+    /// Determines the exit code.
     pub kind: Kind,
     /// What happened, in one sentence.
     pub message: String,
-    /// Why, from the nearest cause to the farthest; or each thing that is the matter.
+    /// The chain of causes, nearest first, or a list of problems.
     pub causes: Vec<String>,
-    /// What to do about it.
+    /// What to do next.
     pub hints: Vec<String>,
 }
 
@@ -58,37 +58,40 @@ impl Failure {
         }
     }
 
-    /// The answer is no (exit code 1).
+    /// Makes a failure of [`Kind::No`] (exit code 1).
     pub fn no(message: impl Into<String>) -> Self {
         Self::new(Kind::No, message)
     }
 
-    /// The command line or an input is wrong (exit code 2).
+    /// Makes a failure of [`Kind::Usage`] (exit code 2).
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Kind::Usage, message)
     }
 
-    /// It could not be done (exit code 3).
+    /// Makes a failure of [`Kind::Unable`] (exit code 3).
     pub fn unable(message: impl Into<String>) -> Self {
         Self::new(Kind::Unable, message)
     }
 
-    /// A person has to decide first (exit code 1).
+    /// An operator has to decide before anything is written (exit code 1).
     pub fn undecided() -> Self {
         Self::no("refused, and nothing has been written: a person has to decide")
     }
 
-    /// The same where something has been written already (exit code 3).
+    /// Turns [`Failure::undecided`] into a failure of a run that has already written something
+    /// (exit code 3).
     #[must_use]
     pub fn too_late(self) -> Self {
         Self {
             kind: Kind::Unable,
-            message: "others wrote while this ran, and now a person has to decide".to_owned(),
+            message: "something else wrote while this ran, and now a person has to decide"
+                .to_owned(),
             ..self
         }
     }
 
-    /// Adds the texts of an error and of its sources. Only for errors that cannot quote a value.
+    /// Adds the texts of an error and of its sources as causes. The error must not be able to quote
+    /// a value.
     #[must_use]
     pub fn because(mut self, error: impl Into<anyhow::Error>) -> Self {
         self.causes
@@ -96,14 +99,13 @@ impl Failure {
         self
     }
 
-    /// Adds a cause.
     #[must_use]
     pub fn cause(mut self, cause: impl Into<String>) -> Self {
         self.causes.push(cause.into());
         self
     }
 
-    /// Adds what to do about it.
+    /// Adds a hint, unless the failure already has it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         let hint = hint.into();
@@ -113,21 +115,22 @@ impl Failure {
         self
     }
 
-    /// Adds what became of one of several, with its remedies.
+    /// Adds the failure of one of several objects as a cause, with its hints.
     #[must_use]
-    pub fn of(self, what: impl fmt::Display, failure: &Self) -> Self {
-        let whole = self.cause(format!("{what}: {}", failure.describe()));
+    pub fn of(self, object: impl fmt::Display, failure: &Self) -> Self {
+        let whole = self.cause(format!("{object}: {}", failure.describe()));
         failure.hints.iter().cloned().fold(whole, Self::hint)
     }
 
-    /// Nothing where it has no cause.
+    /// Returns `Ok` if the failure has no cause.
     ///
     /// # Errors
-    /// Itself, where it has one.
+    /// The failure itself, if it has a cause.
     pub fn if_any(self) -> Result<(), Self> {
-        match self.causes.is_empty() {
-            true => Ok(()),
-            false => Err(self),
+        if self.causes.is_empty() {
+            Ok(())
+        } else {
+            Err(self)
         }
     }
 

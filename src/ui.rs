@@ -1,14 +1,13 @@
-//! The only place that prints: the answer on stdout, the story on stderr.
+//! The only module that prints. The answer goes to stdout, everything else to stderr.
 
 use crate::error::Failure;
 use std::cell::Cell;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// What the answer looks like.
+/// The format of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people.
     Text,
     /// One JSON document.
     Json,
@@ -21,33 +20,31 @@ pub enum Format {
 pub enum Color {
     /// On a terminal, unless NO_COLOR is set.
     Auto,
-    /// Always.
     Always,
-    /// Never.
     Never,
 }
 
-/// The meaning of a mark, and its colour.
+/// The meaning of a mark. It determines the colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// Done, or as it should be.
+    /// Done, or correct.
     Good,
-    /// Left alone.
+    /// Unchanged, or not important.
     Muted,
     /// Needs attention.
     Bad,
 }
 
-/// Colours, or none.
+/// Whether to use colours and symbols.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Palette {
     on: bool,
-    /// Whether marks beyond ASCII are wanted and can be shown.
+    /// Whether to use marks that are not ASCII.
     pub pretty: bool,
 }
 
 impl Palette {
-    /// Wraps a text in the colour of its meaning.
+    /// Wraps a text in the colour of its tone.
     pub fn paint(self, tone: Tone, text: &str) -> String {
         let code = match tone {
             Tone::Good => "32",
@@ -62,20 +59,18 @@ impl Palette {
     }
 }
 
-/// How this run speaks.
+/// The output settings of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Ui {
-    /// What the answer looks like.
     pub format: Format,
-    /// Whether the story is left out.
+    /// Whether to leave out status messages. Warnings and errors are still printed.
     pub quiet: bool,
-    /// How much more is told: 1 for each request, 2 for how the connection was made as well.
+    /// 1 prints each request, 2 also prints how the connection was made.
     pub verbosity: u8,
     color: Color,
 }
 
 impl Ui {
-    /// Takes the options of the command line.
     pub fn new(format: Format, quiet: bool, verbosity: u8, color: Color) -> Self {
         Self {
             format,
@@ -85,63 +80,63 @@ impl Ui {
         }
     }
 
-    /// The colours for the answer.
+    /// The palette for stdout.
     pub fn palette(&self) -> Palette {
         self.palette_for(io::stdout().is_terminal())
     }
 
     fn palette_for(&self, terminal: bool) -> Palette {
-        let wanted = || std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let is_allowed = || std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let on = match self.color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => terminal && wanted(),
+            Color::Auto => terminal && is_allowed(),
         };
         Palette {
             on,
-            pretty: on && shows_unicode(),
+            pretty: on && has_unicode(),
         }
     }
 
     /// Prints the answer.
     ///
     /// # Errors
-    /// Where stdout cannot be written. A reader that went away (`| head -1`) is no error.
+    /// If stdout cannot be written. A closed pipe (`| head -1`) is not an error.
     pub fn answer(&self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
                 Err(Failure::unable("cannot write to stdout")
                     .because(error)
-                    .hint("what was done is done; run the command again to see its answer"))
+                    .hint("the work is done; run the command again to see its answer"))
             }
             _ => Ok(()),
         }
     }
 
-    /// Tells what is going on.
+    /// Prints a status message, unless the run is quiet.
     pub fn story(&self, text: &str) {
         if !self.quiet {
-            self.tell(text);
+            self.print(text);
         }
     }
 
-    /// Tells what the operator should know even if the rest is of no interest.
+    /// Prints a warning, even if the run is quiet.
     pub fn warn(&self, text: &str) {
         let mark = self
             .palette_for(io::stderr().is_terminal())
             .paint(Tone::Muted, "warning:");
-        self.tell(&format!("{mark} {text}"));
+        self.print(&format!("{mark} {text}"));
     }
 
-    /// Tells details, from that verbosity on.
+    /// Prints a detail if the verbosity is at least this level.
     pub fn detail(&self, verbosity: u8, text: &str) {
         if self.verbosity >= verbosity {
-            self.tell(&format!("  {text}"));
+            self.print(&format!("  {text}"));
         }
     }
 
-    /// Prints a failure: what happened, why, what to do.
+    /// Prints a failure with its causes and hints.
     pub fn failure(&self, failure: &Failure) {
         let mark = self
             .palette_for(io::stderr().is_terminal())
@@ -155,58 +150,58 @@ impl Ui {
             text.push_str("\n  hint: ");
             text.push_str(hint);
         }
-        self.tell(&text);
+        self.print(&text);
     }
 
-    /// Tells how far long work is, while it lasts.
+    /// Starts a progress display for `total` items. `what` is their plural noun.
     pub fn progress(&self, total: usize, what: &'static str) -> Progress {
         let terminal = io::stderr().is_terminal();
-        let pause = if terminal { FIRST_BAR } else { FIRST_LINE };
+        let delay = if terminal { BAR_DELAY } else { LINE_INTERVAL };
         Progress {
             ui: *self,
             total,
             what,
             terminal,
             done: Cell::new(0),
-            next: Cell::new(Instant::now() + pause),
+            next: Cell::new(Instant::now() + delay),
             shown: Cell::new(false),
         }
     }
 
-    fn tell(&self, text: &str) {
-        // Where stderr is gone there is nobody to tell.
+    fn print(&self, text: &str) {
+        // If stderr is closed, there is nowhere to report the error.
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
 }
 
-/// Tells whether the terminal shows more than ASCII: by its locale, as other programs do.
-fn shows_unicode() -> bool {
-    let set = |name| {
+/// Checks by the locale and `TERM` whether the terminal can show characters that are not ASCII.
+fn has_unicode() -> bool {
+    let variable = |name| {
         std::env::var(name)
             .ok()
             .filter(|value: &String| !value.is_empty())
     };
-    let locale = set("LC_ALL")
-        .or_else(|| set("LC_CTYPE"))
-        .or_else(|| set("LANG"));
-    let utf8 = |locale: String| {
+    let locale = variable("LC_ALL")
+        .or_else(|| variable("LC_CTYPE"))
+        .or_else(|| variable("LANG"));
+    let is_utf8 = |locale: String| {
         let locale = locale.to_lowercase();
         locale.contains("utf-8") || locale.contains("utf8")
     };
-    locale.is_some_and(utf8) && set("TERM").is_none_or(|terminal| terminal != "dumb")
+    locale.is_some_and(is_utf8) && variable("TERM").is_none_or(|terminal| terminal != "dumb")
 }
 
-/// How long work goes on before a terminal shows a bar.
-const FIRST_BAR: Duration = Duration::from_millis(250);
-/// How often the bar moves.
-const BAR: Duration = Duration::from_millis(100);
-/// How long work goes on before a log gets a line, and how often it gets another.
-const FIRST_LINE: Duration = Duration::from_secs(2);
+/// The delay before a terminal shows a progress bar.
+const BAR_DELAY: Duration = Duration::from_millis(250);
+/// The time between two updates of the bar.
+const BAR_INTERVAL: Duration = Duration::from_millis(100);
+/// The delay before the first progress line in a log, and the time between two lines.
+const LINE_INTERVAL: Duration = Duration::from_secs(2);
 /// The length of the bar, in characters.
 const WIDTH: usize = 30;
 
-/// How far long work is: a bar on a terminal, a line now and then elsewhere, nothing where the work
-/// is over before.
+/// The progress of long work: a bar on a terminal, a line every two seconds elsewhere. Short work
+/// shows neither.
 #[derive(Debug)]
 pub struct Progress {
     ui: Ui,
@@ -219,7 +214,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Counts a piece of work that is done.
+    /// Counts one finished item.
     pub fn step(&self) {
         self.done.set(self.done.get() + 1);
         let now = Instant::now();
@@ -228,17 +223,17 @@ impl Progress {
         }
         let (done, total, what) = (self.done.get(), self.total, self.what);
         if self.terminal {
-            self.next.set(now + BAR);
+            self.next.set(now + BAR_INTERVAL);
             self.shown.set(true);
             let bar = "#".repeat(done * WIDTH / total.max(1));
             self.line(&format!("  [{bar:<WIDTH$}] {done} of {total} {what}"));
         } else {
-            self.next.set(now + FIRST_LINE);
+            self.next.set(now + LINE_INTERVAL);
             self.ui.story(&format!("{done} of {total} {what}"));
         }
     }
 
-    /// Replaces the line that the cursor is on.
+    /// Replaces the line at the cursor.
     fn line(&self, text: &str) {
         let mut err = io::stderr().lock();
         let _ = write!(err, "\r\x1b[K{text}").and_then(|()| err.flush());

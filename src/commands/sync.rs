@@ -130,7 +130,7 @@ async fn find_stores(
         let Some(store) = found.there() else {
             return Ok(None);
         };
-        let store = cluster.judged(version, &namespace, store).await?;
+        let store = cluster.wait_until_ready(version, &namespace, store).await?;
         Ok::<_, Failure>(Some((key, store)))
     });
     let found: Vec<_> = stream::iter(reads).buffered(WIDTH).try_collect().await?;

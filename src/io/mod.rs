@@ -1,6 +1,6 @@
-//! The outside: the environment, files, signals, git and the cluster.
+//! Everything outside of the process: environment, files, signals, git, cluster and secret store.
 //!
-//! Foreign errors become a [`Failure`](crate::error::Failure) with a hint here.
+//! Errors of other crates become a [`Failure`](crate::error::Failure) with a hint here.
 
 pub mod eso;
 pub mod kube;

@@ -1,8 +1,8 @@
-//! How a write with a precondition ended, where it did not fail.
+//! The result of a write with a precondition.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
     Done,
-    /// Somebody else wrote first: read again.
+    /// The object has changed since it was read. Read it again.
     Stale,
 }

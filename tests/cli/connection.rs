@@ -117,8 +117,8 @@ fn a_kubeconfig_that_cannot_be_parsed_is_not_quoted() {
                 )
                 .check();
             assert_eq!((run.code, run.out.as_str()), (3, ""), "{run}");
-            let is_yaml = "error: the kubeconfig ($KUBECONFIG, else ~/.kube/config) is not valid \
-                           YAML of a kubeconfig\n  - line ";
+            let is_yaml = "error: the kubeconfig ($KUBECONFIG, else ~/.kube/config) is not a \
+                           valid kubeconfig\n  - line ";
             let told = run
                 .err
                 .strip_prefix(is_yaml)

@@ -191,7 +191,7 @@ fn the_files_of_a_list_are_merged_and_the_first_one_wins() {
         assert_eq!(reached(list, options), at(port), "{list} {options:?}");
     }
     // One that is there has to be good.
-    let expected = format!("error: {WHICH} is not valid YAML of a kubeconfig");
+    let expected = format!("error: {WHICH} is not a valid kubeconfig");
     for list in ["one:broken", "broken:one", "absent:one:broken"] {
         assert_eq!(reached(list, &[]), expected, "{list}");
     }

@@ -281,11 +281,11 @@ fn settings_that_cannot_be_used_are_named_without_a_value() {
         ),
         (
             ("BAO_TOKEN", "s3ntinel\ns3ntinel"),
-            "the token for the secret store cannot stand in",
+            "the token for the secret store is not valid in",
         ),
         (
             ("BAO_NAMESPACE", "s3ntinel\n"),
-            "BAO_NAMESPACE cannot stand in an HTTP header",
+            "BAO_NAMESPACE is not valid in an HTTP header",
         ),
         (
             ("BAO_CACERT", "absent.crt"),

@@ -71,7 +71,7 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
         let run = folder.of(&command.output().unwrap());
         let expected = "error: cannot write to stdout\n  \
                         - No space left on device (os error 28)\n  \
-                        hint: what was done is done; run the command again to see its answer\n";
+                        hint: the work is done; run the command again to see its answer\n";
         assert_eq!(run, Run::failed(3, expected), "{arguments:?}");
     }
 }

@@ -31,7 +31,7 @@ fn a_certificate_of_another_authority_is_not_trusted() {
     let space = reached_with(&[("certificate-authority-data", ca)], None);
     for arguments in [&["--apply"][..], &["diff"], &["tokens", "recover"]] {
         let ran = space.run_with(&INPUTS, arguments).exits(3);
-        ran.says(&["not to be trusted", "certificate-authority"]);
+        ran.says(&["is not trusted", "certificate-authority"]);
     }
     assert_eq!(space.versions(), [""; 0]);
     assert!(!space.file().exists());
@@ -53,7 +53,7 @@ fn the_name_in_the_certificate_is_the_one_that_the_kubeconfig_says() {
     let ran = named("wrong.example")
         .run_with(&INPUTS, &["--apply"])
         .exits(3);
-    ran.says(&["not to be trusted"]);
+    ran.says(&["is not trusted"]);
     let ran = named("not a name!")
         .run_with(&INPUTS, &["--apply"])
         .exits(3);
@@ -128,7 +128,7 @@ fn a_token_that_the_server_does_not_know_is_a_failure() {
     space
         .run_with(&INPUTS, &["--apply"])
         .exits(3)
-        .says(&["does not know who you are"]);
+        .says(&["does not accept your credentials"]);
     assert_eq!(space.versions(), [""; 0]);
 }
 

@@ -253,12 +253,12 @@ impl Return<'_> {
         let before = self.read(cluster).await?;
         if let Some(external) = self.external {
             let (namespace, name) = (&external.namespace, &external.name);
-            cluster.release(&self.at, Release::Owner).await?;
+            cluster.disown(&self.at, Release::Owner).await?;
             cluster
                 .orphan_external_secret(version, namespace, name, deadline)
                 .await?;
         }
-        let exists = cluster.release(&self.at, Release::All).await?;
+        let exists = cluster.disown(&self.at, Release::All).await?;
         let Some(before) = before else {
             return Ok(());
         };

@@ -131,7 +131,9 @@ impl ViaEso<'_> {
         let Some(store) = found else {
             return Ok(());
         };
-        let store = cluster.judged(self.version, namespace, store).await?;
+        let store = cluster
+            .wait_until_ready(self.version, namespace, store)
+            .await?;
         check_ready(cluster, namespace, &store).await?;
         match store.capabilities.as_deref() {
             Some("ReadOnly") => Err(Failure::unable(format!("{at} cannot be used"))
@@ -280,7 +282,7 @@ impl Backend for ViaEso<'_> {
         let name = temporary_name("push", entry.bundle);
         let pushed = self
             .cluster
-            .push_through(self.temporaries, target, &name, fields)
+            .write_via_eso(self.temporaries, target, &name, fields)
             .await?;
         match pushed {
             Pushed::Done => self.read_back(entry, fields).await,

@@ -231,7 +231,7 @@ impl RotateRun<'_> {
                 let retired = rotation.retire(look.retired.as_deref());
                 let written = self
                     .cluster
-                    .keep_state(&look.keeper, None, Some(&retired))
+                    .write_state(&look.keeper, None, Some(&retired))
                     .await?;
                 if written == Written::Done {
                     let mut left = std::mem::take(&mut memory.left);
@@ -335,7 +335,7 @@ impl RotateRun<'_> {
         memory: &mut Progress,
     ) -> Result<(), Failure> {
         let text = rotation.text();
-        let written = self.cluster.keep_state(&look.keeper, Some(&text), None);
+        let written = self.cluster.write_state(&look.keeper, Some(&text), None);
         self.count(written.await?, memory)
     }
 

@@ -198,7 +198,7 @@ impl RotateRun<'_> {
                 let path = eso::path(version, home, &external.name);
                 let found = self
                     .cluster
-                    .keeper(external.to_string(), path, home)
+                    .state_object(external.to_string(), path, home)
                     .await?;
                 return found.ok_or_else(|| {
                     Failure::unable(format!("{external} was deleted meanwhile"))
@@ -273,7 +273,10 @@ impl RotateRun<'_> {
     /// What has it cannot be read (exit code 3).
     pub async fn state_now(&self, keeper: &StateObject) -> Result<Option<Rotation>, Failure> {
         let (what, path) = (keeper.what.clone(), keeper.path.clone());
-        let found = self.cluster.keeper(what, path, &keeper.namespace).await?;
+        let found = self
+            .cluster
+            .state_object(what, path, &keeper.namespace)
+            .await?;
         let text = found.and_then(|(_, annotations)| annotations.get(STATE).cloned());
         Ok(text.and_then(|text| Rotation::parse(&text).ok()))
     }

@@ -119,7 +119,7 @@ impl RotateRun<'_> {
             let text = rotation.text();
             return self
                 .cluster
-                .keep_state(&look.keeper, Some(&text), None)
+                .write_state(&look.keeper, Some(&text), None)
                 .await;
         }
         self.write(look, &rotation, &edit, Some(&rotation.text()))

@@ -39,7 +39,7 @@ impl RotateRun<'_> {
             .iter()
             .map(|(path, entry)| (path.as_str(), entry.version))
             .collect();
-        store.may_write(&written).await?;
+        store.ensure_writable(&written).await?;
         if look.stale_secrets.is_empty() {
             return Ok(());
         }

@@ -163,7 +163,7 @@ impl Through<'_> {
     ) -> Result<Entry, Failure> {
         let name = temporary_name("proof", bundle);
         self.cluster
-            .read_through(
+            .read_via_eso(
                 self.temporaries,
                 self.version,
                 namespace,

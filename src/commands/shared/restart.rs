@@ -91,7 +91,10 @@ async fn read_cluster(cluster: &Cluster, home: &Namespace) -> Result<ClusterSnap
     let snapshot = cluster
         .inspect(home, &FleetScope::default(), &BTreeSet::new())
         .await?;
-    let denied = snapshot.unlistable_workloads().next().map(ToString::to_string);
+    let denied = snapshot
+        .unlistable_workloads()
+        .next()
+        .map(ToString::to_string);
     match denied {
         None => Ok(snapshot),
         Some(denied) => Err(

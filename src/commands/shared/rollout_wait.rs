@@ -188,7 +188,7 @@ async fn roll_one(cluster: &Cluster, ui: Ui, task: &Task<'_>) -> Result<RolloutE
             }
             limit = limit.min(deadline - now);
         }
-        cluster.changed_since(&workload, limit).await;
+        cluster.wait_for_change(&workload, limit).await;
     }
 }
 

@@ -31,7 +31,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Where the server refuses, or others keep changing the Secret (exit code 3).
-    pub async fn release(&self, at: &SecretRef, what: Release) -> Result<bool, Failure> {
+    pub async fn disown(&self, at: &SecretRef, what: Release) -> Result<bool, Failure> {
         let path = format!("/api/v1/namespaces/{}/secrets/{}", at.namespace, at.name);
         let attempt = |verb| self.attempt(verb, at.to_string(), Some(&at.namespace));
         for _ in 0..TRIES {
@@ -49,7 +49,7 @@ impl Cluster {
             match answer.status {
                 status if status.is_success() => return Ok(true),
                 StatusCode::CONFLICT => {}
-                _ => return Err(answer.refused(&attempt("update"))),
+                _ => return Err(answer.failure(&attempt("update"))),
             }
         }
         Err(Failure::unable(format!("others keep changing {at}")))

@@ -12,7 +12,7 @@ use crate::error::Failure;
 use crate::io::kube::client::{Cluster, get, write};
 use crate::io::kube::response::Attempt;
 use crate::io::kube::wire::seconds;
-use crate::io::local::signals::interrupted;
+use crate::io::local::signals::wait_for_signal;
 use http::{Method, StatusCode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
@@ -206,7 +206,7 @@ impl Cluster {
         let ended = tokio::select! {
             // The signals come first: before anything is made they have to be waited for.
             biased;
-            signalled = interrupted() => {
+            signalled = wait_for_signal() => {
                 // A request that is under way may be carried out although nobody waits for it.
                 tokio::select! {
                     _ = &mut work => {}
@@ -286,7 +286,7 @@ impl Cluster {
         let attempt = self.attempt_on("create", at);
         if !answer.status.is_success() {
             temporaries.forget(at);
-            return Err(answer.refused(&attempt));
+            return Err(answer.failure(&attempt));
         }
         let body: AnyBody = answer.read(&attempt)?;
         let uid = body.metadata.uid.unwrap_or_default();
@@ -339,7 +339,7 @@ impl Cluster {
             // By now it is somebody else's.
             StatusCode::CONFLICT => return Ok(()),
             status if status.is_success() || answer.is_absent() => {}
-            _ => return Err(answer.refused(&self.attempt_on("delete", at))),
+            _ => return Err(answer.failure(&self.attempt_on("delete", at))),
         }
         self.wait_until_gone(at, found.uid()).await
     }
@@ -374,7 +374,7 @@ impl Cluster {
         let answer = self.send(request).await?;
         match answer.status {
             status if status.is_success() || answer.is_absent() => Ok(()),
-            _ => Err(answer.refused(&self.attempt_on("patch", at))),
+            _ => Err(answer.failure(&self.attempt_on("patch", at))),
         }
     }
 

@@ -27,8 +27,8 @@ use wire::{EventBody, ExternalSecretBody, ResourcesBody, StoreBody};
 /// The group of ExternalSecrets and their stores.
 const GROUP: &str = "/apis/external-secrets.io";
 
-/// An object that the operator has judged.
-struct Judged<'a> {
+/// An object that the operator has object.
+struct Reconciled<'a> {
     namespace: &'a Namespace,
     uid: &'a str,
     condition: Option<&'a Condition>,
@@ -193,23 +193,23 @@ impl Cluster {
         version: &str,
         external: &ExternalSecret,
     ) -> Result<Option<Cause>, Failure> {
-        let judged = Judged {
+        let object = Reconciled {
             namespace: &external.namespace,
             uid: &external.uid,
             condition: external.condition.as_ref(),
             store: external.store.as_ref(),
         };
-        self.why(version, judged).await
+        self.why(version, object).await
     }
 
-    /// Why what the operator has judged does not work: its events, its condition, those of its store.
-    async fn why(&self, version: &str, judged: Judged<'_>) -> Result<Option<Cause>, Failure> {
-        let Judged {
+    /// Why what the operator has object does not work: its events, its condition, those of its store.
+    async fn why(&self, version: &str, object: Reconciled<'_>) -> Result<Option<Cause>, Failure> {
+        let Reconciled {
             namespace,
             uid,
             condition,
             store,
-        } = judged;
+        } = object;
         let own = self.warnings(Some(namespace), uid).await?;
         let cause = Cause::of_events(&own.unwrap_or_default())
             .or_else(|| condition.and_then(|found| Cause::of(&found.message)));
@@ -246,7 +246,7 @@ impl Cluster {
     }
 
     /// Adds to a failure that the operator does not do its work.
-    fn unheard(&self, failure: Failure) -> Failure {
+    fn not_processed(&self, failure: Failure) -> Failure {
         let kubectl = &self.reach().kubectl;
         failure
             .cause("the operator has not looked at it in time: does it run?")
@@ -305,7 +305,7 @@ impl Cluster {
         match answer.status {
             status if status.is_success() => Ok(()),
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(()),
-            _ => Err(answer.refused(&self.attempt("patch", store.to_string(), Some(namespace)))),
+            _ => Err(answer.failure(&self.attempt("patch", store.to_string(), Some(namespace)))),
         }
     }
 
@@ -330,7 +330,7 @@ impl Cluster {
             ))),
             _ => {
                 let what = format!("ExternalSecret {namespace}/{name}");
-                Err(answer.refused(&self.attempt("create", what, Some(namespace))))
+                Err(answer.failure(&self.attempt("create", what, Some(namespace))))
             }
         }
     }
@@ -369,7 +369,7 @@ impl Cluster {
         let answer = self.send(request).await?;
         if !answer.status.is_success() && !answer.is_absent() {
             let what = format!("ExternalSecret {namespace}/{name}");
-            return Err(answer.refused(&self.attempt("delete", what, Some(namespace))));
+            return Err(answer.failure(&self.attempt("delete", what, Some(namespace))));
         }
         while self
             .external_secret(version, namespace, name)
@@ -406,7 +406,7 @@ impl Cluster {
             status if status.is_success() => Ok(()),
             _ => {
                 let what = format!("ExternalSecret {namespace}/{name}");
-                Err(answer.refused(&self.attempt("patch", what, Some(namespace))))
+                Err(answer.failure(&self.attempt("patch", what, Some(namespace))))
             }
         }
     }

@@ -41,7 +41,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Whatever keeps the operator from reading there, in words (exit code 3).
-    pub async fn read_through(
+    pub async fn read_via_eso(
         &self,
         temporaries: &Temporaries,
         version: &'static str,
@@ -144,7 +144,7 @@ impl Proof<'_> {
                         _ => {}
                     }
                 }
-                None if self.is_over() => return Err(self.cluster.unheard(self.cannot())),
+                None if self.is_over() => return Err(self.cluster.not_processed(self.cannot())),
                 None => {}
             }
             sleep(PAUSE).await;
@@ -176,7 +176,7 @@ impl Proof<'_> {
         }
         let attempt = self.cluster.attempt_on("get", &self.secret);
         let body: SecretBody = answer.read(&attempt)?;
-        if !body.is_of(uid) {
+        if !body.is_owned_by(uid) {
             return Ok(None);
         }
         let fields = body.into_data().into_iter();

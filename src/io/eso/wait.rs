@@ -54,7 +54,7 @@ impl Cluster {
     ///
     /// # Errors
     /// A server that does not answer (exit code 3).
-    pub async fn judged(
+    pub async fn wait_until_ready(
         &self,
         version: &str,
         namespace: &Namespace,

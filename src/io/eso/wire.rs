@@ -6,7 +6,7 @@ use crate::domain::eso::objects::{
     Condition, Credentials, EntrySource, Event, ExternalSecret, FORCE_SYNC, Provider, SecretStore,
     StoreKind, StoreRef,
 };
-use crate::io::kube::wire::{owner_of, rotated, seconds};
+use crate::io::kube::wire::{owner_of, rotation_written_at, seconds};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::Deserialize;
 use serde_json::Value;
@@ -239,7 +239,7 @@ impl ExternalSecretBody {
                 .filter(|(name, _)| name.starts_with(OWN_ANNOTATIONS))
                 .map(|(name, text)| (name.clone(), text.clone()))
                 .collect(),
-            rotated: rotated(&metadata),
+            rotated: rotation_written_at(&metadata),
             generation: metadata.generation.unwrap_or_default(),
             created: metadata.creation_timestamp.as_ref().map(seconds),
             deleting: metadata.deletion_timestamp.is_some(),

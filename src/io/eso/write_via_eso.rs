@@ -5,7 +5,7 @@ use super::ephemeral::{EphemeralKind, PUSH_VERSION, Temporaries, Temporary};
 use super::read_via_eso::{LONGEST, PAUSE};
 use super::wait::PATIENCE;
 use super::wire::{PushSecretBody, ResourcesBody};
-use super::{GROUP, Judged};
+use super::{GROUP, Reconciled};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::LiveValue;
 use crate::domain::eso::objects::{Cause, StoreRef};
@@ -73,7 +73,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Whatever keeps the operator from writing there, in words (exit code 3).
-    pub async fn push_through(
+    pub async fn write_via_eso(
         &self,
         temporaries: &Temporaries,
         target: PushTarget<'_>,
@@ -173,7 +173,7 @@ impl Push<'_> {
                         return Err(self.cluster.explain(cannot, cause, namespace, self.store));
                     }
                 }
-                None if over => return Err(self.cluster.unheard(self.cannot())),
+                None if over => return Err(self.cluster.not_processed(self.cannot())),
                 None => {}
             }
             sleep(PAUSE).await;
@@ -192,13 +192,13 @@ impl Push<'_> {
 
     async fn cause(&self, now: &PushSecretBody) -> Result<Option<Cause>, Failure> {
         let condition = now.condition();
-        let judged = Judged {
+        let object = Reconciled {
             namespace: &self.push.namespace,
             uid: now.uid(),
             condition: condition.as_ref(),
             store: Some(self.store),
         };
-        self.cluster.why(self.version, judged).await
+        self.cluster.why(self.version, object).await
     }
 
     fn cannot(&self) -> Failure {

@@ -1,7 +1,7 @@
 //! Reading from and writing to the API server.
 //!
-//! Requests are built here and sent in one place, which retries, logs without bodies, and turns
-//! what comes back into facts or a [`Failure`].
+//! All requests go through `Cluster::send`, which retries them and logs them without bodies. A body
+//! must not be logged or quoted. Other modules turn the response into facts or a [`Failure`].
 
 use super::connection;
 use super::kubeconfig::{self, Selection};
@@ -24,44 +24,44 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// How often a request is sent at most.
+/// The maximum number of times that a request is sent.
 const ATTEMPTS: u32 = 10;
-/// The first pause between two attempts; each further one is twice as long, up to [`LONGEST_PAUSE`].
+/// The first pause between two attempts. Each pause is twice as long, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// How many requests are under way at once at most.
+/// The maximum number of concurrent requests.
 pub const WIDTH: usize = 32;
-/// The longest pause, also where the server asks for a longer one.
-const LONGEST_ASKED_PAUSE: Duration = Duration::from_secs(60);
-/// The longest pause that is not asked for by the server.
+/// The longest pause, even if `Retry-After` is longer.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// The longest pause without `Retry-After`.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The largest answer that is read, in bytes; a page of a list is the largest.
-const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
-/// The largest event of a watch that is read, in bytes: one object.
+/// The largest response that is read, in bytes. Pages of a list are the largest.
+const LARGEST_RESPONSE: usize = 32 * 1024 * 1024;
+/// The largest watch event that is read, in bytes. It holds one object.
 const LARGEST_EVENT: usize = 4 * 1024 * 1024;
 
-/// An API server, and who we are there.
+/// A client of an API server.
 pub struct Cluster {
     client: Client,
-    /// The context of the kubeconfig; `None` inside a pod.
+    /// The kubeconfig context; `None` inside a pod.
     pub context: Option<String>,
     /// The server's URL.
     pub server: String,
     timeout: Option<Duration>,
     ui: Ui,
-    /// The command as `rbac` calls it, for the hint where something is forbidden.
+    /// The name of the command as an argument of `rbac`, for hints about missing permissions.
     command: &'static str,
     reach: HintContext,
-    /// Whether it has been said that the server does not answer as it should.
-    complained: AtomicBool,
-    /// Lets [`WIDTH`] requests through at once.
-    gate: Semaphore,
+    /// Whether the message about retries has been printed.
+    has_warned: AtomicBool,
+    /// Limits concurrent requests to [`WIDTH`].
+    permits: Semaphore,
 }
 
 impl Cluster {
     /// Connects to the selected cluster.
     ///
     /// # Errors
-    /// No usable kubeconfig, or a server that cannot be reached or trusted (exit code 3).
+    /// No valid kubeconfig, or a server that is unreachable or not trusted (exit code 3).
     pub async fn connect(
         selection: &Selection,
         timeout: Option<Duration>,
@@ -70,7 +70,7 @@ impl Cluster {
         reach: HintContext,
     ) -> Result<Self, Failure> {
         let (config, context) = kubeconfig::load(selection).await?;
-        let server = connection::shown(&config.cluster_url);
+        let server = connection::display_url(&config.cluster_url);
         let started = Instant::now();
         let client = connection::connect(config, timeout, &reach.kubectl).await?;
         ui.detail(
@@ -88,12 +88,11 @@ impl Cluster {
             ui,
             command,
             reach,
-            complained: AtomicBool::new(false),
-            gate: Semaphore::new(WIDTH),
+            has_warned: AtomicBool::new(false),
+            permits: Semaphore::new(WIDTH),
         })
     }
 
-    /// The state of a namespace.
     pub(in crate::io) async fn namespace(
         &self,
         name: &Namespace,
@@ -110,7 +109,7 @@ impl Cluster {
         }
     }
 
-    /// A Secret, as it is.
+    /// Reads a Secret. An absent Secret is an empty [`Observed`].
     pub(in crate::io) async fn secret(&self, at: &SecretRef) -> Result<Observed, Failure> {
         let answer = self.send(get(path_of(at))).await?;
         if answer.is_absent() {
@@ -120,10 +119,10 @@ impl Cluster {
         Ok(body.into())
     }
 
-    /// Creates a namespace; one that exists by now is as good.
+    /// Creates a namespace, or accepts one that already exists.
     ///
     /// # Errors
-    /// Where the server refuses (exit code 3).
+    /// A server that refuses or does not answer (exit code 3).
     pub async fn create_namespace(&self, name: &Namespace) -> Result<(), Failure> {
         let object = serde_json::json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name.as_str() },
@@ -135,15 +134,15 @@ impl Cluster {
         match answer.status {
             StatusCode::CONFLICT => Ok(()),
             status if status.is_success() => Ok(()),
-            _ => Err(answer.refused(&self.attempt("create", format!("namespace {name}"), None))),
+            _ => Err(answer.failure(&self.attempt("create", format!("namespace {name}"), None))),
         }
     }
 
-    /// Writes a Secret: one without `resource_version` is created and never replaced, any other is
-    /// applied on top of that version.
+    /// Writes a Secret. Without `resource_version` it is created and never replaces another one; with
+    /// it, it is applied on top of that version.
     ///
     /// # Errors
-    /// Where the server refuses, or a controller owns a field (exit code 3).
+    /// A server that refuses, or another field manager that owns a field (exit code 3).
     pub async fn write(&self, manifest: &Manifest, force: bool) -> Result<Written, Failure> {
         match manifest.resource_version {
             None => self.create(manifest).await,
@@ -164,7 +163,7 @@ impl Cluster {
         match answer.status {
             StatusCode::CONFLICT => Ok(Written::Stale),
             status if status.is_success() => Ok(Written::Done),
-            _ => Err(answer.refused(&self.attempt_at("create", at))),
+            _ => Err(answer.failure(&self.attempt_at("create", at))),
         }
     }
 
@@ -189,7 +188,7 @@ impl Cluster {
                 .map(|(manager, field)| format!("{field} is managed by {manager}"))
                 .collect();
             if !foreign.is_empty() && !force {
-                let mut failure = Failure::unable(format!("{at} has changed hands meanwhile"))
+                let mut failure = Failure::unable(format!("{at} now has another field manager"))
                     .hint(format!(
                         "change it there, or take it over with `{} --force-conflicts`",
                         self.reach.apply
@@ -202,14 +201,15 @@ impl Cluster {
         match answer.status {
             StatusCode::CONFLICT | StatusCode::NOT_FOUND => Ok(Written::Stale),
             status if status.is_success() => Ok(Written::Done),
-            _ => Err(answer.refused(&self.attempt_at("patch", at))),
+            _ => Err(answer.failure(&self.attempt_at("patch", at))),
         }
     }
 
-    /// Changes an object on top of the version that the change names.
+    /// Sends a merge patch, which names the `resourceVersion` that it is based on. `what` describes
+    /// the object for error messages.
     ///
     /// # Errors
-    /// Where the server refuses (exit code 3).
+    /// A server that refuses or does not answer (exit code 3).
     pub(in crate::io) async fn merge(
         &self,
         uri: String,
@@ -223,25 +223,26 @@ impl Cluster {
             StatusCode::CONFLICT => Ok(Written::Stale),
             _ if answer.is_absent() => Ok(Written::Stale),
             status if status.is_success() => Ok(Written::Done),
-            _ => Err(answer.refused(&self.attempt("patch", what, Some(namespace)))),
+            _ => Err(answer.failure(&self.attempt("patch", what, Some(namespace)))),
         }
     }
 
-    /// How a person gets there.
+    /// The command prefixes for hints.
     pub fn reach(&self) -> &HintContext {
         &self.reach
     }
 
-    /// How long a request may take; `None` for no limit.
+    /// The time limit of a request; `None` for no limit.
     pub(in crate::io) fn timeout(&self) -> Option<Duration> {
         self.timeout
     }
 
-    /// The command as `rbac` calls it.
+    /// The name of the command as an argument of `rbac`.
     pub(in crate::io) fn command(&self) -> &'static str {
         self.command
     }
 
+    /// Describes a request for error messages.
     pub(in crate::io) fn attempt<'a>(
         &'a self,
         verb: &'static str,
@@ -262,10 +263,12 @@ impl Cluster {
         self.attempt(verb, at.to_string(), Some(&at.namespace))
     }
 
-    /// Sends a request; where the server is busy or broken, again and again within the time that
-    /// `--request-timeout` allows.
+    /// Sends a request. If the server is busy or broken, it is sent again within `--request-timeout`.
+    ///
+    /// # Errors
+    /// A server that does not answer (exit code 3). An error status is not a failure here.
     pub(in crate::io) async fn send(&self, request: Request<Vec<u8>>) -> Result<Response, Failure> {
-        // A limit that no clock can count is none.
+        // A timeout beyond the range of the clock counts as no limit.
         let deadline = self
             .timeout
             .and_then(|timeout| Instant::now().checked_add(timeout));
@@ -276,22 +279,22 @@ impl Cluster {
             let wait = match &mut outcome {
                 Ok(answer) => {
                     answer.tries = tries;
-                    let asked = answer.retry_after.unwrap_or(pause).min(LONGEST_ASKED_PAUSE);
-                    answer.is_transient().then_some(asked)
+                    let after = answer.retry_after.unwrap_or(pause).min(LONGEST_RETRY_AFTER);
+                    answer.is_transient().then_some(after)
                 }
-                // A write is create-only, has a precondition or says the same twice: sending it again is safe.
-                Err(trouble) => trouble.passing.then_some(pause),
+                // Sending a write again is safe: it is a create, has a precondition or is idempotent.
+                Err(error) => error.is_transient.then_some(pause),
             };
-            let again = wait.filter(|wait| {
+            let retry = wait.filter(|wait| {
                 tries < ATTEMPTS
                     && deadline.is_none_or(|deadline| Instant::now() + *wait < deadline)
             });
-            let Some(wait) = again else {
-                return outcome.map_err(|trouble| trouble.failure);
+            let Some(wait) = retry else {
+                return outcome.map_err(|error| error.failure);
             };
-            if !self.complained.swap(true, Ordering::Relaxed) {
+            if !self.has_warned.swap(true, Ordering::Relaxed) {
                 self.ui.story(&format!(
-                    "{} does not answer as it should; trying again",
+                    "{} is busy or unreachable; trying again",
                     self.server
                 ));
             }
@@ -301,9 +304,11 @@ impl Cluster {
         }
     }
 
-    /// The first event of a watch, a line of JSON; `None` where there is none, for whatever reason.
+    /// Reads the first event of a watch, which is a line of JSON; `None` if there is none or the watch
+    /// fails.
     ///
-    /// It may take as long as the server likes, so it goes through no gate: the caller sets a limit.
+    /// A watch has no time limit here and does not count as a concurrent request: the caller must
+    /// limit both.
     pub(in crate::io) async fn first_event(&self, uri: String) -> Option<Vec<u8>> {
         let line = format!("GET {uri}");
         let sent = self.client.send(get(uri).map(Body::from)).await.ok()?;
@@ -331,43 +336,42 @@ impl Cluster {
         &self,
         request: Request<Vec<u8>>,
         deadline: Option<Instant>,
-    ) -> Result<Response, Trouble> {
-        // It is never closed.
-        let _permit = self.gate.acquire().await.ok();
+    ) -> Result<Response, SendError> {
+        // `acquire` fails only if the semaphore is closed, and it never is.
+        let _permit = self.permits.acquire().await.ok();
         let line = format!("{} {}", request.method(), request.uri());
         let started = Instant::now();
         let exchange = async {
             let response = self.client.send(request.map(Body::from)).await?;
             let (parts, body) = response.into_parts();
-            let body = Limited::new(body, LARGEST_ANSWER).collect().await;
+            let body = Limited::new(body, LARGEST_RESPONSE).collect().await;
             Ok::<_, kube::Error>((
                 parts,
                 body.map_err(kube::Error::Service)?.to_bytes().to_vec(),
             ))
         };
-        let trouble = |why: String, passing: bool| Trouble {
+        let no_answer = |cause: String, is_transient: bool| SendError {
             failure: Failure::unable(format!("no answer from the API server {}", self.server))
-                .cause(why)
+                .cause(cause)
                 .hint(format!(
                     "check that it runs: {} cluster-info; --request-timeout gives it longer",
                     self.reach.kubectl
                 )),
-            passing,
+            is_transient,
         };
         let exchanged = match deadline {
             None => exchange.await,
             Some(deadline) => tokio::time::timeout_at(deadline, exchange)
                 .await
                 .map_err(|_| {
-                    trouble(
-                        format!("{line}: the time is over (--request-timeout)"),
-                        false,
-                    )
+                    let limit = self.timeout.unwrap_or_default();
+                    let cause = format!("{line}: timed out after {limit:?} (--request-timeout)");
+                    no_answer(cause, false)
                 })?,
         };
         let (parts, body) = exchanged.map_err(|error| {
-            let (why, passing) = reason_of(&error);
-            trouble(why, passing)
+            let (cause, is_transient) = reason_of(&error);
+            no_answer(cause, is_transient)
         })?;
         let took = started.elapsed().as_millis();
         self.ui.detail(
@@ -386,17 +390,18 @@ impl Cluster {
     }
 }
 
-/// The server's time.
+/// Reads the server's time, in seconds since 1970.
 fn date_of(headers: &header::HeaderMap) -> Option<i64> {
     let date = headers.get(header::DATE)?.to_str().ok()?;
     let date = jiff::fmt::rfc2822::parse(date).ok()?;
     Some(date.timestamp().as_second())
 }
 
-/// Why there is no answer, and whether the next try may get one.
-struct Trouble {
+/// A request without a response.
+struct SendError {
     failure: Failure,
-    passing: bool,
+    /// Whether the next attempt may succeed.
+    is_transient: bool,
 }
 
 fn path_of(at: &SecretRef) -> String {
@@ -440,8 +445,8 @@ fn build(
         .expect("the parts are names that have been checked")
 }
 
-/// The innermost text of a transport error, which speaks of sockets and not of bodies, and whether
-/// it may pass.
+/// Describes a transport error, and tells whether it is transient. The innermost error is about
+/// sockets and never quotes a body.
 pub(in crate::io) fn reason_of(error: &kube::Error) -> (String, bool) {
     if let kube::Error::Auth(_) = error {
         return ("the credentials cannot be refreshed".to_owned(), false);

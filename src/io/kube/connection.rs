@@ -1,8 +1,8 @@
-//! The connection to the API server: one, HTTP/2, without Nagle's algorithm.
+//! The connection to the API server: a single HTTP/2 connection with `TCP_NODELAY`.
 //!
-//! kube's own client opens an HTTP/1.1 connection per concurrent request. It still serves where
-//! there is a proxy, plain `http`, or a server that does not choose HTTP/2. Where a connection is to
-//! be upgraded it has to be HTTP/1.1, one for each.
+//! kube's own client opens an HTTP/1.1 connection per concurrent request. It is used only with a
+//! proxy, plain `http`, or a server that does not choose HTTP/2. A port-forward needs an HTTP/1.1
+//! connection of its own, which it upgrades.
 
 use crate::error::Failure;
 use hyper::body::Incoming;
@@ -23,10 +23,10 @@ use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 use tower::{BoxError, Layer, Service, ServiceBuilder};
 
-/// Makes a client for the configured server. `kubectl` is how a person reaches it, for hints.
+/// Makes a client for the configured server. `kubectl` is the command prefix for hints.
 ///
 /// # Errors
-/// Where the credentials cannot be had, or the server cannot be reached or trusted (exit code 3).
+/// Invalid credentials, or a server that is unreachable or not trusted (exit code 3).
 pub async fn connect(
     config: Config,
     timeout: Option<Duration>,
@@ -61,10 +61,10 @@ pub async fn connect(
     client(config, auth, wire, kubectl)
 }
 
-/// Makes a client whose requests can be upgraded, which HTTP/2 cannot. It connects when it is used.
+/// Makes an HTTP/1.1 client, because HTTP/2 connections cannot be upgraded. It connects on first use.
 ///
 /// # Errors
-/// Where the credentials cannot be had (exit code 3).
+/// Invalid credentials (exit code 3).
 pub(in crate::io) fn upgradable(config: Config, kubectl: &str) -> Result<Client, Failure> {
     if !is_direct(&config) {
         return fallback(config, kubectl);
@@ -85,10 +85,10 @@ fn is_direct(config: &Config) -> bool {
     config.proxy_url.is_none() && config.cluster_url.scheme_str() == Some("https")
 }
 
-/// Gives what puts a token into requests, and the configuration that TLS is to be made from.
+/// Makes the layer that adds a token to requests, and the configuration for TLS.
 fn authenticate(config: &Config, kubectl: &str) -> Result<(Option<AuthLayer>, Config), Failure> {
-    // An exec plug-in runs once here, and would run again for the TLS configuration. It gave a
-    // token, as those of the clouds do, if there is a layer now; else it may give a certificate.
+    // An exec plug-in runs here and would run again for TLS. If it has returned a token, the second
+    // run is not needed. Otherwise it may return a client certificate, which TLS needs.
     let auth = config
         .auth_layer()
         .map_err(|error| credentials(&error, kubectl))?;
@@ -99,7 +99,7 @@ fn authenticate(config: &Config, kubectl: &str) -> Result<(Option<AuthLayer>, Co
     Ok((auth, for_tls))
 }
 
-/// A client that sends over this wire.
+/// Makes a client that sends its requests through `wire`.
 fn client<W>(
     config: Config,
     auth: Option<AuthLayer>,
@@ -122,14 +122,14 @@ where
     Ok(ClientBuilder::new(service, config.default_namespace).build())
 }
 
-/// kube's own client.
+/// Makes kube's own client.
 fn fallback(config: Config, kubectl: &str) -> Result<Client, Failure> {
     Ok(ClientBuilder::try_from(config)
         .map_err(|error| credentials(&error, kubectl))?
         .build())
 }
 
-/// Where the server is and how its certificate is checked.
+/// The address of the server and its TLS settings.
 struct Endpoint {
     host: String,
     port: u16,
@@ -146,7 +146,7 @@ impl Endpoint {
         kubectl: &str,
     ) -> Result<Self, Failure> {
         let url = &config.cluster_url;
-        // An IPv6 address stands in brackets in a URL and without them everywhere else.
+        // An IPv6 address has brackets in a URL and nowhere else.
         let host = url
             .host()
             .unwrap_or_default()
@@ -171,7 +171,7 @@ impl Endpoint {
         })
     }
 
-    /// Connects; `None` where the server does not choose HTTP/2.
+    /// Connects; `None` if the server does not choose HTTP/2.
     async fn open(&self) -> std::io::Result<Option<SendRequest<Body>>> {
         let connecting = async {
             let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
@@ -183,7 +183,7 @@ impl Endpoint {
             let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
                 .await
                 .map_err(std::io::Error::other)?;
-            // It ends with the last sender; an error reaches the requests that wait for it.
+            // The task ends with the last sender. Waiting requests get the connection's error.
             tokio::spawn(async move { connection.await.ok() });
             Ok(Some(sender))
         };
@@ -196,7 +196,7 @@ impl Endpoint {
     }
 }
 
-/// Sends requests over one connection, and makes a new one where that has been closed.
+/// Sends all requests over one connection, and opens a new one if it has been closed.
 #[derive(Clone)]
 struct Http2 {
     endpoint: Arc<Endpoint>,
@@ -236,7 +236,7 @@ impl Service<http::Request<Body>> for Http2 {
     }
 }
 
-/// Puts an error of kube's into words. Its own text can hold the output of an exec plug-in.
+/// Describes an error of kube. Its own text may hold the output of an exec plug-in.
 fn credentials(error: &kube::Error, kubectl: &str) -> Failure {
     use kube::client::AuthError;
     let failure = match error {
@@ -261,8 +261,8 @@ fn credentials(error: &kube::Error, kubectl: &str) -> Failure {
     failure.hint(format!("check that `{kubectl} get namespaces` works"))
 }
 
-/// The server's URL as it may be shown: without a password in it, and without a last slash.
-pub fn shown(url: &http::Uri) -> String {
+/// Formats a URL for messages, without credentials and without a trailing slash.
+pub fn display_url(url: &http::Uri) -> String {
     let scheme = url.scheme_str().unwrap_or("https");
     let authority = url.authority().map_or("", |authority| authority.as_str());
     let host = authority.rsplit('@').next().unwrap_or_default();
@@ -270,13 +270,13 @@ pub fn shown(url: &http::Uri) -> String {
 }
 
 fn unreachable(config: &Config, error: &std::io::Error, kubectl: &str) -> Failure {
-    let server = shown(&config.cluster_url);
+    let server = display_url(&config.cluster_url);
     let tls = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
         Some(why @ rustls::Error::InvalidCertificate(_)) => Failure::unable(format!(
-            "the certificate of {server} is not to be trusted"
+            "the certificate of {server} is not trusted"
         ))
         .cause(why.to_string())
         .hint(format!(

@@ -1,4 +1,6 @@
-//! Which cluster, and as whom: the kubeconfig, or the service account of the pod we run in.
+//! The cluster and the credentials: from the kubeconfig, or from the service account of the pod.
+//!
+//! A kubeconfig holds credentials and must not be quoted.
 
 use crate::domain::values::secret_value::SecretValue;
 use crate::error::Failure;
@@ -9,13 +11,13 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-/// The largest token file that is looked at, in bytes.
+/// The largest token file that is trimmed, in bytes.
 const LARGEST_TOKEN: u64 = 64 * 1024;
-/// What this program calls itself to whom it asks.
+/// The user agent of all requests.
 pub(in crate::io) const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("k8s-bootstrap/", env!("CARGO_PKG_VERSION")));
 
-/// What the command line says about the cluster.
+/// The options that select a cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// `--kubeconfig`.
@@ -24,27 +26,27 @@ pub struct Selection {
     pub context: Option<String>,
 }
 
-/// Finds the configuration and the name of its context (none inside a pod).
+/// Loads the configuration and the name of its context, which is `None` inside a pod.
 ///
 /// # Errors
-/// Where there is no usable kubeconfig or no such context (exit code 3).
+/// No valid kubeconfig, or an unknown context (exit code 3).
 pub async fn load(selection: &Selection) -> Result<(Config, Option<String>), Failure> {
     let (mut config, context) = find(selection).await?;
-    // kube does not say who asks, and it is not for kube to ask again.
+    // kube sets no user agent. Its retries are off, because `Cluster::send` retries.
     config.headers.push((USER_AGENT, AGENT));
     config.default_retry = false;
     Ok((config, context))
 }
 
 async fn find(selection: &Selection) -> Result<(Config, Option<String>), Failure> {
-    let found = match (&selection.kubeconfig, listed()) {
+    let found = match (&selection.kubeconfig, kubeconfig_paths()) {
         (Some(path), _) => Kubeconfig::read_from(path),
         (None, Some(paths)) => read_all(&paths),
         (None, None) => Kubeconfig::read(),
     };
     let kubeconfig = match found {
         Ok(kubeconfig) => kubeconfig,
-        Err(error) if nothing_was_chosen(selection) && is_absent(&error) => {
+        Err(error) if is_default(selection) && is_absent(&error) => {
             return Config::incluster_env()
                 .map(|config| (config, None))
                 .map_err(|_| explain(&error, selection));
@@ -66,8 +68,8 @@ async fn find(selection: &Selection) -> Result<(Config, Option<String>), Failure
     Ok((config, context))
 }
 
-/// The files that `$KUBECONFIG` lists; `None` where it is unset or empty.
-fn listed() -> Option<Vec<PathBuf>> {
+/// The files in `$KUBECONFIG`; `None` if it is unset or empty.
+fn kubeconfig_paths() -> Option<Vec<PathBuf>> {
     let list = std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty())?;
     Some(
         std::env::split_paths(&list)
@@ -76,7 +78,7 @@ fn listed() -> Option<Vec<PathBuf>> {
     )
 }
 
-/// Merges the files of a list; as for kubectl, those that do not exist count as empty.
+/// Merges the files of a list. Like kubectl, it skips files that do not exist.
 fn read_all(paths: &[PathBuf]) -> Result<Kubeconfig, KubeconfigError> {
     let existing: Vec<_> = paths.iter().filter(|path| path.exists()).collect();
     match (existing.split_first(), paths.first()) {
@@ -90,9 +92,10 @@ fn read_all(paths: &[PathBuf]) -> Result<Kubeconfig, KubeconfigError> {
     }
 }
 
-/// Only who has chosen no cluster at all gets the one of the pod that we run in.
-fn nothing_was_chosen(selection: &Selection) -> bool {
-    selection.kubeconfig.is_none() && selection.context.is_none() && listed().is_none()
+/// Checks that no option or variable selects a cluster. Only then the service account of the pod is
+/// used.
+fn is_default(selection: &Selection) -> bool {
+    selection.kubeconfig.is_none() && selection.context.is_none() && kubeconfig_paths().is_none()
 }
 
 fn is_absent(error: &KubeconfigError) -> bool {
@@ -103,13 +106,13 @@ fn is_absent(error: &KubeconfigError) -> bool {
     }
 }
 
-/// kubectl accepts a token file that ends with a line break; kube would send that along.
+/// Trims the token of a token file as kubectl does. kube would send a trailing line break.
 fn trim_token_file(config: &mut Config) {
     let auth = &mut config.auth_info;
     let (None, Some(path)) = (&auth.token, &auth.token_file) else {
         return;
     };
-    // What cannot be read is told where it is used.
+    // kube reports an unreadable file when it uses the token.
     let mut text = String::new();
     let file = File::open(path).map(|file| file.take(LARGEST_TOKEN));
     if file
@@ -125,7 +128,7 @@ fn trim_token_file(config: &mut Config) {
     }
 }
 
-/// Puts an error into words without quoting the file, which holds credentials.
+/// Describes an error without quoting the file, which holds credentials.
 fn explain(error: &KubeconfigError, selection: &Selection) -> Failure {
     let which = match &selection.kubeconfig {
         Some(path) => format!("the kubeconfig {}", path.display()),
@@ -145,7 +148,7 @@ fn explain(error: &KubeconfigError, selection: &Selection) -> Failure {
         KubeconfigError::FindPath => Failure::unable("there is no kubeconfig").hint(point),
         KubeconfigError::Parse(source) => {
             let place = source.location().map(|at| format!("line {}", at.line()));
-            Failure::unable(format!("{which} is not valid YAML of a kubeconfig"))
+            Failure::unable(format!("{which} is not a valid kubeconfig"))
                 .cause(place.unwrap_or_else(|| "it cannot be parsed".to_owned()))
                 .hint(format!("`{kubectl} config view` tells more"))
         }

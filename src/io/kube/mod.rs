@@ -1,4 +1,4 @@
-//! The Kubernetes API server: connection, requests, reads and writes.
+//! The Kubernetes API server: connections, requests, reads and writes.
 
 pub mod client;
 pub mod connection;

@@ -1,8 +1,8 @@
-//! The read phase: everything that a plan needs, all at once.
+//! The read phase of a plan. It must not write.
 //!
-//! A fleet that is named is read namespace by namespace, which Roles in those namespaces allow. A
-//! fleet that is selected by labels is read by lists across all namespaces, so that the number of
-//! requests does not grow with it.
+//! Named fleet namespaces are read one by one, which needs only Roles in those namespaces. A fleet
+//! that a label selector matches is read by lists across all namespaces, so that the number of
+//! requests does not grow with the fleet.
 
 use super::client::{Cluster, WIDTH};
 use super::wire::{ListBody, NamedBody, NamespaceBody, SecretBody};
@@ -19,43 +19,41 @@ use kube::core::params::ListParams;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many items a page of a list has.
+/// The number of items in a page of a list.
 pub(in crate::io) const PAGE: u32 = 500;
-/// How often a list begins again whose rest is no longer to be had.
+/// The number of times that a paged LIST restarts after 410 Gone.
 const RESTARTS: u32 = 3;
 
-/// Which namespaces get the router Secret beside home.
+/// The namespaces besides home that get the router Secret.
 #[derive(Clone, Debug, Default)]
 pub struct FleetScope {
-    /// Those that are named.
+    /// The namespaces of `--fleet-namespace`.
     pub named: BTreeSet<Namespace>,
-    /// Those that a label selector matches.
+    /// The label selector of `--fleet-selector`.
     pub selector: Option<String>,
 }
 
-/// What the read phase found.
+/// The result of the read phase.
 #[derive(Debug)]
 pub struct Found {
-    /// The home namespace.
     pub home: NamespaceState,
     /// The fleet namespaces, without home.
     pub fleet: BTreeMap<Namespace, NamespaceState>,
-    /// The Secrets.
     pub secrets: Observations,
-    /// The ExternalSecrets there, as far as they may be listed.
+    /// The ExternalSecrets of these namespaces that may be listed.
     pub externals: Vec<ExternalSecret>,
-    /// What could not be seen and may matter.
+    /// What could not be read and may matter.
     pub warnings: Vec<String>,
 }
 
-/// What was found in the fleet.
+/// The part of the result that is about the fleet.
 #[derive(Default)]
 struct FleetFound {
     namespaces: BTreeMap<Namespace, NamespaceState>,
     secrets: Observations,
-    /// `None` where ExternalSecrets may not be listed.
-    claims: Option<Vec<ExternalSecret>>,
-    /// Whether there is a selector that matches no namespace.
+    /// `None` if ExternalSecrets may not be listed.
+    externals: Option<Vec<ExternalSecret>>,
+    /// Whether the selector matches no namespace.
     nothing_selected: bool,
 }
 
@@ -63,20 +61,20 @@ impl Cluster {
     /// Reads these Secrets of the home namespace, and the router Secrets of the fleet.
     ///
     /// # Errors
-    /// A Secret or list that cannot be read (exit code 3); a selector that is none (2).
+    /// A Secret or list that cannot be read (exit code 3), or an invalid selector (2).
     pub async fn observe(
         &self,
         home: &Namespace,
         bundles: &[&'static Bundle],
         fleet: &FleetScope,
     ) -> Result<Found, Failure> {
-        let (state, secrets, claims, rest) = tokio::join!(
+        let (state, secrets, externals, rest) = tokio::join!(
             self.namespace(home),
             self.secrets(home, bundles),
             self.external_secrets(Some(home)),
             self.fleet(home, fleet),
         );
-        let (state, claims, rest) = (state?, claims?, rest?);
+        let (state, externals, rest) = (state?, externals?, rest?);
         let mut found = Found {
             home: state,
             fleet: rest.namespaces,
@@ -85,21 +83,27 @@ impl Cluster {
             warnings: Vec::new(),
         };
         found.secrets.extend(secrets?);
-        if claims.is_none() || rest.claims.is_none() {
+        if externals.is_none() || rest.externals.is_none() {
             found.warnings.push(
-                "ExternalSecrets may not be listed, so a Secret that one of them is about to make \
-                 is not noticed"
+                "ExternalSecrets may not be listed, so it is unknown whether one of them is about \
+                 to create a Secret"
                     .to_owned(),
             );
         }
-        found.externals = claims.into_iter().chain(rest.claims).flatten().collect();
-        let claims = found.externals.iter().filter(|claim| claim.makes_secret());
-        let claims: BTreeMap<_, _> = claims
-            .map(|claim| ((&claim.namespace, claim.target.as_str()), claim))
+        found.externals = externals
+            .into_iter()
+            .chain(rest.externals)
+            .flatten()
+            .collect();
+        let by_target: BTreeMap<_, _> = found
+            .externals
+            .iter()
+            .filter(|external| external.makes_secret())
+            .map(|external| ((&external.namespace, external.target.as_str()), external))
             .collect();
         for (at, observed) in &mut found.secrets {
-            if let Some(claim) = claims.get(&(&at.namespace, at.name)) {
-                observed.claim(claim);
+            if let Some(external) = by_target.get(&(&at.namespace, at.name)) {
+                observed.claim(external);
             }
         }
         if rest.nothing_selected {
@@ -110,10 +114,10 @@ impl Cluster {
         Ok(found)
     }
 
-    /// Reads these Secrets of a namespace, and nothing else.
+    /// Reads these Secrets of a namespace.
     ///
     /// # Errors
-    /// One that cannot be read (exit code 3).
+    /// A Secret that cannot be read (exit code 3).
     pub async fn secrets(
         &self,
         namespace: &Namespace,
@@ -127,41 +131,41 @@ impl Cluster {
             let observed = self.secret(&at).await?;
             Ok::<_, Failure>((at, observed))
         });
-        // All of them are awaited, so that the same one is told whichever fails first.
+        // All reads are awaited, so that the reported failure does not depend on their timing.
         join_all(reads).await.into_iter().collect()
     }
 
     async fn fleet(&self, home: &Namespace, fleet: &FleetScope) -> Result<FleetFound, Failure> {
         let named: Vec<_> = fleet.named.iter().filter(|name| *name != home).collect();
         let Some(selector) = &fleet.selector else {
-            let (namespaces, secrets, claims) = tokio::join!(
-                self.states(&named),
-                self.routers(named.iter().copied()),
+            let (namespaces, secrets, externals) = tokio::join!(
+                self.namespaces(&named),
+                self.router_secrets(named.iter().copied()),
                 try_join_all(named.iter().map(|name| self.external_secrets(Some(name)))),
             );
-            // One that is forbidden makes the whole uncertain.
-            let claims: Option<Vec<Vec<ExternalSecret>>> = claims?.into_iter().collect();
+            // One namespace without permission is enough to make the whole list unknown.
+            let externals: Option<Vec<Vec<ExternalSecret>>> = externals?.into_iter().collect();
             return Ok(FleetFound {
                 namespaces: namespaces?,
                 secrets: secrets?,
-                claims: claims.map(|claims| claims.into_iter().flatten().collect()),
+                externals: externals.map(|lists| lists.into_iter().flatten().collect()),
                 nothing_selected: false,
             });
         };
-        let (named, selected, everywhere, claims) = tokio::join!(
-            self.states(&named),
-            self.selected(selector),
+        let (named, selected, everywhere, externals) = tokio::join!(
+            self.namespaces(&named),
+            self.selected_namespaces(selector),
             self.routers_everywhere(),
             self.external_secrets(None),
         );
         let mut namespaces = selected?;
         let nothing_selected = namespaces.is_empty();
         namespaces.remove(home);
-        // A state of one that is named tells more: it can be absent.
+        // Named namespaces replace selected ones: their state can also be absent.
         namespaces.extend(named?);
         let mut secrets = match everywhere? {
             Some(secrets) => secrets,
-            None => self.routers(namespaces.keys()).await?,
+            None => self.router_secrets(namespaces.keys()).await?,
         };
         secrets.retain(|at, _| namespaces.contains_key(&at.namespace));
         for namespace in namespaces.keys() {
@@ -174,13 +178,13 @@ impl Cluster {
         Ok(FleetFound {
             namespaces,
             secrets,
-            claims: claims?,
+            externals: externals?,
             nothing_selected,
         })
     }
 
-    /// The state of each of these namespaces.
-    pub(in crate::io) async fn states(
+    /// Reads the state of each of these namespaces.
+    pub(in crate::io) async fn namespaces(
         &self,
         names: &[&Namespace],
     ) -> Result<BTreeMap<Namespace, NamespaceState>, Failure> {
@@ -193,33 +197,35 @@ impl Cluster {
             .await
     }
 
-    /// The namespaces that a label selector matches.
-    async fn selected(
+    /// Lists the namespaces that a label selector matches.
+    ///
+    /// # Errors
+    /// Namespaces that may not be listed (exit code 3).
+    async fn selected_namespaces(
         &self,
         selector: &str,
     ) -> Result<BTreeMap<Namespace, NamespaceState>, Failure> {
-        self.matching(selector).await?.ok_or_else(|| {
+        self.matching_namespaces(selector).await?.ok_or_else(|| {
             let (reach, command) = (self.reach(), self.command());
             let (program, kubectl) = (&reach.program, &reach.kubectl);
-            Failure::unable("namespaces may not be listed, so the fleet selector finds none").hint(
-                format!(
+            Failure::unable("namespaces may not be listed, so the fleet selector cannot be used")
+                .hint(format!(
                     "name them with --fleet-namespace, or have an administrator run: {program} \
                      rbac {command} --fleet-selector LABELS --service-account NAMESPACE:NAME | \
                      {kubectl} apply -f -"
-                ),
-            )
+                ))
         })
     }
 
-    /// The namespaces that a label selector matches; `None` where they may not be listed.
-    pub(in crate::io) async fn matching(
+    /// Lists the namespaces that a label selector matches; `None` if they may not be listed.
+    pub(in crate::io) async fn matching_namespaces(
         &self,
         selector: &str,
     ) -> Result<Option<BTreeMap<Namespace, NamespaceState>>, Failure> {
         let params = ListParams::default().labels(selector);
         let what = "namespaces of the fleet selector";
         let bodies: Option<Vec<NamespaceBody>> =
-            self.pages("/api/v1/namespaces", params, what).await?;
+            self.list_all("/api/v1/namespaces", params, what).await?;
         let state = |body: NamespaceBody| {
             let state = body.state();
             Some((body.metadata.name?.parse().ok()?, state))
@@ -227,8 +233,8 @@ impl Cluster {
         Ok(bodies.map(|bodies| bodies.into_iter().filter_map(state).collect()))
     }
 
-    /// The router Secret of each of these namespaces.
-    async fn routers(
+    /// Reads the router Secret of each of these namespaces.
+    async fn router_secrets(
         &self,
         names: impl Iterator<Item = &Namespace>,
     ) -> Result<Observations, Failure> {
@@ -246,14 +252,14 @@ impl Cluster {
             .await
     }
 
-    /// The router Secrets of all namespaces; `None` where they may not be listed.
+    /// Lists the router Secrets of all namespaces; `None` if they may not be listed.
     ///
     /// # Errors
     /// A list that cannot be read (exit code 3).
     pub async fn routers_everywhere(&self) -> Result<Option<Observations>, Failure> {
         let params = ListParams::default().fields(&format!("metadata.name={}", ROUTER.secret));
         let bodies: Option<Vec<SecretBody>> = self
-            .pages(
+            .list_all(
                 "/api/v1/secrets",
                 params,
                 "router Secrets of all namespaces",
@@ -269,7 +275,7 @@ impl Cluster {
         Ok(bodies.map(|bodies| bodies.into_iter().filter_map(observed).collect()))
     }
 
-    /// The pods of a namespace, by uid with their names; `None` where they may not be listed.
+    /// Lists the names of the pods of a namespace by uid; `None` if they may not be listed.
     ///
     /// # Errors
     /// A list that cannot be read (exit code 3).
@@ -280,22 +286,23 @@ impl Cluster {
         let path = format!("/api/v1/namespaces/{namespace}/pods");
         let keep = |body: NamedBody| Some((body.metadata.uid?, body.metadata.name?));
         let params = ListParams::default().limit(PAGE);
-        let found = self.kept(&path, params, "pods", keep).await?;
+        let found = self.list_mapped(&path, params, "pods", keep).await?;
         Ok(found.map(|found| found.into_iter().collect()))
     }
 
-    /// A list, page by page; `None` where it is forbidden.
-    async fn pages<T: DeserializeOwned>(
+    /// Reads a list page by page; `None` if it is forbidden.
+    async fn list_all<T: DeserializeOwned>(
         &self,
         path: &str,
         params: ListParams,
         what: &str,
     ) -> Result<Option<Vec<T>>, Failure> {
-        self.kept(path, params.limit(PAGE), what, Some).await
+        self.list_mapped(path, params.limit(PAGE), what, Some).await
     }
 
-    /// What of a list is to be kept, page by page; `None` where it is forbidden.
-    pub(in crate::io) async fn kept<T: DeserializeOwned, U>(
+    /// Reads a list page by page and keeps what `keep` returns; `None` if the list is forbidden.
+    /// `what` describes the list for error messages.
+    pub(in crate::io) async fn list_mapped<T: DeserializeOwned, U>(
         &self,
         path: &str,
         mut params: ListParams,
@@ -306,12 +313,12 @@ impl Cluster {
         let mut restarts = 0;
         loop {
             let request = Request::new(path).list(&params).map_err(|_| {
-                Failure::usage(format!("the {what} cannot be asked for")).hint("check the selector")
+                Failure::usage(format!("cannot list the {what}")).hint("check the selector")
             })?;
             let answer = self.send(request).await?;
             match answer.status {
                 StatusCode::FORBIDDEN => return Ok(None),
-                // The rest of the list is no longer to be had: from the start again.
+                // The continue token has expired, so the list starts again.
                 StatusCode::GONE if params.continue_token.is_some() && restarts < RESTARTS => {
                     restarts += 1;
                     items.clear();

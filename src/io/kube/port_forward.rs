@@ -1,7 +1,7 @@
-//! Asking a service in a pod over HTTP, through the API server's port-forward.
+//! HTTP requests to a service in a pod, through the API server's port-forward.
 //!
-//! A status is all that is read of an answer. The errors of kube, the node and the service can
-//! quote what was sent or stored, so each is told in words of this file.
+//! Only the status of a response is read. Errors of kube, the node and the service may quote a value,
+//! so this module must describe each in its own words.
 
 use super::client::reason_of;
 use super::connection;
@@ -18,60 +18,55 @@ use kube::api::Portforwarder;
 use kube::{Api, Client};
 use std::time::Duration;
 
-/// How long one request may take, with all that it needs.
+/// The time limit of one request, with its port-forward.
 pub const LIMIT: Duration = Duration::from_secs(5);
 
-/// A way to the pods of a cluster.
+/// A client for the pods of a cluster.
 pub struct Forwarder {
     client: Client,
 }
 
 /// A request to a service.
 pub struct Ask<'a> {
-    /// Its method.
     pub method: Method,
-    /// The path, with the query where there is one.
+    /// The path, with a query if there is one.
     pub path: &'a str,
-    /// The token that it shows.
+    /// The token of the `Authorization` header.
     pub bearer: &'a SecretValue,
-    /// The body, where it has one.
+    /// The body.
     pub json: Option<&'a str>,
 }
 
 impl Forwarder {
-    /// Prepares to go to the pods of the selected cluster. `kubectl` is how a person reaches it, for
-    /// hints.
+    /// Makes a client for the selected cluster. `kubectl` is the command prefix for hints.
     ///
     /// # Errors
-    /// No usable kubeconfig, or credentials that cannot be had (exit code 3). A server that cannot
-    /// be reached shows when it is asked.
+    /// No valid kubeconfig, or invalid credentials (exit code 3). It does not connect yet.
     pub async fn connect(selection: &Selection, kubectl: &str) -> Result<Self, Failure> {
         let (config, _) = kubeconfig::load(selection).await?;
         let client = connection::upgradable(config, kubectl)?;
         Ok(Self { client })
     }
 
-    /// Asks what listens on a port of a pod, within [`LIMIT`]. A redirect is an answer.
+    /// Sends a request to a port of a pod, within [`LIMIT`]. A redirect is not followed.
     pub async fn ask(&self, namespace: &Namespace, pod: &str, port: u16, ask: &Ask<'_>) -> Reply {
         let Some(request) = request(ask) else {
-            return unreachable("the token or the path cannot stand in an HTTP request");
+            return unreachable("the token or the path is not valid in an HTTP request");
         };
         let pods = Api::<Pod>::namespaced(self.client.clone(), namespace.as_str());
-        let asking = async {
+        let reply = async {
             match pods.portforward(pod, &[port]).await {
                 Ok(forwarder) => exchange(Tunnel(forwarder), port, request).await,
-                Err(error) => refused(&error),
+                Err(error) => portforward_error(&error),
             }
         };
-        tokio::time::timeout(LIMIT, asking)
+        tokio::time::timeout(LIMIT, reply)
             .await
-            .unwrap_or_else(|_| {
-                unreachable(format!("it did not answer within {} s", LIMIT.as_secs()))
-            })
+            .unwrap_or_else(|_| unreachable(format!("timed out after {LIMIT:?}")))
     }
 }
 
-/// A port-forward that ends where it goes out of scope; kube's would wait for the other side.
+/// A port-forward that is closed on drop. kube's own waits for the other side.
 struct Tunnel(Portforwarder);
 
 impl Drop for Tunnel {
@@ -80,7 +75,7 @@ impl Drop for Tunnel {
     }
 }
 
-/// Builds the request; `None` where a part of it holds what no header or path may.
+/// Builds the request; `None` if the token or the path is not valid in HTTP.
 fn request(ask: &Ask<'_>) -> Option<Request<String>> {
     let bearer = SecretValue::from(format!("Bearer {}", ask.bearer.expose()));
     let mut bearer = HeaderValue::from_str(bearer.expose()).ok()?;
@@ -108,28 +103,29 @@ async fn exchange(mut tunnel: Tunnel, port: u16, request: Request<String>) -> Re
     };
     let (mut sender, connection) = match http1::handshake(TokioIo::new(stream)).await {
         Ok(opened) => opened,
-        Err(error) => return broken(&error),
+        Err(error) => return http_error(&error),
     };
-    // The node says that it cannot forward, then closes; only the first tells why.
-    let told = async {
+    // If the node cannot forward, it reports an error and closes the connection. The error comes first
+    // here because only it has the cause.
+    let node_error = async {
         match error.await {
-            Some(text) => not_forwarded(&text),
+            Some(text) => forward_error(&text),
             None => std::future::pending().await,
         }
     };
-    let driven = async {
-        // Its error reaches the request too.
+    let driver = async {
+        // The request gets the connection's error.
         connection.await.ok();
         std::future::pending().await
     };
     tokio::select! {
         biased;
-        reply = told => reply,
+        reply = node_error => reply,
         answer = sender.send_request(request) => match answer {
             Ok(answer) => Reply::Status(answer.status().as_u16()),
-            Err(error) => broken(&error),
+            Err(error) => http_error(&error),
         },
-        reply = driven => reply,
+        reply = driver => reply,
     }
 }
 
@@ -137,21 +133,21 @@ fn unreachable(why: impl Into<String>) -> Reply {
     Reply::Unreachable(why.into())
 }
 
-/// Why there is no port-forward.
-fn refused(error: &kube::Error) -> Reply {
+/// Describes why the API server opened no port-forward.
+fn portforward_error(error: &kube::Error) -> Reply {
     match error {
-        // A node's own refusals come through with their code but without a reason.
+        // An error of the node has a code and no reason.
         kube::Error::Api(status) => match (status.code, status.reason.as_str()) {
             (403, "Forbidden") => Reply::Forbidden,
-            (401, "Unauthorized") => unreachable("the API server does not know who you are"),
-            (404, "NotFound") => unreachable("there is no such pod"),
+            (401, "Unauthorized") => unreachable("the API server does not accept your credentials"),
+            (404, "NotFound") => unreachable("pod not found"),
             (400, _) if status.message.contains("host assigned") => {
-                unreachable("the pod is on no node yet")
+                unreachable("the pod is not scheduled to a node yet")
             }
-            (code, _) => unreachable(format!("no port-forward: {}", named(code))),
+            (code, _) => unreachable(format!("no port-forward: {}", describe_status(code))),
         },
         kube::Error::UpgradeConnection(_) => unreachable(
-            "no port-forward: what stands before the API server does not let it through",
+            "no port-forward: a proxy between here and the API server does not allow it",
         ),
         kube::Error::Auth(_) | kube::Error::Service(_) | kube::Error::HyperError(_) => unreachable(
             format!("no answer from the API server: {}", reason_of(error).0),
@@ -160,17 +156,17 @@ fn refused(error: &kube::Error) -> Reply {
     }
 }
 
-/// A status with its name.
-fn named(code: u16) -> String {
+/// Describes a status by code and name.
+fn describe_status(code: u16) -> String {
     let name = StatusCode::from_u16(code).ok();
     match name.and_then(|code| code.canonical_reason()) {
         Some(name) => format!("{code} {name}"),
-        None => "an answer that is not of an API server".to_owned(),
+        None => "the response is not from an API server".to_owned(),
     }
 }
 
-/// What a node means that cannot forward; its text names processes and folders.
-fn not_forwarded(text: &str) -> Reply {
+/// Describes an error of the node without quoting it: its text names processes and folders.
+fn forward_error(text: &str) -> Reply {
     if text.to_lowercase().contains("connection refused") {
         unreachable("nothing listens on that port of the pod")
     } else {
@@ -178,10 +174,10 @@ fn not_forwarded(text: &str) -> Reply {
     }
 }
 
-/// Why there is no answer from the pod.
-fn broken(error: &hyper::Error) -> Reply {
+/// Describes why the pod gave no response.
+fn http_error(error: &hyper::Error) -> Reply {
     if error.is_parse() {
-        unreachable("what listens on that port does not speak HTTP")
+        unreachable("the process on that port does not speak HTTP")
     } else {
         unreachable("the connection to the pod was closed without an answer")
     }
@@ -192,7 +188,7 @@ mod tests {
     use super::*;
     use kube::core::Status;
 
-    fn asked(token: &str, path: &str, json: Option<&str>) -> Option<Request<String>> {
+    fn build(token: &str, path: &str, json: Option<&str>) -> Option<Request<String>> {
         request(&Ask {
             method: Method::POST,
             path,
@@ -203,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_token_is_sent_and_never_shown() {
-        let request = asked("s3ntinel", "/a?b=c", Some("{}")).unwrap();
+        let request = build("s3ntinel", "/a?b=c", Some("{}")).unwrap();
         let token = &request.headers()[header::AUTHORIZATION];
         assert_eq!(token, "Bearer s3ntinel");
         assert!(!format!("{request:?}").contains("s3ntinel"));
@@ -212,29 +208,34 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_the_request_is_not_sent() {
-        assert!(asked("a\nb", "/", None).is_none());
-        assert!(asked("a", "/ HTTP/1.1\r\n", None).is_none());
+    fn an_invalid_token_or_path_is_not_sent() {
+        assert!(build("a\nb", "/", None).is_none());
+        assert!(build("a", "/ HTTP/1.1\r\n", None).is_none());
     }
 
     #[test]
-    fn a_refusal_is_told_without_its_message() {
+    fn a_port_forward_error_is_described_without_its_message() {
         let refusal = |code, reason: &str, message: &str| {
             let status = Status::failure(message, reason).with_code(code);
-            refused(&kube::Error::Api(status.boxed()))
+            portforward_error(&kube::Error::Api(status.boxed()))
         };
         assert_eq!(refusal(403, "Forbidden", "s3ntinel"), Reply::Forbidden);
         let unscheduled = "pod s3ntinel does not have a host assigned";
         for (code, reason, message, why) in [
-            (400, "BadRequest", unscheduled, "the pod is on no node yet"),
+            (
+                400,
+                "BadRequest",
+                unscheduled,
+                "the pod is not scheduled to a node yet",
+            ),
             (403, "", "s3ntinel", "no port-forward: 403 Forbidden"),
-            (404, "NotFound", "s3ntinel", "there is no such pod"),
+            (404, "NotFound", "s3ntinel", "pod not found"),
             (404, "", "s3ntinel", "no port-forward: 404 Not Found"),
             (
                 0,
                 "s3ntinel",
                 "s3ntinel",
-                "no port-forward: an answer that is not of an API server",
+                "no port-forward: the response is not from an API server",
             ),
         ] {
             assert_eq!(refusal(code, reason, message), unreachable(why));
@@ -242,14 +243,14 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_cannot_forward_is_not_quoted() {
+    fn an_error_of_the_node_is_not_quoted() {
         let closed = "pod s3ntinel: dial tcp4 127.0.0.1:8080: connect: connection refused";
         assert_eq!(
-            not_forwarded(closed),
+            forward_error(closed),
             unreachable("nothing listens on that port of the pod")
         );
         assert_eq!(
-            not_forwarded("s3ntinel"),
+            forward_error("s3ntinel"),
             unreachable("the node cannot forward to that port of the pod")
         );
     }

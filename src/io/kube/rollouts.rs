@@ -1,8 +1,7 @@
-//! Restarts of workloads, and how far they have come.
+//! Restarts of workloads, and the progress of their rollouts.
 //!
-//! A restart is a changed pod template, as `kubectl rollout restart` makes it; the controllers do
-//! the rest. What a server says about pods that cannot be made is only searched for known words,
-//! never shown.
+//! A restart changes an annotation of the pod template, as `kubectl rollout restart` does. Messages of
+//! events are searched for known words and must not be printed, because they may quote an object.
 
 use super::client::{Cluster, get};
 use super::observe::PAGE;
@@ -21,16 +20,16 @@ use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;
 
-/// How long to wait before the next look where watching does not help.
+/// The pause between two reads if the workload cannot be watched.
 const PAUSE: Duration = Duration::from_millis(500);
-/// The longest time that a server is asked to let a watch run, in seconds.
+/// The longest `timeoutSeconds` of a watch.
 const LONGEST_WATCH: u64 = 3600;
 
 impl Cluster {
-    /// What makes pods, as it is now; `None` where it is gone, and for a pod, which makes none.
+    /// Reads a workload; `None` if it does not exist, and for a pod, which has no pod template.
     ///
     /// # Errors
-    /// One that cannot be read (exit code 3).
+    /// A workload that cannot be read (exit code 3).
     pub async fn workload(
         &self,
         kind: WorkloadKind,
@@ -49,11 +48,11 @@ impl Cluster {
         Ok(body.workload(kind))
     }
 
-    /// Has a workload make its pods anew, with this mark, unless it has changed since it was read.
-    /// `now` is a time as RFC 3339 has it, by the clock of the server.
+    /// Restarts a workload and sets the rotation mark, unless it has changed since it was read. `now`
+    /// is the time of the server's clock, in RFC 3339 format.
     ///
     /// # Errors
-    /// Where the server refuses, and for what cannot be restarted (exit code 3).
+    /// A server that refuses, or a CronJob or pod, which cannot be restarted (exit code 3).
     pub async fn restart(
         &self,
         workload: &Workload,
@@ -61,10 +60,10 @@ impl Cluster {
         now: &str,
     ) -> Result<Written, Failure> {
         let path = match workload.kind {
-            // Their template is another one, or none.
+            // A CronJob has the template of a Job, and a pod has none.
             WorkloadKind::CronJob | WorkloadKind::Pod => {
                 return Err(Failure::unable(format!("{workload} cannot be restarted"))
-                    .hint("see to it that its pods are made anew"));
+                    .hint("replace its pods yourself"));
             }
             kind => path_of(kind, &workload.namespace, &workload.name),
         };
@@ -77,30 +76,30 @@ impl Cluster {
             .await
     }
 
-    /// Waits until a workload has changed since it was read, or may have, and not longer than
-    /// `limit`. Where it cannot be watched that is a short while.
+    /// Waits until a workload may have changed since it was read, at most `limit`. If the workload
+    /// cannot be watched, it waits for a short time.
     ///
-    /// It does not count among the requests that go out at once: the caller bounds how many
-    /// workloads are waited for.
-    pub async fn changed_since(&self, workload: &Workload, limit: Duration) {
-        let waiting = async {
-            if let Some(uri) = watch_of(workload, limit)
+    /// A watch does not count as a concurrent request, so the caller must limit the number of
+    /// workloads that it waits for.
+    pub async fn wait_for_change(&self, workload: &Workload, limit: Duration) {
+        let change = async {
+            if let Some(uri) = watch_uri(workload, limit)
                 && let Some(event) = self.first_event(uri).await
-                && tells_of_a_change(&event)
+                && is_change(&event)
             {
                 return;
             }
             tokio::time::sleep(PAUSE).await;
         };
-        // It is over either way.
-        tokio::time::timeout(limit, waiting).await.ok();
+        // The caller reads the workload again in both cases.
+        tokio::time::timeout(limit, change).await.ok();
     }
 
-    /// Says why the rollout of a workload does not end, as far as that can be seen; nothing where
-    /// nothing is to be seen.
+    /// Finds reasons why the rollout of a workload does not complete. The result is empty if pods and
+    /// events show none.
     ///
     /// # Errors
-    /// Pods or events that cannot be listed for another reason than a permission (exit code 3).
+    /// Pods or events that cannot be listed, except for a missing permission (exit code 3).
     pub async fn why_stuck(&self, workload: &Workload) -> Result<Vec<String>, Failure> {
         let namespace = &workload.namespace;
         let list = |resource| format!("/api/v1/namespaces/{namespace}/{resource}");
@@ -108,43 +107,43 @@ impl Cluster {
         let params = ListParams::default().limit(PAGE);
         let warnings = params.clone().fields("type=Warning");
         let (pods, warnings) = tokio::join!(
-            self.kept(&pods, params, "pods", PodBody::pod),
-            self.kept(&events, warnings, "events", EventBody::warning),
+            self.list_mapped(&pods, params, "pods", PodBody::pod),
+            self.list_mapped(&events, warnings, "events", EventBody::warning),
         );
         let (pods, warnings) = (pods?, warnings?);
-        let may_list = pods.is_some();
+        let can_list = pods.is_some();
         let (staying, leaving): (Vec<_>, Vec<_>) = pods
             .unwrap_or_default()
             .into_iter()
             .partition(|(_, stays)| *stays == Stays::Yes);
         let [staying, leaving] =
             [staying, leaving].map(|pods| pods.into_iter().map(|(pod, _)| pod).collect::<Vec<_>>());
-        let seen = StuckFacts {
-            pods: may_list.then_some(&staying),
+        let facts = StuckFacts {
+            pods: can_list.then_some(&staying),
             leaving: &leaving,
             warnings: warnings.as_deref(),
         };
         let (kind, name) = (workload.kind.as_str().to_lowercase(), &workload.name);
         let kubectl = &self.reach().kubectl;
         let describe = format!("{kubectl} -n {namespace} describe {kind} {name}");
-        Ok(why_stuck(workload, seen, &describe))
+        Ok(why_stuck(workload, facts, &describe))
     }
 }
 
-/// Where an object is; `None` where there can be none of that name.
+/// The API path of an object; `None` if the name is not valid.
 fn path_of(kind: WorkloadKind, namespace: &Namespace, name: &str) -> Option<String> {
     let (api, resource) = (api_of(kind), kind.resource());
     is_object_name(name).then(|| format!("{api}/namespaces/{namespace}/{resource}/{name}"))
 }
 
-/// What has to be asked to hear of the changes of a workload since it was read.
-fn watch_of(workload: &Workload, limit: Duration) -> Option<String> {
+/// The URI of a watch for changes of a workload since it was read; `None` if it cannot be watched.
+fn watch_uri(workload: &Workload, limit: Duration) -> Option<String> {
     let version = &workload.rollout.resource_version;
-    // Without a version it would begin with what is known.
-    let usable = !version.is_empty() && version.bytes().all(|b| b.is_ascii_alphanumeric());
+    // Without a version, the watch would start with the current object.
+    let is_valid = !version.is_empty() && version.bytes().all(|b| b.is_ascii_alphanumeric());
     let (name, namespace) = (&workload.name, &workload.namespace);
     let seconds = limit.as_secs().clamp(1, LONGEST_WATCH);
-    (usable && is_object_name(name)).then(|| {
+    (is_valid && is_object_name(name)).then(|| {
         format!(
             "{}/namespaces/{namespace}/{}?watch=1&fieldSelector=metadata.name%3D{name}\
              &resourceVersion={version}&timeoutSeconds={seconds}",
@@ -154,8 +153,8 @@ fn watch_of(workload: &Workload, limit: Duration) -> Option<String> {
     })
 }
 
-/// Tells whether an event is about a change; a watch that fails says so in an event too.
-fn tells_of_a_change(event: &[u8]) -> bool {
+/// Checks whether a watch event is a change. An error of the watch is also an event.
+fn is_change(event: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct WatchEvent {
         r#type: String,
@@ -173,13 +172,13 @@ fn restart_patch(workload: &Workload, mark: &str, now: &str) -> serde_json::Valu
     })
 }
 
-/// An event.
+/// An event of the core API.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct EventBody {
     involved_object: Involved,
     reason: Option<String>,
-    /// It may quote an object and is only searched.
+    /// It may quote an object, so it is searched and never printed.
     message: Option<String>,
     last_timestamp: Option<Time>,
     event_time: Option<MicroTime>,
@@ -201,14 +200,17 @@ struct Series {
 }
 
 impl EventBody {
-    /// Reads it as a warning; `None` for one that tells nothing here.
+    /// Makes a warning; `None` if the reason is not about a rollout.
     fn warning(self) -> Option<Warning> {
         let message = self.message.unwrap_or_default();
         let what = match self.reason?.as_str() {
-            "FailedCreate" | "ReplicaSetCreateError" => match message.contains("exceeded quota") {
-                true => WarningCause::Quota,
-                false => WarningCause::NotMade,
-            },
+            "FailedCreate" | "ReplicaSetCreateError" => {
+                if message.contains("exceeded quota") {
+                    WarningCause::Quota
+                } else {
+                    WarningCause::NotMade
+                }
+            }
             "FailedMount" => WarningCause::NotMounted,
             _ => return None,
         };
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_leads_to_the_object_or_nowhere() {
+    fn an_invalid_name_has_no_path() {
         let namespace = "brain".parse().unwrap();
         for (kind, name, path) in [
             (
@@ -272,10 +274,10 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_begins_where_the_workload_was_read() {
+    fn a_watch_starts_at_the_version_that_was_read() {
         let uri = |version, limit| {
             let workload = workload(WorkloadKind::DaemonSet, "api", version);
-            watch_of(&workload, Duration::from_millis(limit))
+            watch_uri(&workload, Duration::from_millis(limit))
         };
         let expected = "/apis/apps/v1/namespaces/brain/daemonsets?watch=1\
                         &fieldSelector=metadata.name%3Dapi&resourceVersion=7&timeoutSeconds=";
@@ -288,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_change_ends_a_watch_well() {
+    fn only_a_change_counts_as_a_change() {
         for (event, change) in [
             (
                 r#"{"type":"MODIFIED","object":{"kind":"Deployment"}}"#,
@@ -305,7 +307,7 @@ mod tests {
             ("", false),
             ("<html>", false),
         ] {
-            assert_eq!(tells_of_a_change(event.as_bytes()), change, "{event}");
+            assert_eq!(is_change(event.as_bytes()), change, "{event}");
         }
     }
 
@@ -325,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_read_for_what_is_known_of_them() {
+    fn events_become_warnings_by_reason_and_message() {
         let read = |event: serde_json::Value| -> Option<Warning> {
             serde_json::from_value::<EventBody>(event)
                 .unwrap()
@@ -367,7 +369,7 @@ mod tests {
             });
             assert_eq!(read(event(reason, message)), expected, "{reason}");
         }
-        // As newer recorders write it.
+        // The format of newer event recorders.
         let newer = read(json!({
             "involvedObject": { "kind": "Pod", "name": "api-0" },
             "reason": "FailedMount", "lastTimestamp": null,

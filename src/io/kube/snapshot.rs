@@ -1,7 +1,7 @@
-//! The read phase of `verify`: the Secrets of home and fleet, and who reads them.
+//! The read phase of `verify`: the Secrets of home and fleet, and the workloads that use them.
 //!
-//! What may not be read, or of the rest cannot, becomes a fact, not a failure. Of many namespaces
-//! everything is read by lists across all of them, where that is permitted.
+//! An object that may not be read becomes a fact, not a failure. With many namespaces, lists across
+//! all namespaces are used if they are permitted. This module must not write.
 
 use super::client::{Cluster, WIDTH, get};
 use super::observe::{FleetScope, PAGE};
@@ -25,19 +25,19 @@ use kube::core::params::ListParams;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What makes pods.
-const MAKERS: [WorkloadKind; 4] = [
+/// The kinds of objects that create pods.
+const WORKLOAD_KINDS: [WorkloadKind; 4] = [
     WorkloadKind::StatefulSet,
     WorkloadKind::Deployment,
     WorkloadKind::DaemonSet,
     WorkloadKind::CronJob,
 ];
-/// How many Secrets a page has: each may be of a mebibyte.
+/// The number of Secrets in a page. A Secret can be as large as 1 MiB.
 const SECRETS_PAGE: u32 = 20;
-/// From how many namespaces on a list across all of them is tried first.
+/// With more namespaces than this, a list across all namespaces is tried first.
 const MANY: usize = 10;
 
-/// What was read, and what could not be.
+/// The objects of a list, and the permissions that were missing.
 struct Listed<T> {
     items: Vec<T>,
     denied: Vec<Denied>,
@@ -52,16 +52,16 @@ impl<T> Default for Listed<T> {
     }
 }
 
-/// Where something is listed.
+/// The namespaces of a list.
 struct Scope {
     places: BTreeSet<Namespace>,
-    /// Those of them that are named, so that a Role can be made there.
+    /// Home and the namespaces of `--fleet-namespace`, in which `rbac` creates Roles.
     named: BTreeSet<Namespace>,
-    /// Whether to try all namespaces at once first.
+    /// Whether to try a list across all namespaces first.
     everywhere: bool,
 }
 
-/// A list of the API: where it is, what RBAC calls it, how it is asked for.
+/// The API prefix, resource and parameters of a list.
 struct Source {
     api: String,
     resource: &'static str,
@@ -69,7 +69,7 @@ struct Source {
 }
 
 impl Source {
-    /// That of all objects of a kind.
+    /// The list of all objects of a kind.
     fn of(kind: WorkloadKind) -> Self {
         Self {
             api: api_of(kind),
@@ -79,7 +79,7 @@ impl Source {
     }
 }
 
-/// The API of a kind.
+/// The API prefix of a kind.
 pub(in crate::io) fn api_of(kind: WorkloadKind) -> String {
     match kind.group() {
         "" => "/api/v1".to_owned(),
@@ -88,18 +88,18 @@ pub(in crate::io) fn api_of(kind: WorkloadKind) -> String {
 }
 
 impl Cluster {
-    /// Reads everything that `verify` looks at.
+    /// Reads everything that `verify` checks.
     ///
     /// # Errors
-    /// A server that does not answer, or not as an API server does (exit code 3); a selector that
-    /// is none (2).
+    /// A server that does not answer or is not an API server (exit code 3), or an invalid selector
+    /// (2).
     pub async fn inspect(
         &self,
         home: &Namespace,
         fleet: &FleetScope,
         copies: &BTreeSet<CopyRef>,
     ) -> Result<ClusterSnapshot, Failure> {
-        let (version, states) = tokio::join!(self.version(), self.all_states(home, fleet));
+        let (version, states) = tokio::join!(self.version(), self.all_namespaces(home, fleet));
         let ((version, now), states) = (version?, states?);
         let mut facts = ClusterSnapshot {
             server: self.server.clone(),
@@ -115,7 +115,7 @@ impl Cluster {
             path2: None,
         };
         for (name, state) in states.found {
-            // Of a namespace that was only selected and goes away there is nothing to say.
+            // A selected namespace that is being deleted is not checked.
             if name == *home || fleet.named.contains(&name) || state == NamespaceState::Active {
                 let place = NamespaceSnapshot {
                     state,
@@ -129,13 +129,17 @@ impl Cluster {
             named: std::iter::once(home).chain(&fleet.named).cloned().collect(),
             everywhere: fleet.selector.is_some() || facts.places.len() > MANY,
         };
-        let (secrets, others, pods, claims, workloads, copied) = tokio::join!(
+        let (secrets, others, pods, externals, workloads, copied) = tokio::join!(
             self.table_secrets(home, &scope),
             self.other_secrets(&scope),
             self.pods(&scope),
-            self.all_claims(&scope),
-            join_all(MAKERS.iter().map(|kind| self.workloads(&scope, *kind))),
-            self.named(copies.iter().cloned()),
+            self.externals_of(&scope),
+            join_all(
+                WORKLOAD_KINDS
+                    .iter()
+                    .map(|kind| self.workloads(&scope, *kind))
+            ),
+            self.secrets_by_name(copies.iter().cloned()),
         );
         let (secrets, copied) = (secrets?, copied?);
         for (at, observed) in secrets.items {
@@ -168,22 +172,22 @@ impl Cluster {
                 }
             }
         }
-        for claim in claims.items.iter().filter(|claim| claim.makes_secret()) {
-            facts.claim(claim);
+        for external in externals.items.iter().filter(|it| it.makes_secret()) {
+            facts.claim(external);
         }
-        facts.absent = self.absent(&copied.items).await?;
+        facts.absent = self.absent_namespaces(&copied.items).await?;
         facts.copies.extend(copied.items);
-        let denied = [secrets.denied, others.denied, pods.denied, claims.denied];
+        let denied = [secrets.denied, others.denied, pods.denied, externals.denied];
         facts.denied.extend(denied.into_iter().flatten());
         facts.denied.extend(copied.denied);
-        if let Some((path2, denied)) = self.path2(&facts, claims.items).await {
+        if let Some((path2, denied)) = self.path2(&facts, externals.items).await {
             facts.path2 = Some(path2);
             facts.denied.extend(denied);
         }
         Ok(facts)
     }
 
-    /// The server's version, where it may be asked for, and its time in seconds since 1970.
+    /// Reads the server's version, if that is allowed, and its time in seconds since 1970.
     async fn version(&self) -> Result<(Option<String>, i64), Failure> {
         let answer = self.send(get("/version".to_owned())).await?;
         let now = answer.date.unwrap_or_else(environment::seconds_since_1970);
@@ -192,64 +196,74 @@ impl Cluster {
         }
         let body: VersionBody =
             answer.read(&self.attempt("get", "the version".to_owned(), None))?;
-        Ok((Some(body.shown()), now))
+        Ok((Some(body.describe()), now))
     }
 
-    /// The state of home and of each fleet namespace.
-    async fn all_states(&self, home: &Namespace, fleet: &FleetScope) -> Result<States, Failure> {
+    /// Reads the state of home and of each fleet namespace.
+    async fn all_namespaces(
+        &self,
+        home: &Namespace,
+        fleet: &FleetScope,
+    ) -> Result<States, Failure> {
         let named: Vec<_> = std::iter::once(home).chain(&fleet.named).collect();
-        let matching = async {
+        let selected = async {
             match &fleet.selector {
-                Some(selector) => self.matching(selector).await.map(Some),
+                Some(selector) => self.matching_namespaces(selector).await.map(Some),
                 None => Ok(None),
             }
         };
-        let (named, selected) = tokio::join!(self.states(&named), matching);
+        let (named, selected) = tokio::join!(self.namespaces(&named), selected);
         let (named, selected) = (named?, selected?);
         let mut states = States::default();
         match selected {
             None => {}
-            Some(None) => drop(states.denied.insert(Denied {
-                verb: "list",
-                resource: "namespaces".to_owned(),
-                namespace: None,
-                why: None,
-            })),
+            Some(None) => {
+                states.denied.insert(Denied {
+                    verb: "list",
+                    resource: "namespaces".to_owned(),
+                    namespace: None,
+                    why: None,
+                });
+            }
             Some(Some(found)) => {
                 states.nothing_selected = found.is_empty();
                 states.found = found;
             }
         }
-        // A state of one that is named tells more: it can be absent.
+        // Named namespaces replace selected ones: their state can also be absent.
         states.found.extend(named);
-        let unseen = states.found.iter();
-        let unseen = unseen.filter(|(_, state)| **state == NamespaceState::Forbidden);
-        states.denied.extend(unseen.map(|(name, _)| Denied {
-            verb: "get",
-            resource: format!("namespaces/{name}"),
-            namespace: Some(name.clone()),
-            why: None,
-        }));
+        let forbidden = states
+            .found
+            .iter()
+            .filter(|(_, state)| **state == NamespaceState::Forbidden)
+            .map(|(name, _)| Denied {
+                verb: "get",
+                resource: format!("namespaces/{name}"),
+                namespace: Some(name.clone()),
+                why: None,
+            });
+        states.denied.extend(forbidden);
         Ok(states)
     }
 
-    /// The Secrets of the table: all of them at home, the router Secret in the fleet.
+    /// Reads the Secrets of the table: all of them at home, only the router Secret in the fleet.
     async fn table_secrets(
         &self,
         home: &Namespace,
         scope: &Scope,
     ) -> Result<Listed<(CopyRef, Observed)>, Failure> {
         let fleet = || scope.places.iter().filter(|name| *name != home);
-        let everywhere = match scope.everywhere {
-            true => self.routers_everywhere().await?,
-            false => None,
+        let everywhere = if scope.everywhere {
+            self.routers_everywhere().await?
+        } else {
+            None
         };
         let at = |namespace: &Namespace, name: &str| CopyRef {
             namespace: namespace.clone(),
             name: name.to_owned(),
         };
         let mut wanted: Vec<_> = BUNDLES.map(|bundle| at(home, bundle.secret)).into();
-        let mut there = Vec::new();
+        let mut routers = Vec::new();
         match everywhere {
             None => wanted.extend(fleet().map(|name| at(name, ROUTER.secret))),
             Some(found) => {
@@ -257,19 +271,19 @@ impl Cluster {
                     .into_iter()
                     .map(|(at, observed)| (at.namespace, observed))
                     .collect();
-                there.extend(fleet().map(|name| {
+                routers.extend(fleet().map(|name| {
                     let observed = found.remove(name).unwrap_or_default();
                     (at(name, ROUTER.secret), observed)
                 }));
             }
         }
-        let mut listed = self.named(wanted.into_iter()).await?;
-        listed.items.append(&mut there);
+        let mut listed = self.secrets_by_name(wanted.into_iter()).await?;
+        listed.items.append(&mut routers);
         Ok(listed)
     }
 
-    /// Opaque Secrets of any name; where they may not be listed, those that operators are known to
-    /// keep copies in.
+    /// Lists Opaque Secrets of any name. If they may not be listed, it reads the Secrets with names
+    /// that are known to hold copies.
     async fn other_secrets(&self, scope: &Scope) -> Listed<(CopyRef, Observed)> {
         let source = Source {
             api: "/api/v1".to_owned(),
@@ -285,26 +299,27 @@ impl Cluster {
             kept.then(|| (CopyRef { namespace, name }, body.into()))
         };
         let mut listed = self.lists(scope, &source, keep).await;
-        let denied = |place: &&Namespace| {
+        let is_denied = |place: &&Namespace| {
             let mut lists = listed.denied.iter();
             lists.any(|list| list.namespace.as_ref().is_none_or(|at| at == *place))
         };
-        let places: Vec<_> = scope.named.iter().filter(denied).cloned().collect();
+        let places: Vec<_> = scope.named.iter().filter(is_denied).cloned().collect();
         let known = places.into_iter().flat_map(|namespace| {
             KNOWN_COPIES.map(|name| CopyRef {
                 namespace: namespace.clone(),
                 name: name.to_owned(),
             })
         });
-        match self.named(known).await {
+        match self.secrets_by_name(known).await {
             Ok(known) => {
-                let there = known.items.into_iter();
-                listed
+                let existing = known
                     .items
-                    .extend(there.filter(|(_, observed)| observed.live.is_some()));
+                    .into_iter()
+                    .filter(|(_, observed)| observed.live.is_some());
+                listed.items.extend(existing);
                 listed.denied.extend(known.denied);
             }
-            Err(failure) => listed.take("secrets", None, Err(failure)),
+            Err(failure) => listed.add("secrets", None, Err(failure)),
         }
         listed
     }
@@ -327,8 +342,8 @@ impl Cluster {
         self.lists(scope, &Source::of(kind), keep).await
     }
 
-    /// Secrets of these names.
-    async fn named(
+    /// Reads the Secrets with these names.
+    async fn secrets_by_name(
         &self,
         secrets: impl Iterator<Item = CopyRef>,
     ) -> Result<Listed<(CopyRef, Observed)>, Failure> {
@@ -350,22 +365,27 @@ impl Cluster {
         Ok(listed)
     }
 
-    /// Those namespaces of Secrets that were not found which do not exist themselves.
-    async fn absent(&self, copies: &[(CopyRef, Observed)]) -> Result<BTreeSet<Namespace>, Failure> {
-        let missing = copies
+    /// Finds the namespaces of absent Secrets that do not exist either.
+    async fn absent_namespaces(
+        &self,
+        copies: &[(CopyRef, Observed)],
+    ) -> Result<BTreeSet<Namespace>, Failure> {
+        let namespaces: BTreeSet<_> = copies
             .iter()
-            .filter(|(_, observed)| observed.live.is_none());
-        let namespaces: BTreeSet<_> = missing.map(|(at, _)| &at.namespace).collect();
+            .filter(|(_, observed)| observed.live.is_none())
+            .map(|(at, _)| &at.namespace)
+            .collect();
         let states = self
-            .states(&namespaces.into_iter().collect::<Vec<_>>())
+            .namespaces(&namespaces.into_iter().collect::<Vec<_>>())
             .await?;
-        let absent = states
+        Ok(states
             .into_iter()
-            .filter(|(_, state)| *state == NamespaceState::Absent);
-        Ok(absent.map(|(name, _)| name).collect())
+            .filter(|(_, state)| *state == NamespaceState::Absent)
+            .map(|(name, _)| name)
+            .collect())
     }
 
-    /// A Secret of any name; `None` where it may not be read.
+    /// Reads a Secret of any name; `None` if it may not be read.
     pub(in crate::io) async fn peek(
         &self,
         namespace: &Namespace,
@@ -384,13 +404,13 @@ impl Cluster {
         }
     }
 
-    /// The ExternalSecrets of these namespaces.
-    async fn all_claims(&self, scope: &Scope) -> Listed<ExternalSecret> {
+    /// Lists the ExternalSecrets of these namespaces.
+    async fn externals_of(&self, scope: &Scope) -> Listed<ExternalSecret> {
         let mut listed = Listed::default();
         if scope.everywhere
-            && let Ok(Some(claims)) = self.external_secrets(None).await
+            && let Ok(Some(externals)) = self.external_secrets(None).await
         {
-            listed.items = claims;
+            listed.items = externals;
             return listed;
         }
         let reads = scope
@@ -398,13 +418,13 @@ impl Cluster {
             .iter()
             .map(|name| async move { (name, self.external_secrets(Some(name)).await) });
         let found: Vec<_> = stream::iter(reads).buffer_unordered(WIDTH).collect().await;
-        for (name, claims) in found {
-            listed.take("externalsecrets", Some(name), claims);
+        for (name, externals) in found {
+            listed.add("externalsecrets", Some(name), externals);
         }
         listed
     }
 
-    /// What is to be kept of a list in these namespaces.
+    /// Reads a list in these namespaces and keeps what `keep` returns.
     async fn lists<T: DeserializeOwned, U>(
         &self,
         scope: &Scope,
@@ -419,28 +439,32 @@ impl Cluster {
         let mut listed = Listed::default();
         if scope.everywhere {
             let path = format!("{api}/{resource}");
-            let found = self.kept(&path, params.clone(), resource, &keep).await;
-            // Who may list in none of many namespaces is not asked about each.
+            let found = self
+                .list_mapped(&path, params.clone(), resource, &keep)
+                .await;
+            // If Secrets may not be listed in any of many namespaces, trying each would be too slow.
             if matches!(found, Ok(Some(_))) || scope.places.len() > MANY && *resource == "secrets" {
-                listed.take(resource, None, found);
+                listed.add(resource, None, found);
                 return listed;
             }
         }
         let keep = &keep;
         let reads = scope.places.iter().map(|namespace| async move {
             let path = format!("{api}/namespaces/{namespace}/{resource}");
-            let found = self.kept(&path, params.clone(), resource, keep).await;
+            let found = self
+                .list_mapped(&path, params.clone(), resource, keep)
+                .await;
             (namespace, found)
         });
         let found: Vec<_> = stream::iter(reads).buffer_unordered(WIDTH).collect().await;
         for (namespace, found) in found {
-            listed.take(resource, Some(namespace), found);
+            listed.add(resource, Some(namespace), found);
         }
         listed
     }
 }
 
-/// The states of namespaces, as far as they were seen.
+/// The states of namespaces, and the permissions that were missing.
 #[derive(Default)]
 struct States {
     found: BTreeMap<Namespace, NamespaceState>,
@@ -449,8 +473,8 @@ struct States {
 }
 
 impl<T> Listed<T> {
-    /// Adds what a list brought, or that it could not be had.
-    fn take(
+    /// Adds the result of a list: its objects, or the missing permission.
+    fn add(
         &mut self,
         resource: &str,
         namespace: Option<&Namespace>,
@@ -474,15 +498,17 @@ impl<T> Listed<T> {
 }
 
 impl ClusterSnapshot {
-    /// Notes that an ExternalSecret makes one of the Secrets.
-    fn claim(&mut self, claim: &ExternalSecret) {
-        let place = self.places.get_mut(&claim.namespace);
+    /// Records that an ExternalSecret creates one of the Secrets.
+    fn claim(&mut self, external: &ExternalSecret) {
+        let place = self.places.get_mut(&external.namespace);
         let observed = place.and_then(|place| {
-            let bundle = BUNDLES.iter().find(|bundle| bundle.secret == claim.target);
+            let bundle = BUNDLES
+                .iter()
+                .find(|bundle| bundle.secret == external.target);
             place.secrets.get_mut(bundle?.secret)
         });
         if let Some(observed) = observed {
-            observed.claim(claim);
+            observed.claim(external);
         }
     }
 }

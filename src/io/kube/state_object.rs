@@ -1,4 +1,5 @@
-//! The state of a rotation in the cluster: annotations, written by a manager that owns no data.
+//! The state of a rotation in the cluster: annotations of one object. They have a field manager of
+//! their own, which must not own data.
 
 use super::client::{Cluster, get};
 use super::wire::NamedBody;
@@ -11,33 +12,31 @@ use crate::io::written::Written;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The object that has the state.
+/// The object with the state annotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateObject {
-    /// What it is, for words.
+    /// Kind and name for messages, for example `Secret brain/router`.
     pub what: String,
-    /// Where it is in the API.
+    /// The API path.
     pub path: String,
-    /// Its namespace.
     pub namespace: Namespace,
-    /// The version that was read.
     pub resource_version: String,
 }
 
 impl StateObject {
-    /// What it is, as kubectl takes it beside the namespace.
+    /// Kind and name without the namespace, for kubectl commands.
     pub fn object(&self) -> String {
         self.what.replace(&format!("{}/", self.namespace), "")
     }
 }
 
 impl Cluster {
-    /// An object that has the state or may get it, as it is now, with its annotations of ours;
-    /// `None` where it is gone.
+    /// Reads an object that has or may get the state annotation, with the annotations of this program;
+    /// `None` if it does not exist.
     ///
     /// # Errors
-    /// One that may not be read (exit code 3).
-    pub async fn keeper(
+    /// An object that cannot be read (exit code 3).
+    pub async fn state_object(
         &self,
         what: String,
         path: String,
@@ -48,25 +47,30 @@ impl Cluster {
             return Ok(None);
         }
         let body: NamedBody = answer.read(&self.attempt("get", what.clone(), Some(namespace)))?;
-        let annotations = body.metadata.annotations.unwrap_or_default().into_iter();
-        let keeper = StateObject {
+        let object = StateObject {
             what,
             path,
             namespace: namespace.clone(),
             resource_version: body.metadata.resource_version.unwrap_or_default(),
         };
-        let ours = annotations.filter(|(name, _)| name.starts_with(OWN_ANNOTATIONS));
-        Ok(Some((keeper, ours.collect())))
+        let annotations = body
+            .metadata
+            .annotations
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|(name, _)| name.starts_with(OWN_ANNOTATIONS))
+            .collect();
+        Ok(Some((object, annotations)))
     }
 
-    /// Writes the state, or takes it away, on top of the version that was read. `retired` replaces
-    /// what is remembered of tokens that are no longer to be used, where it is given.
+    /// Writes or removes the state annotation, on top of the version that was read. `retired`, if
+    /// given, replaces the annotation about retired tokens.
     ///
     /// # Errors
-    /// Where the server refuses (exit code 3).
-    pub async fn keep_state(
+    /// A server that refuses or does not answer (exit code 3).
+    pub async fn write_state(
         &self,
-        keeper: &StateObject,
+        object: &StateObject,
         state: Option<&str>,
         retired: Option<&str>,
     ) -> Result<Written, Failure> {
@@ -75,10 +79,10 @@ impl Cluster {
             annotations[RETIRED_TOKENS] = json!(retired);
         }
         let change = json!({ "metadata": {
-            "resourceVersion": keeper.resource_version, "annotations": annotations,
+            "resourceVersion": object.resource_version, "annotations": annotations,
         } });
-        let uri = format!("{}?fieldManager={ROTATION_MANAGER}", keeper.path);
-        self.merge(uri, &change, keeper.what.clone(), &keeper.namespace)
+        let uri = format!("{}?fieldManager={ROTATION_MANAGER}", object.path);
+        self.merge(uri, &change, object.what.clone(), &object.namespace)
             .await
     }
 }

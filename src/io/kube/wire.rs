@@ -1,5 +1,6 @@
-//! What the API server's answers look like, as far as they are read here, and how they become
-//! plain facts. A body that cannot be read is never quoted: it may be a Secret.
+//! The JSON of the API server, with the fields that are read, and its conversion into facts.
+//!
+//! An invalid body must not be quoted, because it may be a Secret.
 
 use crate::domain::cluster::observed_secret::{
     LiveSecret, LiveValue, ManagedFields, NamespaceState, OWN_ANNOTATIONS, Observed, OperatorMarks,
@@ -16,10 +17,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where `kubectl apply` keeps what it was given, values and all.
+/// The annotation of `kubectl apply`, which holds the applied object with its values.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// A Secret, as it is read. `data` stays base64 until its keys are known.
+/// A Secret. `data` is base64.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretBody {
@@ -33,23 +34,20 @@ pub struct SecretBody {
 }
 
 impl SecretBody {
-    /// Where it is.
     pub fn namespace(&self) -> Option<&str> {
         self.metadata.namespace.as_deref()
     }
 
-    /// What it is called.
     pub fn name(&self) -> Option<&str> {
         self.metadata.name.as_deref()
     }
 
-    /// Tells whether the object with this uid owns it.
-    pub fn is_of(&self, uid: &str) -> bool {
+    /// Checks whether an object with this uid owns the Secret.
+    pub fn is_owned_by(&self, uid: &str) -> bool {
         let mut owners = self.metadata.owner_references.iter().flatten();
         owners.any(|owner| owner.uid == uid)
     }
 
-    /// Its values.
     pub fn into_data(self) -> BTreeMap<String, LiveValue> {
         let data = self.data.unwrap_or_default().into_iter();
         data.map(|(key, value)| (key, LiveValue::decode(value)))
@@ -65,22 +63,24 @@ pub struct VersionBody {
 }
 
 impl VersionBody {
-    /// As it may be shown: it is a word.
-    pub fn shown(&self) -> String {
-        let word = |c: &char| c.is_ascii_alphanumeric() || ".-+_".contains(*c);
-        self.git_version.chars().filter(word).take(60).collect()
+    /// The version, reduced to the characters of a version.
+    pub fn describe(&self) -> String {
+        let is_allowed = |c: &char| c.is_ascii_alphanumeric() || ".-+_".contains(*c);
+        self.git_version
+            .chars()
+            .filter(is_allowed)
+            .take(60)
+            .collect()
     }
 }
 
-/// A Namespace.
 #[derive(Deserialize)]
 pub struct NamespaceBody {
-    /// Tells by its `deletionTimestamp` whether it is going away.
+    /// `deletionTimestamp` marks a namespace that is being deleted.
     pub metadata: ObjectMeta,
 }
 
 impl NamespaceBody {
-    /// Whether it is there or going away.
     pub fn state(&self) -> NamespaceState {
         match self.metadata.deletion_timestamp {
             Some(_) => NamespaceState::Terminating,
@@ -89,28 +89,25 @@ impl NamespaceBody {
     }
 }
 
-/// An object of which only the name counts.
+/// An object of which only the metadata is read.
 #[derive(Deserialize)]
 pub struct NamedBody {
-    /// Its name and uid.
     pub metadata: ObjectMeta,
 }
 
-/// A list.
 #[derive(Deserialize)]
 pub struct ListBody<T> {
-    /// Tells by its `continue` whether there is more.
+    /// `continue` is set if there are more pages.
     #[serde(default)]
     pub metadata: ListMeta,
-    /// Its items.
     pub items: Vec<T>,
 }
 
-/// Why the server refused, as far as it is used; the message may quote an object and is only
-/// searched, never shown.
+/// A `Status`, the body of an error. The message may quote an object, so it is searched and must not
+/// be printed.
 #[derive(Deserialize, Default)]
 pub struct StatusBody {
-    /// A word such as `AlreadyExists`.
+    /// For example `AlreadyExists`.
     #[serde(default)]
     pub reason: String,
     #[serde(default)]
@@ -136,13 +133,13 @@ struct StatusCause {
 }
 
 impl StatusBody {
-    /// The managers that a server-side apply conflicts with, and the fields, as `(manager, field)`.
+    /// The conflicts of a server-side apply, as `(manager, field)`.
     pub fn conflicts(&self) -> Vec<(String, String)> {
         let causes = self.details.iter().flat_map(|details| &details.causes);
         causes
             .filter(|cause| cause.reason == "FieldManagerConflict")
             .map(|cause| {
-                // conflict with "NAME" using v1 ...
+                // The format is: conflict with "NAME" using v1 ...
                 let manager = cause
                     .message
                     .split('"')
@@ -156,8 +153,8 @@ impl StatusBody {
             .collect()
     }
 
-    /// Tells whether a known text is in the message or among the causes.
-    pub fn speaks_of(&self, text: &str) -> bool {
+    /// Checks whether the message contains a text, or a cause has it as its reason.
+    pub fn mentions(&self, text: &str) -> bool {
         let causes = self.details.iter().flat_map(|details| &details.causes);
         self.message.contains(text) || causes.into_iter().any(|cause| cause.reason == text)
     }
@@ -167,8 +164,8 @@ impl From<SecretBody> for Observed {
     fn from(body: SecretBody) -> Self {
         let metadata = body.metadata;
         let owner = owner_of(&metadata);
-        let marks = marks(&metadata);
-        let rotated = rotated(&metadata);
+        let marks = operator_marks(&metadata);
+        let rotated = rotation_written_at(&metadata);
         let annotations = metadata.annotations.unwrap_or_default();
         let data = body.data.unwrap_or_default();
         let live = LiveSecret {
@@ -180,9 +177,11 @@ impl From<SecretBody> for Observed {
                 .map(|(key, value)| (key, LiveValue::decode(value)))
                 .collect(),
             created: metadata.creation_timestamp.as_ref().map(seconds),
-            changed: changed(metadata.managed_fields.as_deref().unwrap_or_default()),
-            minted: minted(&annotations),
-            exposed: annotations.get(LAST_APPLIED).is_some_and(|it| exposes(it)),
+            changed: data_changed_at(metadata.managed_fields.as_deref().unwrap_or_default()),
+            minted: minted_at(&annotations),
+            exposed: annotations
+                .get(LAST_APPLIED)
+                .is_some_and(|it| has_values(it)),
             marks,
             annotations: annotations
                 .into_iter()
@@ -192,7 +191,7 @@ impl From<SecretBody> for Observed {
                 .managed_fields
                 .unwrap_or_default()
                 .iter()
-                .map(managed)
+                .map(managed_fields)
                 .collect(),
         };
         Self {
@@ -204,11 +203,13 @@ impl From<SecretBody> for Observed {
     }
 }
 
-/// Who owns an object.
+/// Finds the owner of an object.
 pub(in crate::io) fn owner_of(metadata: &ObjectMeta) -> Option<Owner> {
     let none = BTreeMap::new();
-    let owners = metadata.owner_references.iter().flatten();
-    let owners: Vec<_> = owners
+    let owners: Vec<_> = metadata
+        .owner_references
+        .iter()
+        .flatten()
         .map(|owner| {
             let controller = owner.controller.unwrap_or(false);
             (owner.kind.clone(), owner.name.clone(), controller)
@@ -221,11 +222,11 @@ pub(in crate::io) fn owner_of(metadata: &ObjectMeta) -> Option<Owner> {
     })
 }
 
-/// What External Secrets Operator has left on it.
-fn marks(metadata: &ObjectMeta) -> OperatorMarks {
+/// Reads what External Secrets Operator has set on an object.
+fn operator_marks(metadata: &ObjectMeta) -> OperatorMarks {
     let mut owners = metadata.owner_references.iter().flatten();
     let owner = owners.find(|owner| owner.kind == "ExternalSecret");
-    let of = |map: &Option<BTreeMap<String, String>>| {
+    let marked = |map: &Option<BTreeMap<String, String>>| {
         let names = map.iter().flat_map(BTreeMap::keys);
         names
             .filter(|name| name.starts_with(MARKS))
@@ -234,14 +235,14 @@ fn marks(metadata: &ObjectMeta) -> OperatorMarks {
     };
     OperatorMarks {
         owner: owner.map(|owner| (owner.name.clone(), owner.uid.clone())),
-        labels: of(&metadata.labels),
-        annotations: of(&metadata.annotations),
+        labels: marked(&metadata.labels),
+        annotations: marked(&metadata.annotations),
     }
 }
 
-/// Tells whether what `kubectl apply` was given held the values. External Secrets Operator copies
-/// the annotation of an ExternalSecret, which holds none.
-fn exposes(last_applied: &str) -> bool {
+/// Checks whether a last-applied annotation holds values. External Secrets Operator copies the
+/// annotation of an ExternalSecret, which holds none.
+fn has_values(last_applied: &str) -> bool {
     #[derive(Deserialize)]
     struct Applied {
         kind: String,
@@ -250,44 +251,50 @@ fn exposes(last_applied: &str) -> bool {
     !applied.is_ok_and(|applied| applied.kind == "ExternalSecret")
 }
 
-/// When the data last changed: the newest entry that owns a key of it, or what a rotation writes with
-/// data. It may have taken a key away and own none.
-fn changed(entries: &[ManagedFieldsEntry]) -> Option<i64> {
-    let of_data = entries.iter().filter(|entry| {
-        let managed = managed(entry);
-        !managed.data.is_empty() || managed.annotations.contains(LAST_WRITE)
-    });
-    of_data
+/// Finds when the data last changed: the time of the newest entry that owns a key or the annotation
+/// that a rotation writes with data. A rotation that removed a key may own no key.
+fn data_changed_at(entries: &[ManagedFieldsEntry]) -> Option<i64> {
+    entries
+        .iter()
+        .filter(|entry| {
+            let managed = managed_fields(entry);
+            !managed.data.is_empty() || managed.annotations.contains(LAST_WRITE)
+        })
         .filter_map(|entry| entry.time.as_ref())
         .map(seconds)
         .max()
 }
 
-/// When a rotation last noted something on an object.
-pub(in crate::io) fn rotated(metadata: &ObjectMeta) -> Option<i64> {
-    let entries = metadata.managed_fields.iter().flatten();
-    let ours = entries.filter(|entry| entry.manager.as_deref() == Some(ROTATION_MANAGER));
-    ours.filter_map(|entry| entry.time.as_ref())
+/// Finds when a rotation last wrote to an object, in seconds since 1970.
+pub(in crate::io) fn rotation_written_at(metadata: &ObjectMeta) -> Option<i64> {
+    metadata
+        .managed_fields
+        .iter()
+        .flatten()
+        .filter(|entry| entry.manager.as_deref() == Some(ROTATION_MANAGER))
+        .filter_map(|entry| entry.time.as_ref())
         .map(seconds)
         .max()
 }
 
-/// When each token was minted, by its key, as far as our annotations tell.
-fn minted(annotations: &BTreeMap<String, String>) -> BTreeMap<String, i64> {
-    let times = annotations.iter().filter_map(|(name, time)| {
-        let key = name.strip_prefix(MINTED_AT)?;
-        let time: jiff::Timestamp = time.parse().ok()?;
-        Some((key.to_owned(), time.as_second()))
-    });
-    times.collect()
+/// Reads the annotations with the time when each token was minted, by key.
+fn minted_at(annotations: &BTreeMap<String, String>) -> BTreeMap<String, i64> {
+    annotations
+        .iter()
+        .filter_map(|(name, time)| {
+            let key = name.strip_prefix(MINTED_AT)?;
+            let time: jiff::Timestamp = time.parse().ok()?;
+            Some((key.to_owned(), time.as_second()))
+        })
+        .collect()
 }
 
-/// A time as seconds since 1970.
+/// Converts a time to seconds since 1970.
 pub(in crate::io) fn seconds(time: &Time) -> i64 {
     time.0.as_second()
 }
 
-fn managed(entry: &ManagedFieldsEntry) -> ManagedFields {
+fn managed_fields(entry: &ManagedFieldsEntry) -> ManagedFields {
     let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
     let names = |path: &[&str]| -> Option<BTreeSet<String>> {
         let owned = path
@@ -310,8 +317,8 @@ fn managed(entry: &ManagedFieldsEntry) -> ManagedFields {
     }
 }
 
-/// The object for a write. An apply holds nothing that it does not have to own, a create
-/// everything.
+/// Makes the object for a write. An apply holds only the fields that it must own; a create also holds
+/// the type.
 pub fn object_of(manifest: &Manifest) -> Value {
     let data: Map<String, Value> = manifest
         .data

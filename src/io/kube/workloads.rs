@@ -1,5 +1,6 @@
-//! What workloads and pods look like on the wire, as far as they are read here, and how they become
-//! plain facts. The value of a variable that stands in a spec is dropped at once.
+//! The JSON of workloads and pods, with the fields that are read, and its conversion into facts.
+//!
+//! The literal value of an environment variable must not be kept.
 
 use super::wire::seconds;
 use crate::domain::cluster::names::Namespace;
@@ -14,18 +15,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
-/// What asks Reloader to restart a workload when any of its Secrets changes.
+/// The annotations that make Reloader restart a workload when any of its Secrets changes.
 const RELOADER: [&str; 2] = [
     "reloader.stakater.com/auto",
     "secret.reloader.stakater.com/auto",
 ];
-/// What asks it to do so for the Secrets that it names.
+/// The annotation that makes Reloader do so for the named Secrets.
 const RELOADER_NAMES: &str = "secret.reloader.stakater.com/reload";
-/// Why a container waits for a Secret, a ConfigMap or a key.
+/// The waiting reason of a container whose Secret, ConfigMap or key is missing.
 const CONFIG_ERROR: &str = "CreateContainerConfigError";
-/// Why a container waits that is just being made.
-const BEING_MADE: [&str; 2] = ["ContainerCreating", "PodInitializing"];
-/// When a pod template was last restarted, as `kubectl rollout restart` writes it.
+/// The waiting reasons of a container that is starting normally.
+const STARTING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+/// The annotation of `kubectl rollout restart`: the time of the last restart.
 pub(in crate::io) const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// A StatefulSet, Deployment, DaemonSet or CronJob.
@@ -61,7 +62,7 @@ struct RollingUpdate {
     partition: Option<i64>,
 }
 
-/// The counts of all kinds: a DaemonSet has names of its own for them.
+/// The pod counts of all kinds. A DaemonSet has different names for them.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct WorkloadStatus {
@@ -80,9 +81,9 @@ struct WorkloadStatus {
 }
 
 impl WorkloadStatus {
-    /// What it tells of a rollout of that kind, of which the spec wants so many pods.
+    /// The rollout of a workload of this kind. `replicas` is from its spec.
     fn rollout(self, kind: WorkloadKind, replicas: Option<i64>) -> Rollout {
-        let counted = Rollout {
+        let common = Rollout {
             observed: self.observed_generation,
             same_revision: self.current_revision == self.update_revision,
             ..Rollout::default()
@@ -94,7 +95,7 @@ impl WorkloadStatus {
                 updated: self.updated_replicas,
                 ready: self.ready_replicas,
                 available: self.available_replicas,
-                ..counted
+                ..common
             },
             WorkloadKind::DaemonSet => Rollout {
                 wanted: self.desired_number_scheduled,
@@ -102,20 +103,20 @@ impl WorkloadStatus {
                 updated: self.updated_number_scheduled,
                 ready: self.number_ready,
                 available: self.number_available,
-                ..counted
+                ..common
             },
-            WorkloadKind::CronJob | WorkloadKind::Pod => counted,
+            WorkloadKind::CronJob | WorkloadKind::Pod => common,
         }
     }
 }
 
 impl WorkloadSpec {
-    fn on_delete(&self) -> bool {
+    fn is_on_delete(&self) -> bool {
         let strategy = self.update_strategy.as_ref();
         strategy.is_some_and(|strategy| strategy.r#type == "OnDelete")
     }
 
-    fn partitioned(&self) -> bool {
+    fn is_partitioned(&self) -> bool {
         let strategy = self.update_strategy.as_ref();
         let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
         rolling.is_some_and(|rolling| rolling.partition > Some(0))
@@ -140,17 +141,17 @@ struct TemplateBody {
 }
 
 impl WorkloadBody {
-    /// Reads it as a workload of that kind.
+    /// Makes a workload of this kind; `None` if it has no pod template or name.
     pub fn workload(self, kind: WorkloadKind) -> Option<Workload> {
-        let counted = self.status.rollout(kind, self.spec.replicas);
-        let (on_delete, partitioned) = (self.spec.on_delete(), self.spec.partitioned());
+        let rollout = self.status.rollout(kind, self.spec.replicas);
+        let (on_delete, partitioned) = (self.spec.is_on_delete(), self.spec.is_partitioned());
         let job = self.spec.job_template.map(|job| job.spec.template);
         let template = self.spec.template.or(job)?;
         let restarted = annotation(&template.metadata, RESTARTED_AT);
         let restarted = restarted.and_then(|at| at.parse::<jiff::Timestamp>().ok());
         Some(Workload {
             kind,
-            reloaded: asks_reloader(&self.metadata) || asks_reloader(&template.metadata),
+            reloaded: uses_reloader(&self.metadata) || uses_reloader(&template.metadata),
             mark: annotation(&template.metadata, ROTATION_MARK),
             rollout: Rollout {
                 resource_version: self.metadata.resource_version.unwrap_or_default(),
@@ -159,7 +160,7 @@ impl WorkloadBody {
                 on_delete,
                 partitioned,
                 restarted: restarted.map(|at| at.as_second()),
-                ..counted
+                ..rollout
             },
             namespace: self.metadata.namespace?.parse().ok()?,
             name: self.metadata.name?,
@@ -172,23 +173,23 @@ fn annotation(metadata: &ObjectMeta, name: &str) -> Option<String> {
     metadata.annotations.as_ref()?.get(name).cloned()
 }
 
-fn asks_reloader(metadata: &ObjectMeta) -> bool {
+/// Checks whether Reloader restarts a workload when a Secret of the table changes.
+fn uses_reloader(metadata: &ObjectMeta) -> bool {
     metadata.annotations.as_ref().is_some_and(|annotations| {
-        let auto = |name: &&str| annotations.get(*name).is_some_and(|value| value == "true");
-        let ours = |name: &str| BUNDLES.iter().any(|bundle| bundle.secret == name.trim());
-        let named = annotations.get(RELOADER_NAMES);
-        RELOADER.iter().any(auto) || named.is_some_and(|names| names.split(',').any(ours))
+        let is_true = |name: &&str| annotations.get(*name).is_some_and(|value| value == "true");
+        let is_ours = |name: &str| BUNDLES.iter().any(|bundle| bundle.secret == name.trim());
+        let names = annotations.get(RELOADER_NAMES);
+        RELOADER.iter().any(is_true) || names.is_some_and(|names| names.split(',').any(is_ours))
     })
 }
 
-/// Reads a list that a server may give as null.
+/// Deserializes a list that may be null.
 fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
     Option::<Vec<T>>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// A pod.
 #[derive(Deserialize)]
 pub struct PodBody {
     metadata: ObjectMeta,
@@ -244,17 +245,17 @@ struct WaitingState {
     message: String,
 }
 
-/// Whether a pod stays.
+/// Whether a pod is being deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stays {
-    /// Nobody has deleted it.
+    /// It has no deletion timestamp.
     Yes,
-    /// It is being deleted, and may run until it has ended.
+    /// It is being deleted and may still run.
     Leaves,
 }
 
 impl PodBody {
-    /// Reads it as a pod; `None` for one that has ended.
+    /// Makes a pod; `None` if it has succeeded or failed.
     pub fn pod(self) -> Option<(Pod, Stays)> {
         let stays = match self.metadata.deletion_timestamp {
             None => Stays::Yes,
@@ -264,14 +265,15 @@ impl PodBody {
         if matches!(status.phase.as_str(), "Succeeded" | "Failed") {
             return None;
         }
-        let is = |of: &str, value: &str, reason: Option<&str>| {
+        let has_condition = |kind: &str, value: &str, reason: Option<&str>| {
             status.conditions.iter().any(|condition| {
-                let because = reason.is_none_or(|it| condition.reason.as_deref() == Some(it));
-                condition.r#type == of && condition.status == value && because
+                condition.r#type == kind
+                    && condition.status == value
+                    && reason.is_none_or(|reason| condition.reason.as_deref() == Some(reason))
             })
         };
-        let ready = is("Ready", "True", None);
-        let unschedulable = is("PodScheduled", "False", Some("Unschedulable"));
+        let ready = has_condition("Ready", "True", None);
+        let unschedulable = has_condition("PodScheduled", "False", Some("Unschedulable"));
         let mut started = BTreeMap::new();
         let mut waiting = BTreeMap::new();
         let mut stuck = BTreeMap::new();
@@ -285,7 +287,7 @@ impl PodBody {
                 continue;
             };
             let word = word(&state.reason);
-            if !word.is_empty() && !BEING_MADE.contains(&word.as_str()) {
+            if !word.is_empty() && !STARTING.contains(&word.as_str()) {
                 stuck.insert(container.name.clone(), word);
             }
             if state.reason == CONFIG_ERROR {
@@ -308,13 +310,14 @@ impl PodBody {
     }
 }
 
-/// A reason as it may be shown: it is a word.
+/// Reduces a reason to one word, so that it can be printed.
 fn word(reason: &str) -> String {
     let letters = reason.chars().filter(char::is_ascii_alphanumeric);
     letters.take(60).collect()
 }
 
-/// Who made a pod. A Deployment makes its pods through a ReplicaSet, whose name ends with a hash.
+/// Finds the kind and name of the workload of a pod. The ReplicaSet of a Deployment has the name of
+/// the Deployment and a hash.
 fn owner(metadata: &ObjectMeta) -> Option<(String, String)> {
     let references = metadata.owner_references.as_ref()?;
     let controller = references
@@ -456,18 +459,18 @@ impl From<SpecBody> for PodSpec {
             if let Some(secret) = found.secret {
                 volumes.push(volume(secret.secret_name, secret.optional, secret.items));
             }
-            let sources = found.projected.into_iter().flat_map(|all| all.sources);
+            let sources = found.projected.into_iter().flat_map(|body| body.sources);
             for secret in sources.filter_map(|source| source.secret) {
                 volumes.push(volume(secret.name, secret.optional, secret.items));
             }
         }
-        let before = body.init_containers.into_iter().map(|body| Container {
+        let init = body.init_containers.into_iter().map(|body| Container {
             port: None,
             ..body.into()
         });
         let containers = body.containers.into_iter().map(Container::from);
         Self {
-            containers: before.chain(containers).collect(),
+            containers: init.chain(containers).collect(),
             volumes,
         }
     }
@@ -484,8 +487,8 @@ impl From<ContainerBody> for Container {
                 .into_iter()
                 .map(|whole| Whole {
                     prefix: whole.prefix,
-                    optional: whole.secret_ref.as_ref().is_some_and(|of| of.optional),
-                    secret: whole.secret_ref.map(|of| of.name),
+                    optional: whole.secret_ref.as_ref().is_some_and(|it| it.optional),
+                    secret: whole.secret_ref.map(|it| it.name),
                 })
                 .collect(),
         }
@@ -496,10 +499,10 @@ impl From<EnvBody> for Variable {
     fn from(body: EnvBody) -> Self {
         let source = match body.value_from {
             Some(from) => match from.secret_key_ref {
-                Some(of) => VariableSource::Secret {
-                    name: of.name,
-                    key: of.key,
-                    optional: of.optional,
+                Some(reference) => VariableSource::Secret {
+                    name: reference.name,
+                    key: reference.key,
+                    optional: reference.optional,
                 },
                 None => VariableSource::Other,
             },

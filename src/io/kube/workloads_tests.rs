@@ -1,4 +1,4 @@
-//! Workloads and pods as a server writes them.
+//! Tests of the conversion of workloads and pods.
 
 use super::workloads::{PodBody, Stays, WorkloadBody};
 use crate::domain::cluster::names::WorkloadKind;
@@ -28,8 +28,8 @@ fn template() -> Value {
     })
 }
 
-/// What all kinds below have in common.
-fn seen() -> Rollout {
+/// The rollout that all kinds below have.
+fn rollout() -> Rollout {
     Rollout {
         resource_version: "17".to_owned(),
         generation: 4,
@@ -46,7 +46,7 @@ fn seen() -> Rollout {
 }
 
 #[test]
-fn a_deployment_tells_how_far_it_is() {
+fn a_deployment_has_the_counts_of_its_rollout() {
     let spec = json!({ "replicas": 3, "paused": true, "template": template() });
     let status = json!({
         "observedGeneration": 3, "replicas": 4, "updatedReplicas": 2, "readyReplicas": 1,
@@ -56,13 +56,13 @@ fn a_deployment_tells_how_far_it_is() {
     assert_eq!(deployment.mark.as_deref(), Some("id.open"));
     let expected = Rollout {
         paused: true,
-        ..seen()
+        ..rollout()
     };
     assert_eq!(deployment.rollout, expected);
 }
 
 #[test]
-fn a_stateful_set_tells_its_revisions_and_its_strategy() {
+fn a_stateful_set_has_revisions_and_a_strategy() {
     let status = json!({
         "observedGeneration": 3, "replicas": 4, "updatedReplicas": 2, "readyReplicas": 1,
         "availableReplicas": 1, "currentRevision": "api-1", "updateRevision": "api-2",
@@ -81,30 +81,30 @@ fn a_stateful_set_tells_its_revisions_and_its_strategy() {
             same_revision: false,
             on_delete,
             partitioned,
-            ..seen()
+            ..rollout()
         };
         let set = read(WorkloadKind::StatefulSet, spec, status.clone());
         assert_eq!(set.rollout, expected, "{strategy}");
     }
-    let mut settled = status;
-    settled["currentRevision"] = json!("api-2");
-    // One pod is what a spec without a number wants.
+    let mut complete = status;
+    complete["currentRevision"] = json!("api-2");
+    // A spec without replicas wants one pod.
     let set = read(
         WorkloadKind::StatefulSet,
         json!({ "template": template() }),
-        settled,
+        complete,
     );
     assert_eq!(
         set.rollout,
         Rollout {
             wanted: 1,
-            ..seen()
+            ..rollout()
         }
     );
 }
 
 #[test]
-fn a_daemon_set_counts_by_names_of_its_own() {
+fn a_daemon_set_has_other_names_for_its_counts() {
     let spec = json!({
         "template": template(),
         "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 1 } },
@@ -114,11 +114,14 @@ fn a_daemon_set_counts_by_names_of_its_own() {
         "updatedNumberScheduled": 2, "numberReady": 1, "numberAvailable": 1,
         "numberMisscheduled": 0,
     });
-    assert_eq!(read(WorkloadKind::DaemonSet, spec, status).rollout, seen());
+    assert_eq!(
+        read(WorkloadKind::DaemonSet, spec, status).rollout,
+        rollout()
+    );
 }
 
 #[test]
-fn a_cron_job_has_its_template_further_down_and_nothing_to_wait_for() {
+fn a_cron_job_has_its_template_in_the_job_and_no_rollout() {
     let spec = json!({ "jobTemplate": { "spec": { "template": template() } } });
     let status = json!({ "lastScheduleTime": "1970-01-01T00:01:00Z" });
     let job = read(WorkloadKind::CronJob, spec, status);
@@ -127,7 +130,7 @@ fn a_cron_job_has_its_template_further_down_and_nothing_to_wait_for() {
 }
 
 #[test]
-fn a_workload_without_marks_or_status_is_read_too() {
+fn a_workload_needs_no_mark_and_no_status() {
     let bare = json!({ "template": { "spec": { "containers": [] } } });
     let read = read(WorkloadKind::StatefulSet, bare, json!({}));
     assert_eq!((read.mark, read.rollout.restarted), (None, None));
@@ -146,7 +149,7 @@ fn pod(metadata: Value, status: Value) -> Option<(Pod, Stays)> {
 }
 
 #[test]
-fn a_pod_that_is_being_deleted_is_one_until_it_has_ended() {
+fn a_deleted_pod_counts_until_it_has_ended() {
     let deleted = json!({ "deletionTimestamp": "1970-01-01T00:01:00Z" });
     for (metadata, phase, stays) in [
         (json!({}), "Running", Some(Stays::Yes)),
@@ -161,7 +164,7 @@ fn a_pod_that_is_being_deleted_is_one_until_it_has_ended() {
 }
 
 #[test]
-fn a_pod_tells_why_it_does_not_run() {
+fn a_pod_has_the_reasons_why_it_does_not_run() {
     let metadata = json!({ "annotations": { "k8s-bootstrap/rotation": "id.open" } });
     let waits = |name: &str, reason: &str, message: &str| json!({ "name": name, "state": { "waiting": { "reason": reason, "message": message } } });
     let status = json!({
@@ -202,7 +205,7 @@ fn a_pod_tells_why_it_does_not_run() {
 }
 
 #[test]
-fn a_pod_that_no_gate_lets_through_is_not_one_that_no_node_takes() {
+fn a_pod_with_a_scheduling_gate_is_not_unschedulable() {
     let gated = json!({ "type": "PodScheduled", "status": "False", "reason": "SchedulingGated" });
     let (pod, _) = pod(
         json!({}),

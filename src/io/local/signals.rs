@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 ///
 /// # Errors
 /// Where the signals cannot be waited for (exit code 3).
-pub async fn interrupted() -> Result<(), Failure> {
+pub async fn wait_for_signal() -> Result<(), Failure> {
     let kinds = [
         SignalKind::interrupt(),
         SignalKind::terminate(),

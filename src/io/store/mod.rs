@@ -1,8 +1,8 @@
-//! The secret store: OpenBao's or Vault's KV engine, version 2.
+//! The secret store: the KV engine, version 2, of OpenBao or Vault.
 //!
-//! Where it is and as whom comes from the environment variables of both programs, or from what
-//! their `login` leaves in the home folder. Every write has a precondition (`cas`). No answer is
-//! ever quoted: it may hold values.
+//! The address and the token come from the environment variables of `bao` or `vault`, or from the
+//! file that their `login` writes. Every write has a precondition (`cas`). A response must never be
+//! quoted, because it may hold values.
 
 mod response;
 mod settings;
@@ -26,16 +26,16 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// The largest answer that is read, in bytes.
-const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
+/// The largest response that is read, in bytes.
+const LARGEST_RESPONSE: usize = 4 * 1024 * 1024;
 
-/// Where a token asks what it may do.
+/// The path that returns the capabilities of the token.
 const CAPABILITIES: &str = "sys/capabilities-self";
-/// What is wrong where no connection could be set up and nothing else is known.
+/// The cause of a failed connection if no other cause is known.
 const UNUSABLE: &str =
     "its client certificate or key (BAO_CLIENT_CERT, BAO_CLIENT_KEY) is unusable";
 
-/// An OpenBao or Vault server, and who we are there.
+/// A client of an OpenBao or Vault server.
 pub struct Store {
     client: Client,
     address: String,
@@ -46,16 +46,16 @@ pub struct Store {
     ui: Ui,
 }
 
-/// Where the environment leads.
+/// The store that the environment names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
-    /// The program that reads that variable: `bao` or `vault`.
+    /// The program of the variable that names the address: `bao` or `vault`.
     pub program: &'static str,
-    /// The namespace within the store.
+    /// The namespace in the store.
     pub namespace: Option<String>,
 }
 
-/// Where the environment leads; `None` where no variable names an address.
+/// Reads which store the environment names; `None` if no variable has an address.
 pub fn named() -> Option<Named> {
     let (program, _) = settings::setting("ADDR")?;
     Some(Named {
@@ -75,25 +75,25 @@ struct Options {
     cas: u64,
 }
 
-/// Tells whether the environment leads to this address.
+/// Checks whether the environment names this address.
 pub fn is_at(address: &str) -> bool {
-    let shown = |text: &str| {
+    let normalized = |text: &str| {
         let uri: Option<http::Uri> = text.parse().ok();
-        uri.map(|uri| connection::shown(&uri))
+        uri.map(|uri| connection::display_url(&uri))
     };
-    settings::setting("ADDR").and_then(|(_, named)| shown(&named)) == shown(address)
+    settings::setting("ADDR").and_then(|(_, found)| normalized(&found)) == normalized(address)
 }
 
 impl Store {
-    /// Connects to the server of the environment.
+    /// Connects to the server that the environment names.
     ///
     /// # Errors
-    /// No token, settings that cannot be used, a server that cannot be reached or trusted, an engine
-    /// that is not KV version 2 (exit code 3).
+    /// No token, invalid settings, a server that is unreachable or not trusted, an engine that is
+    /// not KV version 2 (exit code 3).
     pub async fn connect(mount: &str, timeout: Option<Duration>, ui: Ui) -> Result<Self, Failure> {
-        // It can come from an object of the cluster.
-        let good = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-        if mount.is_empty() || !mount.chars().all(good) || mount.contains("..") {
+        // The mount may come from an object in the cluster, so it is not trusted.
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        if mount.is_empty() || !mount.chars().all(is_allowed) || mount.contains("..") {
             return Err(
                 Failure::unable("the name of the mount in the secret store is not a path")
                     .hint("use letters, digits, '-', '_', '.' and '/'"),
@@ -101,7 +101,7 @@ impl Store {
         }
         let settings = Settings::read()?;
         let program = settings.program;
-        let address = connection::shown(&settings.uri);
+        let address = connection::display_url(&settings.uri);
         let client = connection::connect(settings.config(timeout)?, timeout, "kubectl")
             .await
             .map_err(|failure| match failure.causes.as_slice() {
@@ -129,34 +129,34 @@ impl Store {
         &self.address
     }
 
-    /// How a person gets there.
+    /// The program and mount, for hints.
     pub fn reach(&self) -> &StoreReach {
         &self.reach
     }
 
-    /// Refuses an engine that is not KV version 2.
+    /// Checks that the mount is a KV engine of version 2.
     async fn check_mount(&self) -> Result<(), Failure> {
         let StoreReach { program, mount } = &self.reach;
         let at = format!("sys/internal/ui/mounts/{mount}");
         let what = format!("ask the secret store about the mount {mount}");
         let answer = self.get(&at).await?;
-        // Who has no right anywhere below the mount may not ask, and reading will tell. Any other
-        // refusal is about the token itself: OpenBao answers so what it does not know.
+        // A token without any permission below the mount gets this error; the later read reports it.
+        // Any other 403 means that the store does not accept the token.
         if answer.status == StatusCode::FORBIDDEN {
-            return match answer.says("preflight capability check") {
-                true => Ok(()),
-                false => Err(self.unknown_token(&answer, &what)),
-            };
+            if answer.has_error("preflight capability check") {
+                return Ok(());
+            }
+            return Err(self.unknown_token(&answer, &what));
         }
         let Mount { data: found } = self.read_as(&answer, &what, &at)?;
-        let another = format!("name another with --mount; {program} secrets list shows them");
-        // A path below a mount is answered with the mount.
+        let hint = format!("name another with --mount; {program} secrets list shows them");
+        // For a path below a mount, the store returns the mount.
         if !found.path.is_empty() && found.path.trim_matches('/') != mount {
             let path = found.path;
             return Err(
                 Failure::unable(format!("{mount} is not a mount of the secret store"))
                     .cause(format!("it is a path below the mount {path}"))
-                    .hint(another),
+                    .hint(hint),
             );
         }
         let version = found.options.unwrap_or_default().remove("version");
@@ -167,47 +167,51 @@ impl Store {
                  overwrite each other unseen"
             ))
             .hint(format!("{program} kv enable-versioning {}", quoted(mount)))),
-            _ => Err(Failure::unable(format!("{mount} is not a KV engine")).hint(another)),
+            _ => Err(Failure::unable(format!("{mount} is not a KV engine")).hint(hint)),
         }
     }
 
-    /// Refuses where the token may not write what is planned.
+    /// Checks that the token may write the planned entries.
     ///
     /// # Errors
-    /// Each capability that is missing; a store that does not answer (exit code 3).
-    pub async fn check(&self, written: &[&EntryPlan]) -> Result<(), Failure> {
-        let written: Vec<_> = written
+    /// Each missing capability; a store that does not answer (exit code 3).
+    pub async fn check(&self, plans: &[&EntryPlan]) -> Result<(), Failure> {
+        let entries: Vec<_> = plans
             .iter()
             .map(|entry| (entry.path.as_str(), entry.base.version))
             .collect();
-        self.may_write(&written).await
+        self.ensure_writable(&entries).await
     }
 
-    /// Refuses where the token may not write these entries, each with the version that it has.
+    /// Checks that the token may write these entries, given as path and current version.
     ///
     /// # Errors
-    /// As those of [`Store::check`].
-    pub async fn may_write(&self, written: &[(&str, u64)]) -> Result<(), Failure> {
-        if written.is_empty() {
+    /// The same as [`Store::check`].
+    pub async fn ensure_writable(&self, entries: &[(&str, u64)]) -> Result<(), Failure> {
+        if entries.is_empty() {
             return Ok(());
         }
-        let paths: Vec<_> = written
+        let paths: Vec<_> = entries
             .iter()
             .map(|(path, _)| self.data_path(path))
             .collect();
-        let Some(may) = self.capabilities(&paths).await? else {
+        let Some(capabilities) = self.capabilities(&paths).await? else {
             self.ui.warn(&format!(
-                "the store's token may not ask what it may do (update on {CAPABILITIES})"
+                "the permissions of the store's token are unknown: it lacks update on \
+                 {CAPABILITIES}"
             ));
             return Ok(());
         };
         let mut failure =
             Failure::unable("the store's token may not write there, and nothing has been written");
-        for ((_, version), path) in written.iter().zip(&paths) {
-            // The first version of an entry is created, every other one updates it.
+        for ((_, version), path) in entries.iter().zip(&paths) {
+            // The first version of an entry needs `create`, every later one `update`.
             let needed = if *version == 0 { "create" } else { "update" };
-            let words = may.get(path).map(Vec::as_slice).unwrap_or_default();
-            if !words.iter().any(|word| word == needed || word == "root") {
+            let granted = capabilities
+                .get(path)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            if !granted.iter().any(|word| word == needed || word == "root") {
                 failure = failure
                     .cause(format!("it lacks the capability {needed} on {path}"))
                     .hint(format!(
@@ -219,8 +223,8 @@ impl Store {
         failure.if_any()
     }
 
-    /// What the holder of another token may do with these entries, in the store's words, all
-    /// together; `None` where the store does not take that token.
+    /// The capabilities of another token on these entries, of all entries together; `None` if the
+    /// store does not accept that token.
     ///
     /// # Errors
     /// A store that does not answer (exit code 3).
@@ -242,12 +246,12 @@ impl Store {
             ui: self.ui,
         };
         let paths: Vec<_> = paths.iter().map(|path| self.data_path(path)).collect();
-        let may = holder.capabilities(&paths).await?;
-        Ok(may.map(|may| may.into_values().flatten().collect()))
+        let capabilities = holder.capabilities(&paths).await?;
+        Ok(capabilities.map(|found| found.into_values().flatten().collect()))
     }
 
-    /// What the token may do with each of these paths, in the store's words: `create`, `update`,
-    /// `root`, `deny`. `None` where it may not ask.
+    /// The capabilities of the token by path, such as `create`, `update`, `root`, `deny`. `None` if
+    /// it may not read its capabilities.
     async fn capabilities(
         &self,
         paths: &[String],
@@ -259,21 +263,22 @@ impl Store {
         }
         let what = "ask the secret store what its token may do";
         let found: Capabilities = self.read_as(&answer, what, CAPABILITIES)?;
-        let words = |may: Value| serde_json::from_value(may).unwrap_or_default();
+        let words = |list: Value| serde_json::from_value(list).unwrap_or_default();
         let data = found.data.into_iter();
-        Ok(Some(data.map(|(path, may)| (path, words(may))).collect()))
+        Ok(Some(data.map(|(path, list)| (path, words(list))).collect()))
     }
 
-    /// Reads an entry.
+    /// Reads an entry. An absent entry has no fields and version 0, or the version of its deleted
+    /// predecessor.
     ///
     /// # Errors
-    /// One that may not be read, or is in no form that is known (exit code 3).
+    /// An entry that the token may not read, or whose format is unknown (exit code 3).
     pub async fn read(&self, path: &str) -> Result<Entry, Failure> {
         let at = self.data_path(path);
         let answer = self.get(&at).await?;
-        // An entry that is absent is an answer without an error; a mount that is absent has one.
-        if answer.status == StatusCode::NOT_FOUND && !answer.says("") {
-            // Its newest version may be deleted: the next one builds on that number.
+        // A 404 for an absent entry has no error text; a 404 for an absent mount has one.
+        if answer.status == StatusCode::NOT_FOUND && !answer.has_error("") {
+            // If the newest version is deleted, the next write needs its number as `cas`.
             let deleted: Option<Read> = serde_json::from_slice(&answer.body).ok();
             return Ok(deleted.map(Entry::from).unwrap_or_default());
         }
@@ -285,15 +290,15 @@ impl Store {
     /// Writes an entry on top of the version that was read.
     ///
     /// # Errors
-    /// Where the store refuses (exit code 3).
+    /// A store that refuses or does not answer (exit code 3).
     pub async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Written, Failure> {
         self.put(&entry.path, entry.base.version, fields).await
     }
 
-    /// Writes all fields of an entry on top of that version.
+    /// Writes all fields of an entry on top of version `cas`.
     ///
     /// # Errors
-    /// Where the store refuses (exit code 3).
+    /// A store that refuses or does not answer (exit code 3).
     pub async fn put(&self, path: &str, cas: u64, fields: &Fields) -> Result<Written, Failure> {
         let what = format!("write {path} in the secret store");
         let data: Result<BTreeMap<&str, &RawValue>, _> = fields
@@ -310,10 +315,10 @@ impl Store {
         let answer = self.post(&at, &Write { options, data }).await?;
         match answer.status {
             status if status.is_success() => Ok(Written::Done),
-            StatusCode::BAD_REQUEST if answer.says("did not match the current version") => {
+            StatusCode::BAD_REQUEST if answer.has_error("did not match the current version") => {
                 Ok(Written::Stale)
             }
-            _ => Err(self.refused(&answer, &what, &at)),
+            _ => Err(self.failure(&answer, &what, &at)),
         }
     }
 
@@ -327,7 +332,7 @@ impl Store {
 
     async fn post(&self, path: &str, body: &impl Serialize) -> Result<StoreResponse, Failure> {
         let body = serde_json::to_vec(body).map_err(|_| {
-            Failure::unable("cannot put the request to the secret store into JSON")
+            Failure::unable("cannot encode the request to the secret store as JSON")
                 .hint("look for a field that is not text")
         })?;
         self.send(Method::POST, path, body).await
@@ -345,20 +350,20 @@ impl Store {
             .uri(format!("/v1/{path}"))
             .header(header::ACCEPT, "application/json")
             .header("X-Vault-Token", self.token.clone())
-            // What both programs send, so that an agent in between can tell them from a browser.
+            // `bao` and `vault` send it so that an agent can tell them from a browser.
             .header("X-Vault-Request", "true");
         if let Some(namespace) = &self.namespace {
             request = request.header("X-Vault-Namespace", namespace.clone());
         }
         let request = request.body(Body::from(body)).map_err(|_| {
-            Failure::usage("the path in the secret store cannot stand in a URL")
+            Failure::usage("the path in the secret store is not valid in a URL")
                 .hint("use letters, digits, '-', '_', '.' and '/'")
         })?;
         let started = Instant::now();
         let exchange = async {
             let response = self.client.send(request).await?;
             let (parts, body) = response.into_parts();
-            let body = Limited::new(body, LARGEST_ANSWER).collect().await;
+            let body = Limited::new(body, LARGEST_RESPONSE).collect().await;
             let body = body.map_err(kube::Error::Service)?.to_bytes().to_vec();
             Ok::<_, kube::Error>((parts.status, body))
         };
@@ -366,13 +371,13 @@ impl Store {
         let exchanged = match self.timeout {
             None => exchange.await,
             Some(limit) => tokio::time::timeout(limit, exchange).await.map_err(|_| {
-                let why = "the time is over (--request-timeout)".to_owned();
-                unreachable(&self.address, program, vec![why])
+                let cause = format!("timed out after {limit:?} (--request-timeout)");
+                unreachable(&self.address, program, vec![cause])
             })?,
         };
         let (status, body) = exchanged.map_err(|error| {
-            let (why, _) = super::kube::client::reason_of(&error);
-            unreachable(&self.address, program, vec![why])
+            let (cause, _) = super::kube::client::reason_of(&error);
+            unreachable(&self.address, program, vec![cause])
         })?;
         let took = started.elapsed().as_millis();
         let detail = format!("{line} -> {} in {took} ms", status.as_u16());
@@ -387,7 +392,7 @@ impl Store {
         path: &str,
     ) -> Result<T, Failure> {
         if !answer.status.is_success() {
-            return Err(self.refused(answer, what, path));
+            return Err(self.failure(answer, what, path));
         }
         // The parser's error could quote a value.
         serde_json::from_slice(&answer.body).map_err(|_| {
@@ -398,34 +403,36 @@ impl Store {
         })
     }
 
-    /// Puts an answer that is no success into words, without its text. `path` is what was asked.
-    fn refused(&self, answer: &StoreResponse, what: &str, path: &str) -> Failure {
+    /// Describes an unsuccessful response without quoting it. `path` is the requested path.
+    fn failure(&self, answer: &StoreResponse, what: &str, path: &str) -> Failure {
         let StoreReach { program, .. } = &self.reach;
         let (cause, hint) = match answer.status {
-            StatusCode::SERVICE_UNAVAILABLE if answer.says("sealed") => {
+            StatusCode::SERVICE_UNAVAILABLE if answer.has_error("sealed") => {
                 ("the store is sealed", format!("{program} operator unseal"))
             }
-            status if status.is_redirection() || answer.says("not active") => (
-                "the server is standby, and not the one that answers",
-                format!("set the address to the active one: {program} status names it"),
+            status if status.is_redirection() || answer.has_error("not active") => (
+                "the server is a standby and does not serve requests",
+                format!("set the address to the active server: {program} status names it"),
             ),
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => (
-                "the server is standby, or busy",
+                "the server is a standby, or busy",
                 format!("{program} status"),
             ),
-            StatusCode::BAD_REQUEST if answer.says("Upgrading from non-versioned") => (
-                "the engine is on its way from version 1 to 2",
+            StatusCode::BAD_REQUEST if answer.has_error("Upgrading from non-versioned") => (
+                "the engine is being upgraded from version 1 to 2",
                 "run this again in a moment".to_owned(),
             ),
-            StatusCode::FORBIDDEN if answer.says("invalid token") || answer.says("bad token") => {
+            StatusCode::FORBIDDEN
+                if answer.has_error("invalid token") || answer.has_error("bad token") =>
+            {
                 return self.unknown_token(answer, what);
             }
             StatusCode::FORBIDDEN => (
-                "the token may not do that, or has expired",
+                "the token lacks the permission, or has expired",
                 format!("{program} token capabilities {}", quoted(path)),
             ),
-            StatusCode::NOT_FOUND if answer.says("namespace not found") => (
-                "there is no such namespace in the store",
+            StatusCode::NOT_FOUND if answer.has_error("namespace not found") => (
+                "namespace not found in the store",
                 format!("set or unset BAO_NAMESPACE; {program} namespace list shows them"),
             ),
             StatusCode::NOT_FOUND => (
@@ -434,16 +441,18 @@ impl Store {
             ),
             _ => ("an unexpected answer", format!("{program} status")),
         };
-        let told = answer.status.as_u16();
+        let status = answer.status.as_u16();
         Failure::unable(format!("cannot {what}"))
-            .cause(format!("{told}: {cause}"))
+            .cause(format!("{status}: {cause}"))
             .hint(hint)
     }
 
     fn unknown_token(&self, answer: &StoreResponse, what: &str) -> Failure {
-        let told = answer.status.as_u16();
+        let status = answer.status.as_u16();
         Failure::unable(format!("cannot {what}"))
-            .cause(format!("{told}: the token is unknown, revoked or expired"))
+            .cause(format!(
+                "{status}: the token is unknown, revoked or expired"
+            ))
             .hint(format!("log in again: {} login", self.reach.program))
     }
 }

@@ -1,4 +1,4 @@
-//! The forms of the store's answers, as far as they are read.
+//! The responses of the store, with the fields that are read.
 
 use crate::domain::eso::store_entry::{Entry, Field};
 use crate::domain::values::secret_value::SecretValue;
@@ -8,17 +8,15 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// An answer. It may hold values, so it is never shown.
+/// A response. It may hold values and must not be printed.
 pub struct StoreResponse {
-    /// Its status.
     pub status: StatusCode,
-    /// Its body.
     pub body: Vec<u8>,
 }
 
 impl StoreResponse {
-    /// Tells whether one of the errors holds this text.
-    pub fn says(&self, text: &str) -> bool {
+    /// Checks whether one of the errors contains this text.
+    pub fn has_error(&self, text: &str) -> bool {
         let errors: Errors = serde_json::from_slice(&self.body).unwrap_or_default();
         errors.errors.iter().any(|error| error.contains(text))
     }
@@ -30,33 +28,31 @@ struct Errors {
     errors: Vec<String>,
 }
 
-/// What is mounted somewhere.
+/// A mount, from `sys/internal/ui/mounts`.
 #[derive(Deserialize)]
 pub struct Mount {
-    /// About it.
     pub data: MountData,
 }
 
-/// About a mount.
 #[derive(Deserialize)]
 pub struct MountData {
-    /// Where it is, with a slash behind.
+    /// Ends with a slash.
     #[serde(default)]
     pub path: String,
-    /// The kind of its engine.
+    /// The type of the engine, such as `kv`.
     pub r#type: String,
-    /// The engine's options; `version` is one of them.
+    /// The options of the engine, such as `version`.
     pub options: Option<BTreeMap<String, String>>,
 }
 
-/// What a token may do.
+/// The capabilities of a token, from `sys/capabilities-self`.
 #[derive(Deserialize)]
 pub struct Capabilities {
-    /// By path, beside other things.
+    /// A list of capabilities for each path, and other keys.
     pub data: Map<String, Value>,
 }
 
-/// An entry that was read.
+/// An entry of the KV engine.
 #[derive(Deserialize)]
 pub struct Read {
     data: Option<ReadData>,
@@ -64,7 +60,7 @@ pub struct Read {
 
 #[derive(Deserialize, Default)]
 struct ReadData {
-    // A number, say, is sent back as it came, digit by digit.
+    // Raw JSON, so that a field that is not text is written back unchanged.
     data: Option<BTreeMap<String, Box<RawValue>>>,
     #[serde(default)]
     metadata: Metadata,

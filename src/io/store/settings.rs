@@ -1,5 +1,5 @@
-//! Where the store is and who we are there, as both programs are told it: the environment, and what
-//! `login` leaves in the home folder.
+//! The address, token and TLS settings of the store, read as `bao` and `vault` read them: from the
+//! environment, and from the token file that `login` writes.
 
 use crate::domain::values::secret_value::SecretValue;
 use crate::error::Failure;
@@ -13,26 +13,24 @@ use std::time::Duration;
 
 /// The largest token file that is read, in bytes.
 const LARGEST_TOKEN: u64 = 64 * 1024;
-/// Where both programs are when nothing says otherwise.
+/// The default address of `bao` and `vault`.
 const DEFAULT_ADDRESS: &str = "https://127.0.0.1:8200";
 
-/// Where the store is, and who we are there.
+/// The settings of the connection to the store.
 pub struct Settings {
     /// The program whose variable names the address, for hints: `bao` or `vault`.
     pub program: &'static str,
-    /// The server's URL.
     pub uri: Uri,
-    /// The token.
     pub token: HeaderValue,
-    /// The namespace in the store, where there is one.
+    /// The namespace in the store, if one is set.
     pub namespace: Option<HeaderValue>,
 }
 
 impl Settings {
-    /// Reads the environment, and the token file where the environment has no token.
+    /// Reads the environment, and the token file if the environment has no token.
     ///
     /// # Errors
-    /// No token, or settings that cannot be used (exit code 3).
+    /// No token, or invalid settings (exit code 3).
     pub fn read() -> Result<Self, Failure> {
         let found = setting("ADDR");
         let program = found.as_ref().map_or("bao", |(program, _)| *program);
@@ -43,17 +41,17 @@ impl Settings {
             .filter(|uri: &Uri| uri.scheme().is_some() && uri.host().is_some())
             .ok_or_else(|| {
                 Failure::unable("the address of the secret store is not a URL")
-                    .hint("set BAO_ADDR or VAULT_ADDR to one such as https://bao.example:8200")
+                    .hint("set BAO_ADDR or VAULT_ADDR to a URL such as https://bao.example:8200")
             })?;
         let token = header(&token(program)?).ok_or_else(|| {
-            Failure::unable("the token for the secret store cannot stand in an HTTP header")
+            Failure::unable("the token for the secret store is not valid in an HTTP header")
                 .hint(format!("log in again: {program} login"))
         })?;
-        // Left out, it would lead into another namespace.
+        // An invalid namespace is an error: without it, requests would go to another namespace.
         let namespace = setting("NAMESPACE").map(|(program, name)| {
             header(&name.into()).ok_or_else(|| {
                 let variable = format!("{}_NAMESPACE", program.to_uppercase());
-                Failure::unable(format!("{variable} cannot stand in an HTTP header"))
+                Failure::unable(format!("{variable} is not valid in an HTTP header"))
                     .hint(format!("set {variable} to the namespace's path"))
             })
         });
@@ -65,10 +63,10 @@ impl Settings {
         })
     }
 
-    /// The way there, in the terms of the client that the API server is talked to with.
+    /// The settings as a configuration of kube's client, which also connects to the API server.
     ///
     /// # Errors
-    /// A CA file that cannot be used (exit code 3).
+    /// An invalid CA file (exit code 3).
     pub fn config(&self, timeout: Option<Duration>) -> Result<Config, Failure> {
         let mut config = Config::new(self.uri.clone());
         config.headers.push((header::USER_AGENT, kubeconfig::AGENT));
@@ -80,11 +78,11 @@ impl Settings {
         config.auth_info.client_certificate = setting("CLIENT_CERT").map(|(_, path)| path);
         config.auth_info.client_key = setting("CLIENT_KEY").map(|(_, path)| path);
         if let Some((program, path)) = setting("CACERT") {
-            let unusable = |why: String| {
+            let unusable = |cause: String| {
                 Failure::unable(format!(
                     "the CA file {path} of the secret store cannot be used"
                 ))
-                .cause(why)
+                .cause(cause)
                 .hint(format!(
                     "point {}_CACERT at a PEM file",
                     program.to_uppercase()
@@ -95,7 +93,7 @@ impl Settings {
                 .collect();
             let certificates = certificates.map_err(|error| unusable(error.to_string()))?;
             if certificates.is_empty() {
-                return Err(unusable("there is no certificate in it".to_owned()));
+                return Err(unusable("it holds no certificate".to_owned()));
             }
             config.root_cert = Some(certificates.iter().map(|der| der.to_vec()).collect());
         }
@@ -103,25 +101,25 @@ impl Settings {
     }
 }
 
-/// A setting, from OpenBao's variable or else from Vault's.
+/// Reads a setting from `BAO_*`, or else from `VAULT_*`, and gives the program and the value.
 pub(super) fn setting(name: &str) -> Option<(&'static str, String)> {
-    let set = |prefix: &str| {
+    let variable = |prefix: &str| {
         let value = std::env::var(format!("{prefix}_{name}")).ok();
         value.filter(|value| !value.is_empty())
     };
-    set("BAO")
+    variable("BAO")
         .map(|value| ("bao", value))
-        .or_else(|| set("VAULT").map(|value| ("vault", value)))
+        .or_else(|| variable("VAULT").map(|value| ("vault", value)))
 }
 
-/// A value as a header that no log shows.
+/// Makes a sensitive header, which logs do not show; `None` if a header cannot hold the value.
 pub(super) fn header(value: &SecretValue) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(value.expose()).ok()?;
     value.set_sensitive(true);
     Some(value)
 }
 
-/// The token of the environment, or the one that `login` left.
+/// Reads the token from the environment, or from the file that `login` writes.
 fn token(program: &'static str) -> Result<SecretValue, Failure> {
     if let Some((_, token)) = setting("TOKEN") {
         return Ok(SecretValue::from(token));
@@ -134,7 +132,7 @@ fn token(program: &'static str) -> Result<SecretValue, Failure> {
     let home = std::env::var_os("HOME")
         .map(PathBuf::from)
         .ok_or_else(none)?;
-    // OpenBao's program kept Vault's name for this file.
+    // `bao` uses the file name of `vault`.
     let path = home.join(".vault-token");
     match read_small(&path) {
         Ok(text) if !text.expose().trim().is_empty() => Ok(SecretValue::from(text.expose().trim())),

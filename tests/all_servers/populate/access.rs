@@ -80,7 +80,7 @@ fn a_token_that_may_not_read_is_told_the_command_that_shows_why() {
     let ran = at.run(&["--apply"]).exits(3);
     ran.says(&[
         &format!("cannot read {path}"),
-        "403: the token may not do that",
+        "403: the token lacks the permission",
         &hint,
     ]);
     nothing_is_written(&at);
@@ -94,9 +94,10 @@ fn a_token_without_any_right_is_told_so() {
         .space
         .command(&INPUTS, &[&["populate"], &other[..]].concat());
     let output = command.envs(at.space.operator(&at.token)).output().unwrap();
-    crate::space::Ran::from(output)
-        .exits(3)
-        .says(&["cannot read elsewhere/", "403: the token may not do that"]);
+    crate::space::Ran::from(output).exits(3).says(&[
+        "cannot read elsewhere/",
+        "403: the token lacks the permission",
+    ]);
     nothing_is_written(&at);
 }
 
@@ -134,7 +135,7 @@ fn who_may_not_ask_what_it_may_do_goes_on_with_a_warning() {
          path \"secret/data/{prefix}/agenticore\" {{ capabilities = [\"read\"] }}"
     );
     at.token = without_default_policy(&at, &policy);
-    let warning = "warning: the store's token may not ask what it may do";
+    let warning = "warning: the permissions of the store's token are unknown";
     let ran = at.run(&["--apply"]).exits(3);
     let ran = ran.says(&[warning, "1 of 3 entries could not be written", "403"]);
     let failed = format!("[fail] secret/{}: failed", at.path("agenticore"));

@@ -146,10 +146,7 @@ fn a_namespace_of_the_store_is_kept_to() {
 
     let nowhere = [("BAO_NAMESPACE", "nowhere")];
     let ran = at.run_with(&nowhere, &["--apply"]).exits(3);
-    ran.says(&[
-        "there is no such namespace in the store",
-        "bao namespace list",
-    ]);
+    ran.says(&["namespace not found in the store", "bao namespace list"]);
 }
 
 #[test]
@@ -253,10 +250,10 @@ fn what_a_standby_server_says_is_explained() {
     let sealed = r#"{"errors":["Vault is sealed"]}"#;
     answering(503, "", sealed).says(&["503: the store is sealed", "operator unseal"]);
     let active = r#"{"errors":["local node not active but active cluster node not found"]}"#;
-    answering(500, "", active).says(&["500: the server is standby", "bao status"]);
+    answering(500, "", active).says(&["500: the server is a standby", "bao status"]);
     let header = "Location: http://127.0.0.1:1/\r\n";
-    answering(307, header, "").says(&["307: the server is standby", "set the address"]);
-    answering(429, "", "").says(&["429: the server is standby, or busy"]);
+    answering(307, header, "").says(&["307: the server is a standby", "set the address"]);
+    answering(429, "", "").says(&["429: the server is a standby, or busy"]);
     answering(500, "", "not JSON").says(&["500: an unexpected answer", "bao status"]);
     answering(200, "", "<html>").says(&["cannot be read", "OpenBao or Vault"]);
     let invalid =

@@ -95,7 +95,10 @@ fn tokens_that_were_in_the_file_before_are_not_replaced() {
     at.space.write_file(&ours);
     let file = std::fs::read(at.space.file()).unwrap();
     let ran = apply(&at, &stub).exits(3);
-    ran.says(&["others wrote while this ran", "KB_ROUTER_TOKEN differs"]);
+    ran.says(&[
+        "something else wrote while this ran",
+        "KB_ROUTER_TOKEN differs",
+    ]);
     assert_eq!(std::fs::read(at.space.file()).unwrap(), file);
     assert_eq!(stub.count("POST /v1/secret/data/p/embeddings"), 0);
 }

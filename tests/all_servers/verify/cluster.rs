@@ -89,7 +89,7 @@ fn a_wrong_kubeconfig_is_unreachable() {
     let (cluster, _) = sandbox();
     let user = json!({ "token": "of-nobody" });
     let space = with_kubeconfig(Space::new(), &kubeconfig(&cluster, &user));
-    unreachable(&space, &[], "does not know who you are");
+    unreachable(&space, &[], "does not accept your credentials");
 }
 
 #[test]
