@@ -164,7 +164,7 @@ fn an_operator_that_does_not_come_is_not_waited_for_without_end() {
     let store = space.store_path("ClusterSecretStore");
     SANDBOX.expect("PATCH", &store, &nobody);
     let ran = space.run(&["sync", "--timeout", "1s"]).exits(3);
-    ran.says(&["the operator has not worked on it in time"]);
+    ran.says(&["timed out: the operator has not processed it"]);
 }
 
 #[test]

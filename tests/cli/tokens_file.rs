@@ -11,7 +11,7 @@ const COMMANDS: [&[&str]; 5] = [
     &["--apply"],
     &["tokens", "recover", "--apply"],
 ];
-const REMEDY: &str = "mend that line: each is KEY=value, KEY=\"value\", KEY='value' or a comment";
+const REMEDY: &str = "fix that line: each is KEY=value, KEY=\"value\", KEY='value' or a comment";
 
 /// Runs every command on the file and asserts that each ends like this and changes nothing.
 #[track_caller]
@@ -33,7 +33,7 @@ fn a_folder() {
     assert_unusable(
         &folder,
         "tokens",
-        "error: the tokens file tokens is not a plain file\n  \
+        "error: the tokens file tokens is not a regular file\n  \
          hint: move tokens away, or name another file with --tokens-file\n",
     );
 }
@@ -45,7 +45,7 @@ fn a_fifo_does_not_hang() {
     assert_unusable(
         &folder,
         "tokens",
-        "error: the tokens file tokens is not a plain file\n  \
+        "error: the tokens file tokens is not a regular file\n  \
          hint: move tokens away, or name another file with --tokens-file\n",
     );
 }
@@ -57,7 +57,7 @@ fn a_symbolic_link() {
         symlink(folder.path(target), folder.path(name)).unwrap();
         let expected = format!(
             "error: the tokens file {name} is a symbolic link\n  \
-             hint: replace {name} by the file itself, or name it with --tokens-file\n"
+             hint: replace {name} with the file itself, or name that file with --tokens-file\n"
         );
         assert_unusable(&folder, name, &expected);
     }
@@ -254,7 +254,7 @@ fn a_loose_mode_is_tightened_by_what_writes() {
         let text = folder.read("local/.k8s-tokens");
         let run = folder.run(command).check();
         let warning = "warning: others could read local/.k8s-tokens: its mode is 0600 now; \
-                       whoever read it before still has the tokens\n";
+                       anyone who read it before still has the tokens\n";
         assert!(run.code == 3 && run.err.starts_with(warning), "{run}");
         assert_eq!(folder.mode("local/.k8s-tokens"), 0o600);
         assert_eq!(folder.read("local/.k8s-tokens"), text);

@@ -1,7 +1,7 @@
-//! Taking off a Secret what External Secrets Operator has left on it.
+//! Removes the marks of External Secrets Operator from a Secret.
 //!
-//! This works on the object as it is: a Secret is read, changed and put back with its
-//! `resourceVersion`, so that nothing of it is lost that is not known here.
+//! The Secret is read as JSON, changed and replaced with its `resourceVersion`. Fields that are not
+//! known here must not be lost.
 
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::owner::FIELD_MANAGER;
@@ -12,25 +12,25 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// What the operator calls itself as a field manager, before the name of an ExternalSecret.
+/// The prefix of the operator's field manager, before the name of an ExternalSecret.
 const MANAGER: &str = "externalsecrets.external-secrets.io/";
-/// How often a Secret is read and put back where others change it meanwhile.
+/// The maximum number of attempts if others change the Secret at the same time.
 const TRIES: usize = 10;
 
-/// What is taken off.
+/// The marks to remove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Release {
-    /// The owner reference only, while the ExternalSecret is still there.
+    /// Only the owner reference, while the ExternalSecret still exists.
     Owner,
-    /// Everything.
+    /// Owner reference, labels, annotations and field managers.
     All,
 }
 
 impl Cluster {
-    /// Takes off a Secret what the operator has left on it; `false` where the Secret is not there.
+    /// Removes the operator's marks from a Secret; `false` if the Secret does not exist.
     ///
     /// # Errors
-    /// Where the server refuses, or others keep changing the Secret (exit code 3).
+    /// A server that refuses, or a Secret that others keep changing (exit code 3).
     pub async fn disown(&self, at: &SecretRef, what: Release) -> Result<bool, Failure> {
         let path = format!("/api/v1/namespaces/{}/secrets/{}", at.namespace, at.name);
         let attempt = |verb| self.attempt(verb, at.to_string(), Some(&at.namespace));
@@ -56,7 +56,7 @@ impl Cluster {
     }
 }
 
-/// Takes it off an object; tells whether anything was there.
+/// Removes the marks from an object, and tells whether it had any.
 fn strip(object: &mut Value, what: Release) -> bool {
     let Some(metadata) = object["metadata"].as_object_mut() else {
         return false;
@@ -67,8 +67,8 @@ fn strip(object: &mut Value, what: Release) -> bool {
     }
     if what == Release::All {
         for field in ["labels", "annotations"] {
-            let theirs = named(metadata, field, is_theirs);
-            let others = named(metadata, field, |entry| !is_theirs(entry));
+            let theirs = managed_names(metadata, field, is_operators);
+            let others = managed_names(metadata, field, |entry| !is_operators(entry));
             if let Some(names) = metadata.get_mut(field).and_then(Value::as_object_mut) {
                 names.retain(|name, _| {
                     let copied = theirs.contains(name) && !others.contains(name);
@@ -77,8 +77,8 @@ fn strip(object: &mut Value, what: Release) -> bool {
             }
         }
         if let Some(entries) = list(metadata, "managedFields") {
-            entries.retain(|entry| !is_theirs(entry));
-            // An empty list would say nothing about the entries; one without content clears them.
+            entries.retain(|entry| !is_operators(entry));
+            // An empty list changes nothing; a list with one empty entry clears the entries.
             if entries.is_empty() {
                 entries.push(json!({}));
             }
@@ -91,21 +91,24 @@ fn list<'a>(metadata: &'a mut Map<String, Value>, field: &str) -> Option<&'a mut
     metadata.get_mut(field)?.as_array_mut()
 }
 
-/// Tells whether an entry of `managedFields` is the operator's.
-fn is_theirs(entry: &Value) -> bool {
+/// Checks whether an entry of `managedFields` is the operator's.
+fn is_operators(entry: &Value) -> bool {
     let manager = entry["manager"].as_str();
     manager.is_some_and(|manager| manager.starts_with(MANAGER))
 }
 
-/// The labels or annotations that such entries of `managedFields` own.
-fn named(
+/// The labels or annotations (`field`) that the selected entries of `managedFields` own.
+fn managed_names(
     metadata: &Map<String, Value>,
     field: &str,
-    whose: impl Fn(&Value) -> bool,
+    is_selected: impl Fn(&Value) -> bool,
 ) -> BTreeSet<String> {
-    let entries = metadata.get("managedFields").and_then(Value::as_array);
-    let entries = entries.into_iter().flatten().filter(|entry| whose(entry));
-    entries
+    metadata
+        .get("managedFields")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter(|entry| is_selected(entry))
         .filter_map(|entry| entry["fieldsV1"]["f:metadata"][format!("f:{field}")].as_object())
         .flat_map(Map::keys)
         .filter_map(|name| name.strip_prefix("f:"))
@@ -117,8 +120,8 @@ fn named(
 mod tests {
     use super::*;
 
-    /// As a real operator leaves it.
-    fn made() -> Value {
+    /// A Secret with the marks of a real operator.
+    fn marked_secret() -> Value {
         json!({
             "metadata": {
                 "labels": {
@@ -147,31 +150,31 @@ mod tests {
     }
 
     #[test]
-    fn only_the_owner_is_taken_off_while_the_external_secret_is_there() {
-        let mut object = made();
+    fn release_owner_removes_only_the_owner_reference() {
+        let mut object = marked_secret();
         assert!(strip(&mut object, Release::Owner));
-        let mut expected = made();
+        let mut expected = marked_secret();
         expected["metadata"]["ownerReferences"] = json!([{ "kind": "Other", "name": "o" }]);
         assert_eq!(object, expected);
         assert!(!strip(&mut object, Release::Owner));
     }
 
     #[test]
-    fn all_that_the_operator_left_is_taken_off_and_nothing_else() {
-        let mut object = made();
+    fn release_all_removes_all_marks_and_nothing_else() {
+        let mut object = marked_secret();
         assert!(strip(&mut object, Release::All));
         let metadata = &object["metadata"];
         assert_eq!(metadata["labels"], json!({ "app": "brain" }));
         let kept = json!({ "k8s-bootstrap/minted-at.X": "t" });
         assert_eq!(metadata["annotations"], kept);
         assert_eq!(metadata["managedFields"].as_array().unwrap().len(), 1);
-        assert_eq!(object["data"], made()["data"]);
+        assert_eq!(object["data"], marked_secret()["data"]);
         assert!(!strip(&mut object, Release::All));
     }
 
     #[test]
-    fn where_the_operator_alone_managed_it_nobody_does_afterwards() {
-        let mut object = made();
+    fn a_secret_that_only_the_operator_managed_has_no_manager_left() {
+        let mut object = marked_secret();
         object["metadata"]["managedFields"]
             .as_array_mut()
             .unwrap()

@@ -1,11 +1,10 @@
-//! Objects that a run makes for a moment: they are written down before they are made, and removed
-//! however the run ends.
+//! Temporary objects. They are recorded before they are created, and removed however the run ends.
 //!
-//! Their names are the same in every run, so that the next one finds what a killed one left, and so
-//! that the operator works off those of two runs at once one after the other. A run waits for
-//! another's objects to go, for a moment; whoever misses its own makes it anew.
+//! Their names are the same in every run. So a run finds the objects of a killed run, and concurrent
+//! runs are serialised: each waits briefly for the other's objects to disappear, and recreates its
+//! own if they were removed. This module must not remove an object without the temporary label.
 
-use super::{GROUP, place};
+use super::{GROUP, collection};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::owner::FIELD_MANAGER;
 use crate::error::Failure;
@@ -25,54 +24,51 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// The label that tells a temporary object from one that is meant to stay.
+/// The label of temporary objects. An object without it is never removed.
 pub const LABEL: &str = "k8s-bootstrap/temporary";
-/// The version of PushSecret.
+/// The API version of PushSecret.
 pub const PUSH_VERSION: &str = "v1alpha1";
-/// How long the operator gets to let an object go, which it holds by a finalizer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The age from which on an object was left by a killed run, in seconds. Two runs at once keep theirs
-/// for less.
-const LEFT_BEHIND: i64 = 3;
-/// How long removing everything may take.
+/// The time that the operator has to remove its finalizer from a deleted object.
+const FINALIZER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The age, in seconds, from which an object counts as left by a killed run. Running runs keep their
+/// objects for less time.
+const LEFTOVER_AGE: i64 = 3;
+/// The time limit for removing all temporary objects of a run.
 const LONGEST_REMOVAL: Duration = Duration::from_secs(60);
-/// The pause between two looks.
+/// The pause between two reads.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// What a temporary object is, in the order in which they are removed.
+/// The kind of a temporary object, in the order of removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EphemeralKind {
-    /// It reads an entry of a store into a Secret of its name, which the operator makes.
+    /// Reads a store entry into a Secret of the same name, which the operator creates. It holds the
+    /// API version.
     ExternalSecret(&'static str),
-    /// It writes a Secret into a store.
+    /// Writes a Secret into a store.
     PushSecret,
-    /// It holds values.
+    /// Holds the values.
     Secret,
 }
 
 /// A temporary object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Temporary {
-    /// What it is.
     pub kind: EphemeralKind,
-    /// Where it is.
     pub namespace: Namespace,
-    /// What it is called.
     pub name: String,
 }
 
 impl Temporary {
-    /// Its path.
+    /// The API path.
     pub(super) fn path(&self) -> String {
-        let (place, name) = (self.place(), &self.name);
-        format!("{place}/{name}")
+        format!("{}/{}", self.collection(), self.name)
     }
 
-    /// The path of its collection.
-    fn place(&self) -> String {
+    /// The API path of the collection.
+    fn collection(&self) -> String {
         let namespace = &self.namespace;
         match self.kind {
-            EphemeralKind::ExternalSecret(version) => place(version, namespace),
+            EphemeralKind::ExternalSecret(version) => collection(version, namespace),
             EphemeralKind::PushSecret => {
                 format!("{GROUP}/{PUSH_VERSION}/namespaces/{namespace}/pushsecrets")
             }
@@ -80,7 +76,7 @@ impl Temporary {
         }
     }
 
-    /// `apiVersion`, `kind` and `metadata`.
+    /// The object with `apiVersion`, `kind` and `metadata`.
     pub(super) fn head(&self) -> Value {
         let (version, kind) = match self.kind {
             EphemeralKind::ExternalSecret(version) => {
@@ -114,59 +110,58 @@ impl fmt::Display for Temporary {
     }
 }
 
-/// What a run has made and has to remove. One thread serves a run.
+/// The temporary objects that a run has to remove. A run uses one thread.
 #[derive(Debug, Default)]
 pub struct Temporaries {
-    /// With the uid, once it is known.
-    made: RefCell<BTreeMap<Temporary, Option<String>>>,
-    /// How many are being made at this moment.
+    /// The uid of each object, once it is known.
+    objects: RefCell<BTreeMap<Temporary, Option<String>>>,
+    /// The number of create requests without a response yet.
     pending: Cell<usize>,
-    /// Whether no more may be made.
-    closed: Cell<bool>,
+    /// Whether no more objects may be created.
+    is_closed: Cell<bool>,
 }
 
 impl Temporaries {
-    /// A run that has made nothing yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Tells whether all that was made is gone again.
+    /// Checks whether all objects have been removed.
     pub fn is_empty(&self) -> bool {
-        self.made.borrow().is_empty()
+        self.objects.borrow().is_empty()
     }
 
-    /// Writes down an object that somebody else makes for us.
-    pub(super) fn note(&self, at: &Temporary) {
-        self.made.borrow_mut().entry(at.clone()).or_default();
+    /// Records an object before this run or the operator creates it.
+    pub(super) fn record(&self, at: &Temporary) {
+        self.objects.borrow_mut().entry(at.clone()).or_default();
     }
 
-    fn identify(&self, at: &Temporary, uid: &str) {
-        self.made
+    fn set_uid(&self, at: &Temporary, uid: &str) {
+        self.objects
             .borrow_mut()
             .insert(at.clone(), Some(uid.to_owned()));
     }
 
     fn forget(&self, at: &Temporary) {
-        self.made.borrow_mut().remove(at);
+        self.objects.borrow_mut().remove(at);
     }
 
-    /// Lets no more be made, and waits until those are there that are being made.
+    /// Forbids further objects, and waits for the responses of pending requests.
     async fn close(&self) {
-        self.closed.set(true);
+        self.is_closed.set(true);
         while self.pending.get() > 0 {
             sleep(PAUSE).await;
         }
     }
 }
 
-/// As much of an object as is needed to remove it.
+/// The part of an object that is needed to remove it.
 #[derive(Deserialize)]
 struct AnyBody {
     metadata: ObjectMeta,
 }
 
-/// An object that was found.
+/// An existing object with the name of a temporary one.
 struct Found {
     metadata: ObjectMeta,
     /// The server's time, in seconds since 1970.
@@ -183,42 +178,43 @@ impl Found {
         self.metadata.uid.as_deref().unwrap_or_default()
     }
 
-    /// Tells whether nobody is at work with it. What is not a temporary object is left to the caller.
-    fn is_left_behind(&self) -> bool {
+    /// Checks whether no running run uses the object. It is also true if the object is not temporary;
+    /// the caller must check that.
+    fn is_leftover(&self) -> bool {
         let created = self.metadata.creation_timestamp.as_ref().map(seconds);
         let age = created.zip(self.now).map(|(created, now)| now - created);
-        !self.is_temporary() || age.is_none_or(|age| age >= LEFT_BEHIND)
+        !self.is_temporary() || age.is_none_or(|age| age >= LEFTOVER_AGE)
     }
 }
 
 impl Cluster {
-    /// Does work that makes temporary objects, and removes them however it ends: done, failed, or
-    /// interrupted by a signal.
+    /// Runs work that creates temporary objects, and removes them however it ends: success, failure or
+    /// a signal.
     ///
     /// # Errors
-    /// The work's own, an interruption, and objects that cannot be removed (exit code 3).
+    /// The failure of the work, an interruption, and objects that cannot be removed (exit code 3).
     pub async fn with_temporaries<T>(
         &self,
         temporaries: &Temporaries,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let mut work = pin!(work);
-        let ended = tokio::select! {
-            // The signals come first: before anything is made they have to be waited for.
+        let outcome = tokio::select! {
+            // Signals are polled first: their handlers must be installed before an object exists.
             biased;
             signalled = wait_for_signal() => {
-                // A request that is under way may be carried out although nobody waits for it.
+                // The server may still execute a pending create request, so its response is awaited.
                 tokio::select! {
                     _ = &mut work => {}
                     () = temporaries.close() => {}
                 }
                 signalled.and(Err(interruption()))
             }
-            ended = &mut work => ended,
+            outcome = &mut work => outcome,
         };
         let removed = self.remove_temporaries(temporaries).await;
-        match (ended, removed) {
-            (Ok(ended), removed) => removed.map(|()| ended),
+        match (outcome, removed) {
+            (Ok(value), removed) => removed.map(|()| value),
             (Err(failure), Ok(())) => Err(failure),
             (Err(mut failure), Err(other)) => {
                 failure.causes.push(other.describe());
@@ -228,19 +224,19 @@ impl Cluster {
         }
     }
 
-    /// Removes everything that a run has made and not removed yet.
+    /// Removes all temporary objects of a run that still exist.
     ///
     /// # Errors
-    /// Objects that stay (exit code 3); the failure names them.
+    /// Objects that could not be removed, by name (exit code 3).
     pub async fn remove_temporaries(&self, temporaries: &Temporaries) -> Result<(), Failure> {
-        let all: Vec<_> = temporaries.made.borrow().keys().cloned().collect();
+        let all: Vec<_> = temporaries.objects.borrow().keys().cloned().collect();
         let mut left = Vec::new();
         let end = Instant::now() + LONGEST_REMOVAL;
         for at in all {
             let rest = end.saturating_duration_since(Instant::now());
             let removed = timeout(rest, self.remove(temporaries, &at)).await;
-            if let Err(why) = removed.unwrap_or_else(|_| Err(Failure::unable("the time is over"))) {
-                left.push((at, why));
+            if let Err(failure) = removed.unwrap_or_else(|_| Err(Failure::unable("timed out"))) {
+                left.push((at, failure));
             }
         }
         let Some((first, _)) = left.first() else {
@@ -251,30 +247,30 @@ impl Cluster {
             "{kubectl} -n {} delete externalsecrets,pushsecrets,secrets -l {LABEL}",
             first.namespace
         ));
-        for (at, why) in left {
-            failure = failure.cause(format!("{at}: {}", why.describe()));
+        for (at, reason) in left {
+            failure = failure.cause(format!("{at}: {}", reason.describe()));
         }
         Err(failure)
     }
 
-    /// Makes a temporary object in the place of one that a killed run left; gives its uid, or `None`
-    /// where another run has just made one.
-    pub(super) async fn make(
+    /// Creates a temporary object after removing one of a killed run, and gives its uid; `None` if
+    /// another run has just created one.
+    pub(super) async fn create_temporary(
         &self,
         temporaries: &Temporaries,
         at: &Temporary,
         object: &Value,
     ) -> Result<Option<String>, Failure> {
-        if temporaries.closed.get() {
+        if temporaries.is_closed.get() {
             return Err(interruption());
         }
         self.remove_leftover(at).await?;
-        if temporaries.closed.get() {
+        if temporaries.is_closed.get() {
             return Err(interruption());
         }
-        temporaries.note(at);
+        temporaries.record(at);
         temporaries.pending.set(temporaries.pending.get() + 1);
-        let uri = format!("{}?fieldManager={FIELD_MANAGER}", at.place());
+        let uri = format!("{}?fieldManager={FIELD_MANAGER}", at.collection());
         let request = write(Method::POST, uri, "application/json", object);
         let answer = self.send(request).await;
         temporaries.pending.set(temporaries.pending.get() - 1);
@@ -290,20 +286,20 @@ impl Cluster {
         }
         let body: AnyBody = answer.read(&attempt)?;
         let uid = body.metadata.uid.unwrap_or_default();
-        temporaries.identify(at, &uid);
+        temporaries.set_uid(at, &uid);
         Ok(Some(uid))
     }
 
-    /// Removes one of our own objects; one that another run has put in its place stays.
+    /// Removes an object of this run. An object of another run with the same name is not removed.
     pub(super) async fn remove(
         &self,
         temporaries: &Temporaries,
         at: &Temporary,
     ) -> Result<(), Failure> {
-        let Some(uid) = temporaries.made.borrow().get(at).cloned() else {
+        let Some(uid) = temporaries.objects.borrow().get(at).cloned() else {
             return Ok(());
         };
-        if let Some(found) = self.any(at).await?
+        if let Some(found) = self.find_temporary(at).await?
             && uid.is_none_or(|uid| uid == found.uid())
         {
             self.delete(at, &found).await?;
@@ -312,14 +308,14 @@ impl Cluster {
         Ok(())
     }
 
-    /// Removes what a killed run left under this name. What is young may be another run's that is at
-    /// work: that is waited for.
+    /// Removes the object of a killed run with this name. A recent object may be in use by another
+    /// run, so this waits until it disappears or is old enough.
     ///
     /// # Errors
-    /// An object of that name that is meant to stay, or that cannot be removed (exit code 3).
+    /// An object that is not temporary, or that cannot be removed (exit code 3).
     pub async fn remove_leftover(&self, at: &Temporary) -> Result<(), Failure> {
-        while let Some(found) = self.any(at).await? {
-            if found.is_left_behind() {
+        while let Some(found) = self.find_temporary(at).await? {
+            if found.is_leftover() {
                 return self.delete(at, &found).await;
             }
             sleep(PAUSE).await;
@@ -327,16 +323,16 @@ impl Cluster {
         Ok(())
     }
 
-    /// Deletes a temporary object, unless another has taken its place, and waits until it is gone.
+    /// Deletes a temporary object, unless another one has replaced it, and waits until it is gone.
     async fn delete(&self, at: &Temporary, found: &Found) -> Result<(), Failure> {
         if !found.is_temporary() {
-            return Err(self.in_the_way(at));
+            return Err(self.name_is_taken(at));
         }
         let precondition = json!({ "preconditions": { "uid": found.uid() } });
         let request = write(Method::DELETE, at.path(), "application/json", &precondition);
         let answer = self.send(request).await?;
         match answer.status {
-            // By now it is somebody else's.
+            // The uid differs: another run has created a new object.
             StatusCode::CONFLICT => return Ok(()),
             status if status.is_success() || answer.is_absent() => {}
             _ => return Err(answer.failure(&self.attempt_on("delete", at))),
@@ -344,22 +340,22 @@ impl Cluster {
         self.wait_until_gone(at, found.uid()).await
     }
 
-    fn in_the_way(&self, at: &Temporary) -> Failure {
-        let (place, name) = (at.place(), &at.name);
-        let resource = place.rsplit('/').next().unwrap_or_default();
+    fn name_is_taken(&self, at: &Temporary) -> Failure {
+        let (collection, name) = (at.collection(), &at.name);
+        let resource = collection.rsplit('/').next().unwrap_or_default();
         let kubectl = &self.reach().kubectl;
-        Failure::unable(format!("{at} is in the way: it is not a temporary object")).hint(format!(
+        Failure::unable(format!("{at} already exists and is not a temporary object")).hint(format!(
             "see what it is: {kubectl} -n {} get {resource} {name}",
             at.namespace
         ))
     }
 
-    /// The operator holds an ExternalSecret by a finalizer, and lets it go at once. Where it does not
-    /// run, the finalizer is taken away: nothing of this object is worth keeping.
+    /// Waits until the operator has removed its finalizer. If it does not run, the finalizer is removed
+    /// here: a temporary object needs no cleanup by the operator.
     async fn wait_until_gone(&self, at: &Temporary, uid: &str) -> Result<(), Failure> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + FINALIZER_TIMEOUT;
         loop {
-            match self.any(at).await? {
+            match self.find_temporary(at).await? {
                 Some(found) if found.uid() == uid => {}
                 _ => return Ok(()),
             }
@@ -378,13 +374,13 @@ impl Cluster {
         }
     }
 
-    /// Tells whether an object is still there.
-    pub(super) async fn is_there(&self, at: &Temporary, uid: &str) -> Result<bool, Failure> {
-        let found = self.any(at).await?;
+    /// Checks whether an object still exists.
+    pub(super) async fn has_temporary(&self, at: &Temporary, uid: &str) -> Result<bool, Failure> {
+        let found = self.find_temporary(at).await?;
         Ok(found.is_some_and(|found| found.uid() == uid))
     }
 
-    async fn any(&self, at: &Temporary) -> Result<Option<Found>, Failure> {
+    async fn find_temporary(&self, at: &Temporary) -> Result<Option<Found>, Failure> {
         let answer = self.send(get(at.path())).await?;
         if answer.is_absent() {
             return Ok(None);
@@ -396,12 +392,12 @@ impl Cluster {
         }))
     }
 
-    /// For the words where something is tried on a temporary object and fails.
+    /// Describes a request about a temporary object for error messages.
     pub(super) fn attempt_on<'a>(&'a self, verb: &'static str, at: &'a Temporary) -> Attempt<'a> {
         self.attempt(verb, at.to_string(), Some(&at.namespace))
     }
 }
 
 fn interruption() -> Failure {
-    Failure::unable("interrupted").hint("run it again: it carries on where it was")
+    Failure::unable("interrupted").hint("run it again: it continues where it stopped")
 }

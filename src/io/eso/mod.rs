@@ -1,4 +1,6 @@
-//! Reading and writing what External Secrets Operator works on.
+//! The objects of External Secrets Operator: ExternalSecrets, PushSecrets and stores.
+//!
+//! Messages of the operator may quote a value. They must be classified as a `Cause` and not printed.
 
 pub mod disown;
 pub mod ephemeral;
@@ -24,10 +26,10 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use wire::{EventBody, ExternalSecretBody, ResourcesBody, StoreBody};
 
-/// The group of ExternalSecrets and their stores.
+/// The API group of ExternalSecrets and their stores.
 const GROUP: &str = "/apis/external-secrets.io";
 
-/// An object that the operator has object.
+/// An object with a status of the operator.
 struct Reconciled<'a> {
     namespace: &'a Namespace,
     uid: &'a str,
@@ -36,7 +38,7 @@ struct Reconciled<'a> {
 }
 
 impl Cluster {
-    /// Which version of ExternalSecret is served.
+    /// Finds the API version of ExternalSecret that the server serves.
     ///
     /// # Errors
     /// A server that does not answer (exit code 3).
@@ -51,7 +53,7 @@ impl Cluster {
         Ok(Served::Nothing)
     }
 
-    /// Whether a version of ExternalSecret is served; `None` where we may not ask.
+    /// Checks whether the server serves an API version of ExternalSecret; `None` if that is forbidden.
     ///
     /// # Errors
     /// A server that does not answer (exit code 3).
@@ -68,8 +70,8 @@ impl Cluster {
         }
     }
 
-    /// The token in a Secret that a store refers to, as a namespace sees it; `None` where it is not
-    /// there, or may not be read. A SecretStore reaches no Secret of another namespace.
+    /// Reads the token in the Secret that a store refers to; `None` if it does not exist or may not be
+    /// read. A SecretStore can use only Secrets of its own namespace, which is `namespace`.
     ///
     /// # Errors
     /// A server that does not answer (exit code 3).
@@ -79,10 +81,12 @@ impl Cluster {
         kind: StoreKind,
         at: &Credentials,
     ) -> Result<Option<SecretValue>, Failure> {
-        let named = at.namespace.as_deref();
-        let named = named.filter(|_| kind == StoreKind::ClusterSecretStore);
-        let place = named.map(str::parse);
-        let Ok(place) = place.unwrap_or_else(|| Ok(namespace.clone())) else {
+        let place = at
+            .namespace
+            .as_deref()
+            .filter(|_| kind == StoreKind::ClusterSecretStore)
+            .map_or_else(|| Ok(namespace.clone()), str::parse);
+        let Ok(place) = place else {
             return Ok(None);
         };
         let found = self.peek(&place, &at.secret).await?;
@@ -90,8 +94,8 @@ impl Cluster {
         Ok(live.and_then(|live| live.text(&at.key).cloned()))
     }
 
-    /// The ExternalSecrets of a namespace or of all; `None` where they may not be listed. Where the
-    /// operator is not installed there are none.
+    /// Lists the ExternalSecrets of one namespace or of all; `None` if they may not be listed. Without
+    /// the operator's CRDs the list is empty.
     ///
     /// # Errors
     /// A list that cannot be read (exit code 3).
@@ -103,7 +107,7 @@ impl Cluster {
             .map(|name| format!("/namespaces/{name}"))
             .unwrap_or_default();
         for version in VERSIONS {
-            // resourceVersion=0: a consistent list waits for etcd, this one is answered at once.
+            // resourceVersion=0 reads from the API server's cache, which is faster than etcd.
             let uri = format!("{GROUP}/{version}{place}/externalsecrets?resourceVersion=0");
             let answer = self.send(get(uri)).await?;
             match answer.status {
@@ -120,10 +124,10 @@ impl Cluster {
         Ok(Some(Vec::new()))
     }
 
-    /// An ExternalSecret, as it is now; `None` where there is none.
+    /// Reads an ExternalSecret; `None` if it does not exist.
     ///
     /// # Errors
-    /// One that may not be read (exit code 3).
+    /// An ExternalSecret that cannot be read (exit code 3).
     pub async fn external_secret(
         &self,
         version: &str,
@@ -139,7 +143,7 @@ impl Cluster {
         Ok(body.read())
     }
 
-    /// A store as a namespace sees it.
+    /// Reads a store that an ExternalSecret of this namespace refers to.
     ///
     /// # Errors
     /// A server that does not answer (exit code 3).
@@ -160,8 +164,8 @@ impl Cluster {
         Ok(body.read(at.kind).map_or(Seen::Absent, Seen::There))
     }
 
-    /// The warnings about an object; `None` where events may not be listed. Those about what has no
-    /// namespace are in `default`.
+    /// Lists the warning events about an object; `None` if events may not be listed. Events about a
+    /// cluster-scoped object are in the namespace `default`.
     ///
     /// # Errors
     /// A list that cannot be read (exit code 3).
@@ -184,7 +188,8 @@ impl Cluster {
         ))
     }
 
-    /// Why an ExternalSecret does not work, as far as events tell: its own, then those of its store.
+    /// Finds the cause why an ExternalSecret is not ready, from its events, its condition and the events
+    /// of its store.
     ///
     /// # Errors
     /// A server that does not answer (exit code 3).
@@ -202,7 +207,8 @@ impl Cluster {
         self.why(version, object).await
     }
 
-    /// Why what the operator has object does not work: its events, its condition, those of its store.
+    /// Finds the cause why an object is not ready: from its events, its condition, the events of its
+    /// store, in this order.
     async fn why(&self, version: &str, object: Reconciled<'_>) -> Result<Option<Cause>, Failure> {
         let Reconciled {
             namespace,
@@ -226,7 +232,7 @@ impl Cluster {
         }
     }
 
-    /// Adds to a failure why a store cannot be used, and what to do about it.
+    /// Adds the cause why a store cannot be used, and a hint.
     pub fn explain(
         &self,
         failure: Failure,
@@ -240,7 +246,7 @@ impl Cluster {
                 .cause(cause.describe())
                 .hint(cause.remedy(store, namespace, reach)),
             None => failure
-                .cause("the operator does not say why")
+                .cause("the operator reports no reason")
                 .hint(store.describe(namespace, reach)),
         }
     }
@@ -249,13 +255,13 @@ impl Cluster {
     fn not_processed(&self, failure: Failure) -> Failure {
         let kubectl = &self.reach().kubectl;
         failure
-            .cause("the operator has not looked at it in time: does it run?")
+            .cause("timed out: the operator has not processed it; check that it runs")
             .hint(format!(
                 "{kubectl} get pods -A -l app.kubernetes.io/name=external-secrets"
             ))
     }
 
-    /// Why a store is not ready, as far as its events tell.
+    /// Finds the cause why a store is not ready, from its events.
     ///
     /// # Errors
     /// A server that does not answer (exit code 3).
@@ -272,10 +278,10 @@ impl Cluster {
         Ok(Cause::of_events(&warnings.unwrap_or_default()))
     }
 
-    /// Has the operator refresh an ExternalSecret now.
+    /// Makes the operator refresh an ExternalSecret now.
     ///
     /// # Errors
-    /// Where the server refuses (exit code 3).
+    /// A server that refuses or does not answer (exit code 3).
     pub async fn refresh(&self, version: &str, external: &ExternalSecret) -> Result<(), Failure> {
         let change = json!({ "metadata": { "annotations": {
             FORCE_SYNC: stamp(external.forced.as_deref()),
@@ -284,10 +290,10 @@ impl Cluster {
             .await
     }
 
-    /// Has the operator look at a store again, where that is allowed.
+    /// Makes the operator validate a store again. A missing permission is ignored.
     ///
     /// # Errors
-    /// Where the server refuses (exit code 3).
+    /// A server that refuses for another reason or does not answer (exit code 3).
     async fn refresh_store(
         &self,
         version: &str,
@@ -309,10 +315,10 @@ impl Cluster {
         }
     }
 
-    /// Makes an ExternalSecret that is not there; one that is there is left as it is.
+    /// Creates an ExternalSecret, and never changes an existing one.
     ///
     /// # Errors
-    /// Where the server refuses, or somebody has just made one of that name (exit code 3).
+    /// A server that refuses, or an ExternalSecret of that name (exit code 3).
     pub async fn create_external_secret(
         &self,
         version: &str,
@@ -320,13 +326,17 @@ impl Cluster {
         name: &str,
         object: &Value,
     ) -> Result<(), Failure> {
-        let uri = format!("{}?fieldManager={FIELD_MANAGER}", place(version, namespace));
+        let uri = format!(
+            "{}?fieldManager={FIELD_MANAGER}",
+            collection(version, namespace)
+        );
         let request = write(Method::POST, uri, "application/json", object);
         let answer = self.send(request).await?;
         match answer.status {
             status if status.is_success() => Ok(()),
             StatusCode::CONFLICT => Err(Failure::unable(format!(
-                "somebody has just made ExternalSecret {namespace}/{name}: run this again"
+                "ExternalSecret {namespace}/{name} has just been created by another client: run this \
+                 again"
             ))),
             _ => {
                 let what = format!("ExternalSecret {namespace}/{name}");
@@ -335,27 +345,27 @@ impl Cluster {
         }
     }
 
-    /// The ExternalSecrets of a namespace, as they are at this moment.
+    /// Lists the ExternalSecrets of a namespace, from etcd and not from a cache.
     ///
     /// # Errors
-    /// Where they may not be listed (exit code 3).
+    /// A list that is forbidden or cannot be read (exit code 3).
     pub async fn all_external_secrets(
         &self,
         version: &str,
         namespace: &Namespace,
     ) -> Result<Vec<ExternalSecret>, Failure> {
-        let answer = self.send(get(place(version, namespace))).await?;
+        let answer = self.send(get(collection(version, namespace))).await?;
         let attempt = self.attempt("list", "ExternalSecrets".to_owned(), Some(namespace));
         let list: ListBody<ExternalSecretBody> = answer.read(&attempt)?;
         let read = list.items.into_iter().filter_map(ExternalSecretBody::read);
         Ok(read.collect())
     }
 
-    /// Deletes an ExternalSecret and leaves what it made; one that is gone is as good. Waits until
-    /// it is gone.
+    /// Deletes an ExternalSecret without its Secret, and waits until it is gone. An absent
+    /// ExternalSecret is accepted.
     ///
     /// # Errors
-    /// Where the server refuses, or it stays (exit code 3).
+    /// A server that refuses, or an ExternalSecret that still exists at the deadline (exit code 3).
     pub async fn orphan_external_secret(
         &self,
         version: &str,
@@ -377,17 +387,19 @@ impl Cluster {
             .is_some()
         {
             if deadline.is_some_and(|end| Instant::now() >= end) {
-                return Err(Failure::unable("it is being deleted, and stays"));
+                return Err(Failure::unable(
+                    "timed out: it is being deleted but still exists",
+                ));
             }
             sleep(wait::PAUSE).await;
         }
         Ok(())
     }
 
-    /// Changes an ExternalSecret by a merge patch.
+    /// Sends a merge patch for an ExternalSecret.
     ///
     /// # Errors
-    /// Where the server refuses (exit code 3).
+    /// A server that refuses or does not answer (exit code 3).
     pub async fn change_external_secret(
         &self,
         version: &str,
@@ -414,7 +426,7 @@ impl Cluster {
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
-/// A value that differs from the one that is there: the time in seconds.
+/// Makes a value for the force-sync annotation that differs from the current one: the time in seconds.
 fn stamp(before: Option<&str>) -> String {
     let now = super::local::environment::seconds_since_1970();
     let before = before.and_then(|text| text.parse::<i64>().ok());
@@ -422,14 +434,14 @@ fn stamp(before: Option<&str>) -> String {
         .to_string()
 }
 
-/// Where the ExternalSecrets of a namespace are.
-fn place(version: &str, namespace: &Namespace) -> String {
+/// The API path of the ExternalSecrets of a namespace.
+fn collection(version: &str, namespace: &Namespace) -> String {
     format!("{GROUP}/{version}/namespaces/{namespace}/externalsecrets")
 }
 
-/// Where an ExternalSecret is in the API.
+/// The API path of an ExternalSecret.
 pub fn path(version: &str, namespace: &Namespace, name: &str) -> String {
-    format!("{}/{name}", place(version, namespace))
+    format!("{}/{name}", collection(version, namespace))
 }
 
 fn store_path(version: &str, namespace: &Namespace, at: &StoreRef) -> String {

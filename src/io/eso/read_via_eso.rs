@@ -1,5 +1,4 @@
-//! What a store holds, as the operator sees it: read through an ExternalSecret that lives for a
-//! moment.
+//! Reads an entry of a store through the operator, with a temporary ExternalSecret.
 
 use super::ephemeral::{EphemeralKind, LABEL, Temporaries, Temporary};
 use super::wait::PATIENCE;
@@ -16,17 +15,17 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long it is waited for, where requests may take any time.
+/// The time limit if `--request-timeout` is off.
 pub(super) const LONGEST: Duration = Duration::from_secs(30);
-/// The pause between two looks.
+/// The pause between two reads.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
-/// A proof that is under way.
+/// A read in progress.
 struct Proof<'a> {
     cluster: &'a Cluster,
     temporaries: &'a Temporaries,
     external: Temporary,
-    /// The Secret that the operator makes.
+    /// The Secret that the operator creates.
     secret: Temporary,
     store: &'a StoreRef,
     path: &'a str,
@@ -34,13 +33,13 @@ struct Proof<'a> {
 }
 
 impl Cluster {
-    /// What a store holds at a path, as the operator sees it. `name` is that of the temporary
-    /// ExternalSecret and of its Secret.
+    /// Reads an entry through the operator. `name` is the name of the temporary ExternalSecret and of
+    /// its Secret.
     ///
-    /// The version of the entry is 0 where there is none, else 1.
+    /// The operator reports no versions: the version is 0 for an absent entry and 1 otherwise.
     ///
     /// # Errors
-    /// Whatever keeps the operator from reading there, in words (exit code 3).
+    /// The reason why the operator cannot read the entry (exit code 3).
     pub async fn read_via_eso(
         &self,
         temporaries: &Temporaries,
@@ -65,7 +64,7 @@ impl Cluster {
             deadline: Instant::now() + self.timeout().unwrap_or(LONGEST),
         };
         let outcome = proof.read().await;
-        // What cannot be removed now stays written down: the end of the run tries again, and tells.
+        // An object that cannot be removed stays recorded. The end of the run tries again and reports it.
         let _ = self.remove(temporaries, &proof.external).await;
         let _ = self.remove(temporaries, &proof.secret).await;
         outcome
@@ -77,19 +76,21 @@ impl Proof<'_> {
         loop {
             self.cluster.remove_leftover(&self.external).await?;
             self.cluster.remove_leftover(&self.secret).await?;
-            self.temporaries.note(&self.secret);
+            self.temporaries.record(&self.secret);
             let object = self.object();
-            let made = self.cluster.make(self.temporaries, &self.external, &object);
-            if let Some(uid) = made.await?
-                && let Some(entry) = self.follow(&uid).await?
+            let created = self
+                .cluster
+                .create_temporary(self.temporaries, &self.external, &object);
+            if let Some(uid) = created.await?
+                && let Some(entry) = self.wait_for_entry(&uid).await?
             {
                 return Ok(entry);
             }
-            // Another run uses the same names at this moment.
-            if self.is_over() {
+            // Another run uses the same names now.
+            if self.has_timed_out() {
                 return Err(self
-                    .cannot()
-                    .cause("another run is in the way")
+                    .failure()
+                    .cause("timed out: another run uses the same temporary objects")
                     .hint("wait until it has ended, then run this again"));
             }
             sleep(PAUSE).await;
@@ -112,46 +113,47 @@ impl Proof<'_> {
         object
     }
 
-    /// Waits for the operator; `None` where the object has been replaced by that of another run.
-    async fn follow(&self, uid: &str) -> Result<Option<Entry>, Failure> {
+    /// Waits for the operator; `None` if another run has replaced the object.
+    async fn wait_for_entry(&self, uid: &str) -> Result<Option<Entry>, Failure> {
         let mut failing_since = None;
         loop {
-            let Some(now) = self.look(uid).await? else {
+            let Some(now) = self.read_external(uid).await? else {
                 return Ok(None);
             };
             match now.condition.as_ref() {
                 Some(condition) if condition.ready => {
-                    let empty = Cause::of(&condition.message) == Some(Cause::PathEmpty);
-                    return match empty {
-                        true => Ok(Some(entry(Some(Fields::new())))),
-                        false => self.fields(uid).await,
-                    };
+                    if Cause::of(&condition.message) == Some(Cause::PathEmpty) {
+                        return Ok(Some(entry(Some(Fields::new()))));
+                    }
+                    return self.read_fields(uid).await;
                 }
                 Some(_) => {
                     let since = *failing_since.get_or_insert_with(Instant::now);
                     match self.cause(&now).await? {
-                        // The store has answered: it will not change its mind.
+                        // The store has answered that the entry does not exist.
                         Some(Cause::PathMissing) => return Ok(Some(entry(None))),
                         cause
                             if since.elapsed() >= PATIENCE
-                                || self.is_over()
+                                || self.has_timed_out()
                                 || cause.as_ref().is_some_and(Cause::is_final) =>
                         {
                             let (namespace, store) = (&self.external.namespace, self.store);
-                            let cannot = self.cannot();
-                            return Err(self.cluster.explain(cannot, cause, namespace, store));
+                            let failure = self.failure();
+                            return Err(self.cluster.explain(failure, cause, namespace, store));
                         }
                         _ => {}
                     }
                 }
-                None if self.is_over() => return Err(self.cluster.not_processed(self.cannot())),
+                None if self.has_timed_out() => {
+                    return Err(self.cluster.not_processed(self.failure()));
+                }
                 None => {}
             }
             sleep(PAUSE).await;
         }
     }
 
-    async fn look(&self, uid: &str) -> Result<Option<ExternalSecret>, Failure> {
+    async fn read_external(&self, uid: &str) -> Result<Option<ExternalSecret>, Failure> {
         let answer = self.cluster.send(get(self.external.path())).await?;
         if answer.is_absent() {
             return Ok(None);
@@ -168,8 +170,8 @@ impl Proof<'_> {
         self.cluster.cause(version, now).await
     }
 
-    /// The fields that the operator has copied; `None` where the Secret is another run's.
-    async fn fields(&self, uid: &str) -> Result<Option<Entry>, Failure> {
+    /// Reads the fields that the operator has copied; `None` if the Secret is of another run.
+    async fn read_fields(&self, uid: &str) -> Result<Option<Entry>, Failure> {
         let answer = self.cluster.send(get(self.secret.path())).await?;
         if answer.is_absent() {
             return Ok(None);
@@ -179,21 +181,24 @@ impl Proof<'_> {
         if !body.is_owned_by(uid) {
             return Ok(None);
         }
-        let fields = body.into_data().into_iter();
-        let fields = fields.map(|(key, value)| (key, field(value)));
-        Ok(Some(entry(Some(fields.collect()))))
+        let fields = body
+            .into_data()
+            .into_iter()
+            .map(|(key, value)| (key, field(value)))
+            .collect();
+        Ok(Some(entry(Some(fields))))
     }
 
-    fn cannot(&self) -> Failure {
+    fn failure(&self) -> Failure {
         Failure::unable(format!("cannot read {} through {}", self.path, self.store))
     }
 
-    fn is_over(&self) -> bool {
+    fn has_timed_out(&self) -> bool {
         Instant::now() >= self.deadline
     }
 }
 
-/// An entry as the operator shows it, which has no versions.
+/// Makes an entry with the version 0 or 1.
 fn entry(fields: Option<Fields>) -> Entry {
     Entry {
         version: fields.is_some().into(),

@@ -1,5 +1,7 @@
-//! What `verify` reads of Path 2: the ExternalSecrets that matter, their stores, and the events of
-//! what is not well. What may not be read is a fact.
+//! The read phase of `verify` for Path 2: the ExternalSecrets of the table's Secrets, their stores, and
+//! the events of those that are not ready.
+//!
+//! An object that may not be read becomes a fact, not a failure. This module must not write.
 
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::OperatorMarks;
@@ -12,12 +14,12 @@ use crate::io::kube::client::{Cluster, WIDTH};
 use futures_util::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What an object's events told, or what kept us from them.
+/// An object, and the permission that was missing to read it or its events.
 type Warnings<T> = (T, Option<Denied>);
 
 impl Cluster {
-    /// Reads what these ExternalSecrets do for the Secrets of the facts; nothing where neither
-    /// they nor the Secrets point to Path 2.
+    /// Reads the objects of Path 2; `None` if no ExternalSecret targets a Secret of the facts and no
+    /// Secret has a mark of the operator.
     pub async fn path2(
         &self,
         facts: &ClusterSnapshot,
@@ -41,22 +43,24 @@ impl Cluster {
             Served::Version(version) => version,
             Served::Nothing | Served::Forbidden => VERSIONS[0],
         };
-        let named: BTreeSet<_> = externals.iter().filter_map(StoreAt::of).collect();
-        let read = stream::iter(named.into_iter().map(|at| self.store_seen(version, at)));
-        let read: Vec<_> = read.buffer_unordered(WIDTH).collect().await;
+        let store_refs: BTreeSet<_> = externals.iter().filter_map(StoreAt::of).collect();
+        let reads = store_refs
+            .into_iter()
+            .map(|at| self.store_seen(version, at));
+        let results: Vec<_> = stream::iter(reads).buffer_unordered(WIDTH).collect().await;
         let mut stores = BTreeMap::new();
-        for ((at, seen), missing) in read {
+        for ((at, seen), missing) in results {
             denied.extend(missing);
             stores.insert(at, seen);
         }
-        let tended = externals
+        let reads = externals
             .into_iter()
-            .map(|object| self.tended(object, &stores));
-        let tended: Vec<_> = stream::iter(tended).buffered(WIDTH).collect().await;
+            .map(|object| self.external_status(object, &stores));
+        let results: Vec<_> = stream::iter(reads).buffered(WIDTH).collect().await;
         let mut externals = Vec::new();
-        for (one, missing) in tended {
+        for (status, missing) in results {
             denied.extend(missing);
-            externals.push(one);
+            externals.push(status);
         }
         let path2 = Path2 {
             served,
@@ -67,13 +71,15 @@ impl Cluster {
         Some((path2, denied))
     }
 
-    /// A store and, where it is not ready, why.
+    /// Reads a store and, if it is not ready, its events.
     async fn store_seen(&self, version: &str, at: StoreAt) -> Warnings<(StoreAt, StoreSeen)> {
-        // Of one for all namespaces the namespace does not matter.
+        // A ClusterSecretStore has no namespace; any namespace will do.
         let (home, namespace) = (Namespace::default(), at.namespace.as_ref());
         let read = self.secret_store(version, namespace.unwrap_or(&home), &at.at);
         let (seen, why) = match read.await {
-            Ok(Seen::There(store)) if !store.is_ready() => return self.unready(at, store).await,
+            Ok(Seen::There(store)) if !store.is_ready() => {
+                return self.store_not_ready(at, store).await;
+            }
             Ok(Seen::Forbidden) => (Seen::Forbidden, Some(None)),
             Ok(seen) => (seen, None),
             Err(failure) => (Seen::Forbidden, Some(Some(failure.message))),
@@ -87,27 +93,32 @@ impl Cluster {
         ((at, StoreSeen::new(seen, &[])), denied)
     }
 
-    async fn unready(&self, at: StoreAt, store: SecretStore) -> Warnings<(StoreAt, StoreSeen)> {
+    async fn store_not_ready(
+        &self,
+        at: StoreAt,
+        store: SecretStore,
+    ) -> Warnings<(StoreAt, StoreSeen)> {
         let warnings = self.warnings(at.namespace.as_ref(), &store.uid).await;
         let (warnings, denied) = or_denied(warnings, at.namespace.as_ref());
         let seen = StoreSeen::new(Seen::There(store), &warnings.unwrap_or_default());
         ((at, seen), denied)
     }
 
-    /// An ExternalSecret and, where it is not well and its store does not tell why, its warnings.
-    async fn tended(
+    /// Reads the warning events of an ExternalSecret, if it is not ready and its store does not explain
+    /// why.
+    async fn external_status(
         &self,
         object: ExternalSecret,
         stores: &BTreeMap<StoreAt, StoreSeen>,
     ) -> Warnings<ExternalSecretStatus> {
-        let unwell = object.condition.as_ref().is_some_and(|it| !it.ready);
+        let is_failing = object.condition.as_ref().is_some_and(|it| !it.ready);
         let store = StoreAt::of(&object).and_then(|at| stores.get(&at));
-        let told_by_store = store.is_some_and(|store| match &store.seen {
+        let is_explained = store.is_some_and(|store| match &store.seen {
             Seen::There(store) => !store.is_ready(),
             Seen::Absent => true,
             Seen::Forbidden => false,
         });
-        if !unwell || told_by_store {
+        if !is_failing || is_explained {
             return (ExternalSecretStatus::new(object, Some(&[])), None);
         }
         let place = object.namespace.clone();
@@ -120,7 +131,7 @@ impl Cluster {
     }
 }
 
-/// Events, or what keeps us from them.
+/// Splits the result of a list of events into the events and the missing permission.
 fn or_denied<T>(
     read: Result<Option<T>, Failure>,
     namespace: Option<&Namespace>,
@@ -133,14 +144,14 @@ fn or_denied<T>(
     let denied = Denied {
         verb: "list",
         resource: "events".to_owned(),
-        // Those of what has no namespace are there.
+        // Events about a cluster-scoped object are in the namespace `default`.
         namespace: Some(namespace.cloned().unwrap_or_default()),
         why,
     };
     (None, Some(denied))
 }
 
-/// What the operator has left on each Secret of the table.
+/// The operator's marks on each Secret of the table.
 fn table_marks(facts: &ClusterSnapshot) -> impl Iterator<Item = (&Namespace, &OperatorMarks)> {
     facts.places.iter().flat_map(|(namespace, place)| {
         let live = place.secrets.values().filter_map(|it| it.live.as_ref());
@@ -148,21 +159,21 @@ fn table_marks(facts: &ClusterSnapshot) -> impl Iterator<Item = (&Namespace, &Op
     })
 }
 
-/// Those that target a Secret of the table, and those that one names as its owner.
+/// Selects the ExternalSecrets that target a Secret of the table or own one.
 fn relevant(facts: &ClusterSnapshot, found: Vec<ExternalSecret>) -> Vec<ExternalSecret> {
     let owners: BTreeSet<_> = table_marks(facts)
         .filter_map(|(namespace, marks)| Some((namespace, marks.owner.as_ref()?.0.as_str())))
         .collect();
-    let matters = |external: &ExternalSecret| {
+    let is_relevant = |external: &ExternalSecret| {
         let home = external.namespace == facts.home;
         let targets = |bundle: &&Bundle| external.target == bundle.secret;
-        let made = match BUNDLES.into_iter().find(targets) {
+        let has_secret = match BUNDLES.into_iter().find(targets) {
             Some(bundle) => home || bundle == &ROUTER,
             None => owners.contains(&(&external.namespace, external.name.as_str())),
         };
-        made && facts.places.contains_key(&external.namespace)
+        has_secret && facts.places.contains_key(&external.namespace)
     };
-    let mut kept: Vec<_> = found.into_iter().filter(|it| matters(it)).collect();
+    let mut kept: Vec<_> = found.into_iter().filter(|it| is_relevant(it)).collect();
     kept.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
     kept
 }

@@ -1,4 +1,4 @@
-//! Waiting for the operator.
+//! Waits for the operator to process an object. It must not change a Secret.
 
 use crate::domain::cluster::names::Namespace;
 use crate::domain::eso::objects::{Cause, ExternalSecret, SecretStore};
@@ -7,18 +7,17 @@ use crate::io::kube::client::Cluster;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long the operator may call an ExternalSecret not ready before that is taken as its last word.
+/// The time that an ExternalSecret or store may be not ready before that counts as final.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// The pause between two looks.
+/// The pause between two reads.
 pub const PAUSE: Duration = Duration::from_millis(100);
 
 impl Cluster {
-    /// Waits until the operator has worked off an ExternalSecret as it is now, and not as it was
-    /// when its `synced` was that `before`.
+    /// Waits until the operator has synced the current version of an ExternalSecret. `before` is the
+    /// `synced` of the version before the change.
     ///
     /// # Errors
-    /// Why it does not work, as far as the operator tells; an operator that does not come in time;
-    /// one that is gone (exit code 3).
+    /// The reason of the operator, a timeout, or an ExternalSecret that was deleted (exit code 3).
     pub async fn settled(
         &self,
         version: &str,
@@ -30,27 +29,29 @@ impl Cluster {
         let started = Instant::now();
         loop {
             let now = self.external_secret(version, namespace, name).await?;
-            let now = now.ok_or_else(|| Failure::unable("it was deleted meanwhile"))?;
+            let now = now.ok_or_else(|| Failure::unable("it was deleted during the wait"))?;
             let condition = now.condition.as_ref();
             let ready = condition.is_some_and(|condition| condition.ready);
             if now.synced != before && now.is_settled() && ready {
                 return Ok(now);
             }
-            let over = deadline.is_some_and(|end| Instant::now() >= end);
-            let refused = condition.is_some() && !ready && started.elapsed() >= PATIENCE;
-            if over || refused {
+            let timed_out = deadline.is_some_and(|end| Instant::now() >= end);
+            let has_failed = condition.is_some() && !ready && started.elapsed() >= PATIENCE;
+            if timed_out || has_failed {
                 return Err(match self.cause(version, &now).await? {
                     Some(cause) => Failure::unable(cause.describe()),
-                    None if over => Failure::unable("the operator has not worked on it in time"),
-                    None => Failure::unable("the operator does not say why"),
+                    None if timed_out => {
+                        Failure::unable("timed out: the operator has not processed it")
+                    }
+                    None => Failure::unable("the operator reports no reason"),
                 });
             }
             sleep(PAUSE).await;
         }
     }
 
-    /// The store when the operator has judged it, anew where it was not ready: by itself it looks
-    /// again every five minutes only.
+    /// Waits until a store is ready, at most [`PATIENCE`], and gives its last state. If it is not ready,
+    /// the operator is asked to validate it now: by itself it does so only every five minutes.
     ///
     /// # Errors
     /// A server that does not answer (exit code 3).
@@ -73,7 +74,7 @@ impl Cluster {
     }
 }
 
-/// Tells whether the operator found an entry without fields, which it calls a success.
+/// Checks whether the entry of an ExternalSecret has no fields, which the operator reports as success.
 pub fn is_empty(external: &ExternalSecret) -> bool {
     let condition = external.condition.as_ref();
     let cause = condition.and_then(|condition| Cause::of(&condition.message));

@@ -1,5 +1,7 @@
-//! What the objects of External Secrets Operator look like, as far as they are read here, and how
-//! they become plain facts.
+//! The JSON of External Secrets Operator's objects, with the fields that are read, and its conversion
+//! into facts.
+//!
+//! Messages of conditions and events may quote a value. They must not be printed.
 
 use crate::domain::cluster::observed_secret::OWN_ANNOTATIONS;
 use crate::domain::eso::objects::{
@@ -12,10 +14,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The operator's own default of `refreshInterval`, in seconds.
+/// The operator's default of `refreshInterval`, in seconds.
 const DEFAULT_INTERVAL: i64 = 3600;
 
-/// A PushSecret.
 #[derive(Deserialize)]
 pub struct PushSecretBody {
     metadata: ObjectMeta,
@@ -24,18 +25,17 @@ pub struct PushSecretBody {
 }
 
 impl PushSecretBody {
-    /// Its uid.
     pub fn uid(&self) -> &str {
         self.metadata.uid.as_deref().unwrap_or_default()
     }
 
-    /// What the operator says of it; `None` before it has.
+    /// The condition `Ready`; `None` before the operator has set it.
     pub fn condition(&self) -> Option<Condition> {
         self.status.condition()
     }
 }
 
-/// The resources of a group's version.
+/// The resources of an API version, from discovery.
 #[derive(Deserialize)]
 pub struct ResourcesBody {
     resources: Vec<ResourceBody>,
@@ -47,13 +47,12 @@ struct ResourceBody {
 }
 
 impl ResourcesBody {
-    /// Tells whether there is one of this name.
+    /// Checks whether the API version has a resource of this name.
     pub fn has(&self, name: &str) -> bool {
         self.resources.iter().any(|resource| resource.name == name)
     }
 }
 
-/// An ExternalSecret.
 #[derive(Deserialize)]
 pub struct ExternalSecretBody {
     metadata: ObjectMeta,
@@ -117,17 +116,17 @@ struct RemoteRef {
 }
 
 impl RemoteRef {
-    /// Tells whether what is there is taken as it is, in its newest version.
+    /// Checks whether the reference takes the newest version of an entry without conversion.
     fn is_plain(&self) -> bool {
-        let usual = |option: &Option<String>, usual: &str| {
+        let is_default = |option: &Option<String>, default: &str| {
             option
                 .as_deref()
-                .is_none_or(|word| word.is_empty() || word == usual)
+                .is_none_or(|word| word.is_empty() || word == default)
         };
-        usual(&self.version, "")
-            && usual(&self.decoding_strategy, "None")
-            && usual(&self.conversion_strategy, "Default")
-            && usual(&self.metadata_policy, "None")
+        is_default(&self.version, "")
+            && is_default(&self.decoding_strategy, "None")
+            && is_default(&self.conversion_strategy, "Default")
+            && is_default(&self.metadata_policy, "None")
     }
 }
 
@@ -184,22 +183,21 @@ impl StoreRefBody {
 
 impl DataBody {
     fn source(self) -> EntrySource {
-        let plain = self.source_ref.is_none() && self.remote_ref.is_plain();
-        match plain {
-            false => EntrySource::Other,
-            true => EntrySource::Field {
-                key: self.secret_key,
-                path: self.remote_ref.key,
-                property: self.remote_ref.property,
-            },
+        if self.source_ref.is_some() || !self.remote_ref.is_plain() {
+            return EntrySource::Other;
+        }
+        EntrySource::Field {
+            key: self.secret_key,
+            path: self.remote_ref.key,
+            property: self.remote_ref.property,
         }
     }
 }
 
 impl DataFromBody {
     fn source(self) -> EntrySource {
-        let plain = self.rewrite.is_none() && self.source_ref.is_none();
-        match self.extract.filter(|_| plain) {
+        let is_plain = self.rewrite.is_none() && self.source_ref.is_none();
+        match self.extract.filter(|_| is_plain) {
             Some(extract) if extract.is_plain() && extract.property.is_none() => {
                 EntrySource::Entry { path: extract.key }
             }
@@ -209,7 +207,7 @@ impl DataFromBody {
 }
 
 impl ExternalSecretBody {
-    /// As a fact; `None` for one without a name or in a namespace that cannot be.
+    /// Makes a fact; `None` without a name or without a valid namespace.
     pub fn read(self) -> Option<ExternalSecret> {
         let Self {
             metadata,
@@ -249,7 +247,7 @@ impl ExternalSecretBody {
                 .and_then(|annotations| annotations.get(FORCE_SYNC).cloned()),
             owner: owner_of(&metadata),
             store: spec.secret_store_ref.and_then(StoreRefBody::read),
-            // Without a target's name the Secret is called like the ExternalSecret.
+            // By default the Secret has the name of the ExternalSecret.
             target: target
                 .filter(|target| !target.is_empty())
                 .unwrap_or_else(|| name.clone()),
@@ -269,7 +267,7 @@ impl ExternalSecretBody {
     }
 }
 
-/// A duration as Go writes it, in seconds; 0 is never.
+/// Parses a duration of Go as seconds; 0 means never.
 fn interval(text: Option<&str>) -> i64 {
     let Some(text) = text else {
         return DEFAULT_INTERVAL;
@@ -330,7 +328,7 @@ impl KeyRefBody {
 }
 
 impl StoreBody {
-    /// As a fact; `None` for one without a name.
+    /// Makes a fact; `None` without a name.
     pub fn read(self, kind: StoreKind) -> Option<SecretStore> {
         let owner = owner_of(&self.metadata);
         let name = self.metadata.name?;
@@ -363,7 +361,7 @@ impl StoreBody {
     }
 }
 
-/// An event, of the core API.
+/// An event of the core API.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventBody {
@@ -377,7 +375,7 @@ pub struct EventBody {
 }
 
 impl EventBody {
-    /// As a fact; `None` for one that is no warning.
+    /// Makes a fact; `None` if the event is not a warning.
     pub fn read(self) -> Option<Event> {
         let created = self.metadata.creation_timestamp;
         let last = self.last_timestamp.or(created);

@@ -1,5 +1,6 @@
-//! Writing an entry into a store through the operator: a PushSecret and a Secret that live for a
-//! moment.
+//! Writes an entry into a store through the operator, with a temporary PushSecret and Secret.
+//!
+//! An existing entry must not be overwritten.
 
 use super::ephemeral::{EphemeralKind, PUSH_VERSION, Temporaries, Temporary};
 use super::read_via_eso::{LONGEST, PAUSE};
@@ -16,42 +17,40 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
-/// How a push ended, where it did not fail.
+/// The result of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pushed {
-    /// The operator has written the entry, or has found one there and left it.
+    /// The operator has written the entry, or has left an existing one unchanged.
     Done,
-    /// Another run has taken the objects away: nobody knows what became of it.
+    /// Another run has removed the objects, so it is unknown whether the entry was written.
     Disturbed,
 }
 
-/// A push that is under way.
+/// A push in progress.
 struct Push<'a> {
     cluster: &'a Cluster,
     temporaries: &'a Temporaries,
     push: Temporary,
     secret: Temporary,
-    /// The version of stores.
+    /// The API version of stores.
     version: &'static str,
     store: &'a StoreRef,
     path: &'a str,
 }
 
-/// Where an entry is written to.
+/// The entry to write, and the store.
 #[derive(Clone, Copy, Debug)]
 pub struct PushTarget<'a> {
-    /// The version of ExternalSecret and of stores.
+    /// The API version of ExternalSecrets and stores.
     pub version: &'static str,
     /// The namespace of the temporary objects.
     pub namespace: &'a Namespace,
-    /// The store.
     pub store: &'a StoreRef,
-    /// The entry.
     pub path: &'a str,
 }
 
 impl Cluster {
-    /// Tells whether PushSecrets are served, or may not be asked for.
+    /// Checks whether the server serves PushSecrets. If that is forbidden, the result is also `true`.
     ///
     /// # Errors
     /// A server that does not answer (exit code 3).
@@ -68,11 +67,11 @@ impl Cluster {
         }
     }
 
-    /// Has the operator create an entry, if there is none. `name` is that of the temporary
+    /// Makes the operator create an entry if it does not exist. `name` is the name of the temporary
     /// PushSecret and of its Secret.
     ///
     /// # Errors
-    /// Whatever keeps the operator from writing there, in words (exit code 3).
+    /// The reason why the operator cannot write the entry (exit code 3).
     pub async fn write_via_eso(
         &self,
         temporaries: &Temporaries,
@@ -95,7 +94,7 @@ impl Cluster {
             path: target.path,
         };
         let outcome = push.run(fields).await;
-        // What cannot be removed now stays written down: the end of the run tries again, and tells.
+        // An object that cannot be removed stays recorded. The end of the run tries again and reports it.
         let _ = self.remove(temporaries, &push.push).await;
         let _ = self.remove(temporaries, &push.secret).await;
         outcome
@@ -107,22 +106,26 @@ impl Push<'_> {
         let (cluster, temporaries) = (self.cluster, self.temporaries);
         cluster.remove_leftover(&self.push).await?;
         let secret = self.secret_object(fields);
-        let secret = cluster.make(temporaries, &self.secret, &secret).await?;
+        let secret = cluster
+            .create_temporary(temporaries, &self.secret, &secret)
+            .await?;
         let Some(secret) = secret else {
             return Ok(Pushed::Disturbed);
         };
         let push = self.push_object();
-        match cluster.make(temporaries, &self.push, &push).await? {
-            Some(push) => self.follow(&push, &secret).await,
+        match cluster
+            .create_temporary(temporaries, &self.push, &push)
+            .await?
+        {
+            Some(push) => self.wait_for_push(&push, &secret).await,
             None => Ok(Pushed::Disturbed),
         }
     }
 
     fn secret_object(&self, fields: &Fields) -> Value {
-        let texts = fields
+        let data: Map<_, _> = fields
             .iter()
-            .filter_map(|(key, field)| Some((key, field.text.as_ref()?)));
-        let data: Map<_, _> = texts
+            .filter_map(|(key, field)| Some((key, field.text.as_ref()?)))
             .map(|(key, text)| {
                 let value = LiveValue::encode(text).base64;
                 (key.clone(), Value::from(value.expose()))
@@ -134,8 +137,8 @@ impl Push<'_> {
         object
     }
 
-    /// Without an interval the operator does its work once: an object that a killed run leaves does
-    /// not write an entry again that a person has deleted.
+    /// Makes a PushSecret without a refresh interval, so that the operator pushes once. Otherwise the
+    /// PushSecret of a killed run could create a deleted entry again.
     fn push_object(&self) -> Value {
         let mut object = self.push.head();
         object["spec"] = json!({
@@ -149,38 +152,39 @@ impl Push<'_> {
         object
     }
 
-    /// Waits for the operator.
-    async fn follow(&self, push: &str, secret: &str) -> Result<Pushed, Failure> {
+    /// Waits for the operator. The arguments are the uids of the PushSecret and of the Secret.
+    async fn wait_for_push(&self, push: &str, secret: &str) -> Result<Pushed, Failure> {
         let deadline = Instant::now() + self.cluster.timeout().unwrap_or(LONGEST);
         let mut failing_since = None;
         loop {
-            let Some(now) = self.look(push).await? else {
+            let Some(now) = self.read_push(push).await? else {
                 return Ok(Pushed::Disturbed);
             };
-            let over = Instant::now() >= deadline;
+            let timed_out = Instant::now() >= deadline;
             match now.condition() {
                 Some(condition) if condition.ready => return Ok(Pushed::Done),
                 Some(condition) => {
-                    if !self.cluster.is_there(&self.secret, secret).await? {
+                    if !self.cluster.has_temporary(&self.secret, secret).await? {
                         return Ok(Pushed::Disturbed);
                     }
                     let since: Instant = *failing_since.get_or_insert_with(Instant::now);
-                    let last = Cause::of(&condition.message).is_some_and(|cause| cause.is_final());
-                    if last || over || since.elapsed() >= PATIENCE {
+                    let is_final =
+                        Cause::of(&condition.message).is_some_and(|cause| cause.is_final());
+                    if is_final || timed_out || since.elapsed() >= PATIENCE {
                         let cause = self.cause(&now).await?;
                         let namespace = &self.push.namespace;
-                        let cannot = self.cannot();
-                        return Err(self.cluster.explain(cannot, cause, namespace, self.store));
+                        let failure = self.failure();
+                        return Err(self.cluster.explain(failure, cause, namespace, self.store));
                     }
                 }
-                None if over => return Err(self.cluster.not_processed(self.cannot())),
+                None if timed_out => return Err(self.cluster.not_processed(self.failure())),
                 None => {}
             }
             sleep(PAUSE).await;
         }
     }
 
-    async fn look(&self, uid: &str) -> Result<Option<PushSecretBody>, Failure> {
+    async fn read_push(&self, uid: &str) -> Result<Option<PushSecretBody>, Failure> {
         let answer = self.cluster.send(get(self.push.path())).await?;
         if answer.is_absent() {
             return Ok(None);
@@ -201,7 +205,7 @@ impl Push<'_> {
         self.cluster.why(self.version, object).await
     }
 
-    fn cannot(&self) -> Failure {
+    fn failure(&self) -> Failure {
         Failure::unable(format!("cannot write {} through {}", self.path, self.store))
     }
 }

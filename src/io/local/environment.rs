@@ -1,5 +1,5 @@
-//! Inputs from the process environment and from an env-file, and the two other things that only
-//! the operating system has: random bytes and the time.
+//! Inputs from the process environment and an env-file, and the random bytes and the time of the
+//! operating system. It must not print a value.
 
 use crate::domain::table::{self, InputRule};
 use crate::domain::values::dotenv::{self, Dialect};
@@ -17,11 +17,11 @@ use std::path::Path;
 /// The largest env-file that is read, in bytes.
 const LARGEST_ENV_FILE: u64 = 1024 * 1024;
 
-/// Gathers the inputs of the table from the environment and, if one is named, the env-file (`-` is
+/// Reads the inputs of the table from the environment and, if given, from the env-file (`-` is
 /// stdin).
 ///
 /// # Errors
-/// A file that cannot be read (exit code 3), or is malformed, or a value that is (2).
+/// An unreadable file (exit code 3), or a malformed file or value (2).
 pub fn inputs(env_file: Option<&Path>) -> Result<Inputs, Failure> {
     let from_file = env_file.map(read_env_file).transpose()?.unwrap_or_default();
     let environment = process_environment(&from_file)?;
@@ -33,14 +33,15 @@ pub fn inputs(env_file: Option<&Path>) -> Result<Inputs, Failure> {
     })
 }
 
-/// The inputs of the environment that count: not those that the env-file has, nor those that are
-/// read from one only.
+/// Reads inputs from the environment, except those that the env-file sets and those that only an
+/// env-file may set.
 fn process_environment(
     from_file: &BTreeMap<String, SecretValue>,
 ) -> Result<BTreeMap<String, SecretValue>, Failure> {
     let mut found = BTreeMap::new();
-    let counts = |name: &str, rule| rule != InputRule::EnvFileOnly && !from_file.contains_key(name);
-    for (name, _) in table::inputs().filter(|(name, rule)| counts(name, *rule)) {
+    let is_read =
+        |name: &str, rule| rule != InputRule::EnvFileOnly && !from_file.contains_key(name);
+    for (name, _) in table::inputs().filter(|(name, rule)| is_read(name, *rule)) {
         let Some(value) = std::env::var_os(name) else {
             continue;
         };
@@ -69,9 +70,10 @@ fn read_env_file(path: &Path) -> Result<BTreeMap<String, SecretValue>, Failure> 
         Failure::usage(format!("the env-file {shown} is malformed: {what}"))
             .hint("each line is KEY=value, KEY=\"value\", KEY='value' or a comment")
     };
-    let source: Box<dyn Read> = match stdin {
-        true => Box::new(std::io::stdin()),
-        false => Box::new(File::open(path).map_err(unreadable)?),
+    let source: Box<dyn Read> = if stdin {
+        Box::new(std::io::stdin())
+    } else {
+        Box::new(File::open(path).map_err(unreadable)?)
     };
     let mut bytes = Vec::new();
     source
@@ -102,8 +104,8 @@ fn read_env_file(path: &Path) -> Result<BTreeMap<String, SecretValue>, Failure> 
     Ok(found)
 }
 
-/// What people call this program here: `local/k8s-bootstrap.sh` says so in `K8S_BOOTSTRAP_NAME`,
-/// since the program itself need not be on their PATH.
+/// The command for hints. `local/k8s-bootstrap.sh` sets `K8S_BOOTSTRAP_NAME` to its own path, because
+/// the program may not be in PATH.
 pub fn program() -> String {
     let given = std::env::var("K8S_BOOTSTRAP_NAME")
         .ok()
@@ -111,20 +113,20 @@ pub fn program() -> String {
     given.unwrap_or_else(|| "k8s-bootstrap".to_owned())
 }
 
-/// Keeps the memory of this process, which holds values, out of core files.
+/// Disables core files, because the memory of this process holds values.
 pub fn forbid_core_files() {
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
-    // Where that is not allowed there is nothing better to do.
+    // A failure is ignored: the program works without this protection.
     let _ = rustix::process::setrlimit(Resource::Core, none);
 }
 
-/// Mints a token from the operating system's generator.
+/// Mints a token from the random bytes of the operating system.
 ///
 /// # Errors
-/// Where the generator fails.
+/// A random generator that fails (exit code 3).
 pub fn mint() -> Result<Token, Failure> {
     Token::mint(&mut SysRng).map_err(|_| {
         Failure::unable("the operating system gives no random bytes")
@@ -137,7 +139,7 @@ pub fn seconds_since_1970() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
-/// The time, to the second, as RFC 3339.
+/// The time in RFC 3339 format, without fractions of a second.
 pub fn now() -> String {
     let now = jiff::Timestamp::now();
     jiff::Timestamp::from_second(now.as_second())

@@ -1,4 +1,4 @@
-//! The machine that the program runs on: files, environment, git, signals.
+//! The local machine: files, environment, git and signals.
 
 pub mod environment;
 pub mod git;

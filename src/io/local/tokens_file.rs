@@ -1,5 +1,7 @@
-//! The tokens file on disk: read with suspicion, replaced as a whole, never seen half written and
-//! never readable by others.
+//! The tokens file on disk.
+//!
+//! A file is checked before it is read. It is replaced atomically and must never be half written or
+//! readable by others.
 
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::tokens_file::TokensFile;
@@ -13,29 +15,29 @@ use std::path::{Path, PathBuf};
 
 /// The largest tokens file that is read, in bytes.
 const LARGEST: u64 = 64 * 1024;
-/// What stands between the tokens file's name and the random part of a temporary file's name.
+/// The part of a temporary file's name between the name of the tokens file and the random part.
 const TEMPORARY_INFIX: &str = ".k8s-bootstrap-";
-/// How many random letters and digits a temporary file's name has.
+/// The number of random letters and digits in the name of a temporary file.
 const TEMPORARY_RANDOM: usize = 6;
-/// What a temporary file's name ends with.
+/// The end of a temporary file's name.
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// A tokens file that was read.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What is in it.
     pub file: TokensFile,
-    /// The text as it stands.
+    /// The unparsed text.
     pub text: SecretValue,
-    /// Whether its mode lets others in.
+    /// Whether the mode gives other users access.
     pub loose: bool,
     handle: File,
 }
 
-/// Reads a tokens file; `None` where there is none.
+/// Reads a tokens file; `None` if it does not exist.
 ///
 /// # Errors
-/// A file that is not a plain file of our own, cannot be read, or has a bad line (exit code 3).
+/// A file that is not a regular file, belongs to another user, is unreadable or has an invalid line
+/// (exit code 3).
 pub fn read(path: &Path) -> Result<Option<Loaded>, Failure> {
     let shown = path.display();
     if path.file_name().is_none() {
@@ -54,16 +56,14 @@ pub fn read(path: &Path) -> Result<Option<Loaded>, Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
             return Err(unusable(path, "is a symbolic link").hint(format!(
-                "replace {shown} by the file itself, or name it with --tokens-file"
+                "replace {shown} with the file itself, or name that file with --tokens-file"
             )));
         }
         Err(error) => {
             return Err(
                 Failure::unable(format!("cannot read the tokens file {shown}"))
                     .because(error)
-                    .hint(format!(
-                        "make {shown} readable for you, and for nobody else"
-                    )),
+                    .hint(format!("make {shown} readable for you only")),
             );
         }
     };
@@ -74,7 +74,7 @@ pub fn read(path: &Path) -> Result<Option<Loaded>, Failure> {
     };
     let metadata = handle.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return Err(unusable(path, "is not a plain file").hint(format!(
+        return Err(unusable(path, "is not a regular file").hint(format!(
             "move {shown} away, or name another file with --tokens-file"
         )));
     }
@@ -100,7 +100,7 @@ pub fn read(path: &Path) -> Result<Option<Loaded>, Failure> {
         })?;
     let file = TokensFile::parse(text.expose()).map_err(|bad| {
         unusable(path, &format!("has a bad line: {bad}"))
-            .hint("mend that line: each is KEY=value, KEY=\"value\", KEY='value' or a comment")
+            .hint("fix that line: each is KEY=value, KEY=\"value\", KEY='value' or a comment")
     })?;
     let loose = metadata.mode() & 0o077 != 0;
     Ok(Some(Loaded {
@@ -115,9 +115,9 @@ fn unusable(path: &Path, why: &str) -> Failure {
     Failure::unable(format!("the tokens file {} {why}", path.display()))
 }
 
-/// The right to change a tokens file: its folder is locked until this is dropped.
+/// The lock for changes of a tokens file, released on drop.
 ///
-/// The lock is on the folder, since one on the file would be lost with the file that is replaced.
+/// The lock is on the folder: a lock on the file would be lost when the file is replaced.
 #[derive(Debug)]
 pub struct Locked {
     path: PathBuf,
@@ -126,13 +126,13 @@ pub struct Locked {
 }
 
 impl Locked {
-    /// Locks the folder of a tokens file, made with mode 0700 if it is missing; waits for another
-    /// run that holds it; and removes what a killed run left behind.
+    /// Locks the folder of a tokens file and removes the temporary files of killed runs. A missing
+    /// folder is created with mode 0700. If another run has the lock, it waits.
     ///
     /// # Errors
-    /// A folder that cannot be made or locked (exit code 3).
+    /// A folder that cannot be created or locked (exit code 3).
     pub fn new(path: &Path, ui: &Ui) -> Result<Self, Failure> {
-        // Nothing is made or tidied around a file that cannot be used.
+        // If the file is not valid, no folder is created and no temporary file is removed.
         read(path)?;
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
@@ -149,7 +149,7 @@ impl Locked {
             builder.recursive(true).mode(0o700);
             builder
                 .create(&folder)
-                .map_err(|error| failed("make", error))?;
+                .map_err(|error| failed("create", error))?;
         }
         let handle = File::open(&folder).map_err(|error| failed("open", error))?;
         match handle.try_lock() {
@@ -170,14 +170,14 @@ impl Locked {
         };
         locked
             .remove_leftovers()
-            .map_err(|error| failed("tidy", error))?;
+            .map_err(|error| failed("clean up", error))?;
         Ok(locked)
     }
 
-    /// Reads the file; a mode that lets others in is tightened, and that is said.
+    /// Reads the file. If its mode gives other users access, it is set to 0600 with a warning.
     ///
     /// # Errors
-    /// As [`read`].
+    /// The same as [`read`], and a mode that cannot be set (exit code 3).
     pub fn read(&self, ui: &Ui) -> Result<Option<Loaded>, Failure> {
         let loaded = read(&self.path)?;
         if let Some(found) = loaded.as_ref().filter(|found| found.loose) {
@@ -188,7 +188,7 @@ impl Locked {
                     .hint(format!("chmod 600 {}", self.path.display()))
             })?;
             ui.warn(&format!(
-                "others could read {}: its mode is 0600 now; whoever read it before still has the \
+                "others could read {}: its mode is 0600 now; anyone who read it before still has the \
                  tokens",
                 self.path.display()
             ));
@@ -196,18 +196,18 @@ impl Locked {
         Ok(loaded)
     }
 
-    /// Replaces the file: mode 0600 from its first byte, flushed, renamed into place.
+    /// Replaces the file atomically, with mode 0600 from its first byte.
     ///
     /// # Errors
-    /// Where the disk is full or read-only, or the folder is not writable (exit code 3).
+    /// A full or read-only disk, or a folder that is not writable (exit code 3).
     pub fn write(&self, text: &SecretValue) -> Result<(), Failure> {
         self.replace(&self.path, text)
     }
 
-    /// Keeps a text beside the file, as `.bak`.
+    /// Writes a text to a `.bak` file next to the tokens file, and gives its path.
     ///
     /// # Errors
-    /// As [`Locked::write`].
+    /// The same as [`Locked::write`].
     pub fn keep_backup(&self, text: &SecretValue) -> Result<PathBuf, Failure> {
         let mut name = self.path.as_os_str().to_owned();
         name.push(".bak");

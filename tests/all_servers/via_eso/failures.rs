@@ -106,7 +106,7 @@ fn an_operator_that_does_not_come_is_not_waited_for_without_end() {
     // No operator serves that class of stores.
     let nobody = json!({ "spec": { "controller": "nobody" } });
     SANDBOX.expect("PATCH", &space.store_path("ClusterSecretStore"), &nobody);
-    let texts = ["has not looked at it in time", "get pods -A"];
+    let texts = ["the operator has not processed it", "get pods -A"];
     fails(&space, &["--request-timeout", "2s"], &texts);
 }
 
@@ -128,7 +128,7 @@ fn an_object_of_that_name_that_is_somebody_elses_stays() {
     for name in ["k8s-bootstrap-push-router", "k8s-bootstrap-proof-router"] {
         space.create_secret(name, &[("THEIRS", "t")], &json!({}));
         let ran = space.fill(&[]).exits(3);
-        ran.says(&["is in the way", &format!("get secrets {name}")]);
+        ran.says(&["is not a temporary object", &format!("get secrets {name}")]);
         assert_eq!(space.data(name), of(&[("THEIRS", "t")]));
         assert_eq!(space.temporaries(), [format!("secrets/{name}")]);
         SANDBOX.expect("DELETE", &space.path(name), &Value::Null);
