@@ -8,10 +8,12 @@ use crate::domain::cluster::owner::{Owner, OwnerKind};
 use crate::domain::cluster::snapshot::{ClusterSnapshot, CopyRef, Denied, FileFacts, FileState};
 use crate::domain::eso::objects::StoreKind;
 use crate::domain::hint_context::HintContext;
+use crate::domain::plan::Settlement;
 use crate::domain::rotation::{BadState, Rotation};
 use crate::domain::table::{Bundle, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, Token, TokenName};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 /// How findings are judged and worded.
@@ -35,6 +37,9 @@ pub struct Case<'a> {
     pub live: bool,
     /// The Secrets of `--copy`.
     pub copies: &'a [CopyRef],
+    /// The options that settle disagreements, without and with `--with-api-keys`, once they were
+    /// needed.
+    pub settlements: [OnceCell<Settlement>; 2],
 }
 
 impl<'a> Case<'a> {

@@ -9,17 +9,14 @@ use crate::domain::cluster::observed_secret::NamespaceState;
 use crate::domain::cluster::snapshot::NamespaceSnapshot;
 use crate::domain::table::ROUTER;
 use crate::domain::values::token::{TokenName, fingerprint};
-use std::cell::LazyCell;
 
 const ID: Id = Id::TokensFleet;
 
 pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut in_step = 0;
-    // A plan over the whole fleet.
-    let apply = LazyCell::new(|| settle::apply(case));
     for (namespace, place) in case.cluster.fleet() {
-        let found = of(case, &apply, namespace, place);
+        let found = of(case, namespace, place);
         match found {
             Found::InStep => in_step += 1,
             Found::Wrong(wrong) => checks.extend(wrong),
@@ -82,13 +79,8 @@ enum Found {
     Unseen,
 }
 
-fn of<F: FnOnce() -> String>(
-    case: &Case<'_>,
-    apply: &LazyCell<String, F>,
-    namespace: &Namespace,
-    place: &NamespaceSnapshot,
-) -> Found {
-    let mend = || String::clone(apply);
+fn of(case: &Case<'_>, namespace: &Namespace, place: &NamespaceSnapshot) -> Found {
+    let mend = || settle::apply(case);
     let absent = |what: &str| Found::Wrong(vec![at(Check::fail(ID, what, mend()), namespace)]);
     match place.state {
         NamespaceState::Absent => return absent("the namespace does not exist"),

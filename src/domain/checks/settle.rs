@@ -11,8 +11,14 @@ use crate::domain::plan::{FiledTokens, Settlement, Wish};
 use crate::domain::table::ROUTER;
 use crate::domain::values::token::TokenName;
 
-/// The options with which `--apply` settles what disagrees.
+/// The options with which `--apply` settles what disagrees. They are found once: it takes plans over
+/// the whole fleet.
 pub(super) fn settlement(case: &Case<'_>, with_api_keys: bool) -> Settlement {
+    let found = &case.settlements[usize::from(with_api_keys)];
+    *found.get_or_init(|| find(case, with_api_keys))
+}
+
+fn find(case: &Case<'_>, with_api_keys: bool) -> Settlement {
     let fleet = case.cluster.fleet().map(|(name, _)| name.clone());
     let wish = Wish {
         with_api_keys,

@@ -150,6 +150,7 @@ impl Facts {
             max_overlap: i64::MAX,
             live: self.live,
             copies: &self.copies,
+            settlements: Default::default(),
         }
     }
 

@@ -85,6 +85,20 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether places disagree about a token, or nothing says which value it has.
+    pub fn is_about_a_token(&self) -> bool {
+        matches!(
+            self,
+            Self::FileDisagrees { .. }
+                | Self::Retired { .. }
+                | Self::FleetDisagrees { .. }
+                | Self::NotOnList { .. }
+                | Self::ManyOnList { .. }
+                | Self::OddToken { .. }
+                | Self::OwnerBringsToken { .. }
+        )
+    }
+
     pub fn at(&self) -> &SecretRef {
         match self {
             Self::FileDisagrees { at, .. }
