@@ -61,7 +61,7 @@ pub fn explain(error: &clap::Error) -> Failure {
     let typed = context(ContextKind::InvalidSubcommand)
         .or(argument)
         .unwrap_or_default();
-    let guess = KUBECTL_HABITS
+    let guess = HABITS
         .iter()
         .find(|(habit, _)| typed == *habit || typed.starts_with(&format!("{habit}=")));
     let similar =
@@ -73,8 +73,8 @@ pub fn explain(error: &clap::Error) -> Failure {
     }
 }
 
-/// Words that users of kubectl type out of habit, each with a hint.
-const KUBECTL_HABITS: [(&str, &str); 4] = [
+/// Words that users of kubectl, and of older versions, type out of habit, each with a hint.
+const HABITS: [(&str, &str); 5] = [
     ("apply", "did you mean --apply?"),
     ("help", "did you mean --help?"),
     ("version", "did you mean --version?"),
@@ -82,6 +82,7 @@ const KUBECTL_HABITS: [(&str, &str); 4] = [
         "--dry-run",
         "without --apply nothing changes; `k8s-bootstrap diff` compares with the cluster",
     ),
+    ("--values", "k8s-bootstrap lint FILE..."),
 ];
 
 /// The name of a flag, without the value behind it. `None` for anything that does not look like a flag

@@ -152,6 +152,8 @@ fn findings_have_file_and_line_and_broken_files_end_with_3() {
                                hint: ${EDITOR:-vi} umbrella.yaml
     [fail] values.store        umbrella.yaml:14: externalSecret is enabled without storeName and without secretPath
                                hint: ${EDITOR:-vi} umbrella.yaml
+    [fail] values.store        rendered.yaml:9: the ExternalSecret is without spec.secretStoreRef
+                               hint: ${EDITOR:-vi} rendered.yaml
     [fail] values.target       umbrella.yaml:11: externalSecret makes a Secret that the pods do not read; they read embeddings-secrets
                                hint: ${EDITOR:-vi} umbrella.yaml
     [fail] values.target       umbrella.yaml:14: externalSecret makes a Secret that the pods do not read; they read agenticore-secrets
@@ -159,7 +161,7 @@ fn findings_have_file_and_line_and_broken_files_end_with_3() {
     [fail] values.target       rendered.yaml:9: the ExternalSecret makes a Secret that no workload of this file reads
                                hint: ${EDITOR:-vi} rendered.yaml
 
-    not healthy: 12 failed (values.parsed, values.credentials, values.store, values.target), 0 passed
+    not healthy: 13 failed (values.parsed, values.credentials, values.store, values.target), 0 passed
     --- stderr
     error: cannot judge broken.yaml, twice.yaml, list.yaml, absent.yaml
       hint: mend what values.parsed names, and run lint again

@@ -170,7 +170,12 @@ fn what_is_gathered() {
             .unwrap()
             .unwrap(),
     );
-    for text in ["a: s3ntinel", "POSTGRES_URL: s3ntinel", "a: [s3ntinel"] {
+    for text in [
+        "a: s3ntinel",
+        "POSTGRES_URL: s3ntinel",
+        "s3ntinel: {POSTGRES_URL: s3ntinel}",
+        "a: [s3ntinel",
+    ] {
         let source = Source {
             name: "v.yaml".to_owned(),
             quoted: None,

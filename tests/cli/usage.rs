@@ -372,6 +372,11 @@ fn a_habit_gets_the_remedy_for_it() {
         (&["--dry-run=client"], unknown, compare),
         (&["--apply", "--dry-run=server"], unknown, compare),
         (&["diff", "--dry-run"], unknown, compare),
+        (
+            &["verify", "--values", "s3ntinel"],
+            "unknown argument: --values",
+            "k8s-bootstrap lint FILE...",
+        ),
         // Words that only begin like one.
         (&["applies"], no_command, "k8s-bootstrap --help"),
         (&["helper"], no_command, "k8s-bootstrap --help"),

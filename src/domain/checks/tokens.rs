@@ -50,26 +50,24 @@ fn matches(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Che
                 fingerprint(live)
             ),
         ),
-        (Some(token), Some(live))
-            if let Some(side) = rotation::part(case, name, token.value(), live) =>
-        {
-            Check::pass(
+        (Some(token), Some(live)) => match rotation::part(case, name, token.value(), live) {
+            Some(side) => Check::pass(
                 id,
                 format!(
                     "{name} rotates: the tokens file has its {} value",
                     side.as_str()
                 ),
-            )
-        }
-        (Some(token), Some(live)) => Check::fail(
-            id,
-            format!(
-                "{name} differs: the tokens file has {}, the Secret has {}",
-                fingerprint(token.value()),
-                fingerprint(live)
             ),
-            settle::apply(case),
-        ),
+            None => Check::fail(
+                id,
+                format!(
+                    "{name} differs: the tokens file has {}, the Secret has {}",
+                    fingerprint(token.value()),
+                    fingerprint(live)
+                ),
+                settle::apply(case),
+            ),
+        },
     };
     check.at(home, "Secret", ROUTER.secret)
 }

@@ -11,9 +11,15 @@ pub type SecretData = BTreeMap<String, SecretValue>;
 /// What the operator makes of a whole entry (`dataFrom.extract`): it renames fields whose names
 /// cannot be keys, and writes a field that is not text as JSON.
 pub fn secret_data(fields: &Fields) -> SecretData {
-    let data = fields.iter();
-    data.map(|(name, field)| (key_of_field(name), field.copied().clone()))
-        .collect()
+    let mut data = SecretData::new();
+    for (name, field) in fields {
+        let key = key_of_field(name);
+        if data.insert(key.clone(), field.copied()).is_some() {
+            // The operator refuses that: no Secret can be equal to it.
+            data.insert(format!("{key} (twice)"), field.copied());
+        }
+    }
+    data
 }
 
 /// The key that the operator gives to a field, as its function for `conversionStrategy: Default`
@@ -72,6 +78,9 @@ mod tests {
                 ("od__d", "1"),
                 ("lost", "1"),
                 ("number", "5"),
+                ("null", ""),
+                ("a_b", "1"),
+                ("null", ""),
             ]
             .map(|(key, value)| (key.to_owned(), LiveValue::encode(&text(value))))
             .into(),
@@ -82,19 +91,23 @@ mod tests {
             ("other", "2"),
             ("od~/d", "1"),
             ("gained", "1"),
+            ("a/b", "1"),
+            ("a_b", "1"),
         ];
         let mut fields: Fields = fields
             .map(|(key, value)| (key.to_owned(), Field::of_text(&text(value))))
             .into();
-        let number = Field {
-            json: text("5"),
-            text: None,
-        };
-        fields.insert("number".to_owned(), number);
+        for (name, json) in [("number", "5"), ("null", "null")] {
+            let field = Field {
+                json: text(json),
+                text: None,
+            };
+            fields.insert(name.to_owned(), field);
+        }
         let found = Difference::between(&live, &secret_data(&fields));
         assert_eq!(found.differing, ["other"]);
         assert_eq!(found.only_in_secret, ["lost"]);
-        assert_eq!(found.only_in_store, ["gained"]);
-        assert_eq!(found.keys(), ["gained", "lost", "other"]);
+        assert_eq!(found.only_in_store, ["a_b (twice)", "gained"]);
+        assert_eq!(found.keys(), ["a_b (twice)", "gained", "lost", "other"]);
     }
 }

@@ -82,8 +82,12 @@ pub struct Field {
 
 impl Field {
     /// What External Secrets Operator copies into a Secret.
-    pub fn copied(&self) -> &SecretValue {
-        self.text.as_ref().unwrap_or(&self.json)
+    pub fn copied(&self) -> SecretValue {
+        let is_null = self.text.is_none() && self.json == SecretValue::from("null");
+        if is_null {
+            return SecretValue::from("");
+        }
+        self.text.as_ref().unwrap_or(&self.json).clone()
     }
 
     /// A field that holds a text.

@@ -50,7 +50,7 @@ struct Search {
 impl Search {
     fn node(&mut self, node: &Node) {
         match &node.value {
-            Value::Text(text) => self.text(node.line, text),
+            Value::Text(text) | Value::Plain(text) => self.text(node.line, text),
             Value::List(items) => items.iter().for_each(|item| self.node(item)),
             Value::Map(entries) => entries
                 .iter()

@@ -61,7 +61,10 @@ fn literal(text: &str) -> Option<String> {
 /// Where a file does not parse.
 #[track_caller]
 fn fault(text: &str) -> (u64, &'static str) {
-    yaml::parse(&SecretValue::from(text)).expect_err(text)
+    match yaml::parse(&SecretValue::from(text)) {
+        Ok(_) => panic!("{text} parses"),
+        Err(fault) => fault,
+    }
 }
 
 #[test]
@@ -308,6 +311,35 @@ fn an_external_secret_that_is_enabled_needs_a_store_and_a_path() {
         "other: {enabled: true}",
     ] {
         assert_eq!(failures(Id::ValuesStore, text), [], "{text}");
+    }
+    // Helm takes every text for true.
+    let text = "externalSecret: {enabled: 'false', storeName: s}";
+    assert_eq!(failures(Id::ValuesStore, text), [(1, path.clone())]);
+}
+
+#[test]
+fn a_manifest_names_its_store_and_what_it_reads() {
+    let manifest = |spec: &str| {
+        format!("apiVersion: external-secrets.io/v1\nkind: ExternalSecret\nspec: {{{spec}}}\n")
+    };
+    let store = "the ExternalSecret is without spec.secretStoreRef";
+    let data = "the ExternalSecret is without data and dataFrom";
+    for (spec, what) in [
+        (
+            "secretStoreRef: {name: s}, dataFrom: [{extract: {key: k}}]",
+            None,
+        ),
+        (
+            "dataFrom: [{sourceRef: {storeRef: {name: s}}, extract: {key: k}}]",
+            None,
+        ),
+        ("target: {name: a}", Some(store)),
+        ("secretStoreRef: {}, data: [{secretKey: a}]", Some(store)),
+        ("secretStoreRef: {name: s}", Some(data)),
+    ] {
+        let found = failures(Id::ValuesStore, &manifest(spec));
+        let expected = what.map(|what| (3, what.to_owned()));
+        assert_eq!(found, Vec::from_iter(expected), "{spec}");
     }
 }
 

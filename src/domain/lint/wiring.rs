@@ -33,7 +33,27 @@ pub(super) fn without_store(objects: &[&Node]) -> BTreeSet<Finding> {
         let message = format!("externalSecret is enabled without {missing}");
         (!missing.is_empty()).then_some((line, message))
     });
-    of_values.collect()
+    let is_external = |object: &&&Node| object.kind() == Some("ExternalSecret");
+    let of_manifests = objects.iter().filter(is_external).filter_map(|object| {
+        let spec = object.at(&["spec"]).unwrap_or(object);
+        let sources = ["data", "dataFrom"].into_iter();
+        let sources: Vec<_> = sources
+            .filter_map(|field| spec.at(&[field]))
+            .flat_map(Node::items)
+            .collect();
+        let has_store = spec.text_at(&["secretStoreRef", "name"]).is_some()
+            || !sources.is_empty() && sources.iter().all(|it| it.at(&["sourceRef"]).is_some());
+        let missing = match (has_store, sources.is_empty()) {
+            (false, _) => "spec.secretStoreRef",
+            (true, true) => "data and dataFrom",
+            (true, false) => return None,
+        };
+        Some((
+            spec.line,
+            format!("the ExternalSecret is without {missing}"),
+        ))
+    });
+    of_values.chain(of_manifests).collect()
 }
 
 /// The lines where an ExternalSecret makes a Secret that the pods of the file do not read.
@@ -67,8 +87,7 @@ impl Chart<'_> {
     /// The line of `enabled`, and whether Helm takes it for true.
     fn switch(&self) -> Option<(u64, bool)> {
         let enabled = self.external.at(&["enabled"])?;
-        let is_on = !["", "0", "false"].contains(&enabled.text()?);
-        Some((enabled.line, is_on))
+        Some((enabled.line, !enabled.is_false()))
     }
 
     fn without_reader(self) -> Option<Finding> {
@@ -139,13 +158,14 @@ fn default_secret(chart: &str) -> Option<&'static str> {
 /// Collects the names of the Secrets that something in a node reads.
 fn secrets_read<'a>(node: &'a Node, read: &mut BTreeSet<&'a str>) {
     for (key, value) in node.entries() {
-        match canonical(key).as_str() {
-            "secretname" => read.extend(value.text()),
-            "secret" | "secretref" | "secretkeyref" | "imagepullsecrets" => {
-                let named = value.items().iter().chain([value]);
-                read.extend(named.filter_map(|it| Some(it.text_at(&["name"])?.1)));
-            }
-            _ => {}
+        // `secretKeyRef`, `imagePullSecrets`, and of other kinds `apiTokenSecretRef`.
+        let ends = ["secret", "secrets", "secretref", "secretkeyref"];
+        let key = canonical(key);
+        if key == "secretname" {
+            read.extend(value.text());
+        } else if ends.iter().any(|end| key.ends_with(end)) {
+            let named = value.items().iter().chain([value]);
+            read.extend(named.filter_map(|it| Some(it.text_at(&["name"])?.1)));
         }
         secrets_read(value, read);
     }

@@ -15,16 +15,15 @@ const MOST_NODES: usize = 1_000_000;
 pub(super) type Finding = (u64, String);
 
 /// A value, and the line where it is written, from 1.
-#[derive(Debug)]
 pub(super) struct Node {
     pub line: u64,
     pub value: Value,
 }
 
-#[derive(Debug)]
 pub(super) enum Value {
-    /// Any scalar; null is empty.
     Text(SecretValue),
+    /// A boolean, a number, or null, which is empty.
+    Plain(SecretValue),
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
 }
@@ -77,8 +76,18 @@ fn why(error: &Error) -> &'static str {
 impl Node {
     pub fn text(&self) -> Option<&str> {
         match &self.value {
-            Value::Text(text) => Some(text.expose().trim()),
-            _ => None,
+            Value::Text(text) | Value::Plain(text) => Some(text.expose().trim()),
+            Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
+    /// Whether a Helm template takes it for false. Text is true, also "false", unless it is empty.
+    pub fn is_false(&self) -> bool {
+        match &self.value {
+            Value::Plain(text) => ["", "0", "false"].contains(&text.expose()),
+            Value::Text(text) => text.is_empty(),
+            Value::List(items) => items.is_empty(),
+            Value::Map(entries) => entries.is_empty(),
         }
     }
 
@@ -141,11 +150,11 @@ impl<'de> Deserialize<'de> for Value {
 
 struct AnyValue;
 
-/// The methods of a visitor that takes a scalar as a text.
-macro_rules! scalars {
+/// The methods of a visitor that takes a scalar that is not text.
+macro_rules! plain {
     ($($visit:ident: $type:ty),*) => {$(
         fn $visit<E>(self, value: $type) -> Result<Value, E> {
-            Ok(Value::Text(value.to_string().into()))
+            Ok(Value::Plain(value.to_string().into()))
         }
     )*};
 }
@@ -153,14 +162,18 @@ macro_rules! scalars {
 impl<'de> Visitor<'de> for AnyValue {
     type Value = Value;
 
-    scalars!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
+    plain!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64);
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.into()))
+    }
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("any value")
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Text("".into()))
+        Ok(Value::Plain("".into()))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {

@@ -168,7 +168,7 @@ impl Eso<'_> {
         let id = Id::StoreEqual;
         let fields = stored.iter();
         let data = fields
-            .filter_map(|(key, field)| Some((key.clone(), (*field)?.copied().clone())))
+            .filter_map(|(key, field)| Some((key.clone(), (*field)?.copied())))
             .collect();
         let found = Difference::between(live, &data);
         let describe = |key: &String| {
