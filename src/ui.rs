@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 /// The format of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
+    /// For people.
     Text,
     /// One JSON document.
     Json,
@@ -20,7 +21,9 @@ pub enum Format {
 pub enum Color {
     /// On a terminal, unless NO_COLOR is set.
     Auto,
+    /// Always.
     Always,
+    /// Never.
     Never,
 }
 

@@ -290,7 +290,7 @@ impl Cluster {
             .await
     }
 
-    /// Makes the operator validate a store again. A missing permission is ignored.
+    /// Makes the operator validate a store again. A missing permission or store is ignored.
     ///
     /// # Errors
     /// A server that refuses for another reason or does not answer (exit code 3).
@@ -345,7 +345,7 @@ impl Cluster {
         }
     }
 
-    /// Lists the ExternalSecrets of a namespace, from etcd and not from a cache.
+    /// Lists the ExternalSecrets of a namespace with a consistent read.
     ///
     /// # Errors
     /// A list that is forbidden or cannot be read (exit code 3).
@@ -426,12 +426,14 @@ impl Cluster {
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
-/// Makes a value for the force-sync annotation that differs from the current one: the time in seconds.
+/// Makes a new value for the force-sync annotation: the time in seconds, or more if `before` is not
+/// older.
 fn stamp(before: Option<&str>) -> String {
     let now = super::local::environment::seconds_since_1970();
-    let before = before.and_then(|text| text.parse::<i64>().ok());
-    now.max(before.map_or(now, |before| before.saturating_add(1)))
-        .to_string()
+    let next = before
+        .and_then(|text| text.parse::<i64>().ok())
+        .map_or(now, |before| before.saturating_add(1));
+    now.max(next).to_string()
 }
 
 /// The API path of the ExternalSecrets of a namespace.

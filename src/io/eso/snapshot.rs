@@ -173,7 +173,8 @@ fn relevant(facts: &ClusterSnapshot, found: Vec<ExternalSecret>) -> Vec<External
         };
         has_secret && facts.places.contains_key(&external.namespace)
     };
-    let mut kept: Vec<_> = found.into_iter().filter(|it| is_relevant(it)).collect();
-    kept.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
-    kept
+    let mut selected: Vec<_> = found.into_iter().filter(|it| is_relevant(it)).collect();
+    selected
+        .sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
+    selected
 }

@@ -28,8 +28,10 @@ impl Cluster {
     ) -> Result<ExternalSecret, Failure> {
         let started = Instant::now();
         loop {
-            let now = self.external_secret(version, namespace, name).await?;
-            let now = now.ok_or_else(|| Failure::unable("it was deleted during the wait"))?;
+            let now = self
+                .external_secret(version, namespace, name)
+                .await?
+                .ok_or_else(|| Failure::unable("it was deleted during the wait"))?;
             let condition = now.condition.as_ref();
             let ready = condition.is_some_and(|condition| condition.ready);
             if now.synced != before && now.is_settled() && ready {

@@ -1,7 +1,8 @@
 //! Reading from and writing to the API server.
 //!
-//! All requests go through `Cluster::send`, which retries them and logs them without bodies. A body
-//! must not be logged or quoted. Other modules turn the response into facts or a [`Failure`].
+//! All requests except watches go through `Cluster::send`, which retries them and logs them without
+//! bodies. A body must not be logged or quoted. Other modules turn the response into facts or a
+//! [`Failure`].
 
 use super::connection;
 use super::kubeconfig::{self, Selection};
@@ -378,22 +379,25 @@ impl Cluster {
             1,
             &format!("{line} -> {} in {took} ms", parts.status.as_u16()),
         );
-        let after = parts.headers.get(header::RETRY_AFTER);
-        let after = after.and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+        let retry_after = parts
+            .headers
+            .get(header::RETRY_AFTER)
+            .and_then(|seconds| seconds.to_str().ok()?.parse().ok())
+            .map(Duration::from_secs);
         Ok(Response {
             status: parts.status,
             body,
             tries: 1,
             date: date_of(&parts.headers),
-            retry_after: after.map(Duration::from_secs),
+            retry_after,
         })
     }
 }
 
 /// Reads the server's time, in seconds since 1970.
 fn date_of(headers: &header::HeaderMap) -> Option<i64> {
-    let date = headers.get(header::DATE)?.to_str().ok()?;
-    let date = jiff::fmt::rfc2822::parse(date).ok()?;
+    let text = headers.get(header::DATE)?.to_str().ok()?;
+    let date = jiff::fmt::rfc2822::parse(text).ok()?;
     Some(date.timestamp().as_second())
 }
 
@@ -432,14 +436,13 @@ fn build(
     content_type: Option<&str>,
     body: Vec<u8>,
 ) -> Request<Vec<u8>> {
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(method)
         .uri(uri)
         .header(header::ACCEPT, "application/json");
-    let request = match content_type {
-        Some(content_type) => request.header(header::CONTENT_TYPE, content_type),
-        None => request,
-    };
+    if let Some(content_type) = content_type {
+        request = request.header(header::CONTENT_TYPE, content_type);
+    }
     request
         .body(body)
         .expect("the parts are names that have been checked")

@@ -152,11 +152,11 @@ impl Endpoint {
             .unwrap_or_default()
             .trim_matches(['[', ']'])
             .to_owned();
-        let name = config
+        let tls_name = config
             .tls_server_name
             .clone()
             .unwrap_or_else(|| host.clone());
-        let name = ServerName::try_from(name).map_err(|_| {
+        let name = ServerName::try_from(tls_name).map_err(|_| {
             Failure::unable("the server name in the kubeconfig is not a host name or address").hint(
                 format!("check server and tls-server-name: {kubectl} config view --minify"),
             )

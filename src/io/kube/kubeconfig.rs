@@ -150,7 +150,7 @@ fn explain(error: &KubeconfigError, selection: &Selection) -> Failure {
             let place = source.location().map(|at| format!("line {}", at.line()));
             Failure::unable(format!("{which} is not a valid kubeconfig"))
                 .cause(place.unwrap_or_else(|| "it cannot be parsed".to_owned()))
-                .hint(format!("`{kubectl} config view` tells more"))
+                .hint(format!("`{kubectl} config view` shows more"))
         }
         KubeconfigError::CurrentContextNotSet => {
             Failure::unable(format!("{which} names no current context")).hint(format!(

@@ -80,7 +80,7 @@ fn request(ask: &Ask<'_>) -> Option<Request<String>> {
     let bearer = SecretValue::from(format!("Bearer {}", ask.bearer.expose()));
     let mut bearer = HeaderValue::from_str(bearer.expose()).ok()?;
     bearer.set_sensitive(true);
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(ask.method.clone())
         .uri(ask.path)
         .header(header::HOST, "localhost")
@@ -88,10 +88,9 @@ fn request(ask: &Ask<'_>) -> Option<Request<String>> {
         .header(header::ACCEPT, "application/json")
         .header(header::CONNECTION, "close")
         .header(header::AUTHORIZATION, bearer);
-    let request = match ask.json {
-        Some(_) => request.header(header::CONTENT_TYPE, "application/json"),
-        None => request,
-    };
+    if ask.json.is_some() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
     request.body(ask.json.unwrap_or_default().to_owned()).ok()
 }
 

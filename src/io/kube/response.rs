@@ -130,7 +130,7 @@ impl Response {
                 cannot.cause(refusal).hint(match elsewhere {
                     Some(name) => format!("{kubectl} create namespace {name}"),
                     None => format!(
-                        "`{} --create-namespace` makes the namespace; or name another one with -n",
+                        "`{} --create-namespace` creates the namespace; or name another one with -n",
                         reach.apply
                     ),
                 })

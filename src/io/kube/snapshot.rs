@@ -151,8 +151,9 @@ impl Cluster {
         }
         for (at, observed) in others.items {
             let place: Option<&mut NamespaceSnapshot> = facts.places.get_mut(&at.namespace);
-            let place = place.filter(|place| !place.secrets.contains_key(at.name.as_str()));
-            if let Some(place) = place {
+            if let Some(place) = place
+                && !place.secrets.contains_key(at.name.as_str())
+            {
                 place.others.insert(at.name, observed);
             }
         }
@@ -295,8 +296,8 @@ impl Cluster {
         let keep = |body: SecretBody| {
             let namespace: Namespace = body.namespace()?.parse().ok()?;
             let name = body.name()?.to_owned();
-            let kept = scope.places.contains(&namespace);
-            kept.then(|| (CopyRef { namespace, name }, body.into()))
+            let is_in_scope = scope.places.contains(&namespace);
+            is_in_scope.then(|| (CopyRef { namespace, name }, body.into()))
         };
         let mut listed = self.lists(scope, &source, keep).await;
         let is_denied = |place: &&Namespace| {
@@ -304,20 +305,20 @@ impl Cluster {
             lists.any(|list| list.namespace.as_ref().is_none_or(|at| at == *place))
         };
         let places: Vec<_> = scope.named.iter().filter(is_denied).cloned().collect();
-        let known = places.into_iter().flat_map(|namespace| {
+        let candidates = places.into_iter().flat_map(|namespace| {
             KNOWN_COPIES.map(|name| CopyRef {
                 namespace: namespace.clone(),
                 name: name.to_owned(),
             })
         });
-        match self.secrets_by_name(known).await {
-            Ok(known) => {
-                let existing = known
+        match self.secrets_by_name(candidates).await {
+            Ok(read) => {
+                let existing = read
                     .items
                     .into_iter()
                     .filter(|(_, observed)| observed.live.is_some());
                 listed.items.extend(existing);
-                listed.denied.extend(known.denied);
+                listed.denied.extend(read.denied);
             }
             Err(failure) => listed.add("secrets", None, Err(failure)),
         }
@@ -327,8 +328,8 @@ impl Cluster {
     async fn pods(&self, scope: &Scope) -> Listed<(Pod, Stays)> {
         let keep = |body: PodBody| {
             let (pod, stays) = body.pod()?;
-            let kept = scope.places.contains(&pod.namespace);
-            kept.then_some((pod, stays))
+            let is_in_scope = scope.places.contains(&pod.namespace);
+            is_in_scope.then_some((pod, stays))
         };
         self.lists(scope, &Source::of(WorkloadKind::Pod), keep)
             .await

@@ -147,8 +147,8 @@ impl WorkloadBody {
         let (on_delete, partitioned) = (self.spec.is_on_delete(), self.spec.is_partitioned());
         let job = self.spec.job_template.map(|job| job.spec.template);
         let template = self.spec.template.or(job)?;
-        let restarted = annotation(&template.metadata, RESTARTED_AT);
-        let restarted = restarted.and_then(|at| at.parse::<jiff::Timestamp>().ok());
+        let restarted = annotation(&template.metadata, RESTARTED_AT)
+            .and_then(|at| at.parse::<jiff::Timestamp>().ok());
         Some(Workload {
             kind,
             reloaded: uses_reloader(&self.metadata) || uses_reloader(&template.metadata),

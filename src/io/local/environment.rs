@@ -92,9 +92,9 @@ fn read_env_file(path: &Path) -> Result<BTreeMap<String, SecretValue>, Failure> 
         let Some(assignment) = line.assignment else {
             continue;
         };
-        let known = table::inputs().any(|(name, _)| name == assignment.name);
+        let is_input = table::inputs().any(|(name, _)| name == assignment.name);
         let name = assignment.name.clone();
-        if found.insert(assignment.name, assignment.value).is_some() && known {
+        if found.insert(assignment.name, assignment.value).is_some() && is_input {
             return Err(malformed(format!(
                 "line {}: {name} is set a second time",
                 index + 1
@@ -107,10 +107,10 @@ fn read_env_file(path: &Path) -> Result<BTreeMap<String, SecretValue>, Failure> 
 /// The command for hints. `local/k8s-bootstrap.sh` sets `K8S_BOOTSTRAP_NAME` to its own path, because
 /// the program may not be in PATH.
 pub fn program() -> String {
-    let given = std::env::var("K8S_BOOTSTRAP_NAME")
+    std::env::var("K8S_BOOTSTRAP_NAME")
         .ok()
-        .filter(|name| !name.is_empty());
-    given.unwrap_or_else(|| "k8s-bootstrap".to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "k8s-bootstrap".to_owned())
 }
 
 /// Disables core files, because the memory of this process holds values.

@@ -1,4 +1,4 @@
-//! Text files of bounded size, for `lint`; never written.
+//! Text files of bounded size, for `lint`. It must not write.
 
 use crate::domain::values::secret_value::SecretValue;
 use std::fs::File;
@@ -11,7 +11,7 @@ const LARGEST: u64 = 16 * 1024 * 1024;
 /// Reads a file, a pipe, or stdin (`-`).
 ///
 /// # Errors
-/// Why it cannot be used, in words that quote nothing of it.
+/// The reason why the file is not valid, without quoting it.
 pub fn read(path: &Path) -> Result<SecretValue, String> {
     let source: Box<dyn Read> = if path == Path::new("-") {
         Box::new(std::io::stdin())
@@ -29,8 +29,8 @@ pub fn read(path: &Path) -> Result<SecretValue, String> {
     String::from_utf8(bytes)
         .map(SecretValue::from)
         .map_err(|error| {
-            let good = error.utf8_error().valid_up_to();
-            let before = &error.as_bytes()[..good];
+            let valid = error.utf8_error().valid_up_to();
+            let before = &error.as_bytes()[..valid];
             let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
             format!("line {line} is not UTF-8")
         })
