@@ -376,7 +376,7 @@ fn answered(part: &'static str, answer: fn(&str) -> Reply, body: &Value) {
                 let words = [
                     "cannot be read",
                     "cannot list",
-                    "does not know who",
+                    "does not accept your credentials",
                     "no answer",
                 ];
                 check["status"] == "skip" && words.iter().any(|word| message.contains(word))
