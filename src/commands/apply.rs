@@ -1,7 +1,8 @@
 //! `--apply`: creates what is missing. Changes a live value only if an option names it.
 //!
-//! Read, plan, write, and repeat if another writer came first. The tokens file is written first, then
-//! the home router Secret, which decides which tokens win, then every other Secret with a token.
+//! Read, plan, write, and repeat if another writer came first. The tokens file is written first,
+//! then the home router Secret, which decides which tokens win, then every other Secret with a
+//! token.
 
 use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{HintOptions, reach};
@@ -92,8 +93,9 @@ struct ApplyRun<'a> {
 impl ApplyRun<'_> {
     async fn rounds(&mut self) -> Result<(), Failure> {
         rounds(async || self.round().await).await?.ok_or_else(|| {
-            Failure::unable("others keep changing the Secrets while this runs").hint(
-                "see who: kubectl get secrets --show-managed-fields -o yaml; then run it again",
+            Failure::unable("something else keeps changing the Secrets during this run").hint(
+                "find out what: kubectl get secrets --show-managed-fields -o yaml; then run this \
+                 again",
             )
         })
     }
@@ -125,7 +127,8 @@ impl ApplyRun<'_> {
         self.started = true;
         if create_namespace && plan.secrets.iter().any(SecretPlan::is_written) {
             self.cluster.create_namespace(&self.wish.home).await?;
-            self.ui.story(&format!("made namespace {}", self.wish.home));
+            self.ui
+                .story(&format!("created namespace {}", self.wish.home));
         }
         Ok(self.write_secrets(&plan, &tokens).await)
     }
@@ -135,13 +138,17 @@ impl ApplyRun<'_> {
         let name = &self.wish.home;
         match state {
             NamespaceState::Active => Ok(false),
-            // Creating may be allowed where reading is not. Creating an existing namespace is harmless.
+            // Creating may be allowed where reading is not. Creating an existing namespace is
+            // harmless.
             NamespaceState::Absent | NamespaceState::Forbidden if self.create_namespace => Ok(true),
             NamespaceState::Forbidden => Ok(false),
-            NamespaceState::Absent => {
-                Err(Failure::unable(format!("namespace {name} does not exist"))
-                    .hint(format!("{} --create-namespace makes it", self.reach.apply)))
-            }
+            NamespaceState::Absent => Err(Failure::unable(format!(
+                "namespace {name} does not exist"
+            ))
+            .hint(format!(
+                "{} --create-namespace creates it",
+                self.reach.apply
+            ))),
             NamespaceState::Terminating => Err(Failure::unable(format!(
                 "namespace {name} is being deleted"
             ))
@@ -179,7 +186,7 @@ impl ApplyRun<'_> {
         {
             self.ui.warn(&format!(
                 "the tokens in {} were last applied to {} (namespace {}); {server} has none yet \
-                 and now gets the same",
+                 and now gets the same ones",
                 self.global.tokens_file.display(),
                 before.server,
                 before.namespace

@@ -1,5 +1,5 @@
-//! `diff`: compares with the cluster and lists what `--apply` would change, key by key. Writes nothing
-//! and prints no value.
+//! `diff`: compares with the cluster and lists what `--apply` would change, key by key. Writes
+//! nothing and prints no value.
 
 use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{HintOptions, reach};

@@ -27,8 +27,8 @@ pub fn run(lint: &Lint, ui: Ui) -> Result<Answer, Failure> {
     let judgement = lint::judge(&sources);
     let verdict = if !judgement.broken.is_empty() {
         let broken = judgement.broken.join(", ");
-        let failure = Failure::unable(format!("cannot judge {broken}"));
-        Verdict::Failed(failure.hint("mend what values.parsed names, and run lint again"))
+        let failure = Failure::unable(format!("cannot check {broken}"));
+        Verdict::Failed(failure.hint("fix what values.parsed reports, and run lint again"))
     } else if checks::healthy(&judgement.checks) {
         Verdict::Yes
     } else {

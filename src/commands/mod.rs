@@ -1,5 +1,5 @@
-//! One file or folder per command: read with `io`, decide with `domain`, then act and render. Decisions
-//! about Secrets do not belong here.
+//! One file or folder per command: read with `io`, decide with `domain`, then act and render.
+//! Decisions about Secrets do not belong here.
 
 pub mod apply;
 pub mod diff;
@@ -82,7 +82,7 @@ pub fn run(cli: &Cli, ui: Ui) -> Result<Answer, Failure> {
     if cli.command.is_some() && has_main_options {
         return Err(
             Failure::usage("an option of the main command stands before another command")
-                .hint("put the options behind the command that they belong to"),
+                .hint("put options after the command that they belong to"),
         );
     }
     match &cli.command {
@@ -115,7 +115,7 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
         .map_err(|error| {
             Failure::unable("cannot start")
                 .because(error)
-                .hint("see whether the limits of this process (ulimit -n) are too low")
+                .hint("check the limits of this process (ulimit -n)")
         })?
         .block_on(future)
 }

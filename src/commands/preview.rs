@@ -1,4 +1,5 @@
-//! The preview: a script or manifests that a person could paste. Contacts no server, writes nothing.
+//! The preview: a script or manifests that a person could paste. Contacts no server, writes
+//! nothing.
 
 use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{HintOptions, reach};

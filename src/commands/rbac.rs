@@ -33,11 +33,11 @@ pub fn run(global: &Global, rbac: &Rbac) -> Result<Answer, Failure> {
     }
     if rbac.cluster_store && !access.reads_stores() {
         let message = "--cluster-store goes with rbac verify, rotate, sync and migrate";
-        return Err(Failure::usage(message).hint("leave it out, or ask for one of these"));
+        return Err(Failure::usage(message).hint("leave it out, or use one of these"));
     }
     if rbac.command != RbacCommand::Populate && rbac.via_eso {
         return Err(Failure::usage("--via-eso goes with rbac populate")
-            .hint("leave it out, or ask for rbac populate"));
+            .hint("leave it out, or use rbac populate"));
     }
     let command_without_fleet = match access {
         Access::Recover => Some("tokens recover"),

@@ -55,7 +55,7 @@ pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure
             global.namespace
         ))
         .hint(format!(
-            "move over to the store: {} migrate --prefix PREFIX --store NAME",
+            "move the Secrets to the store: {} migrate --prefix PREFIX --store NAME",
             reach.program
         )));
     }
@@ -85,7 +85,7 @@ pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure
         (Ok(()), 0) => Verdict::Yes,
         (Ok(()), count) => Verdict::Failed(
             Failure::unable(format!(
-                "{count} of {} Secrets do not follow",
+                "{count} of {} Secrets were not refreshed",
                 refreshes.len()
             ))
             .hint(format!("{} verify{}", reach.program, reach.fleet)),
@@ -189,8 +189,8 @@ struct SyncRun<'a> {
 }
 
 impl SyncRun<'_> {
-    /// Refreshes all ExternalSecrets. Each result is recorded when it is known, so that the answer is
-    /// right after an interruption.
+    /// Refreshes all ExternalSecrets. Each result is recorded when it is known, so that the answer
+    /// is right after an interruption.
     async fn refresh_all(
         &self,
         externals: &[&ExternalSecret],
@@ -217,7 +217,7 @@ impl SyncRun<'_> {
     /// Refreshes one ExternalSecret and waits for its Secret. Returns the keys that changed.
     async fn refresh_and_wait(&self, external: &ExternalSecret) -> Result<Vec<String>, Failure> {
         if external.interval == 0 || external.refresh_policy == "CreatedOnce" {
-            return Err(Failure::no("it is made once and never refreshed")
+            return Err(Failure::no("it is created once and never refreshed")
                 .cause("refreshInterval is 0, or refreshPolicy is CreatedOnce"));
         }
         self.cluster.refresh(self.version, external).await?;
@@ -232,13 +232,13 @@ impl SyncRun<'_> {
         }
         let reason = now.condition.map(|condition| condition.reason);
         if reason.as_deref() != Some("SecretSynced") {
-            return Err(Failure::unable("the operator made no Secret of it"));
+            return Err(Failure::unable("the operator did not create the Secret"));
         }
         self.wait_for_secret(external).await
     }
 
-    /// Waits until the Secret matches its entry, if this run can read the store. Returns the keys that
-    /// changed.
+    /// Waits until the Secret matches its entry, if this run can read the store. Returns the keys
+    /// that changed.
     async fn wait_for_secret(&self, external: &ExternalSecret) -> Result<Vec<String>, Failure> {
         let entry = self.stores.entry_of(external);
         let Some(bundle) = BUNDLES
@@ -251,7 +251,7 @@ impl SyncRun<'_> {
             let found = self.cluster.secrets(&external.namespace, &[bundle]).await?;
             let live = found.into_values().next().and_then(|found| found.live);
             let Some(live) = live else {
-                return Err(Failure::unable("the Secret is not there"));
+                return Err(Failure::unable("the Secret does not exist"));
             };
             let differing = match &entry {
                 Some((store, kv_path)) => {
@@ -270,7 +270,7 @@ impl SyncRun<'_> {
             }
             if self.has_timed_out() {
                 return Err(Failure::unable(format!(
-                    "the Secret does not carry what the store holds: {}",
+                    "timed out: the Secret and the store differ in {}",
                     differing.join(", ").replace(char::is_control, "?")
                 )));
             }

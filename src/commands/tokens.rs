@@ -1,5 +1,5 @@
-//! `tokens show` prints the tokens for use in a shell. `tokens recover` rebuilds a lost tokens file from
-//! the cluster. Neither mints a token or writes to the cluster.
+//! `tokens show` prints the tokens for use in a shell. `tokens recover` rebuilds a lost tokens file
+//! from the cluster. Neither mints a token or writes to the cluster.
 
 use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{HintOptions, reach};
@@ -161,7 +161,7 @@ fn recovery_answer(
     } else {
         Verdict::Failed(
             Failure::no(format!("not found: {}", missing.join(", "))).hint(format!(
-                "`{run} --apply` mints what nobody has; or name the right namespace with -n"
+                "`{run} --apply` mints the missing tokens; or name the right namespace with -n"
             )),
         )
     };

@@ -1,5 +1,5 @@
-//! Describes a command line that clap rejects. Never repeats a value, which may be a secret typed in
-//! the wrong place.
+//! Describes a command line that clap rejects. Never repeats a value, which may be a secret typed
+//! in the wrong place.
 
 use crate::cli::Cli;
 use crate::error::Failure;
@@ -27,11 +27,11 @@ pub fn explain(error: &clap::Error) -> Failure {
     let message = match error.kind() {
         ErrorKind::UnknownArgument => match argument.and_then(flag_of) {
             Some(flag) => format!("unknown argument: {flag}"),
-            None => "there is an argument where none belongs (it may be a secret, so it is not \
-                     repeated here)"
-                .to_owned(),
+            None => {
+                "unexpected argument (it may be a secret, so it is not repeated here)".to_owned()
+            }
         },
-        ErrorKind::InvalidSubcommand => "there is no such command".to_owned(),
+        ErrorKind::InvalidSubcommand => "unknown command".to_owned(),
         ErrorKind::InvalidValue => {
             let possible = match error.get(ContextKind::ValidValue) {
                 Some(ContextValue::Strings(values)) => values.join(", "),
@@ -44,12 +44,12 @@ pub fn explain(error: &clap::Error) -> Failure {
         }
         ErrorKind::ValueValidation => match error.source() {
             Some(source) => format!("{} {source}", subject()),
-            None => format!("{} has a value that it does not take", subject()),
+            None => format!("{} has an invalid value", subject()),
         },
         ErrorKind::ArgumentConflict if context(ContextKind::PriorArg) == argument => {
             format!("{} is given twice", subject())
         }
-        ErrorKind::ArgumentConflict => format!("{} does not go with the rest", subject()),
+        ErrorKind::ArgumentConflict => format!("{} conflicts with another argument", subject()),
         ErrorKind::TooManyValues => format!("{} takes no value", subject()),
         ErrorKind::MissingRequiredArgument => format!("{} is missing", subject()),
         ErrorKind::MissingSubcommand => "a command is missing".to_owned(),
@@ -85,8 +85,8 @@ const HABITS: [(&str, &str); 5] = [
     ("--values", "k8s-bootstrap lint FILE..."),
 ];
 
-/// The name of a flag, without the value behind it. `None` for anything that does not look like a flag
-/// and may be a secret.
+/// The name of a flag, without the value behind it. `None` for anything that does not look like a
+/// flag and may be a secret.
 fn flag_of(text: &str) -> Option<String> {
     let flag = text.split(['=', ' ']).next().unwrap_or_default();
     let word = flag.strip_prefix('-')?.trim_start_matches('-');
@@ -117,7 +117,8 @@ pub fn asks_for_json(arguments: &[OsString]) -> bool {
         })
 }
 
-/// The name of the command, for the JSON document. Reads the arguments itself, because clap has failed.
+/// The name of the command, for the JSON document. Reads the arguments itself, because clap has
+/// failed.
 pub fn guess_name(arguments: &[OsString]) -> &'static str {
     let description = description();
     let takes_value = |text: &str| {

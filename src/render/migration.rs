@@ -230,8 +230,8 @@ fn fill_template(template: &str, result: &MoveResult) -> String {
     template.replace("{}", external)
 }
 
-/// The chart values to use after the move, as YAML with comments. `emits` is true if the server serves
-/// the version of ExternalSecret that the charts emit.
+/// The chart values to use after the move, as YAML with comments. `emits` is true if the server
+/// serves the version of ExternalSecret that the charts emit.
 pub fn values(layout: &Layout, store: &StoreRef, emits: bool) -> String {
     if !emits {
         return "# values for the charts: they emit ExternalSecrets of v1beta1, which is not served \

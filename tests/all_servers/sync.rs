@@ -175,7 +175,7 @@ fn a_secret_that_is_made_once_is_never_refreshed() {
     space
         .run(&["sync"])
         .exits(3)
-        .says(&["made once and never refreshed", "refreshInterval"]);
+        .says(&["created once and never refreshed", "refreshInterval"]);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_secret_that_is_not_there_does_not_follow() {
     let path = space.external_secret_path(NAME);
     SANDBOX.expect("POST", path.rsplit_once('/').unwrap().0, &object);
     let ran = space.run(&["sync"]).exits(3);
-    ran.says(&["[fail]", "the operator made no Secret of it"]);
+    ran.says(&["[fail]", "the operator did not create the Secret"]);
 }
 
 #[test]

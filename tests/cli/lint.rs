@@ -163,8 +163,8 @@ fn findings_have_file_and_line_and_broken_files_end_with_3() {
 
     not healthy: 13 failed (values.parsed, values.credentials, values.store, values.target), 0 passed
     --- stderr
-    error: cannot judge broken.yaml, twice.yaml, list.yaml, absent.yaml
-      hint: mend what values.parsed names, and run lint again
+    error: cannot check broken.yaml, twice.yaml, list.yaml, absent.yaml
+      hint: fix what values.parsed reports, and run lint again
     "#);
 }
 
@@ -260,7 +260,7 @@ fn a_file_that_cannot_be_judged_is_named_with_its_line() {
         assert!(found[1..].iter().all(|check| check[1] == "skip"), "{run}");
         assert!(
             run.err
-                .starts_with(&format!("error: cannot judge {name}\n")),
+                .starts_with(&format!("error: cannot check {name}\n")),
             "{run}"
         );
     }

@@ -14,10 +14,10 @@ const WRONG: [(&[&str], &str); 84] = [
         "unknown argument: --postgres-url",
     ),
     (&["-ps3ntinel"], "unknown argument: -p"),
-    (&["s3ntinel"], "there is no such command"),
-    (&["--apply", "S3NTINELs3ntinel"], "there is no such command"),
-    (&["POSTGRES_URL=s3ntinel"], "there is no such command"),
-    (&["vrify"], "there is no such command"),
+    (&["s3ntinel"], "unknown command"),
+    (&["--apply", "S3NTINELs3ntinel"], "unknown command"),
+    (&["POSTGRES_URL=s3ntinel"], "unknown command"),
+    (&["vrify"], "unknown command"),
     (&["diff", "s3ntinel"], STRAY),
     (&["tokens", "recover", "s3ntinel"], STRAY),
     (&["--apply=s3ntinel"], "--apply takes no value"),
@@ -82,7 +82,7 @@ const WRONG: [(&[&str], &str); 84] = [
         &["tokens", "--fleet-namespace=s3ntinel"],
         "unknown argument: --fleet-namespace",
     ),
-    (&["apply=s3ntinel"], "there is no such command"),
+    (&["apply=s3ntinel"], "unknown command"),
     (&["--dry-run=s3ntinel"], "unknown argument: --dry-run"),
     (&["diff", "apply"], STRAY),
     (
@@ -129,31 +129,31 @@ const WRONG: [(&[&str], &str); 84] = [
     ),
     (
         &["rotate", "--status", "--apply"],
-        "--status does not go with the rest",
+        "--status conflicts with another argument",
     ),
     (
         &["rotate", "--status", "--abort"],
-        "--status does not go with the rest",
+        "--status conflicts with another argument",
     ),
     (
         &["rotate", "--abort", "--immediate"],
-        "--abort does not go with the rest",
+        "--abort conflicts with another argument",
     ),
     (
         &["rotate", "--abort", "--until", "open"],
-        "--abort does not go with the rest",
+        "--abort conflicts with another argument",
     ),
     (
         &["rotate", "--abort", "--token", "KB_ROUTER_TOKEN"],
-        "--abort does not go with the rest",
+        "--abort conflicts with another argument",
     ),
     (
         &["rotate", "--immediate", "--until", "switch"],
-        "--immediate does not go with the rest",
+        "--immediate conflicts with another argument",
     ),
     (
         &["rotate", "--continue", "--abort"],
-        "--continue does not go with the rest",
+        "--continue conflicts with another argument",
     ),
     (&["rotate", "--copy", "s3ntinel"], BAD_COPY),
     (
@@ -237,8 +237,7 @@ const SHOWS: &str = "--show-values goes with -o yaml or json, without --apply";
 const BAD_AGE: &str = "--max-age is not an age: 90d, 720h, 1d12h";
 const BAD_COPY: &str = "--copy is not a Secret in a namespace: NAMESPACE/NAME";
 const ONLY_VERIFY: &str = "--live and --copy go with rbac verify and rotate";
-const STRAY: &str =
-    "there is an argument where none belongs (it may be a secret, so it is not repeated here)";
+const STRAY: &str = "unexpected argument (it may be a secret, so it is not repeated here)";
 const BAD_NAMESPACE: &str = "--namespace is not the name of a namespace: 1 to 63 lower-case letters, digits \
                              and '-', with a letter or digit at both ends (RFC 1123)";
 const UPDATE: &str = "--update takes names of inputs, without values: POSTGRES_URL, LLM_API_KEY, \
@@ -326,7 +325,7 @@ fn the_remedies_are_commands_and_names() {
     exit code 2
     --- stdout
     --- stderr
-    error: there is no such command
+    error: unknown command
       hint: did you mean tokens?
     ");
     assert_snapshot!(folder.run(&["-o", "yaml", "tokens"]), @"
@@ -357,7 +356,7 @@ fn the_remedies_are_commands_and_names() {
 fn a_habit_gets_the_remedy_for_it() {
     let folder = Folder::new();
     let compare = "without --apply nothing changes; `k8s-bootstrap diff` compares with the cluster";
-    let (unknown, no_command) = ("unknown argument: --dry-run", "there is no such command");
+    let (unknown, no_command) = ("unknown argument: --dry-run", "unknown command");
     for (arguments, message, hint) in [
         (&["apply"] as &[&str], no_command, "did you mean --apply?"),
         (

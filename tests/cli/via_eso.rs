@@ -9,7 +9,7 @@ fn its_options_go_together_or_not() {
     let wrong: [(&[&str], &str); 4] = [
         (
             &["--via-eso", "s", "--mount", "kv"],
-            "--via-eso does not go with the rest",
+            "--via-eso conflicts with another argument",
         ),
         (&["--store-kind", "SecretStore"], "--via-eso is missing"),
         (

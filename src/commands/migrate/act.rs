@@ -1,5 +1,5 @@
-//! `migrate --apply`: fills the store, proves that the operator reads the same values, then hands the
-//! Secrets over to the operator. Never changes a value that pods read.
+//! `migrate --apply`: fills the store, proves that the operator reads the same values, then hands
+//! the Secrets over to the operator. Never changes a value that pods read.
 
 use super::{MigrateRun, Snapshot};
 use crate::commands::shared::answer::Answer;
@@ -54,8 +54,8 @@ impl MigrateRun<'_> {
             .await
     }
 
-    /// Fills the store, proves the values and hands the Secrets over. Starts again if another writer
-    /// came first.
+    /// Fills the store, proves the values and hands the Secrets over. Starts again if another
+    /// writer came first.
     async fn rounds(
         &self,
         temporaries: &Temporaries,
@@ -95,8 +95,8 @@ impl MigrateRun<'_> {
             return self.report_pods(pods).await;
         }
         Err(
-            Failure::unable("others keep changing the store while this runs")
-                .hint("see who writes there; then run this again"),
+            Failure::unable("something else keeps changing the store during this run")
+                .hint("find out what writes there, then run this again"),
         )
     }
 
@@ -118,7 +118,7 @@ impl MigrateRun<'_> {
                 Failure::no(format!("the store lacks {} in {path}", keys.join(", "))).hint(
                     format!(
                         "fill it first: {} populate {options} --from-cluster --via-eso STORE \
-                     --apply, with a store that may write",
+                     --apply, with a store that can be written",
                         self.reach.program
                     ),
                 ),
@@ -181,12 +181,12 @@ impl MigrateRun<'_> {
                 return Ok(());
             }
             Err(Failure::no(format!(
-                "the operator reads something else at {} than {} is to hold; nothing has been \
+                "the operator reads other values at {} than {} has to hold; nothing has been \
                      taken over",
                 moved.path, moved.at
             ))
             .hint(format!(
-                "see whether {} is the store that this run reads ({})",
+                "check that {} is the store that this run reads ({})",
                 self.store,
                 self.direct
                     .as_ref()
@@ -213,8 +213,8 @@ impl MigrateRun<'_> {
         Ok(())
     }
 
-    /// The pods in the namespaces of the Secrets that move. Namespaces in which pods cannot be listed
-    /// are left out.
+    /// The pods in the namespaces of the Secrets that move. Namespaces in which pods cannot be
+    /// listed are left out.
     async fn pods(&self, plan: &MigrationPlan) -> Result<Pods, Failure> {
         let namespaces: BTreeSet<_> = plan.moving().map(|moved| &moved.at.namespace).collect();
         let reads = namespaces.into_iter().map(|namespace| async move {
@@ -237,22 +237,23 @@ impl MigrateRun<'_> {
                 .filter(|(uid, _)| !now.contains_key(*uid))
                 .map(|(_, name)| name.as_str())
                 .collect();
-            match (gone.as_slice(), before.len()) {
-                ([], 0) => {}
-                ([], count) => self
-                    .ui
-                    .story(&format!("{count} pods of {namespace} run on so far")),
-                (gone, _) => self.ui.warn(&format!(
-                    "pods of {namespace} were replaced meanwhile: {}",
+            if !gone.is_empty() {
+                self.ui.warn(&format!(
+                    "pods of {namespace} were replaced during the move: {}",
                     gone.join(", ")
-                )),
+                ));
+            } else if !before.is_empty() {
+                self.ui.story(&format!(
+                    "{} pods of {namespace} have not been replaced so far",
+                    before.len()
+                ));
             }
         }
         Ok(())
     }
 
-    /// Creates the ExternalSecrets and waits for each Secret. Each result is recorded when it is known,
-    /// so that the answer is right after an interruption.
+    /// Creates the ExternalSecrets and waits for each Secret. Each result is recorded when it is
+    /// known, so that the answer is right after an interruption.
     async fn hand_over_all(&self, snapshot: &Snapshot, results: &mut Vec<MoveResult>) {
         let moves = snapshot.plan.moves.iter().map(|moved| async move {
             let mut result = rendered::planned_result(moved);
@@ -275,11 +276,13 @@ impl MigrateRun<'_> {
         let deadline = Instant::now().checked_add(LIMIT);
         if moved.state == MoveState::Moved {
             // The operator keeps this Secret already. Only wait until it is in sync.
-            let mut externals = snapshot.externals.iter();
-            let external = externals.find(|external| {
-                external.namespace == *namespace && external.target == moved.at.name
-            });
-            let name = external.map_or(name, |external| &external.name);
+            let name = snapshot
+                .externals
+                .iter()
+                .find(|external| {
+                    external.namespace == *namespace && external.target == moved.at.name
+                })
+                .map_or(name, |external| &external.name);
             self.cluster
                 .settled(self.version, namespace, name, "", deadline)
                 .await?;
@@ -313,7 +316,7 @@ impl MigrateRun<'_> {
         };
         if version(&now) != version(&snapshot.found.secrets) {
             return Err(Failure::unable(
-                "it has changed while this ran: run it again",
+                "the Secret has changed during this run: run it again",
             ));
         }
         let extract = Extract {

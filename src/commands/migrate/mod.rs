@@ -1,8 +1,8 @@
 //! `migrate`: moves plain Secrets to the secret store without changing a value.
 //!
 //! The store gets the fields that it lacks. Each entry is then compared with its Secret twice: read
-//! directly, and read by the operator through a short-lived ExternalSecret with another target. Only
-//! then the ExternalSecrets are created that hand the Secrets over to the operator.
+//! directly, and read by the operator through a short-lived ExternalSecret with another target.
+//! Only then the ExternalSecrets are created that hand the Secrets over to the operator.
 
 mod act;
 pub(crate) mod rollback;
@@ -62,10 +62,10 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
     };
     if ui.format == Format::Yaml {
         if migrate.fleet.fleet_selector.is_some() {
-            return Err(
-                Failure::usage("-o yaml contacts nothing, so it selects no namespaces")
-                    .hint("name them with --fleet-namespace"),
-            );
+            return Err(Failure::usage(
+                "-o yaml contacts no server, so it cannot select namespaces",
+            )
+            .hint("name them with --fleet-namespace"));
         }
         let fleet = &migrate.fleet.fleet_namespace;
         return Ok(manifests(&global.namespace, fleet, &layout, &store));
@@ -138,7 +138,7 @@ impl<'a> MigrateRun<'a> {
         let (cluster, at) = (&self.cluster, &self.store);
         let Some(store) = find_store(cluster, self.version, namespace, at).await? else {
             self.ui.warn(&format!(
-                "{at} may not be read, so whether it is ready shows when it is used"
+                "reading {at} is forbidden, so whether it is ready is unknown"
             ));
             return Ok(None);
         };
@@ -146,7 +146,8 @@ impl<'a> MigrateRun<'a> {
         Ok(Some(store))
     }
 
-    /// Connects to an OpenBao or Vault store that the environment names. `None` for any other store.
+    /// Connects to an OpenBao or Vault store that the environment names. `None` for any other
+    /// store.
     async fn connect_to_store(&self, store: &SecretStore) -> Result<Option<Store>, Failure> {
         match &store.provider {
             Provider::Vault {
@@ -168,8 +169,8 @@ impl<'a> MigrateRun<'a> {
         self.ui.story(&format!("the secret store is {place}"));
         if !store::is_at(server) {
             self.ui.warn(&format!(
-                "the operator reaches {} at another address, {}: what is written there has to be \
-                 what it reads",
+                "the operator reaches {} at another address, {}: make sure that both are the same \
+                 store",
                 self.store,
                 server.replace(char::is_control, "?")
             ));
@@ -194,8 +195,8 @@ impl<'a> MigrateRun<'a> {
         let Some(capabilities) = capabilities else {
             let reported = store.capabilities.as_deref().unwrap_or("nothing");
             self.ui.story(&format!(
-                "see that the credential of {} can only read: this run cannot tell (the operator \
-                 reports {})",
+                "make sure that the credential of {} can only read: this run cannot tell (the \
+                 operator reports {})",
                 self.store,
                 reported.replace(char::is_control, "?")
             ));
@@ -206,18 +207,17 @@ impl<'a> MigrateRun<'a> {
             .filter(|name| !matches!(name.as_str(), "read" | "list" | "deny"))
             .collect();
         if !excess.is_empty() {
-            let excess: Vec<_> = excess.into_iter().collect();
             self.ui.warn(&format!(
-                "the credential of {} may do more than read: {}; give it a policy that only reads",
+                "the credential of {} may do more than read: {}; give it a read-only policy",
                 self.store,
-                excess.join(", ")
+                Vec::from_iter(excess).join(", ")
             ));
         }
         Ok(())
     }
 
-    /// Reads the cluster and the store, and plans. `entries` is the content of the store, if it has been
-    /// read through the operator.
+    /// Reads the cluster and the store, and plans. `entries` is the content of the store, if it has
+    /// been read through the operator.
     async fn read(&self, entries: Option<&Entries>) -> Result<Snapshot, Failure> {
         let home = &self.global.namespace;
         let found = self.cluster.observe(home, &BUNDLES, &self.fleet).await?;
@@ -248,7 +248,8 @@ impl<'a> MigrateRun<'a> {
         })
     }
 
-    /// Refuses while a rotation is open. `started` is true if this run has already written something.
+    /// Refuses while a rotation is open. `started` is true if this run has already written
+    /// something.
     fn refuse_rotation(&self, snapshot: &Snapshot, started: bool) -> Result<(), Failure> {
         let router = home_router(&snapshot.found.secrets, &self.global.namespace);
         crate::commands::shared::cluster::refuse_rotation(

@@ -39,7 +39,8 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
-/// The text for a Secret after a rollback, and in a preview; `{}` is the name of the ExternalSecret.
+/// The text for a Secret after a rollback, and in a preview; `{}` is the name of the
+/// ExternalSecret.
 const RETURNED: (&str, &str) = (
     "is plain again, without ExternalSecret {}; no value has changed",
     "would be plain again, without ExternalSecret {}",
@@ -98,10 +99,10 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
     let failure = outcome.err().or_else(|| {
         (failed > 0).then(|| {
             Failure::unable(format!(
-                "{failed} of {} Secrets did not go back",
+                "{failed} of {} Secrets were not rolled back",
                 results.len()
             ))
-            .hint("run it again: it goes on from where it is")
+            .hint("run it again: it continues where it stopped")
         })
     });
     let next = if failure.is_some() {
@@ -128,8 +129,8 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
     })
 }
 
-/// Rolls all Secrets back. Each result is recorded when it is known, so that the answer is right after
-/// an interruption.
+/// Rolls all Secrets back. Each result is recorded when it is known, so that the answer is right
+/// after an interruption.
 async fn return_all(
     cluster: &Cluster,
     version: &str,
@@ -153,15 +154,15 @@ async fn return_all(
     Ok(())
 }
 
-/// Refuses ExternalSecrets that have an owner, which would apply them again, those that only add keys,
-/// and several for one Secret.
+/// Refuses ExternalSecrets that have an owner, which would apply them again, those that only add
+/// keys, and several for one Secret.
 fn refusal(externals: &[&ExternalSecret], kubectl: &str) -> Option<Failure> {
     let mut failure = Failure::undecided();
     for (index, external) in externals.iter().enumerate() {
         if let Some(owner) = &external.owner {
             failure = failure
                 .cause(format!("{external} belongs to {owner}"))
-                .hint(format!("take it out there: {}", owner.instead()));
+                .hint(format!("remove it there: {}", owner.instead()));
         }
         let has_same_target = |other: &&&ExternalSecret| {
             other.namespace == external.namespace && other.target == external.target
@@ -170,7 +171,7 @@ fn refusal(externals: &[&ExternalSecret], kubectl: &str) -> Option<Failure> {
             let (namespace, name) = (&external.namespace, &external.name);
             failure = failure
                 .cause(format!(
-                    "{other} and {external} have one target, {}",
+                    "{other} and {external} have the same target, {}",
                     external.target
                 ))
                 .hint(format!(
@@ -181,7 +182,7 @@ fn refusal(externals: &[&ExternalSecret], kubectl: &str) -> Option<Failure> {
             failure = failure
                 .cause(format!("{external} adds keys to {}", external.target))
                 .hint(format!(
-                    "take it away first: {kubectl} -n {} delete externalsecret {}",
+                    "remove it first: {kubectl} -n {} delete externalsecret {}",
                     external.namespace, external.name
                 ));
         }
@@ -196,8 +197,8 @@ struct Return<'a> {
     external: Option<&'a ExternalSecret>,
 }
 
-/// The Secrets to be rolled back: those that an ExternalSecret makes, and those that only carry labels
-/// or annotations that the operator has left behind.
+/// The Secrets to be rolled back: those that an ExternalSecret makes, and those that only carry
+/// labels or annotations that the operator has left behind.
 fn find_returns<'a>(
     found: &'a Found,
     all: &[ExternalSecret],
@@ -277,8 +278,8 @@ impl Return<'_> {
         Ok(found.into_values().next().and_then(|found| found.live))
     }
 
-    /// Changes the ExternalSecret so that it does not own its Secret, and waits until the operator has
-    /// reconciled that or has failed to read the store.
+    /// Changes the ExternalSecret so that it does not own its Secret, and waits until the operator
+    /// has reconciled that or has failed to read the store.
     async fn disown(
         &self,
         cluster: &Cluster,
@@ -286,7 +287,8 @@ impl Return<'_> {
         external: &ExternalSecret,
     ) -> Result<(), Failure> {
         let (namespace, name) = (&external.namespace, &external.name);
-        // With a refreshPolicy of CreatedOnce or an interval of 0 the operator would not reconcile again.
+        // With a refreshPolicy of CreatedOnce or an interval of 0 the operator would not reconcile
+        // again.
         let orphaning = json!({ "spec": {
             "refreshPolicy": "Periodic",
             "refreshInterval": "1h",
@@ -301,8 +303,8 @@ impl Return<'_> {
             .await
         {
             Ok(_) => Ok(()),
-            // The operator cannot read the store. A refresh that began before the change has ended by
-            // now, and later ones see the change.
+            // The operator cannot read the store. A refresh that began before the change has ended
+            // by now, and later ones see the change.
             Err(_) if self.has_failed(cluster, version, external).await? => Ok(()),
             Err(failure) => Err(failure),
         }
@@ -339,8 +341,10 @@ impl Return<'_> {
 
     /// Checks that no value has changed.
     async fn check_unchanged(&self, cluster: &Cluster, before: &LiveSecret) -> Result<(), Failure> {
-        let live = self.read(cluster).await?;
-        let live = live.ok_or_else(|| Failure::unable("the Secret is gone"))?;
+        let live = self
+            .read(cluster)
+            .await?
+            .ok_or_else(|| Failure::unable("the Secret is gone"))?;
         let texts = before
             .data
             .iter()

@@ -32,7 +32,7 @@ pub(super) fn of_run<B: Backend>(
         .entries
         .iter()
         .any(|entry| entry.plan.action == Action::Skip);
-    let next = "An entry was skipped for want of an input: set it, and run this again.";
+    let next = "An entry was skipped because an input is missing: set it, and run this again.";
     Ok(Answer {
         text,
         next: (has_skipped && outcome.is_ok()).then(|| next.to_owned()),

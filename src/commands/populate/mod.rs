@@ -1,4 +1,5 @@
-//! `populate`: fills the secret store. Only adds: an existing field changes only if an option names it.
+//! `populate`: fills the secret store. Only adds: an existing field changes only if an option names
+//! it.
 
 mod answer;
 mod via_eso;

@@ -51,8 +51,9 @@ pub fn preview(global: &Global, plan: &StorePlan, reach: &HintContext, ui: Ui) -
     let report = StoreReport::of_plan(plan, None, path);
     let store = StoreReach::default();
     let is_refused = !plan.refusals.is_empty();
-    let next = "What the store holds is not known before --apply: what is there then is adopted and \
-                never changed. This was a preview: nothing has been written. Run it again with --apply.";
+    let next = "The content of the store is not known before --apply: existing fields are adopted \
+                and never changed. This was a preview: nothing has been written. Run it again \
+                with --apply.";
     Answer {
         text: rendered::difference(&report, &store, ui.palette()),
         next: (!is_refused).then(|| next.to_owned()),
@@ -95,8 +96,8 @@ pub async fn apply(
     backend.check_ready().await?;
     let context = cluster.context.as_deref();
     ui.story(&format!(
-        "filling {} through External Secrets Operator on {}{}, by ExternalSecrets, PushSecrets and \
-         Secrets that live for a moment in namespace {}",
+        "filling {} through External Secrets Operator on {}{}, by short-lived ExternalSecrets, \
+         PushSecrets and Secrets in namespace {}",
         backend.store,
         cluster.server,
         context
@@ -119,7 +120,7 @@ impl ViaEso<'_> {
         let reach = self.cluster_reach();
         if !self.cluster.serves_push_secrets().await? {
             return Err(Failure::unable(
-                "the operator is installed without PushSecret, by which it writes into stores",
+                "the operator is installed without PushSecret, which it needs to write to a store",
             )
             .hint(format!(
                 "{} get crd pushsecrets.external-secrets.io",
@@ -137,10 +138,10 @@ impl ViaEso<'_> {
         check_ready(cluster, namespace, &store).await?;
         match store.capabilities.as_deref() {
             Some("ReadOnly") => Err(Failure::unable(format!("{at} cannot be used"))
-                .cause("the operator can only read stores of that kind")
+                .cause("the operator can only read stores of this kind")
                 .hint(
-                    "write the entries with the store's own program: populate -o yaml --show-values \
-                     prints them",
+                    "write the entries with the store's own program: populate -o yaml \
+                     --show-values prints them",
                 )),
             _ => Ok(()),
         }
@@ -203,7 +204,7 @@ impl ViaEso<'_> {
             }
         }
         Err(Failure::unable(format!(
-            "the operator has written {} and does not find it there",
+            "the operator has written {} and cannot read it back",
             entry.path
         ))
         .hint(self.store.describe(self.namespace, self.cluster_reach())))
@@ -217,15 +218,11 @@ impl ViaEso<'_> {
             .filter(|field| matches!(field.action, KeyAction::Set(_)))
             .map(|field| field.key.as_str())
             .collect();
-        let cause = format!(
-            "{} is there, and would need {}",
-            entry.path,
-            keys.join(", ")
-        );
+        let cause = format!("{} exists and would need {}", entry.path, keys.join(", "));
         let hint = format!(
-            "the operator creates entries and does not change them: set the fields with the store's \
-             own program, or, where the store is OpenBao or Vault, run populate without --via-eso, \
-             as somebody who may write {}",
+            "the operator creates entries and does not change them: set the fields with the \
+             store's own program or, for OpenBao or Vault, run populate without --via-eso and \
+             with a token that may write {}",
             entry.path
         );
         (cause, hint)
@@ -259,7 +256,7 @@ impl Backend for ViaEso<'_> {
             return Ok(());
         }
         let mut failure = Failure::no(
-            "refused, and nothing has been written: through the operator no entry can be changed",
+            "refused, and nothing has been written: the operator cannot change an existing entry",
         );
         for entry in changed {
             let (cause, hint) = self.explain_unchangeable(entry);

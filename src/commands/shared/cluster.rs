@@ -99,7 +99,9 @@ pub fn refuse_rotation(
         Err(bad) => format!("whether a rotation is open is not known: {bad}"),
     };
     let failure = if started {
-        Failure::unable(format!("others wrote while this ran, and now {what}"))
+        Failure::unable(format!(
+            "something else wrote while this ran, and now {what}"
+        ))
     } else {
         Failure::no(format!("refused, and nothing has been written: {what}"))
     };

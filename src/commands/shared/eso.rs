@@ -1,5 +1,5 @@
-//! Checks and reads that several Path 2 commands need: the served API version, the ExternalSecrets of
-//! the table, the state of the store, and what External Secrets Operator reads there.
+//! Checks and reads that several Path 2 commands need: the served API version, the ExternalSecrets
+//! of the table, the state of the store, and what External Secrets Operator reads there.
 //!
 //! Writes nothing but the short-lived ExternalSecrets of [`Through`].
 
@@ -27,14 +27,15 @@ pub async fn served(cluster: &Cluster, reach: &HintContext) -> Result<&'static s
     match cluster.served().await? {
         Served::Version(version) => Ok(version),
         Served::Nothing => Err(Failure::unable(
-            "External Secrets Operator is not installed: the API server knows no ExternalSecret",
+            "External Secrets Operator is not installed: the API server does not serve \
+             ExternalSecret",
         )
         .hint("install it: https://external-secrets.io/latest/introduction/getting-started/")),
         Served::Forbidden => Err(Failure::unable(
-            "you may not ask which version of ExternalSecret is served",
+            "API discovery is forbidden, so the version of ExternalSecret is unknown",
         )
         .hint(format!(
-            "every user may by default; see {} get clusterrolebinding system:discovery",
+            "every user is allowed to by default; see {} get clusterrolebinding system:discovery",
             reach.kubectl
         ))),
     }
@@ -66,7 +67,7 @@ pub fn check_home(name: &Namespace, state: NamespaceState) -> Result<(), Failure
     match state {
         NamespaceState::Active | NamespaceState::Forbidden => Ok(()),
         NamespaceState::Absent => Err(Failure::unable(format!("namespace {name} does not exist"))
-            .hint("name the one that has the Secrets with -n")),
+            .hint("name the namespace of the Secrets with -n")),
         NamespaceState::Terminating => Err(Failure::unable(format!(
             "namespace {name} is being deleted"
         ))
@@ -98,7 +99,7 @@ pub fn check_values(live: &LiveSecret, wanted: &SecretData) -> Result<(), Failur
         return Ok(());
     }
     Err(Failure::unable(format!(
-        "it has other values than before: {}",
+        "it does not hold the expected values: {}",
         differing.join(", ").replace(char::is_control, "?")
     )))
 }

@@ -1,5 +1,5 @@
-//! `--apply --update KEY --restart`: restarts the workloads that read the changed keys and waits for
-//! their rollouts. Writes no Secret.
+//! `--apply --update KEY --restart`: restarts the workloads that read the changed keys and waits
+//! for their rollouts. Writes no Secret.
 
 use super::rollout_wait::{RolloutGoal, RolloutTracker, roll};
 use crate::domain::cluster::names::Namespace;
@@ -44,8 +44,8 @@ pub async fn readers(
     mut tracker: RolloutTracker,
     ui: Ui,
 ) -> Result<(), Failure> {
-    // One Secret after the other. A second round per Secret covers workloads that Reloader restarted
-    // too early to have the new value.
+    // One Secret after the other. A second round per Secret covers workloads that Reloader
+    // restarted too early to have the new value.
     for _ in 0..2 * BUNDLES.len() {
         let snapshot = read_cluster(cluster, home).await?;
         let place = snapshot.home_place();
@@ -76,14 +76,14 @@ pub async fn readers(
         };
         roll(cluster, ui, &workloads, &goal, &mut tracker).await?;
     }
-    Err(
-        Failure::unable("who reads what was changed keeps being restarted by others").hint(
-            format!(
-                "see who: {} -n {home} get statefulsets,deployments,daemonsets",
-                cluster.reach().kubectl
-            ),
-        ),
+    Err(Failure::unable(
+        "workloads keep being restarted by something else while --restart waits for \
+         them",
     )
+    .hint(format!(
+        "find out by what: {} -n {home} get statefulsets,deployments,daemonsets",
+        cluster.reach().kubectl
+    )))
 }
 
 /// Reads the cluster, and refuses if workloads or pods cannot be listed.
@@ -97,18 +97,19 @@ async fn read_cluster(cluster: &Cluster, home: &Namespace) -> Result<ClusterSnap
         .map(ToString::to_string);
     match denied {
         None => Ok(snapshot),
-        Some(denied) => Err(
-            Failure::unable("--restart cannot see who reads the Secrets")
-                .cause(denied)
-                .hint(
-                    "have an administrator give you what `rbac rotate` prints, or restart by hand",
-                ),
-        ),
+        Some(denied) => Err(Failure::unable(
+            "--restart cannot list the workloads that read the Secrets",
+        )
+        .cause(denied)
+        .hint(
+            "have an administrator apply the output of `rbac rotate`, or restart them by \
+             hand",
+        )),
     }
 }
 
-/// The restart mark that a workload needs, and when its Secret last changed (seconds since 1970). Both
-/// belong to the newest Secret from which the workload reads one of these keys.
+/// The restart mark that a workload needs, and when its Secret last changed (seconds since 1970).
+/// Both belong to the newest Secret from which the workload reads one of these keys.
 fn required_mark(
     place: &NamespaceSnapshot,
     workload: &Workload,

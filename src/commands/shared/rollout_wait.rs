@@ -1,5 +1,5 @@
-//! Restarts workloads, or leaves the restart to Reloader, and waits for the rollouts. Which workloads
-//! have to restart is decided by the caller.
+//! Restarts workloads, or leaves the restart to Reloader, and waits for the rollouts. Which
+//! workloads have to restart is decided by the caller.
 
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::workload::{Workload, first_pod};
@@ -79,7 +79,8 @@ struct Task<'a> {
 /// Restarts these workloads and waits until they have rolled out. Prints a line for each step.
 ///
 /// # Errors
-/// Workloads that have not rolled out in time, each with the reason; a failed request (exit code 3).
+/// Workloads that have not rolled out in time, each with the reason; a failed request (exit code
+/// 3).
 pub async fn roll(
     cluster: &Cluster,
     ui: Ui,
@@ -198,7 +199,7 @@ async fn roll_one(cluster: &Cluster, ui: Ui, task: &Task<'_>) -> Result<RolloutE
 /// A failed read (exit code 3).
 pub async fn explain_stuck(cluster: &Cluster, workload: &Workload) -> Result<Failure, Failure> {
     let mut failure = Failure::unable(format!(
-        "it did not roll out in time: {}",
+        "timed out waiting for the rollout: {}",
         workload.rollout.progress(workload.kind)
     ));
     for why in cluster.why_stuck(workload).await? {
@@ -208,8 +209,8 @@ pub async fn explain_stuck(cluster: &Cluster, workload: &Workload) -> Result<Fai
         let (kubectl, namespace) = (&cluster.reach().kubectl, &workload.namespace);
         let pod = first_pod(&workload.name);
         failure = failure.hint(format!(
-            "when that is mended, a StatefulSet keeps a pod that never was ready: {kubectl} -n \
-             {namespace} delete pod {pod} --wait=false"
+            "once that is fixed, delete the pod, since a StatefulSet does not replace one that \
+             was never ready: {kubectl} -n {namespace} delete pod {pod} --wait=false"
         ));
     }
     Ok(failure)

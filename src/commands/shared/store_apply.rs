@@ -1,7 +1,7 @@
 //! Fills the secret store. Only adds: an existing field changes only if an option names it.
 //!
-//! Read, plan, write, and repeat if another writer came first. The tokens file is written first, then
-//! the router entry, which decides which tokens win, then every other entry.
+//! Read, plan, write, and repeat if another writer came first. The tokens file is written first,
+//! then the router entry, which decides which tokens win, then every other entry.
 
 use super::tokens_session::TokensSession;
 use super::writer::{Writer, rounds};
@@ -17,7 +17,8 @@ use crate::io::written::Written;
 use crate::render::store::StoreReport;
 use futures_util::future::join_all;
 
-/// How entries are read and written: over the API of the store, or through External Secrets Operator.
+/// How entries are read and written: over the API of the store, or through External Secrets
+/// Operator.
 pub trait Backend {
     /// The address of the store, for messages.
     fn address(&self) -> &str;
@@ -31,7 +32,8 @@ pub trait Backend {
     /// Refuses, before the first write, a plan that cannot be carried out.
     async fn check(&self, plan: &StorePlan) -> Result<(), Failure>;
 
-    /// Writes all fields of an entry. [`Written::Stale`] if it is not the version that was planned for.
+    /// Writes all fields of an entry. [`Written::Stale`] if it is not the version that was planned
+    /// for.
     async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Written, Failure>;
 }
 
@@ -47,9 +49,9 @@ impl Backend for Store {
     async fn entries(&self, layout: &Layout) -> Result<Entries, Failure> {
         let paths = BUNDLES.map(|bundle| layout.path(bundle));
         // Await all, so that the failure reported does not depend on which read ends first.
-        let read = join_all(paths.iter().map(|path| self.read(path))).await;
-        let read: Result<Vec<_>, _> = read.into_iter().collect();
-        Ok(paths.into_iter().zip(read?).collect())
+        let results = join_all(paths.iter().map(|path| self.read(path))).await;
+        let entries: Vec<_> = results.into_iter().collect::<Result<_, _>>()?;
+        Ok(paths.into_iter().zip(entries).collect())
     }
 
     async fn check(&self, plan: &StorePlan) -> Result<(), Failure> {
@@ -91,7 +93,8 @@ impl<B: Backend> StoreApply<B> {
     /// Fills the store.
     ///
     /// # Errors
-    /// A refusal before the first write, or the writes that failed. [`Self::report`] has the results.
+    /// A refusal before the first write, or the writes that failed. [`Self::report`] has the
+    /// results.
     pub async fn run(&mut self) -> Result<(), Failure> {
         if rounds(async || self.round().await).await?.is_some() {
             return self
@@ -101,8 +104,8 @@ impl<B: Backend> StoreApply<B> {
         }
         let place = self.backend.reach().shown(&self.wish.layout.path(&ROUTER));
         Err(
-            Failure::unable("others keep changing the store while this runs")
-                .hint(format!("see who writes {place}; then run this again")),
+            Failure::unable("something else keeps changing the store during this run")
+                .hint(format!("find out what writes {place}, then run this again")),
         )
     }
 
@@ -111,8 +114,8 @@ impl<B: Backend> StoreApply<B> {
         self.started
     }
 
-    /// The plan and the result of each write; `None` if no plan was made. `path` is that of the tokens
-    /// file.
+    /// The plan and the result of each write; `None` if no plan was made. `path` is that of the
+    /// tokens file.
     pub fn report(&self, path: String) -> Option<StoreReport> {
         let plan = self.plan.as_ref()?;
         let mut report = StoreReport::of_plan(plan, Some(self.backend.address()), path);

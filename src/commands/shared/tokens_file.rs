@@ -18,7 +18,7 @@ pub fn warn_unless_ignored(path: &Path, ui: Ui) {
     match git::keeping(path) {
         Keeping::Away => {}
         Keeping::Unknown => {
-            ui.warn(&format!("git does not tell whether it ignores {shown}"));
+            ui.warn(&format!("cannot tell whether git ignores {shown}"));
         }
         Keeping::NotIgnored => {
             ui.warn(&format!(
@@ -26,8 +26,8 @@ pub fn warn_unless_ignored(path: &Path, ui: Ui) {
             ));
         }
         Keeping::Tracked => ui.warn(&format!(
-            "git tracks {shown}: take it out with `git rm --cached {shown}`, ignore it, and, if it was \
-             ever pushed, rotate the tokens with `{} rotate --apply`",
+            "git tracks {shown}: remove it with `git rm --cached {shown}`, ignore it, and, if it \
+             was ever pushed, rotate the tokens with `{} rotate --apply`",
             environment::program()
         )),
     }

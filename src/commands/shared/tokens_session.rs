@@ -1,5 +1,5 @@
-//! The tokens file during a run that changes it. It is locked and read once, and is written before any
-//! server gets a token.
+//! The tokens file during a run that changes it. It is locked and read once, and is written before
+//! any server gets a token.
 
 use crate::commands::shared::tokens_file::{filed, warn_unless_ignored};
 use crate::domain::plan::{Decision, Filed};
@@ -59,7 +59,8 @@ impl TokensSession {
         self.file.applied_to()
     }
 
-    /// Mints the tokens that have no value yet and writes the file. Returns the value of each token.
+    /// Mints the tokens that have no value yet and writes the file. Returns the value of each
+    /// token.
     ///
     /// # Errors
     /// No random bytes, or a file that cannot be written (exit code 3).

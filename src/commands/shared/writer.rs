@@ -1,8 +1,8 @@
-//! Writes the places of a plan, Secrets or store entries, and records the result of each write. Makes
-//! no decision about values.
+//! Writes the places of a plan, Secrets or store entries, and records the result of each write.
+//! Makes no decision about values.
 //!
-//! The router place is written first, because it decides which tokens win. Places without tokens are
-//! written at the same time, all others after it.
+//! The router place is written first, because it decides which tokens win. Places without tokens
+//! are written at the same time, all others after it.
 
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::plan::{EntryPlan, SecretPlan};
@@ -90,8 +90,8 @@ impl<P: Place> Writer<P> {
         self.done.retain(|_, (_, failure)| failure.is_none());
     }
 
-    /// Writes in two waves. If the write of `router` fails, the second wave is not sent. `name` is the
-    /// router place in messages.
+    /// Writes in two waves. If the write of `router` fails, the second wave is not sent. `name` is
+    /// the router place in messages.
     pub async fn write(
         &mut self,
         places: &[P],
@@ -110,8 +110,8 @@ impl<P: Place> Writer<P> {
             return self.wave(&second, &write).await;
         }
         for place in second {
-            let failure = Failure::unable(format!("not written, since {name} was not"))
-                .hint("mend that first, then run this again");
+            let failure = Failure::unable(format!("not written, because {name} was not"))
+                .hint("fix that first, then run this again");
             self.record(place, Some(failure));
         }
         Written::Done
@@ -145,7 +145,8 @@ impl<P: Place> Writer<P> {
         Some((place, failure.as_ref()))
     }
 
-    /// One failure for all places that could not be written. `what` is a plural noun such as `Secrets`.
+    /// One failure for all places that could not be written. `what` is a plural noun such as
+    /// `Secrets`.
     pub fn failures(&self, all: usize, what: &str) -> Option<Failure> {
         let failed: Vec<_> = self
             .done

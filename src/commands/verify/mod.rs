@@ -1,5 +1,5 @@
-//! `verify`: checks the Secrets, what reads them and what makes them, with a hint for each failed check.
-//! Reads only.
+//! `verify`: checks the Secrets, what reads them and what makes them, with a hint for each failed
+//! check. Reads only.
 
 pub(crate) mod store;
 
@@ -36,8 +36,8 @@ use tokio::time::Instant;
 pub type Question = (Method, &'static str, Option<&'static str>);
 /// The request to brain-api.
 pub const FEED: Question = (Method::GET, "/feed", None);
-/// The request to the embeddings service. The service checks the key before the body, so an empty body
-/// embeds nothing and costs nothing.
+/// The request to the embeddings service. The service checks the key before the body, so an empty
+/// body embeds nothing and costs nothing.
 pub const EMBED: Question = (Method::POST, "/embed", Some("{}"));
 
 /// The shortest pause of `--wait` between two runs of the checks.
@@ -251,13 +251,18 @@ async fn ask(
     let Some(workload) = place.stateful_set(service) else {
         return not_asked(format!("there is no StatefulSet {service}"));
     };
-    let mut containers = workload.spec.containers.iter();
-    let Some(port) = containers.find_map(|container| container.port) else {
+    let port = workload
+        .spec
+        .containers
+        .iter()
+        .find_map(|container| container.port);
+    let Some(port) = port else {
         return not_asked(format!("the pods of {service} name no port"));
     };
-    let router = place.live(ROUTER.secret);
-    let right = router.and_then(|router| router.text(token.as_str()));
-    let right = right.filter(|value| !value.is_empty());
+    let right = place
+        .live(ROUTER.secret)
+        .and_then(|router| router.text(token.as_str()))
+        .filter(|value| !value.is_empty());
     let wrong = environment::mint()?;
     let pod = first_pod(service);
     let ask = async |bearer| {

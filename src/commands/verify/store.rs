@@ -1,5 +1,5 @@
-//! Reads the secret store for `verify`, with the token of the environment. A failed read is a fact for
-//! the checks, not a failure.
+//! Reads the secret store for `verify`, with the token of the environment. A failed read is a fact
+//! for the checks, not a failure.
 
 use crate::cli::Global;
 use crate::domain::eso::objects::KvPath;

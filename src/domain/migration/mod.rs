@@ -1,7 +1,7 @@
 //! Plans the move of plain Secrets to the secret store. Pure: reads and writes nothing itself.
 //!
-//! External Secrets Operator overwrites a Secret with its entry at once. So an ExternalSecret may only
-//! be applied if the entry holds exactly the keys and values of the Secret.
+//! External Secrets Operator overwrites a Secret with its entry at once. So an ExternalSecret may
+//! only be applied if the entry holds exactly the keys and values of the Secret.
 
 pub mod refusal;
 
@@ -153,8 +153,8 @@ impl MigrationPlan {
         (moved, Some(entry))
     }
 
-    /// The fields that the entry lacks: those of the Secret, and [`LOG_LEVEL`]. Refuses if the entry and
-    /// the Secret differ.
+    /// The fields that the entry lacks: those of the Secret, and [`LOG_LEVEL`]. Refuses if the
+    /// entry and the Secret differ.
     fn missing_fields(
         &mut self,
         moved: &mut Move,
@@ -326,7 +326,8 @@ impl MigrationPlan {
         }
     }
 
-    /// The state of a plain Secret. The operator can only make mutable Opaque Secrets with text values.
+    /// The state of a plain Secret. The operator can only make mutable Opaque Secrets with text
+    /// values.
     fn state_of_plain(&mut self, at: &SecretRef, live: &LiveSecret) -> MoveState {
         let at = || at.clone();
         let undecodable = live.data.iter().find(|(_, value)| value.text.is_none());

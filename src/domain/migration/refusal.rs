@@ -79,21 +79,21 @@ impl MigrationRefusal {
     pub fn hint(&self, store: Option<&StoreReach>, kubectl: &str) -> String {
         match (self, store) {
             (Self::Differs { path, keys, .. }, Some(store)) => format!(
-                "put the value that is right, from stdin, where the wrong one is: `{}`",
+                "write the right value, from stdin, where the wrong one is: `{}`",
                 store.patch(path, &keys[0])
             ),
             (Self::OnlyInSecret { path, keys, .. }, Some(store)) => {
                 format!("add it, from stdin: `{}`", store.patch(path, &keys[0]))
             }
             (Self::OnlyInStore { path, keys, .. }, Some(store)) => {
-                format!("take it out: `{}`", store.remove(path, keys))
+                format!("remove it: `{}`", store.remove(path, keys))
             }
             (Self::Differs { path, .. } | Self::OnlyInSecret { path, .. }, None) => format!(
-                "make {path} what the Secret holds, with the store's own program or populate \
-                 --from-cluster --via-eso of a store that may write"
+                "give {path} the values of the Secret, with the store's own program or with \
+                 populate --from-cluster --via-eso and a store that can be written"
             ),
             (Self::OnlyInStore { path, .. }, None) => {
-                format!("take it out of {path} with the store's own program")
+                format!("remove it from {path} with the store's own program")
             }
             (Self::SeveralMakers { at, by }, _) => format!(
                 "keep one: {kubectl} -n {} delete externalsecret {} --cascade=orphan",
@@ -101,7 +101,7 @@ impl MigrationRefusal {
                 by[by.len() - 1]
             ),
             (Self::NameTaken { at, by, .. }, _) => format!(
-                "give that one another name: {kubectl} -n {} get externalsecret {by} -o yaml",
+                "rename that one: {kubectl} -n {} get externalsecret {by} -o yaml",
                 at.namespace
             ),
             (Self::KeysAdded { at, by }, _) => format!(

@@ -1,9 +1,9 @@
-//! Plans for Secrets and for store entries: from the wanted and the observed state, one decision for
-//! each place and each key. Pure: reads and writes nothing itself.
+//! Plans for Secrets and for store entries: from the wanted and the observed state, one decision
+//! for each place and each key. Pure: reads and writes nothing itself.
 //!
-//! A plan covers all places and is made before the first write. It names new tokens but does not hold
-//! their values, which are filled in with each manifest. So a run that loses a race can still adopt
-//! the tokens of the winner.
+//! A plan covers all places and is made before the first write. It names new tokens but does not
+//! hold their values, which are filled in with each manifest. So a run that loses a race can still
+//! adopt the tokens of the winner.
 
 pub mod manifest;
 #[cfg(test)]

@@ -7,7 +7,8 @@ use crate::domain::hint_context::HintContext;
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{OddToken, Token, TokenName, fingerprint};
 
-/// A conflict that a person has to settle. `owner` is `None` where no other program owns the Secret.
+/// A conflict that a person has to settle. `owner` is `None` where no other program owns the
+/// Secret.
 #[derive(Clone, Debug)]
 pub enum Refusal {
     /// The tokens file and the home namespace hold different tokens.
@@ -30,7 +31,8 @@ pub enum Refusal {
     FleetDisagrees {
         at: SecretRef,
         token: TokenName,
-        /// The token that the plan uses, and the place that holds it; `None` if it has to be minted.
+        /// The token that the plan uses, and the place that holds it; `None` if it has to be
+        /// minted.
         decided: Option<Box<(Token, String)>>,
         /// The token in the fleet namespace.
         live: SecretValue,
@@ -51,8 +53,8 @@ pub enum Refusal {
         key: &'static str,
         why: OddToken,
     },
-    /// The home router Secret has an owner and does not hold the token yet. Minting one could create a
-    /// second value.
+    /// The home router Secret has an owner and does not hold the token yet. Minting one could
+    /// create a second value.
     OwnerBringsToken {
         at: SecretRef,
         owner: Owner,
@@ -155,7 +157,8 @@ impl Refusal {
                     fingerprint(live)
                 ),
                 None => format!(
-                    "{token} is in {at} ({}), but neither in the home namespace nor in the tokens file",
+                    "{token} is in {at} ({}), but neither in the home namespace nor in the tokens \
+                     file",
                     fingerprint(live)
                 ),
             },
@@ -164,7 +167,7 @@ impl Refusal {
             }
             Self::ManyOnList { at, token } => format!(
                 "EMBEDDINGS_API_KEYS of {at} has several entries, and {token} is neither in the \
-                 tokens file nor in the router Secret: which entry is it?"
+                 tokens file nor in the router Secret: which entry is the token?"
             ),
             Self::OddToken { at, key, why } => {
                 format!("{key} of {at} cannot be adopted as a token: it {why}")
@@ -216,7 +219,7 @@ impl Refusal {
                 "{} with `{}`",
                 match live {
                     Some(_) => "keep the cluster's",
-                    None => "have a new one minted",
+                    None => "mint a new one",
                 },
                 prefer(Prefer::Cluster)
             ),
@@ -226,7 +229,7 @@ impl Refusal {
                 ..
             } => {
                 format!(
-                    "`{}` brings home's token to the fleet",
+                    "`{}` copies the token of the home namespace to the fleet",
                     prefer(Prefer::Cluster)
                 )
             }
@@ -255,11 +258,11 @@ impl Refusal {
                 format!("put the line {token}=\"...\" with the right entry into the tokens file")
             }
             Self::OddToken { .. } => format!(
-                "put a good token into the tokens file and run `{}`",
+                "put a valid token into the tokens file and run `{}`",
                 prefer(Prefer::File)
             ),
             Self::OwnerBringsToken { .. } => {
-                "wait until it does, or put the token that it brings into the tokens file"
+                "wait until it does, or put the token that it will set into the tokens file"
                     .to_owned()
             }
             Self::FieldConflict { .. } => {
@@ -272,7 +275,7 @@ impl Refusal {
                 "keep a copy of it, remove it with `{}`, and run this again",
                 kubectl("delete")
             ),
-            Self::Undecodable { .. } => format!("mend the value with `{}`", kubectl("edit")),
+            Self::Undecodable { .. } => format!("fix the value with `{}`", kubectl("edit")),
         }
     }
 }

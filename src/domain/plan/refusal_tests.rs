@@ -1,5 +1,5 @@
-//! Tests of the plan for the Secrets: refusals and owned Secrets. The other rows of the decision table
-//! are in `plan_tests`.
+//! Tests of the plan for the Secrets: refusals and owned Secrets. The other rows of the decision
+//! table are in `plan_tests`.
 
 use super::Decision;
 use super::plan_tests::*;
@@ -66,7 +66,7 @@ fn a_retired_token_of_the_file_is_never_applied_again() {
         let refusal = &plan.refusals[0];
         insta::allow_duplicates! {
             insta::assert_snapshot!(refusal.message(), @"the tokens file has a KB_ROUTER_TOKEN that a rotation has retired (sha256:cd93782b7fb9), Secret home/agentibrain-router-secrets has none");
-            insta::assert_snapshot!(refusal.hint(&reach), @"have a new one minted with `k8s-bootstrap --apply --prefer cluster`");
+            insta::assert_snapshot!(refusal.hint(&reach), @"mint a new one with `k8s-bootstrap --apply --prefer cluster`");
         }
     }
     let plan = Plan::new(&cluster, &filed(Some(C), Some(B)), &observed);

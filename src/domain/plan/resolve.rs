@@ -1,5 +1,5 @@
-//! Decides the value of each token of the Secrets. A token that is found is adopted before a new one is
-//! minted; places that disagree are a refusal.
+//! Decides the value of each token of the Secrets. A token that is found is adopted before a new
+//! one is minted; places that disagree are a refusal.
 
 use super::refusal::Refusal;
 use super::types::{Decision, Filed, Prefer};
@@ -12,8 +12,8 @@ use crate::domain::values::token::{Token, TokenName};
 
 /// Decides the value of one token.
 ///
-/// Only the home namespace is a source, never a fleet namespace: whoever can write there could plant a
-/// token that every service would accept.
+/// Only the home namespace is a source, never a fleet namespace: whoever can write there could
+/// plant a token that every service would accept.
 ///
 /// # Errors
 /// Two places disagree, or a value that would be adopted is not a token.

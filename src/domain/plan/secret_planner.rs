@@ -207,7 +207,8 @@ impl SecretPlanner<'_> {
         let live = live.filter(|value| !value.is_empty());
         let is_home = at.namespace == self.wish.home;
         let Some(decision) = self.tokens.get(name) else {
-            // The token was refused because of the home namespace, so a fleet namespace keeps its value.
+            // The token was refused because of the home namespace, so a fleet namespace keeps its
+            // value.
             let action = if is_home {
                 KeyAction::Differs
             } else {

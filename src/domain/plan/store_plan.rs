@@ -79,10 +79,10 @@ fn resolve(
     if found.is_empty() && name == TokenName::EmbeddingsApiKey {
         found = list_entries(wish, entries)?;
     }
-    let mut found = found.into_iter();
-    let first = found.next();
+    let mut candidates = found.into_iter();
+    let first = candidates.next();
     if let Some(first) = &first
-        && let Some(other) = found.find(|other| other.1 != first.1)
+        && let Some(other) = candidates.find(|other| other.1 != first.1)
     {
         return Err(StoreRefusal::Disagree {
             token: name,
@@ -112,7 +112,8 @@ fn resolve(
     }
 }
 
-/// Refuses to mint if the newest version of the router entry is deleted: its tokens can be recovered.
+/// Refuses to mint if the newest version of the router entry is deleted: its tokens can be
+/// recovered.
 fn check_deleted(wish: &StoreWish, entries: &Entries) -> Option<StoreRefusal> {
     let path = wish.layout.path(&ROUTER);
     let entry = entries.get(&path)?;

@@ -1,5 +1,5 @@
-//! Properties of the plan for the store, for any state of the file, the live Secrets, the store and the
-//! options.
+//! Properties of the plan for the store, for any state of the file, the live Secrets, the store and
+//! the options.
 
 use super::plan_tests::{A, B, MINTED, filed, token, wish};
 use super::{Decision, Filed};
@@ -174,8 +174,8 @@ fn is_list(key: &str) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { max_global_rejects: 100_000, ..Default::default() })]
 
-    /// Invariant 2: a field changes only if an option names it, or if it is a token or a list without a
-    /// value. No field is removed, whatever its JSON type.
+    /// Invariant 2: a field changes only if an option names it, or if it is a token or a list
+    /// without a value. No field is removed, whatever its JSON type.
     #[test]
     fn the_store_only_gains(wish in some_wish(), file in some_file(), store in some_store()) {
         let plan = StorePlan::new(&wish, &file, &store);
@@ -215,8 +215,8 @@ proptest! {
         }
     }
 
-    /// Every key of a live Secret is in its entry after the run. It has the live value if the entry had
-    /// none. Only a required input without a value is left out.
+    /// Every key of a live Secret is in its entry after the run. It has the live value if the entry
+    /// had none. Only a required input without a value is left out.
     #[test]
     fn no_key_of_a_live_secret_is_left_out(
         wish in some_wish(), file in some_file(), store in some_store(),
@@ -284,7 +284,8 @@ proptest! {
         prop_assert!(!second.changes_anything(), "{:?}", second.entries);
     }
 
-    /// The entry of a refusal is not written. Every refusal has a hint, and its texts contain no value.
+    /// The entry of a refusal is not written. Every refusal has a hint, and its texts contain no
+    /// value.
     #[test]
     fn a_refusal_has_a_hint_and_contains_no_value(
         wish in some_wish(), file in some_file(), store in some_store(),

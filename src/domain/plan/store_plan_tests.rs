@@ -181,7 +181,7 @@ fn places_that_disagree_are_named_with_a_command_that_settles_it() {
     p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=kept/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
     refused: KB_ROUTER_TOKEN differs: Secret agentibrain-router-secrets has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92
-      put the cluster's there with `V="$(kubectl -n home get secret agentibrain-router-secrets -o 'jsonpath={.data.KB_ROUTER_TOKEN}' | base64 -d)" && : "${V:?}" && printf %s "$V" | bao kv patch -mount=secret p/router KB_ROUTER_TOKEN=-`; or run this without --from-cluster, which takes the store's, and then `k8s-bootstrap -n home --apply --prefer file`
+      write the cluster's value there with `V="$(kubectl -n home get secret agentibrain-router-secrets -o 'jsonpath={.data.KB_ROUTER_TOKEN}' | base64 -d)" && : "${V:?}" && printf %s "$V" | bao kv patch -mount=secret p/router KB_ROUTER_TOKEN=-`; or take the store's value: run this without --from-cluster, and then `k8s-bootstrap -n home --apply --prefer file`
     refused: EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store
       add it with `L="$(bao kv get -mount=secret -field=API_KEYS p/embeddings)" && : "${L:?}" && V="$(. local/.k8s-tokens && printf %s "$EMBEDDINGS_API_KEY")" && : "${V:?}" && printf %s "$L,$V" | bao kv patch -mount=secret p/embeddings API_KEYS=-`
     "#);
@@ -193,7 +193,7 @@ fn places_that_disagree_are_named_with_a_command_that_settles_it() {
     p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=kept/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
     refused: KB_ROUTER_TOKEN differs: the tokens file has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92
-      put the file's there with `V="$(. local/.k8s-tokens && printf %s "$KB_ROUTER_TOKEN")" && : "${V:?}" && printf %s "$V" | bao kv patch -mount=secret p/router KB_ROUTER_TOKEN=-`; or take the store's: remove it from the file with `sed -i.bak '/KB_ROUTER_TOKEN=/d' local/.k8s-tokens` and run this again
+      write the file's value there with `V="$(. local/.k8s-tokens && printf %s "$KB_ROUTER_TOKEN")" && : "${V:?}" && printf %s "$V" | bao kv patch -mount=secret p/router KB_ROUTER_TOKEN=-`; or take the store's value: remove it from the file with `sed -i.bak '/KB_ROUTER_TOKEN=/d' local/.k8s-tokens` and run this again
     refused: EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store
       add it with `L="$(bao kv get -mount=secret -field=API_KEYS p/embeddings)" && : "${L:?}" && V="$(. local/.k8s-tokens && printf %s "$EMBEDDINGS_API_KEY")" && : "${V:?}" && printf %s "$L,$V" | bao kv patch -mount=secret p/embeddings API_KEYS=-`
     "#);
@@ -230,9 +230,9 @@ fn a_single_list_entry_is_the_token_if_no_other_place_has_it() {
     insta::assert_snapshot!(describe(&many), @r#"
     file Create
     p/router Create: KB_ROUTER_TOKEN=set/Minted
-    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default LOG_LEVEL=set/Default (EMBEDDINGS_API_KEYS of p/embeddings in the store has several entries, and EMBEDDINGS_API_KEY is nowhere else: which entry is it?)
+    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default LOG_LEVEL=set/Default (EMBEDDINGS_API_KEYS of p/embeddings in the store has several entries, and no other place holds EMBEDDINGS_API_KEY: which entry is the token?)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
-    refused: EMBEDDINGS_API_KEYS of p/embeddings in the store has several entries, and EMBEDDINGS_API_KEY is nowhere else: which entry is it?
+    refused: EMBEDDINGS_API_KEYS of p/embeddings in the store has several entries, and no other place holds EMBEDDINGS_API_KEY: which entry is the token?
       put the line EMBEDDINGS_API_KEY="..." with the right entry into the tokens file
     "#);
     let odd = StorePlan::new(&wish, &no_file, &list("short"));
@@ -242,7 +242,7 @@ fn a_single_list_entry_is_the_token_if_no_other_place_has_it() {
     p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY of p/embeddings in the store cannot be adopted as a token: it is shorter than 16 characters)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
     refused: EMBEDDINGS_API_KEY of p/embeddings in the store cannot be adopted as a token: it is shorter than 16 characters
-      put a good one there, from stdin: `bao kv patch -mount=secret p/embeddings EMBEDDINGS_API_KEYS=-`
+      write a valid value there, from stdin: `bao kv patch -mount=secret p/embeddings EMBEDDINGS_API_KEYS=-`
     ");
 }
 
@@ -266,7 +266,7 @@ fn a_field_of_the_table_that_is_not_text_is_refused() {
     p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Minted LOG_LEVEL=set/Default (LLM_API_KEY of p/embeddings in the store is not text)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
     refused: LLM_API_KEY of p/embeddings in the store is not text
-      put a good one there, from stdin: `bao kv patch -mount=secret p/embeddings LLM_API_KEY=-`
+      write a valid value there, from stdin: `bao kv patch -mount=secret p/embeddings LLM_API_KEY=-`
     ");
 }
 
@@ -279,8 +279,8 @@ fn two_entries_cannot_share_a_path() {
     assert_eq!(layout("p/router"), None);
 }
 
-/// The operator does not change a Secret whose entry has no fields. If the entry had some of them, the
-/// operator would remove the other keys.
+/// The operator does not change a Secret whose entry has no fields. If the entry had some of them,
+/// the operator would remove the other keys.
 #[test]
 fn an_entry_without_fields_is_not_partly_filled() {
     let stored = entries(&[("p/embeddings", entry(3, &[]))]);

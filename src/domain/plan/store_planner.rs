@@ -35,8 +35,8 @@ impl EntryPlanner<'_> {
             [] => None,
             names => Some(format!("{} is not set", names.join(", "))),
         };
-        // The operator ignores an entry without fields. An incomplete entry would remove the other keys
-        // from the Secret.
+        // The operator ignores an entry without fields. An incomplete entry would remove the other
+        // keys from the Secret.
         let is_empty = base.fields.as_ref().is_none_or(BTreeMap::is_empty);
         let is_skipped = reason.is_some() && is_empty;
         let keys = if is_skipped {
@@ -94,7 +94,8 @@ impl EntryPlanner<'_> {
                         let documented = base
                             .text(EMBEDDINGS_API_KEYS)
                             .or_else(|| self.wish.live(bundle, EMBEDDINGS_API_KEYS));
-                        // API_KEYS gets the same value as EMBEDDINGS_API_KEYS, with all its entries.
+                        // API_KEYS gets the same value as EMBEDDINGS_API_KEYS, with all its
+                        // entries.
                         let copied = documented.filter(|_| key.name == API_KEYS);
                         let exists = base.has(key.name);
                         self.new_list((token, presence), live, copied, exists)?
@@ -171,8 +172,8 @@ impl EntryPlanner<'_> {
         })
     }
 
-    /// Plans a list that has no entries: the live list or else `copied`, with the token added. `exists`
-    /// is true if the entry has the field, without a value.
+    /// Plans a list that has no entries: the live list or else `copied`, with the token added.
+    /// `exists` is true if the entry has the field, without a value.
     fn new_list(
         &self,
         (token, presence): (TokenName, Presence),

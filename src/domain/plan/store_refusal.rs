@@ -97,8 +97,8 @@ impl StoreRefusal {
                 format!("{token} is not on the list {key} of {path} in the store")
             }
             Self::ManyOnList { at, token } => format!(
-                "{EMBEDDINGS_API_KEYS} of {} has several entries, and {token} is nowhere else: \
-                 which entry is it?",
+                "{EMBEDDINGS_API_KEYS} of {} has several entries, and no other place holds \
+                 {token}: which entry is the token?",
                 at.describe()
             ),
             Self::OddToken { at, token, why } => {
@@ -109,37 +109,39 @@ impl StoreRefusal {
             }
             Self::NotText { path, key } => format!("{key} of {path} in the store is not text"),
             Self::Deleted { path, version } => format!(
-                "version {version} of {path} in the store is deleted, and the tokens in it are \
-                 nowhere else"
+                "version {version} of {path} in the store is deleted, and no other place holds \
+                 its tokens"
             ),
         }
     }
 
     /// What to do about it, if possible as a command.
     pub fn hint(&self, store: &StoreReach, reach: &HintContext) -> String {
-        // Through a variable, because a command that fails on the left of a pipe would write an empty value.
+        // Through a variable, because a command that fails on the left of a pipe would write an
+        // empty value.
         let read_filed = |token: &TokenName| {
             let file = &reach.tokens_file;
             format!("V=\"$(. {file} && printf %s \"${token}\")\" && : \"${{V:?}}\"")
         };
         if let ("", Some((path, key))) = (store.program, self.entry()) {
-            return format!("put the right one there: {}", store.set(path, key));
+            return format!("write the right value there: {}", store.set(path, key));
         }
         match self {
             Self::Disagree { token, one, other } => match (&one.0, &other.0) {
                 (TokenSource::Secret(secret, from), TokenSource::Entry(path, key)) => format!(
-                    "put the cluster's there with `V=\"$({} -n {} get secret {secret} \
+                    "write the cluster's value there with `V=\"$({} -n {} get secret {secret} \
                      -o 'jsonpath={{.data.{from}}}' | base64 -d)\" && : \"${{V:?}}\" && printf %s \
-                     \"$V\" | {}`; or run this without \
-                     --from-cluster, which takes the store's, and then `{} --prefer file`",
+                     \"$V\" | {}`; or take the store's value: run this without --from-cluster, \
+                     and then `{} --prefer file`",
                     reach.kubectl,
                     reach.home,
                     store.patch(path, key),
                     reach.apply
                 ),
                 (_, TokenSource::Entry(path, key)) => format!(
-                    "put the file's there with `{} && printf %s \"$V\" | {}`; or take the store's: remove it from the \
-                     file with `sed -i.bak '/{token}=/d' {}` and run this again",
+                    "write the file's value there with `{} && printf %s \"$V\" | {}`; or take the \
+                     store's value: remove it from the file with `sed -i.bak '/{token}=/d' {}` \
+                     and run this again",
                     read_filed(token),
                     store.patch(path, key),
                     reach.tokens_file
@@ -164,7 +166,7 @@ impl StoreRefusal {
             Self::NotOnList {
                 path, key, token, ..
             } => format!(
-                "put the line {token}=\"...\" with the entry that is yours into the tokens file, or \
+                "put the line {token}=\"...\" with your entry into the tokens file, or \
                  write a list with the token, from stdin: `{}`",
                 store.patch(path, key)
             ),
@@ -177,11 +179,11 @@ impl StoreRefusal {
                 ..
             }
             | Self::NotText { path, key } => format!(
-                "put a good one there, from stdin: `{}`",
+                "write a valid value there, from stdin: `{}`",
                 store.patch(path, key)
             ),
             Self::OddToken { .. } => format!(
-                "put a good token into the tokens file and run `{} --prefer file`",
+                "put a valid token into the tokens file and run `{} --prefer file`",
                 reach.apply
             ),
         }

@@ -131,7 +131,8 @@ pub enum FileAction {
     Create,
     /// A token is added or replaced.
     Update {
-        /// Whether a token that was in the file before this run is replaced, so that a backup is kept.
+        /// Whether a token that was in the file before this run is replaced, so that a backup is
+        /// kept.
         replaces: bool,
     },
     Keep,

@@ -70,7 +70,7 @@ fn a_key_that_only_the_store_has_would_appear() {
     );
     let hint = ran.err.lines().find_map(|line| {
         line.trim()
-            .strip_prefix("hint: take it out: `")?
+            .strip_prefix("hint: remove it: `")?
             .strip_suffix('`')
     });
     let token = mover.space.operator(&mover.token);
@@ -209,7 +209,7 @@ fn a_store_that_is_another_for_the_operator_takes_nothing_over() {
     ran.says(&[
         "the operator reaches ClusterSecretStore",
         &mine.bao.address,
-        "the operator reads something else",
+        "the operator reads other values",
         "nothing has been taken over",
     ]);
     assert_eq!(mover.values(), before);

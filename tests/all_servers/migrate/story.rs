@@ -25,7 +25,7 @@ fn from_path_1_to_path_2_and_back_without_a_restart() {
     mover
         .migrate(&["--apply"])
         .exits(0)
-        .says(&["3 pods of", "run on"]);
+        .says(&["3 pods of", "have not been replaced"]);
     assert_eq!(mover.values(), Mover::grown(before.clone()));
     assert_eq!(pods(&mover), running);
 

@@ -164,7 +164,10 @@ fn where_the_router_entry_fails_no_other_entry_gets_a_token() {
     );
     at.token = without_default_policy(&at, &policy);
     let ran = at.run(&["--apply"]).exits(3);
-    ran.says(&["2 of 3 entries could not be written", "not written, since"]);
+    ran.says(&[
+        "2 of 3 entries could not be written",
+        "not written, because",
+    ]);
     assert_eq!(at.versions(), [0, 0, 1]);
     // What was minted is kept for the next run.
     let tokens = at.space.filed();

@@ -112,7 +112,7 @@ fn who_is_never_first_gives_up() {
     let at = Operator::new();
     let ran = apply(&at, &stub).exits(3);
     ran.says(&[
-        "others keep changing the store",
+        "something else keeps changing the store",
         "secret/p/router",
         "run this again",
     ]);

@@ -203,7 +203,7 @@ fn without_a_right_to_the_store_of_the_cluster_path_2_works_all_the_same() {
     let migrate = Account::new(&mover, "migrate", &[]);
     let sync = Account::new(&mover, "sync", &[]);
     let ran = migrate.mover.migrate(&FORTH).exits(0);
-    ran.says(&["warning", "may not be read, so whether it is ready"]);
+    ran.says(&["warning", "is forbidden, so whether it is ready is unknown"]);
     assert_eq!(mover.externals().len(), 3);
     assert_eq!(mover.values(), before);
     change(&mover, "new");

@@ -103,7 +103,7 @@ fn what_is_there_is_adopted_and_never_changed() {
     let body = json!({ "Name": other.entry("agenticore"), "SecretString": "{\"OTHER\":\"o\"}" });
     assert_eq!(request("CreateSecret", &body).0, 200);
     let ran = other.fill(&[]).exits(1);
-    ran.says(&["agenticore is there, and would need ANTHROPIC_API_KEY, GITHUB_TOKEN"]);
+    ran.says(&["agenticore exists and would need ANTHROPIC_API_KEY, GITHUB_TOKEN"]);
     assert_eq!(stored(&other).iter().flatten().count(), 1);
     other.has_no_temporaries();
 }
