@@ -102,7 +102,7 @@ fn a_state_that_nobody_can_read_is_refused_as_well() {
     let versions = space.versions();
     for words in [&["--apply"][..], &["diff"]] {
         space.run_with(&INPUTS, words).exits(1).says(&[
-            "whether a rotation is open is not known",
+            "cannot tell whether a rotation is open",
             "k8s-bootstrap/rotation",
             "rotate --status",
         ]);
@@ -232,11 +232,11 @@ fn verify_tells_of_a_rotation_and_cries_no_wolf() {
     let ran = is_quiet(look());
     for said in messages(&ran, "tokens.match") {
         assert!(
-            said.ends_with(" rotates: the tokens file has its old value"),
+            said.ends_with(" is being rotated: the tokens file has the old value"),
             "{said}"
         );
     }
-    assert!(messages(&ran, "tokens.fleet")[0].contains("the other ones of the rotation"));
+    assert!(messages(&ran, "tokens.fleet")[0].contains("of the open rotation"));
     fs::write(space.file(), now).unwrap();
 
     sleep(Duration::from_millis(1100));

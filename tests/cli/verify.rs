@@ -20,10 +20,10 @@ fn without_a_kubeconfig_the_file_is_looked_at() {
     file
     ----
     [ok]   file.present        there is local/.k8s-tokens
-    [ok]   file.parsed         each of its lines is understood
-    [ok]   file.mode           nobody else can read it
+    [ok]   file.parsed         the tokens file is valid
+    [ok]   file.mode           other users cannot read it
     [ok]   file.complete       it holds both tokens
-    [ok]   file.ignored        git leaves it alone
+    [ok]   file.ignored        git does not track it
 
     not healthy: 1 failed (cluster.reachable), 5 passed
     --- stderr
@@ -60,7 +60,7 @@ fn json_has_the_checks_beside_the_error() {
             "hint": hint,
         })
     };
-    let absent = "there is no tokens file";
+    let absent = "tokens file not found";
     let expected = [
         check(
             "cluster.reachable",
@@ -71,7 +71,7 @@ fn json_has_the_checks_beside_the_error() {
         check(
             "file.present",
             "warn",
-            "there is no tokens file local/.k8s-tokens",
+            "tokens file local/.k8s-tokens not found",
             "k8s-bootstrap -n default tokens recover --apply",
         ),
         check("file.parsed", "skip", absent, ""),

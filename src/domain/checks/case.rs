@@ -1,4 +1,4 @@
-//! What the checks judge: the facts that were read, and how a person reaches the cluster.
+//! What the checks judge: the snapshot of the cluster, the tokens file, and the options of the run.
 
 use super::check::{Check, Id};
 use super::words::{is_name, some_of};
@@ -16,34 +16,30 @@ use crate::domain::values::token::{PerToken, Token, TokenName};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-/// How findings are judged and worded.
+/// Everything that the checks judge.
 #[derive(Clone, Debug)]
 pub struct Case<'a> {
-    /// The tokens file.
     pub file: &'a FileFacts,
-    /// The cluster.
     pub cluster: &'a ClusterSnapshot,
-    /// How a person gets there.
     pub reach: &'a HintContext,
-    /// The rotation that is open.
+    /// The open rotation.
     pub rotation: Result<Option<Rotation>, BadState>,
-    /// When it was opened, in seconds since 1970.
+    /// When the open rotation started, in seconds since 1970.
     pub since: Option<i64>,
-    /// From which age on a token is old, in seconds.
+    /// In seconds.
     pub max_age: i64,
-    /// From which age on a rotation is open for too long, in seconds.
+    /// In seconds.
     pub max_overlap: i64,
-    /// Whether the services were asked.
+    /// True with `--live`: the services were probed.
     pub live: bool,
     /// The Secrets of `--copy`.
     pub copies: &'a [CopyRef],
-    /// The options that settle disagreements, without and with `--with-api-keys`, once they were
-    /// needed.
+    /// A cache of the options that resolve disagreements, without and with `--with-api-keys`.
     pub settlements: [OnceCell<Settlement>; 2],
 }
 
 impl<'a> Case<'a> {
-    /// The tokens of the home namespace, which its clients send.
+    /// The tokens of the home namespace, which its clients send; `None` where empty or not read.
     pub(super) fn home_tokens(&self) -> PerToken<Option<SecretValue>> {
         let router = self.cluster.home_place().live(ROUTER.secret);
         PerToken::from_fn(|name| {
@@ -60,22 +56,23 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Tells whether the home namespace has all that belongs in the tokens file.
+    /// True if the home namespace has every token.
     pub(super) fn can_recover(&self) -> bool {
         self.home_tokens().iter().all(|(_, token)| token.is_some())
     }
 
-    /// What makes the tokens file whole: the cluster, or minting what nobody has.
-    pub(super) fn refile(&self) -> String {
-        match self.can_recover() {
-            true => recover(self.reach),
-            false => self.apply_with(&[], ""),
+    /// The command that completes the tokens file: from the cluster, or by minting.
+    pub(super) fn complete_file(&self) -> String {
+        if self.can_recover() {
+            recover(self.reach)
+        } else {
+            self.apply_with(&[], "")
         }
     }
 
-    /// A check that could not be made for want of a permission.
+    /// A check that is skipped because a permission is missing.
     pub(super) fn denied(&self, id: Id, denied: &Denied) -> Check {
-        let skip = Check::skip(id, format!("not looked at: {denied}"));
+        let skip = Check::skip(id, format!("not checked: {denied}"));
         let namespace = denied.namespace.as_ref();
         Check {
             namespace: namespace.map(ToString::to_string).unwrap_or_default(),
@@ -84,18 +81,14 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// One skipped check for each of these permissions that is missing somewhere.
+    /// One skipped check for each of these permissions that is missing in some namespace.
     pub(super) fn denials(&self, id: Id, verb: &str, resources: &[&str]) -> Vec<Check> {
-        let denied = self.cluster.denied.iter();
-        self.skips(
-            id,
-            denied.filter(|denied| {
-                denied.verb == verb && resources.contains(&denied.resource.as_str())
-            }),
-        )
+        let is_meant =
+            |denied: &&Denied| denied.verb == verb && resources.contains(&denied.resource.as_str());
+        self.skips(id, self.cluster.denied.iter().filter(is_meant))
     }
 
-    /// One skipped check for each of these permissions, with all places where it is missing.
+    /// One skipped check for each of these permissions, with all namespaces that lack it.
     pub(super) fn skips<'d>(
         &self,
         id: Id,
@@ -114,8 +107,8 @@ impl<'a> Case<'a> {
                 let places = many.iter().filter_map(|denied| denied.namespace.as_ref());
                 let places = some_of(&places.collect::<Vec<_>>());
                 let message = match why {
-                    Some(why) => format!("not looked at in {places}: {why}"),
-                    None => format!("not looked at: you may not {verb} {resource} in {places}"),
+                    Some(why) => format!("not checked in {places}: {why}"),
+                    None => format!("not checked: you may not {verb} {resource} in {places}"),
                 };
                 Check::skip(id, message).hint(self.role_hint())
             }
@@ -123,7 +116,7 @@ impl<'a> Case<'a> {
         places.into_iter().map(skip).collect()
     }
 
-    /// The permission for want of which a Secret was not read.
+    /// The missing permission because of which a Secret was not read.
     pub(super) fn unread(&self, namespace: &Namespace, secret: &str) -> Option<&'a Denied> {
         self.cluster.denied.iter().find(|denied| {
             denied.verb == "get"
@@ -132,21 +125,22 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// A check that could not be made since a Secret of the home namespace may not be read.
+    /// The skipped check if a Secret of the home namespace may not be read.
     pub(super) fn unread_at_home(&self, id: Id, bundle: &Bundle) -> Option<Check> {
         let denied = self.unread(&self.cluster.home, bundle.secret)?;
         Some(self.denied(id, denied))
     }
 
-    /// How an administrator grants what is missing.
+    /// The command with which an administrator grants the missing permissions.
     pub fn role_hint(&self) -> String {
         let live = if self.live { " --live" } else { "" };
         let copies = self.copies.iter().map(|copy| format!(" --copy {copy}"));
         let stores = self.cluster.path2.iter().flat_map(|it| it.stores.keys());
         let mut kinds = stores.map(|store| store.at.kind);
-        let cluster_store = match kinds.any(|kind| kind == StoreKind::ClusterSecretStore) {
-            true => " --cluster-store",
-            false => "",
+        let cluster_store = if kinds.any(|kind| kind == StoreKind::ClusterSecretStore) {
+            " --cluster-store"
+        } else {
+            ""
         };
         format!(
             "{} rbac verify{live}{cluster_store}{}{} --service-account \"$NAMESPACE:$NAME\" | {} apply -f -",
@@ -157,7 +151,7 @@ impl<'a> Case<'a> {
         )
     }
 
-    /// The main command with variables of the shell as inputs: `KEY="$KEY" k8s-bootstrap --apply`.
+    /// `--apply` with inputs from shell variables: `KEY="$KEY" k8s-bootstrap --apply`.
     pub(super) fn apply_with(&self, inputs: &[&str], options: &str) -> String {
         let variables: String = inputs
             .iter()
@@ -167,19 +161,19 @@ impl<'a> Case<'a> {
             NamespaceState::Active | NamespaceState::Forbidden => "",
             NamespaceState::Absent | NamespaceState::Terminating => " --create-namespace",
         };
-        let before = self.before_apply();
-        let over = match self.rotation {
-            // It refuses until then.
+        let namespaces = self.before_apply();
+        let rotation = match self.rotation {
+            // --apply refuses while a rotation is open.
             Ok(Some(_)) => format!("{} && ", self.reach.carry_on()),
             _ => String::new(),
         };
         format!(
-            "{over}{before}{variables}{}{create}{options}",
+            "{rotation}{namespaces}{variables}{}{create}{options}",
             self.reach.apply
         )
     }
 
-    /// What comes first, since `--apply` refuses where a namespace is absent or going away.
+    /// The commands before `--apply`, which refuses if a namespace is absent or being deleted.
     pub(super) fn before_apply(&self) -> String {
         let kubectl = &self.reach.kubectl;
         let places = self.cluster.places.iter();
@@ -196,12 +190,12 @@ impl<'a> Case<'a> {
         steps.flatten().collect()
     }
 
-    /// kubectl in a namespace.
+    /// A kubectl command in a namespace.
     pub(super) fn kubectl(&self, namespace: &Namespace, arguments: &str) -> String {
         format!("{} -n {namespace} {arguments}", self.reach.kubectl)
     }
 
-    /// What a person runs where the Secret belongs to somebody else.
+    /// The command to run when something else owns the Secret.
     pub(super) fn ask_owner(&self, namespace: &Namespace, owner: &Owner) -> String {
         let mut words = owner.name.split(' ');
         let kind = words.next().filter(|word| is_name(word));
@@ -212,7 +206,7 @@ impl<'a> Case<'a> {
             | (OwnerKind::ArgoCd, [_, _, name]) => Some(*name),
             _ => None,
         };
-        // Labels, annotations and references hold what anybody wrote, and this goes to a shell.
+        // Labels and annotations can hold anything, and the hint is pasted into a shell.
         let or = |word: Option<&str>, variable: &str| match word.filter(|word| is_name(word)) {
             Some(name) => name.to_owned(),
             None => format!("\"${variable}\""),
@@ -220,7 +214,7 @@ impl<'a> Case<'a> {
         let place = owner.namespace.as_deref().unwrap_or(namespace.as_str());
         let place = or(Some(place), "NAMESPACE");
         let HintContext { kubectl, helm, .. } = self.reach;
-        // They go by the same names there.
+        // flux takes the same options as kubectl.
         let flux = format!("flux{}", kubectl.trim_start_matches("kubectl"));
         match owner.kind {
             OwnerKind::ExternalSecret => {
@@ -234,11 +228,12 @@ impl<'a> Case<'a> {
             }
             OwnerKind::ArgoCd => format!("argocd app sync {}", or(name, "APPLICATION")),
             OwnerKind::Flux => {
-                let what = match owner.name.contains("HelmRelease") {
-                    true => "helmrelease",
-                    false => "kustomization",
+                let kind = if owner.name.contains("HelmRelease") {
+                    "helmrelease"
+                } else {
+                    "kustomization"
                 };
-                format!("{flux} -n {place} reconcile {what} {}", or(name, "NAME"))
+                format!("{flux} -n {place} reconcile {kind} {}", or(name, "NAME"))
             }
             OwnerKind::Controller => {
                 let (kind, name) = (or(kind, "KIND"), or(name, "NAME"));
@@ -248,7 +243,7 @@ impl<'a> Case<'a> {
     }
 }
 
-/// Rebuilds the tokens file from the cluster.
+/// The command that rebuilds the tokens file from the cluster.
 pub(super) fn recover(reach: &HintContext) -> String {
     format!("{} tokens recover --apply", reach.program)
 }

@@ -1,28 +1,28 @@
-//! A check: what was looked at, how it is, and the command that mends it.
+//! One result of `verify`: its id, its status, one sentence, and the command that fixes it.
 
 use serde::{Serialize, Serializer};
 use std::fmt;
 
-/// Which check it is. The words are stable.
+/// The ids are a contract: scripts and docs/checks.md refer to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Id {
     /// The API server answers.
     ClusterReachable,
-    /// Its version.
+    /// The Kubernetes version.
     ClusterVersion,
-    /// The home namespace is there.
+    /// The home namespace exists.
     ClusterNamespace,
-    /// What this identity may read.
+    /// The identity may read all that the checks need.
     ClusterAccess,
-    /// The tokens file is there.
+    /// The tokens file exists.
     FilePresent,
-    /// It can be read and understood.
+    /// The tokens file is valid.
     FileParsed,
-    /// Nobody else can read it.
+    /// Other users cannot read the tokens file.
     FileMode,
-    /// It holds both tokens.
+    /// The tokens file holds both tokens.
     FileComplete,
-    /// git leaves it alone.
+    /// git ignores the tokens file.
     FileIgnored,
     /// `lint`: the files can be read, and are YAML.
     ValuesParsed,
@@ -32,68 +32,68 @@ pub enum Id {
     ValuesStore,
     /// `lint`: an ExternalSecret makes the Secret that the pods read.
     ValuesTarget,
-    /// The Secret is there.
+    /// The Secret exists.
     SecretPresent,
-    /// It has the keys of the table.
+    /// The Secret has the keys of the table.
     SecretKeys,
-    /// Its values can be right.
+    /// No value of the Secret is a placeholder or malformed.
     SecretValue,
-    /// Its values do not stand in an annotation.
+    /// No annotation holds the values of the Secret.
     SecretExposed,
     /// The tokens file and the Secret agree.
     TokensMatch,
-    /// A token is on the lists that have to hold it.
+    /// Each token is in the lists that must contain it.
     TokensPair,
-    /// The fleet has the tokens of the home namespace.
+    /// The fleet namespaces have the tokens of the home namespace.
     TokensFleet,
-    /// Copies in other Secrets are in step.
+    /// Copies in other Secrets are up to date.
     TokensCopies,
-    /// A rotation is open, and for how long.
+    /// Whether a rotation is open, and for how long.
     RotationOpen,
-    /// What pods refer to exists.
+    /// The Secrets and keys that pods refer to exist.
     WorkloadWired,
-    /// Pods run on the values of today.
+    /// Pods started after their Secrets last changed.
     WorkloadFresh,
-    /// No pod waits for a Secret or a key.
+    /// No pod waits for a missing Secret or key.
     WorkloadWaiting,
-    /// Reloader reacts where it is asked to.
+    /// Reloader restarts the workloads whose annotation asks for it.
     WorkloadReloader,
-    /// Who owns the Secret.
+    /// What owns the Secret.
     OwnerSecret,
-    /// The operator's ExternalSecrets are served.
+    /// The API server serves ExternalSecret.
     EsoServed,
-    /// Somebody works on them.
+    /// External Secrets Operator reconciles the ExternalSecrets and stores.
     EsoOperator,
-    /// Their stores are ready.
+    /// The stores of the ExternalSecrets are ready.
     EsoStore,
-    /// One of them makes the Secret.
+    /// An ExternalSecret creates the Secret.
     EsoPresent,
-    /// It is synced, and if not, why.
+    /// The ExternalSecret is synced.
     EsoSynced,
-    /// What it brings is complete.
+    /// The Secret has every field of its store entry.
     EsoFields,
-    /// It and the Secret are in the same hands.
+    /// The ExternalSecret owns the Secret.
     EsoTarget,
-    /// Its policies hold no trap.
+    /// The policies of the ExternalSecret are safe.
     EsoPolicy,
-    /// The entry is in the store.
+    /// The store entry exists.
     StorePath,
-    /// The entry is complete.
+    /// The store entry has every field.
     StoreFields,
-    /// The Secret has what the entry has.
+    /// The Secret equals the store entry.
     StoreEqual,
-    /// How old the tokens are.
+    /// The age of the tokens.
     AgeToken,
     /// The embeddings service checks its callers.
     EmbeddingsDoor,
-    /// brain-api lets the right token in and no other.
+    /// brain-api accepts the right token and rejects a wrong one.
     LiveBrainApi,
-    /// The embeddings service lets the right key in and no other.
+    /// The embeddings service accepts the right key and rejects a wrong one.
     LiveEmbeddings,
 }
 
 impl Id {
-    /// All of them, in the order in which they are shown.
+    /// In the order of the output.
     pub const ALL: [Self; 42] = [
         Self::ClusterReachable,
         Self::ClusterVersion,
@@ -139,7 +139,7 @@ impl Id {
         Self::LiveEmbeddings,
     ];
 
-    /// The id: its group, a dot, its name.
+    /// The group, a dot, the name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ClusterReachable => "cluster.reachable",
@@ -187,12 +187,12 @@ impl Id {
         }
     }
 
-    /// Tells whether it is said on Path 2 only.
+    /// True if the check exists on Path 2 only.
     pub fn is_of_path2(self) -> bool {
         matches!(self.group(), "eso" | "store")
     }
 
-    /// What stands before the dot.
+    /// The part before the dot.
     pub fn group(self) -> &'static str {
         self.as_str().split('.').next().unwrap_or_default()
     }
@@ -214,18 +214,16 @@ impl fmt::Display for Id {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// As it should be.
     Pass,
-    /// It works, and somebody should look at it.
+    /// It works, but needs attention.
     Warn,
-    /// It is broken.
     Fail,
-    /// It does not apply, or could not be seen.
+    /// Not applicable, or a permission is missing.
     Skip,
 }
 
 impl Status {
-    /// The word in JSON.
+    /// The word in the JSON output.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",
@@ -236,20 +234,18 @@ impl Status {
     }
 }
 
-/// One thing that was checked. `-o json` prints it as it is.
+/// `-o json` prints it in this shape.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// Which.
     pub id: Id,
-    /// How it is.
     pub status: Status,
-    /// Where; empty where it is about no single namespace.
+    /// Empty if the check is not about a single namespace.
     pub namespace: String,
-    /// What, as `Kind/name`; empty where it is about no single object.
+    /// `Kind/name`; empty if the check is not about a single object.
     pub object: String,
     /// One sentence, without a value.
     pub message: String,
-    /// One shell command that mends it; empty where there is nothing to mend.
+    /// One shell command that fixes it; empty if there is nothing to fix.
     pub hint: String,
 }
 
@@ -265,27 +261,24 @@ impl Check {
         }
     }
 
-    /// As it should be.
     pub fn pass(id: Id, message: impl Into<String>) -> Self {
         Self::new(id, Status::Pass, message, "")
     }
 
-    /// Not looked at, and why.
+    /// The message says why.
     pub fn skip(id: Id, message: impl Into<String>) -> Self {
         Self::new(id, Status::Skip, message, "")
     }
 
-    /// Somebody should look at it.
     pub fn warn(id: Id, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(id, Status::Warn, message, hint)
     }
 
-    /// Broken.
     pub fn fail(id: Id, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(id, Status::Fail, message, hint)
     }
 
-    /// Says where it is, and what.
+    /// Sets the namespace and the object.
     #[must_use]
     pub fn at(mut self, namespace: impl ToString, kind: &str, name: &str) -> Self {
         self.namespace = namespace.to_string();
@@ -293,7 +286,7 @@ impl Check {
         self
     }
 
-    /// Says what mends a check that could not be made.
+    /// Sets the hint of a skipped check.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = printable(hint.into());
@@ -301,12 +294,9 @@ impl Check {
     }
 }
 
-/// A text of one line that moves no cursor: names and types in a cluster can hold anything.
+/// Replaces control characters: names and types in a cluster can hold anything.
 fn printable(text: String) -> String {
-    match text.contains(char::is_control) {
-        true => text.replace(char::is_control, "?"),
-        false => text,
-    }
+    text.replace(char::is_control, "?")
 }
 
 #[cfg(test)]

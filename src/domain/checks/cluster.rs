@@ -1,4 +1,4 @@
-//! The cluster: whether it answers, what it is, what this identity may see.
+//! `cluster.*`: the API server, its version, the home namespace, and the permissions.
 
 use super::case::Case;
 use super::check::{Check, Id};
@@ -14,11 +14,8 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
             format!("the API server {} answers", cluster.server),
         ),
         match &cluster.version {
-            Some(version) => Check::pass(Id::ClusterVersion, format!("it is Kubernetes {version}")),
-            None => Check::skip(
-                Id::ClusterVersion,
-                "not looked at: you may not get /version",
-            ),
+            Some(version) => Check::pass(Id::ClusterVersion, format!("Kubernetes {version}")),
+            None => Check::skip(Id::ClusterVersion, "not checked: you may not get /version"),
         },
         namespace(case),
         access(case),
@@ -29,10 +26,10 @@ fn namespace(case: &Case<'_>) -> Check {
     let home = &case.cluster.home;
     let id = Id::ClusterNamespace;
     let check = match case.cluster.home_place().state {
-        NamespaceState::Active => Check::pass(id, format!("namespace {home} is there")),
+        NamespaceState::Active => Check::pass(id, format!("namespace {home} exists")),
         NamespaceState::Forbidden => Check::skip(
             id,
-            format!("not looked at: you may not get namespaces/{home}"),
+            format!("not checked: you may not get namespaces/{home}"),
         )
         .hint(case.role_hint()),
         NamespaceState::Absent => Check::fail(
@@ -50,15 +47,14 @@ fn namespace(case: &Case<'_>) -> Check {
 }
 
 fn access(case: &Case<'_>) -> Check {
-    // To list Secrets is to read them all, which no Role of `rbac` allows.
+    // `list secrets` reads every Secret, so no Role of `rbac` grants it.
     let denied = case.cluster.denied.iter();
     let granted = |denied: &&Denied| (denied.verb, denied.resource.as_str()) != ("list", "secrets");
     let missing: Vec<_> = denied.filter(granted).collect();
-    match missing.is_empty() {
-        true => Check::pass(
-            Id::ClusterAccess,
-            "you may read all that rbac verify grants",
-        ),
-        false => Check::skip(Id::ClusterAccess, some_of(&missing)).hint(case.role_hint()),
+    if missing.is_empty() {
+        let message = "you have all permissions that rbac verify grants";
+        Check::pass(Id::ClusterAccess, message)
+    } else {
+        Check::skip(Id::ClusterAccess, some_of(&missing)).hint(case.role_hint())
     }
 }

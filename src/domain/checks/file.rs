@@ -1,24 +1,26 @@
-//! The tokens file.
+//! `file.*`: the tokens file exists, is valid, private, complete, and ignored by git.
 
 use super::check::{Check, Id};
 use crate::domain::cluster::snapshot::{FileFacts, FileState, Keeping};
 use crate::domain::values::token::TokenName;
 
-/// `refile` is what makes the file whole; it may replace one that cannot be used only where the
-/// cluster `has_all` of it, since what is in the file may be nowhere else.
-pub(super) fn checks(file: &FileFacts, refile: &str, has_all: bool) -> Vec<Check> {
+const NO_FILE: &str = "tokens file not found";
+
+/// `complete` is the command that completes the file. It may replace an invalid file only if
+/// `can_recover`: otherwise its tokens may exist nowhere else.
+pub(super) fn checks(file: &FileFacts, complete: &str, can_recover: bool) -> Vec<Check> {
     let shown = &file.path.shown;
     let quoted = &file.path.quoted;
     let (tokens, loose) = match &file.state {
         FileState::Absent => {
             let absent = Check::warn(
                 Id::FilePresent,
-                format!("there is no tokens file {shown}"),
-                refile,
+                format!("tokens file {shown} not found"),
+                complete,
             );
             let rest = [Id::FileParsed, Id::FileMode, Id::FileComplete];
             return std::iter::once(absent)
-                .chain(rest.map(|id| Check::skip(id, "there is no tokens file")))
+                .chain(rest.map(|id| Check::skip(id, NO_FILE)))
                 .chain([ignored(file)])
                 .collect();
         }
@@ -26,18 +28,19 @@ pub(super) fn checks(file: &FileFacts, refile: &str, has_all: bool) -> Vec<Check
             let unusable = Check::fail(
                 Id::FileParsed,
                 why.clone(),
-                match has_all {
-                    true => format!("mv {quoted} {quoted}.broken && {refile}"),
-                    false => format!("${{EDITOR:-vi}} {quoted}"),
+                if can_recover {
+                    format!("mv {quoted} {quoted}.broken && {complete}")
+                } else {
+                    format!("${{EDITOR:-vi}} {quoted}")
                 },
             );
             let rest = [Id::FileMode, Id::FileComplete];
             return [
-                Check::pass(Id::FilePresent, format!("there is {shown}")),
+                Check::pass(Id::FilePresent, format!("{shown} exists")),
                 unusable,
             ]
             .into_iter()
-            .chain(rest.map(|id| Check::skip(id, "the tokens file cannot be used")))
+            .chain(rest.map(|id| Check::skip(id, "the tokens file is not valid")))
             .chain([ignored(file)])
             .collect();
         }
@@ -49,23 +52,25 @@ pub(super) fn checks(file: &FileFacts, refile: &str, has_all: bool) -> Vec<Check
         .map(TokenName::as_str)
         .collect();
     vec![
-        Check::pass(Id::FilePresent, format!("there is {shown}")),
-        Check::pass(Id::FileParsed, "each of its lines is understood"),
-        match loose {
-            true => Check::warn(
+        Check::pass(Id::FilePresent, format!("{shown} exists")),
+        Check::pass(Id::FileParsed, "the tokens file is valid"),
+        if loose {
+            Check::warn(
                 Id::FileMode,
-                format!("others can read {shown}: whoever did has the tokens"),
+                format!("other users can read {shown}"),
                 format!("chmod 600 {quoted}"),
-            ),
-            false => Check::pass(Id::FileMode, "nobody else can read it"),
+            )
+        } else {
+            Check::pass(Id::FileMode, "other users cannot read it")
         },
-        match missing.is_empty() {
-            true => Check::pass(Id::FileComplete, "it holds both tokens"),
-            false => Check::warn(
+        if missing.is_empty() {
+            Check::pass(Id::FileComplete, "it holds both tokens")
+        } else {
+            Check::warn(
                 Id::FileComplete,
                 format!("{shown} does not hold {}", missing.join(" and ")),
-                refile,
-            ),
+                complete,
+            )
         },
         ignored(file),
     ]
@@ -75,22 +80,22 @@ fn ignored(file: &FileFacts) -> Check {
     let id = Id::FileIgnored;
     let shown = &file.path.shown;
     let (folder, name) = (&file.path.folder, &file.path.name);
-    // The copies beside it are kept out as well. The file's last line may lack its end.
+    // The pattern covers copies beside the file. The last line of .gitignore may lack its newline.
     let ignore = format!("printf '\\n/%s*\\n' {name} >> {folder}/.gitignore");
     let absent = matches!(file.state, FileState::Absent);
     match file.keeping {
-        // git has yet to see its folder.
+        // git may not know the folder yet.
         Keeping::Away | Keeping::NotIgnored | Keeping::Unknown if absent => {
-            Check::skip(id, "there is no tokens file")
+            Check::skip(id, NO_FILE)
         }
-        Keeping::Away => Check::pass(id, "git leaves it alone"),
-        Keeping::Unknown => Check::skip(id, "not known: git does not answer in that folder")
+        Keeping::Away => Check::pass(id, "git does not track it"),
+        Keeping::Unknown => Check::skip(id, "unknown: git fails in that folder")
             .hint(format!("git -C {folder} status")),
         Keeping::NotIgnored => Check::warn(id, format!("git does not ignore {shown}"), ignore),
         Keeping::Tracked => Check::warn(
             id,
-            format!("git tracks {shown}: whoever has the repository has the tokens"),
-            // Forced, since what is staged may be neither the file nor the last commit.
+            format!("git tracks {shown}: everybody with the repository has the tokens"),
+            // --force: the staged version may differ from both the file and the last commit.
             format!("git -C {folder} rm --quiet --force --cached -- {name} && {ignore}"),
         ),
     }

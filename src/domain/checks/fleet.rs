@@ -1,4 +1,4 @@
-//! The fleet has the tokens of the home namespace.
+//! `tokens.fleet`: the fleet namespaces have the tokens of the home namespace.
 
 use super::case::Case;
 use super::check::{Check, Id};
@@ -16,12 +16,11 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut in_step = 0;
     for (namespace, place) in case.cluster.fleet() {
-        let found = of(case, namespace, place);
-        match found {
-            Found::InStep => in_step += 1,
-            Found::Wrong(wrong) => checks.extend(wrong),
-            // Told below, for all of them at once.
-            Found::Unseen => {}
+        match compare(case, namespace, place) {
+            Comparison::InStep => in_step += 1,
+            Comparison::Differs(failed) => checks.extend(failed),
+            // Reported below, once for all namespaces.
+            Comparison::Unknown => {}
         }
     }
     if case.cluster.nothing_selected {
@@ -35,92 +34,99 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
         checks.push(Check::pass(
             ID,
             match in_step {
-                _ if rotation::open(case).is_some() => format!(
-                    "{in_step} of the fleet namespaces have the tokens of the home namespace, or the \
-                     other ones of the rotation"
+                _ if rotation::open_rotation(case).is_some() => format!(
+                    "{in_step} of the fleet namespaces have the tokens of the home namespace or of \
+                     the open rotation"
                 ),
                 1 => "1 fleet namespace has the tokens of the home namespace".to_owned(),
                 _ => format!("{in_step} fleet namespaces have the tokens of the home namespace"),
             },
         ));
     }
-    let unread = case.cluster.fleet();
-    let unread = unread.filter_map(|(namespace, _)| case.unread(namespace, ROUTER.secret));
+    let unread = case
+        .cluster
+        .fleet()
+        .filter_map(|(namespace, _)| case.unread(namespace, ROUTER.secret));
     checks.extend(case.skips(ID, unread));
     checks.extend(case.denials(ID, "list", &["namespaces"]));
     if case.cluster.fleet().next().is_some() {
         checks.extend(nothing_to_compare(case));
     }
     if checks.is_empty() {
-        checks.push(Check::skip(ID, "no fleet is named"));
+        checks.push(Check::skip(ID, "no fleet namespace is given"));
     }
     checks
 }
 
-/// The tokens that the home namespace lacks or hides.
+/// Skipped checks for tokens that the home namespace lacks or that may not be read.
 fn nothing_to_compare(case: &Case<'_>) -> Vec<Check> {
     if let Some(unread) = case.unread_at_home(ID, &ROUTER) {
         return vec![unread];
     }
-    let home = case.home_tokens();
-    let unknown = home.iter().filter(|(_, token)| token.is_none());
     let skip = |name| {
-        Check::skip(
-            ID,
-            format!("the home namespace has no {name} to compare with"),
-        )
+        let message = format!("the home namespace has no {name} to compare with");
+        Check::skip(ID, message)
     };
-    unknown.map(|(name, _)| skip(name)).collect()
+    case.home_tokens()
+        .iter()
+        .filter(|(_, token)| token.is_none())
+        .map(|(name, _)| skip(name))
+        .collect()
 }
 
-enum Found {
+/// A fleet namespace compared with the home namespace.
+enum Comparison {
     InStep,
-    Wrong(Vec<Check>),
-    Unseen,
+    /// The failed checks.
+    Differs(Vec<Check>),
+    /// Secrets could not be read.
+    Unknown,
 }
 
-fn of(case: &Case<'_>, namespace: &Namespace, place: &NamespaceSnapshot) -> Found {
-    let mend = || settle::apply(case);
-    let absent = |what: &str| Found::Wrong(vec![at(Check::fail(ID, what, mend()), namespace)]);
+fn compare(case: &Case<'_>, namespace: &Namespace, place: &NamespaceSnapshot) -> Comparison {
+    let absent = |message: &str| {
+        let check = Check::fail(ID, message, settle::apply(case));
+        Comparison::Differs(vec![at(check, namespace)])
+    };
     match place.state {
         NamespaceState::Absent => return absent("the namespace does not exist"),
         NamespaceState::Terminating => return absent("the namespace is being deleted"),
         NamespaceState::Active | NamespaceState::Forbidden => {}
     }
     let Some(observed) = place.secrets.get(ROUTER.secret) else {
-        return Found::Unseen;
+        return Comparison::Unknown;
     };
-    let mend = || match &observed.owner {
+    let hint = || match &observed.owner {
         Some(owner) => case.ask_owner(namespace, owner),
-        None => mend(),
+        None => settle::apply(case),
     };
     let Some(live) = &observed.live else {
-        let what = "the fleet namespace has no such Secret";
-        return Found::Wrong(vec![at(Check::fail(ID, what, mend()), namespace)]);
+        let check = Check::fail(ID, "Secret not found in the fleet namespace", hint());
+        return Comparison::Differs(vec![at(check, namespace)]);
     };
     let home = case.home_tokens();
     let compared = home.iter().all(|(_, token)| token.is_some());
-    let wrong = |name: TokenName| {
+    let failed = |name: TokenName| {
         let key = name.as_str();
         let found = live.data.get(key).map(|value| value.text.as_ref());
-        let what = match (found, home.get(name)) {
+        let message = match (found, home.get(name)) {
             (None, _) => format!("{name} is missing"),
             (Some(None), _) => {
                 let hint = match &observed.owner {
-                    Some(_) => mend(),
-                    // --apply speaks of text.
+                    Some(_) => hint(),
+                    // --apply refuses a value that is not text.
                     None => {
                         let remove = remove_keys(case, namespace, ROUTER.secret, &[key]);
-                        format!("{remove} && {}", mend())
+                        format!("{remove} && {}", hint())
                     }
                 };
-                let what = format!("{name} is not text (base64 of UTF-8)");
-                return Some(Check::fail(ID, what, hint));
+                let message = format!("{name} is not text (base64 of UTF-8)");
+                return Some(Check::fail(ID, message, hint));
             }
             (Some(Some(value)), _) if value.is_empty() => format!("{name} is empty"),
             (Some(Some(value)), Some(token)) if value == token => return None,
             (Some(Some(value)), Some(token))
-                if rotation::part(case, name, value, token).is_some() =>
+                if rotation::side_of(case, name, value, token).is_some() =>
             {
                 return None;
             }
@@ -132,14 +138,19 @@ fn of(case: &Case<'_>, namespace: &Namespace, place: &NamespaceSnapshot) -> Foun
             (Some(Some(_)), None) => return None,
         };
         let managed = settle::managed_by(live, key);
-        Some(Check::fail(ID, format!("{what}{managed}"), mend()))
+        Some(Check::fail(ID, format!("{message}{managed}"), hint()))
     };
-    let wrong = TokenName::ALL.into_iter().filter_map(wrong);
-    let wrong: Vec<_> = wrong.map(|check| at(check, namespace)).collect();
-    match wrong.is_empty() {
-        true if compared => Found::InStep,
-        true => Found::Unseen,
-        false => Found::Wrong(wrong),
+    let failed: Vec<_> = TokenName::ALL
+        .into_iter()
+        .filter_map(failed)
+        .map(|check| at(check, namespace))
+        .collect();
+    if !failed.is_empty() {
+        Comparison::Differs(failed)
+    } else if compared {
+        Comparison::InStep
+    } else {
+        Comparison::Unknown
     }
 }
 

@@ -1,4 +1,4 @@
-//! The one command that mends a Secret. No value stands in it, nor on a process's arguments.
+//! The command that fixes a Secret. It holds no value and puts none into the arguments of a process.
 
 use super::case::Case;
 use super::secrets::SeenSecret;
@@ -10,9 +10,9 @@ use crate::domain::table::{Key, Origin, Presence};
 use crate::domain::values::token::TokenName;
 
 impl SeenSecret<'_> {
-    /// What adds keys that are missing, and fills those that are empty.
+    /// Adds missing keys and fills empty ones.
     pub(super) fn fill(&self, keys: &[&Key]) -> String {
-        // Such a list is never made, only kept in step.
+        // `--apply` never creates an IfFound list, it only updates one.
         let (removed, filled): (Vec<&Key>, Vec<&Key>) = keys
             .iter()
             .partition(|key| matches!(key.origin, Origin::TokenList(_, Presence::IfFound)));
@@ -24,22 +24,22 @@ impl SeenSecret<'_> {
         self.unless_owned(steps.into_iter().flatten().collect())
     }
 
-    /// What puts a good value in the place of an odd one.
+    /// Replaces a malformed value.
     pub(super) fn renew(&self, key: &Key) -> String {
         let (remove, apply) = (
             || self.remove_step(&[key.name]),
             |options| self.apply(&[key], options),
         );
         self.unless_owned(match key.origin {
-            // It has a default, and only an env-file brings another value.
+            // The service has a default, and only --env-file sets another value.
             Origin::Input(InputRule::EnvFileOnly) => vec![remove()],
             Origin::Input(_) if self.live.text(key.name).is_some() => vec![apply("")],
-            // --update speaks of text; what is none has to go first.
+            // --update refuses a value that is not text, so remove the key first.
             Origin::Input(_) => vec![remove(), apply("")],
             Origin::Token(token) => {
                 let mut steps = vec![remove()];
                 steps.extend(self.remove_from_list(token));
-                // A list that holds the odd token stays; it gets the new one as well.
+                // A list that contains the malformed token stays and gets the new one as well.
                 steps.push(apply(" --prefer file"));
                 steps
             }
@@ -51,17 +51,17 @@ impl SeenSecret<'_> {
         })
     }
 
-    /// What removes keys.
     pub(super) fn remove(&self, keys: &[&str]) -> String {
         self.unless_owned(vec![self.remove_step(keys)])
     }
 
-    /// What makes the Secret one that --apply can change.
+    /// Recreates the Secret with a type that --apply can change.
     pub(super) fn retype(&self) -> String {
         self.unless_owned(Vec::new())
     }
 
-    /// These steps, or what its owner does. One that the server does not let change is made anew.
+    /// These steps, or the command of the owner. A Secret that is immutable or of another type is
+    /// recreated first.
     fn unless_owned(&self, mut steps: Vec<String>) -> String {
         if let Some(owner) = self.owner {
             return self.case.ask_owner(self.namespace, owner);
@@ -72,15 +72,15 @@ impl SeenSecret<'_> {
         steps.join(" && ")
     }
 
-    /// The main command, so that it sets these keys.
+    /// `--apply` with the options that set these keys.
     fn apply(&self, keys: &[&Key], options: &str) -> String {
         let is_live = |key: &Key| self.live.data.contains_key(key.name);
-        let given = |key: &&&Key| match key.origin {
+        let is_input = |key: &&&Key| match key.origin {
             Origin::Input(InputRule::Required) => true,
             Origin::Input(_) => is_live(key),
             Origin::Token(_) | Origin::TokenList(..) => false,
         };
-        let inputs: Vec<_> = keys.iter().filter(given).map(|key| key.name).collect();
+        let inputs: Vec<_> = keys.iter().filter(is_input).map(|key| key.name).collect();
         let update: Vec<_> = inputs
             .iter()
             .copied()
@@ -93,8 +93,8 @@ impl SeenSecret<'_> {
         if keys.iter().any(|key| key.name == API_KEYS) {
             options.push_str(" --with-api-keys");
         }
-        let foreign = |key: &&Key| !self.live.foreign_managers(key.name).is_empty();
-        if keys.iter().any(foreign) {
+        let has_foreign_manager = |key: &&Key| !self.live.foreign_managers(key.name).is_empty();
+        if keys.iter().any(has_foreign_manager) {
             options.push_str(" --force-conflicts");
         }
         self.case.apply_with(&inputs, &options)
@@ -104,29 +104,29 @@ impl SeenSecret<'_> {
         remove_keys(self.case, self.namespace, self.bundle.secret, keys)
     }
 
-    /// Removes the list of which an odd token is the only entry, since it would be adopted from
-    /// there where the tokens file has no other.
+    /// Removes the list whose only entry is a malformed token: without a token in the tokens file,
+    /// `--apply` would adopt it from there.
     fn remove_from_list(&self, token: TokenName) -> Option<String> {
-        let odd = self.live.text(token.as_str())?;
+        let malformed = self.live.text(token.as_str())?;
         let place = self.case.cluster.home_place();
         let list = place.live(EMBEDDINGS.secret)?.text(EMBEDDINGS_API_KEYS)?;
-        let only = values::has_only(list, odd);
-        let adopted = token == TokenName::EmbeddingsApiKey && only;
+        let only = values::has_only(list, malformed);
+        let is_adopted = token == TokenName::EmbeddingsApiKey && only;
         let owned = place.secrets[EMBEDDINGS.secret].owner.is_some();
-        (adopted && !owned && self.case.filed_token(token).is_none()).then(|| {
+        (is_adopted && !owned && self.case.filed_token(token).is_none()).then(|| {
             let lists = &[EMBEDDINGS_API_KEYS];
             remove_keys(self.case, self.namespace, EMBEDDINGS.secret, lists)
         })
     }
 
-    /// Tells whether a list has entries that nobody but the operator knows.
+    /// True if a list has entries that this program cannot restore.
     fn has_others(&self, list: &Key, token: TokenName) -> bool {
         let tokens = self.case.home_tokens();
         let list = self.live.text(list.name);
         list.is_some_and(|list| values::has_others(list, tokens.get(token).as_ref()))
     }
 
-    /// Replaces a value by that of a variable, which may not be empty.
+    /// Sets a key to the value of a shell variable, which must not be empty.
     fn rewrite(&self, key: &str) -> String {
         let patch = format!(
             "patch secret {} --patch-file=/dev/stdin",
@@ -138,11 +138,11 @@ impl SeenSecret<'_> {
         )
     }
 
-    /// Makes the Secret anew from itself, as one that --apply can change. It goes through a pipe.
+    /// Recreates the Secret with its values, through a pipe, so that --apply can change it.
     fn recreate(&self) -> String {
         let secret = self.bundle.secret;
         let mut edits = String::new();
-        // The object's own fields are those that are indented by four.
+        // The top-level fields are indented by four spaces.
         if self.live.type_ != OPAQUE {
             edits.push_str(&format!(
                 " -e 's|^    \"type\": .*|    \"type\": \"{OPAQUE}\"|'"
@@ -160,7 +160,7 @@ impl SeenSecret<'_> {
     }
 }
 
-/// Removes keys from a Secret. A key is made of letters, digits, `-`, `_` and `.`.
+/// Removes keys from a Secret. A key needs no quotes: Kubernetes allows letters, digits, `-`, `_`, `.`.
 pub(super) fn remove_keys(
     case: &Case<'_>,
     namespace: &Namespace,
@@ -185,8 +185,8 @@ mod tests {
     use crate::domain::table::{BUNDLES, Key, ROUTER};
     use crate::domain::values::secret_value::SecretValue;
 
-    /// A line for each key with what `verify` says and advises where the key is like this, without the
-    /// beginning that all hints share.
+    /// One line for each key: message and hint of `verify` if the key has this value, with the common
+    /// start of the hints shortened.
     fn advice(id: Id, value: fn(&Key) -> Option<LiveValue>) -> String {
         let mut lines = String::new();
         for bundle in BUNDLES.iter() {
@@ -200,15 +200,16 @@ mod tests {
                     None => data.remove(key.name),
                 };
                 let checks = findings(&facts.case()).into_iter();
-                let odd = checks.filter(|check| check.id == id && check.status == Status::Fail);
-                let odd: Vec<_> = odd
+                let failed: Vec<_> = checks
+                    .filter(|check| check.id == id && check.status == Status::Fail)
                     .map(|check| format!("{}\n      {}", check.message, check.hint))
                     .collect();
-                let told = match odd.as_slice() {
-                    [] => "does not fail".to_owned(),
-                    odd => odd.join("; "),
+                let result = if failed.is_empty() {
+                    "does not fail".to_owned()
+                } else {
+                    failed.join("; ")
                 };
-                lines += &format!("{}: {told}\n", key.name);
+                lines += &format!("{}: {result}\n", key.name);
             }
         }
         let kubectl = "kubectl --context c -n brain";
@@ -227,34 +228,34 @@ mod tests {
     }
 
     #[test]
-    fn every_key_that_is_missing_has_its_command() {
+    fn every_missing_key_has_a_hint() {
         insta::assert_snapshot!(advice(Id::SecretKeys, |_| None), @r###"
-        KB_ROUTER_TOKEN: it lacks KB_ROUTER_TOKEN
+        KB_ROUTER_TOKEN: missing keys: KB_ROUTER_TOKEN
               APPLY
-        EMBEDDINGS_API_KEY: it lacks EMBEDDINGS_API_KEY
+        EMBEDDINGS_API_KEY: missing keys: EMBEDDINGS_API_KEY
               APPLY
         KB_ROUTER_TOKENS: does not fail
-        POSTGRES_URL: it lacks POSTGRES_URL
+        POSTGRES_URL: missing keys: POSTGRES_URL
               POSTGRES_URL="$POSTGRES_URL" APPLY
-        LLM_API_KEY: it lacks LLM_API_KEY
+        LLM_API_KEY: missing keys: LLM_API_KEY
               APPLY
-        LLM_API_BASE: it lacks LLM_API_BASE
+        LLM_API_BASE: missing keys: LLM_API_BASE
               APPLY
-        LLM_EMBED_MODEL: it lacks LLM_EMBED_MODEL
+        LLM_EMBED_MODEL: missing keys: LLM_EMBED_MODEL
               APPLY
-        EMBEDDINGS_API_KEYS: it lacks EMBEDDINGS_API_KEYS
+        EMBEDDINGS_API_KEYS: missing keys: EMBEDDINGS_API_KEYS
               APPLY
         API_KEYS: does not fail
         LOG_LEVEL: does not fail
-        ANTHROPIC_API_KEY: it lacks ANTHROPIC_API_KEY
+        ANTHROPIC_API_KEY: missing keys: ANTHROPIC_API_KEY
               ANTHROPIC_API_KEY="$ANTHROPIC_API_KEY" APPLY
-        GITHUB_TOKEN: it lacks GITHUB_TOKEN
+        GITHUB_TOKEN: missing keys: GITHUB_TOKEN
               APPLY
         "###);
     }
 
     #[test]
-    fn every_key_that_is_empty_has_its_command() {
+    fn every_empty_key_has_a_hint() {
         insta::assert_snapshot!(advice(Id::SecretKeys, |_| text("")), @r###"
         KB_ROUTER_TOKEN: KB_ROUTER_TOKEN must not be empty
               APPLY
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn every_value_that_is_no_text_has_its_command() {
+    fn every_value_that_is_not_text_has_a_hint() {
         let bytes = |_: &Key| Some(LiveValue::decode("//79".to_owned()));
         insta::assert_snapshot!(advice(Id::SecretValue, bytes), @r###"
         KB_ROUTER_TOKEN: KB_ROUTER_TOKEN is not text (base64 of UTF-8)
@@ -311,13 +312,13 @@ mod tests {
     }
 
     #[test]
-    fn every_placeholder_has_its_command() {
+    fn every_placeholder_has_a_hint() {
         insta::assert_snapshot!(advice(Id::SecretValue, |_| text("changeme")), @r###"
         KB_ROUTER_TOKEN: KB_ROUTER_TOKEN is a placeholder
               PATCH agentibrain-router-secrets -KB_ROUTER_TOKEN && APPLY --prefer file
         EMBEDDINGS_API_KEY: EMBEDDINGS_API_KEY is a placeholder
               PATCH agentibrain-router-secrets -EMBEDDINGS_API_KEY && APPLY --prefer file
-        KB_ROUTER_TOKENS: KB_ROUTER_TOKENS has a placeholder on it
+        KB_ROUTER_TOKENS: KB_ROUTER_TOKENS contains a placeholder
               PATCH agentibrain-router-secrets -KB_ROUTER_TOKENS
         POSTGRES_URL: POSTGRES_URL is a placeholder
               POSTGRES_URL="$POSTGRES_URL" APPLY --update POSTGRES_URL
@@ -327,9 +328,9 @@ mod tests {
               LLM_API_BASE="$LLM_API_BASE" APPLY --update LLM_API_BASE
         LLM_EMBED_MODEL: LLM_EMBED_MODEL is a placeholder
               LLM_EMBED_MODEL="$LLM_EMBED_MODEL" APPLY --update LLM_EMBED_MODEL
-        EMBEDDINGS_API_KEYS: EMBEDDINGS_API_KEYS has a placeholder on it
+        EMBEDDINGS_API_KEYS: EMBEDDINGS_API_KEYS contains a placeholder
               PATCH embeddings-secrets -EMBEDDINGS_API_KEYS && APPLY
-        API_KEYS: API_KEYS has a placeholder on it
+        API_KEYS: API_KEYS contains a placeholder
               PATCH embeddings-secrets -API_KEYS && APPLY --with-api-keys
         LOG_LEVEL: LOG_LEVEL is a placeholder
               PATCH embeddings-secrets -LOG_LEVEL
@@ -341,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_cannot_be_changed_is_made_anew_first() {
+    fn an_immutable_secret_is_recreated_first() {
         let mut facts = Facts::new();
         let live = facts.home().secrets.get_mut(ROUTER.secret).unwrap();
         let live = live.live.as_mut().unwrap();

@@ -1,7 +1,7 @@
-//! Facts to findings: one small function per cause.
+//! The checks of `verify`: pure functions that judge a snapshot, one small function per cause.
 //!
-//! A finding names its cause and one shell command that mends it. What could not be seen is
-//! skipped, with the permission that is missing, and never passes.
+//! A failed check names its cause and one shell command that fixes it. A check that lacks a
+//! permission is skipped and names the permission; it never passes.
 
 mod case;
 pub mod check;
@@ -31,13 +31,13 @@ use check::{Check, Id, Status};
 
 /// All checks, in the order of [`Id::ALL`].
 pub fn findings(case: &Case<'_>) -> Vec<Check> {
-    let mut checks = file::checks(case.file, &case.refile(), case.can_recover());
+    let mut checks = file::checks(case.file, &case.complete_file(), case.can_recover());
     checks.extend(cluster::checks(case));
     checks.extend(secrets::checks(case));
     checks.extend(tokens::checks(case));
     checks.extend(fleet::checks(case));
     checks.push(rotation::check(case));
-    checks.extend(workloads::wired(case));
+    checks.extend(workloads::checks(case));
     checks.extend(pods::checks(case));
     checks.extend(service_auth::checks(case));
     checks.extend(eso::checks(case));
@@ -45,7 +45,7 @@ pub fn findings(case: &Case<'_>) -> Vec<Check> {
     checks
 }
 
-/// The checks where the cluster could not be asked.
+/// The checks that are possible when the API server does not answer.
 pub fn without_cluster(file: &FileFacts, reach: &HintContext, why: &str) -> Vec<Check> {
     let unreachable = Check::fail(
         Id::ClusterReachable,
@@ -57,12 +57,12 @@ pub fn without_cluster(file: &FileFacts, reach: &HintContext, why: &str) -> Vec<
         .collect()
 }
 
-/// Tells whether all is well: no check fails.
+/// True if no check fails.
 pub fn healthy(checks: &[Check]) -> bool {
     checks.iter().all(|check| check.status != Status::Fail)
 }
 
-/// Tells whether no Secret of the home namespace could be read.
+/// True if no Secret of the home namespace could be read.
 pub fn sees_nothing(cluster: &ClusterSnapshot) -> bool {
     cluster.home_place().secrets.is_empty()
 }

@@ -1,10 +1,13 @@
-//! Pods that read the Secrets: do they run on the values of today, do they wait for one.
+//! `workload.fresh`, `workload.waiting` and `workload.reloader`: pods run with current values, do not
+//! wait for a Secret, and Reloader restarts those that ask for it.
 
 use super::case::Case;
 use super::check::{Check, Id};
 use super::rotation;
 use super::words::some_of;
-use super::workloads::{Leads, alone, bundle, follow, is_not_made, readers, references, supply};
+use super::workloads::{
+    Resolved, bundle, is_not_created, readers, references, resolve, supply_hint, workload_of,
+};
 use crate::domain::cluster::freshness::{Tie, started_after};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::names::WorkloadKind;
@@ -13,7 +16,7 @@ use crate::domain::cluster::snapshot::{Denied, NamespaceSnapshot};
 use crate::domain::cluster::workload::{Pod, Reference, Way, Workload};
 use std::collections::BTreeSet;
 
-/// How long Reloader may take, in seconds.
+/// How long Reloader may take to react, in seconds.
 const RELOADER_GRACE: i64 = 10;
 
 pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
@@ -23,12 +26,12 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     checks
 }
 
-/// The Secrets of the table that have changed since a container of the pod took its environment
-/// from them, with when.
-fn outdated<'a>(case: &Case<'_>, pod: &'a Pod) -> Vec<(&'a str, i64)> {
+/// The Secrets that changed after a container of the pod read them into its environment, with the
+/// time of the change.
+fn changes_since_start<'a>(case: &Case<'_>, pod: &'a Pod) -> Vec<(&'a str, i64)> {
     let mut found = BTreeSet::new();
-    for (reference, started) in taken(pod) {
-        let Leads::There(live) = follow(case, &pod.namespace, &reference) else {
+    for (reference, started) in environment_references(pod) {
+        let Resolved::Found(live) = resolve(case, &pod.namespace, &reference) else {
             continue;
         };
         let is_newer = |changed: &i64| !started_after(started, *changed, Tie::Fresh);
@@ -39,17 +42,16 @@ fn outdated<'a>(case: &Case<'_>, pod: &'a Pod) -> Vec<(&'a str, i64)> {
     found.into_iter().collect()
 }
 
-/// The same without what a rotation answers for: it restarts each pod when it is its turn, and none
-/// for what does not concern it.
-pub(super) fn missed<'a>(case: &Case<'_>, pod: &'a Pod) -> Vec<(&'a str, i64)> {
-    let mut found = outdated(case, pod);
-    found.retain(|(secret, changed)| !rotation::answers_for(case, pod, secret, *changed));
+/// Like `changes_since_start`, but without changes made by a rotation, which restarts pods itself.
+pub(super) fn missed_changes<'a>(case: &Case<'_>, pod: &'a Pod) -> Vec<(&'a str, i64)> {
+    let mut found = changes_since_start(case, pod);
+    found.retain(|(secret, changed)| !rotation::explains(case, pod, secret, *changed));
     found
 }
 
-/// The Secrets of the table that a running container of the pod took its environment from, whole
-/// or in part, with when it started.
-fn taken(pod: &Pod) -> impl Iterator<Item = (Reference<'_>, i64)> {
+/// The Secrets of the table in the environment of running containers, with the start time of each
+/// container.
+fn environment_references(pod: &Pod) -> impl Iterator<Item = (Reference<'_>, i64)> {
     let references = pod.spec.references().into_iter();
     references
         .filter(|reference| reference.way == Way::Environment && bundle(reference.secret).is_some())
@@ -63,22 +65,22 @@ fn taken(pod: &Pod) -> impl Iterator<Item = (Reference<'_>, i64)> {
         })
 }
 
-/// A workload whose pods run on old values.
+/// A workload whose pods run with old values.
 struct Stale {
     workload: Workload,
     pods: Vec<Pod>,
     secrets: BTreeSet<String>,
-    /// When the oldest change that it has missed was made, in seconds since 1970.
+    /// The time of the oldest missed change, in seconds since 1970.
     since: i64,
 }
 
-/// Every workload of this place that runs on old values.
+/// The workloads of a namespace that run with old values.
 fn stale(case: &Case<'_>, place: &NamespaceSnapshot) -> Vec<Stale> {
     let mut found = Vec::new();
     for workload in readers(place) {
         let pods = place.pods.iter().filter(|pod| pod.belongs_to(&workload));
         let outdated: Vec<_> = pods
-            .map(|pod| (pod, missed(case, pod)))
+            .map(|pod| (pod, missed_changes(case, pod)))
             .filter(|(_, secrets)| !secrets.is_empty())
             .collect();
         let changes = || outdated.iter().flat_map(|(_, secrets)| secrets);
@@ -95,8 +97,8 @@ fn stale(case: &Case<'_>, place: &NamespaceSnapshot) -> Vec<Stale> {
     found
 }
 
-/// How pods come to the values of today.
-fn restart(case: &Case<'_>, stale: &Stale) -> String {
+/// The command that restarts the pods of a workload.
+fn restart_workload_hint(case: &Case<'_>, stale: &Stale) -> String {
     let workload = &stale.workload;
     let namespace = &workload.namespace;
     let names: Vec<_> = stale.pods.iter().map(|pod| pod.name.as_str()).collect();
@@ -104,7 +106,7 @@ fn restart(case: &Case<'_>, stale: &Stale) -> String {
     match (workload.kind, stale.pods.as_slice()) {
         (WorkloadKind::Pod, [pod]) => restart_hint(case, pod),
         (WorkloadKind::Pod | WorkloadKind::CronJob, _) => delete(),
-        // A rollout would wait for the pod that cannot become ready.
+        // A rollout would wait for a pod that cannot become ready.
         (_, pods) if pods.iter().any(|pod| !pod.ready) => delete(),
         (kind, _) => {
             let kind = kind.as_str().to_lowercase();
@@ -116,17 +118,17 @@ fn restart(case: &Case<'_>, stale: &Stale) -> String {
     }
 }
 
-/// Deletes pods. A StatefulSet's come back under their names, which kubectl may miss and wait on.
+/// Deletes pods. A StatefulSet recreates its pods with the same names, and kubectl might wait forever.
 fn delete(case: &Case<'_>, namespace: &Namespace, names: &str) -> String {
     case.kubectl(namespace, &format!("delete pod {names} --wait=false"))
 }
 
-/// Makes a pod anew.
+/// The command that recreates a pod.
 pub(super) fn restart_hint(case: &Case<'_>, pod: &Pod) -> String {
     let (namespace, name) = (&pod.namespace, &pod.name);
     match pod.owner {
         Some(_) => delete(case, namespace, name),
-        // Nobody else would.
+        // No workload recreates it.
         None => format!(
             "{} | {}",
             case.kubectl(namespace, &format!("get pod {name} -o yaml")),
@@ -150,12 +152,12 @@ fn fresh(case: &Case<'_>) -> Vec<Check> {
             let pods: Vec<_> = stale.pods.iter().map(|pod| &pod.name).collect();
             let secrets: Vec<_> = stale.secrets.iter().collect();
             let message = format!(
-                "{} started before {} last changed and runs on old values",
+                "{} started before {} last changed and runs with old values",
                 some_of(&pods),
                 some_of(&secrets)
             );
             let workload = &stale.workload;
-            Check::warn(id, message, restart(case, stale)).at(
+            Check::warn(id, message, restart_workload_hint(case, stale)).at(
                 &workload.namespace,
                 workload.kind.as_str(),
                 &workload.name,
@@ -166,11 +168,11 @@ fn fresh(case: &Case<'_>) -> Vec<Check> {
     denied.extend(case.skips(id, unread));
     if fresh > 0 {
         let message = match fresh {
-            _ if rotation::open(case).is_some() => format!(
-                "{fresh} of the pods run on the values of today, or wait for their phase of the rotation"
-            ),
-            1 => "1 pod runs on the values of today".to_owned(),
-            _ => format!("{fresh} pods run on the values of today"),
+            _ if rotation::open_rotation(case).is_some() => {
+                format!("{fresh} pods run with current values, or wait for a phase of the rotation")
+            }
+            1 => "1 pod runs with current values".to_owned(),
+            _ => format!("{fresh} pods run with current values"),
         };
         checks.push(Check::pass(id, message));
     } else if checks.is_empty() && denied.is_empty() {
@@ -180,24 +182,24 @@ fn fresh(case: &Case<'_>) -> Vec<Check> {
     checks
 }
 
-/// The permissions for want of which Secrets were not read that a pod runs on.
+/// The missing permissions because of which Secrets of a pod were not read.
 fn unread_by<'a>(case: &Case<'a>, pod: &Pod) -> Vec<&'a Denied> {
-    taken(pod)
+    environment_references(pod)
         .filter_map(|(reference, _)| case.unread(&pod.namespace, reference.secret))
         .collect()
 }
 
-/// Tells whether a pod runs on the values of today: it took some, and all of them were seen.
+/// True if a pod runs with current values: it reads at least one Secret, and all were read.
 fn is_fresh(case: &Case<'_>, pod: &Pod) -> bool {
-    let mut there = false;
-    for (reference, _) in taken(pod) {
-        match follow(case, &pod.namespace, &reference) {
-            Leads::Unknown => return false,
-            Leads::There(_) => there = true,
-            Leads::Nowhere(_) => {}
+    let mut reads_secret = false;
+    for (reference, _) in environment_references(pod) {
+        match resolve(case, &pod.namespace, &reference) {
+            Resolved::Unknown => return false,
+            Resolved::Found(_) => reads_secret = true,
+            Resolved::Missing(_) => {}
         }
     }
-    there && missed(case, pod).is_empty()
+    reads_secret && missed_changes(case, pod).is_empty()
 }
 
 fn waiting(case: &Case<'_>) -> Vec<Check> {
@@ -205,7 +207,7 @@ fn waiting(case: &Case<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
     for place in case.cluster.places.values() {
         let waiting = place.pods.iter().filter(|pod| !pod.waiting.is_empty());
-        checks.extend(waiting.filter_map(|pod| waits(case, place, pod)));
+        checks.extend(waiting.filter_map(|pod| waiting_check(case, place, pod)));
     }
     let denied = case.denials(id, "list", &["pods"]);
     if checks.is_empty() && denied.is_empty() {
@@ -215,8 +217,13 @@ fn waiting(case: &Case<'_>) -> Vec<Check> {
     checks
 }
 
-/// What a pod in CreateContainerConfigError waits for; `None` where that is none of our Secrets.
-pub(super) fn waits(case: &Case<'_>, place: &NamespaceSnapshot, pod: &Pod) -> Option<Check> {
+/// The failed check of a pod in CreateContainerConfigError; `None` if it waits for something else
+/// than a Secret of the table.
+pub(super) fn waiting_check(
+    case: &Case<'_>,
+    place: &NamespaceSnapshot,
+    pod: &Pod,
+) -> Option<Check> {
     let id = Id::WorkloadWaiting;
     let references = pod.spec.references().into_iter();
     let of_waiting: Vec<_> = references
@@ -227,74 +234,74 @@ pub(super) fn waits(case: &Case<'_>, place: &NamespaceSnapshot, pod: &Pod) -> Op
                 .is_some_and(|name| pod.waiting.contains_key(name))
         })
         .collect();
-    // What is seen now counts more than what the node said then.
+    // What is missing now counts more than the older message of the kubelet.
     let missing =
         of_waiting
             .iter()
-            .find_map(|reference| match follow(case, &pod.namespace, reference) {
-                Leads::Nowhere(observed) => Some((reference, observed)),
-                Leads::There(_) | Leads::Unknown => None,
+            .find_map(|reference| match resolve(case, &pod.namespace, reference) {
+                Resolved::Missing(observed) => Some((reference, observed)),
+                Resolved::Found(_) | Resolved::Unknown => None,
             });
-    let told: Vec<_> = pod.waiting.values().flatten().collect();
-    let named_by_node = of_waiting
+    let reported: Vec<_> = pod.waiting.values().flatten().collect();
+    let missing_for_kubelet = of_waiting
         .iter()
-        .find(|reference| told.iter().any(|missing| missing.is(reference)));
+        .find(|reference| reported.iter().any(|missing| missing.is(reference)));
     let fail = |what: &str| {
-        let message = format!("it is in CreateContainerConfigError{what}");
+        let message = format!("CreateContainerConfigError{what}");
         Check::fail(id, message, restart_hint(case, pod))
     };
-    let check = match (missing, named_by_node) {
-        (Some((reference, observed)), _) => lacks(case, place, pod, reference, observed),
-        (None, Some(reference)) => match follow(case, &pod.namespace, reference) {
-            Leads::Unknown => lacks(case, place, pod, reference, None),
+    let check = match (missing, missing_for_kubelet) {
+        (Some((reference, observed)), _) => waits_for(case, place, pod, reference, observed),
+        (None, Some(reference)) => match resolve(case, &pod.namespace, reference) {
+            Resolved::Unknown => waits_for(case, place, pod, reference, None),
             _ => fail(&format!(
-                ": it waited for {}, which is there by now",
-                named(reference, true)
+                ": it waited for {}, which exists now",
+                describe(reference, true)
             )),
         },
         // It waits for something else.
-        (None, None) if of_waiting.is_empty() || !told.is_empty() => return None,
-        (None, None) => fail(", though nothing that was seen of these Secrets is missing"),
+        (None, None) if of_waiting.is_empty() || !reported.is_empty() => return None,
+        (None, None) => fail(", although the Secrets that could be read exist"),
     };
     Some(check.at(&pod.namespace, "Pod", &pod.name))
 }
 
-/// A Secret, or a key of one that is there.
-fn named(reference: &Reference<'_>, there: bool) -> String {
+/// The key if the Secret exists, otherwise the Secret.
+fn describe(reference: &Reference<'_>, secret_exists: bool) -> String {
     match reference.key {
-        Some(key) if there => format!("{key} of Secret {}", reference.secret),
+        Some(key) if secret_exists => format!("{key} of Secret {}", reference.secret),
         _ => format!("Secret {}", reference.secret),
     }
 }
 
-/// A pod that waits for this.
-fn lacks(
+fn waits_for(
     case: &Case<'_>,
     place: &NamespaceSnapshot,
     pod: &Pod,
     reference: &Reference<'_>,
     observed: Option<&Observed>,
 ) -> Check {
-    let made_by = readers(place)
+    let workload = readers(place)
         .into_iter()
-        .find(|workload| pod.belongs_to(workload));
-    let workload = made_by.unwrap_or_else(|| alone(pod));
-    let supply = supply(case, &workload, reference, observed);
-    let there = observed.is_some_and(|observed| observed.live.is_some());
-    let owned = observed.is_some_and(|observed| observed.owner.is_some());
-    let edited = is_not_made(case, &pod.namespace, reference);
-    let hint = match (owned, edited, workload.kind) {
-        // The node sees it when it comes.
-        (true, ..) => supply,
-        // A new template brings new pods; a StatefulSet's would wait for this one.
-        (_, true, kind) if kind != WorkloadKind::StatefulSet => supply,
-        _ => format!("{supply} && {}", restart_hint(case, pod)),
+        .find(|workload| pod.belongs_to(workload))
+        .unwrap_or_else(|| workload_of(pod));
+    let supply = supply_hint(case, &workload, reference, observed);
+    let secret_exists = observed.is_some_and(|observed| observed.live.is_some());
+    // The kubelet retries until the owner has created it.
+    let is_owned = observed.is_some_and(|observed| observed.owner.is_some());
+    // A changed template creates new pods. Only a StatefulSet waits for the old pod first.
+    let creates_new_pods = is_not_created(case, &pod.namespace, reference)
+        && workload.kind != WorkloadKind::StatefulSet;
+    let hint = if is_owned || creates_new_pods {
+        supply
+    } else {
+        format!("{supply} && {}", restart_hint(case, pod))
     };
     Check::fail(
         Id::WorkloadWaiting,
         format!(
-            "it is in CreateContainerConfigError: it waits for {}",
-            named(reference, there)
+            "CreateContainerConfigError: it waits for {}",
+            describe(reference, secret_exists)
         ),
         hint,
     )
@@ -320,11 +327,11 @@ fn reloader(case: &Case<'_>) -> Vec<Check> {
             Check::warn(
                 id,
                 format!(
-                    "its annotation asks Reloader for restarts, and nothing has reacted for {} s: \
-                     is Reloader installed?",
+                    "its annotation asks Reloader for restarts, and Reloader has not reacted for {} s: \
+                     is it installed?",
                     case.cluster.now - stale.since
                 ),
-                restart(case, &stale),
+                restart_workload_hint(case, &stale),
             )
             .at(&workload.namespace, workload.kind.as_str(), &workload.name)
         }));
@@ -336,7 +343,7 @@ fn reloader(case: &Case<'_>) -> Vec<Check> {
             0 => Check::skip(id, "no workload asks for Reloader"),
             _ => Check::pass(
                 id,
-                format!("{asking} workloads ask for Reloader, and no change is waiting for it"),
+                format!("{asking} workloads ask for Reloader, and no change is pending"),
             ),
         });
     }

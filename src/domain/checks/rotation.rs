@@ -1,5 +1,5 @@
-//! A rotation that is open, and what it explains elsewhere: two tokens of ours on the lists, keys
-//! that come and go, pods whose turn to restart has not come.
+//! `rotation.open`, and what an open rotation explains in other checks: two values of a token, extra
+//! keys, and pods that are restarted in a later phase.
 
 use super::case::Case;
 use super::check::{Check, Id};
@@ -16,8 +16,7 @@ use crate::domain::values::token::TokenName;
 
 const ID: Id = Id::RotationOpen;
 
-/// The rotation that is open.
-pub(super) fn open<'a>(case: &'a Case<'_>) -> Option<&'a Rotation> {
+pub(super) fn open_rotation<'a>(case: &'a Case<'_>) -> Option<&'a Rotation> {
     case.rotation.as_ref().ok()?.as_ref()
 }
 
@@ -26,24 +25,24 @@ pub(super) fn check(case: &Case<'_>) -> Check {
     let router = case.cluster.home_place().secrets.get(ROUTER.secret);
     let owner = router.and_then(|router| router.owner.as_ref());
     let check = match &case.rotation {
-        Ok(Some(rotation)) => describe(case, rotation),
+        Ok(Some(rotation)) => open(case, rotation),
         Ok(None) => {
             let externals = case.cluster.denied.iter().find(|denied| {
                 let list = denied.verb == "list" && denied.resource == "externalsecrets";
                 list && denied.namespace.as_ref().is_none_or(|at| at == home)
             });
             let unlisted = externals.filter(|_| owner.is_some());
-            let unseen = unlisted.map(|denied| case.denied(ID, denied));
-            unseen
+            let skipped = unlisted.map(|denied| case.denied(ID, denied));
+            skipped
                 .or_else(|| case.unread_at_home(ID, &ROUTER))
                 .unwrap_or_else(|| none(case))
         }
         Err(bad) => Check::fail(
             ID,
-            format!("whether a rotation is open is not known: {bad}"),
+            format!("cannot tell whether a rotation is open: {bad}"),
             match owner {
                 Some(owner) => case.ask_owner(home, owner),
-                // It shows the annotations, and of the values only how long they are.
+                // describe shows the annotations, and only the lengths of the values.
                 None => case.kubectl(home, &format!("describe secret {}", ROUTER.secret)),
             },
         ),
@@ -54,23 +53,23 @@ pub(super) fn check(case: &Case<'_>) -> Check {
 fn none(case: &Case<'_>) -> Check {
     let home = case.cluster.home_place();
     let left = home.live(ROUTER.secret).map(leftovers).unwrap_or_default();
-    match left.is_empty() {
-        true => Check::pass(ID, "no rotation is open"),
-        false => Check::warn(
-            ID,
-            format!(
-                "it has {} of a rotation whose state is gone: lists may still have its old token",
-                left.join(" and ")
-            ),
-            case.kubectl(
-                &case.cluster.home,
-                &format!("edit secret {}", ROUTER.secret),
-            ),
-        ),
+    if left.is_empty() {
+        return Check::pass(ID, "no rotation is open");
     }
+    Check::warn(
+        ID,
+        format!(
+            "{} left over from a rotation without state: lists may still contain its old token",
+            left.join(" and ")
+        ),
+        case.kubectl(
+            &case.cluster.home,
+            &format!("edit secret {}", ROUTER.secret),
+        ),
+    )
 }
 
-fn describe(case: &Case<'_>, rotation: &Rotation) -> Check {
+fn open(case: &Case<'_>, rotation: &Rotation) -> Check {
     let age = case
         .since
         .map_or(0, |since| (case.cluster.now - since).max(0));
@@ -80,72 +79,73 @@ fn describe(case: &Case<'_>, rotation: &Rotation) -> Check {
         rotation.at,
         span(age)
     );
-    match age > case.max_overlap {
-        true => Check::warn(
+    if age > case.max_overlap {
+        Check::warn(
             ID,
             format!("{message}, over the limit of {}", span(case.max_overlap)),
             case.reach.carry_on(),
-        ),
-        false => Check::pass(ID, message),
+        )
+    } else {
+        Check::pass(ID, message)
     }
 }
 
-/// Which value of the rotation that is open a place has, where another has the other one: they
-/// differ because of it.
-pub(super) fn part(
+/// The side of `one` if the open rotation explains the difference: one place has the old value, the
+/// other place the new one.
+pub(super) fn side_of(
     case: &Case<'_>,
     name: TokenName,
     one: &SecretValue,
     other: &SecretValue,
 ) -> Option<Side> {
-    let change = open(case)?.change(name)?;
+    let change = open_rotation(case)?.change(name)?;
     let side = change.side(one)?;
     (change.side(other) == Some(side.other())).then_some(side)
 }
 
-/// Tells whether a Secret has a key for the rotation that is open.
-pub(super) fn needs(case: &Case<'_>, bundle: &Bundle, key: &str) -> bool {
-    let known = [NEXT_KEY, PREVIOUS_KEY, STORE_STATE].contains(&key);
-    known && bundle == &ROUTER && open(case).is_some()
+/// True if the open rotation needs a key in a Secret.
+pub(super) fn is_rotation_key(case: &Case<'_>, bundle: &Bundle, key: &str) -> bool {
+    let is_known = [NEXT_KEY, PREVIOUS_KEY, STORE_STATE].contains(&key);
+    is_known && bundle == &ROUTER && open_rotation(case).is_some()
 }
 
-/// Tells whether a change of a Secret that a pod has missed is of a rotation: of the one that is
-/// open, which restarts it when it is its turn; of the last one, which has restarted it, and changed
-/// afterwards only what does not concern it.
-pub(super) fn answers_for(case: &Case<'_>, pod: &Pod, secret: &str, changed: i64) -> bool {
+/// True if a rotation made a change that a pod has missed, and the pod needs no restart for it now.
+/// The open rotation restarts the pod in a later phase. The last rotation restarted the pod where
+/// needed, and its later changes do not matter to the pod.
+pub(super) fn explains(case: &Case<'_>, pod: &Pod, secret: &str, changed: i64) -> bool {
     let mut bundles = BUNDLES.into_iter();
     if !bundles.any(|bundle| bundle.secret == secret && bundle.holds_tokens()) {
         return false;
     }
-    if open(case).is_some() {
+    if open_rotation(case).is_some() {
         return case.since.is_some_and(|since| changed >= since);
     }
     let home = case.cluster.home_place();
     let router = home.secrets.get(ROUTER.secret);
-    let over = router.and_then(|router| router.rotated);
+    let ended = router.and_then(|router| router.rotated);
     let servers = home.pods.iter().filter(|pod| is_server(pod));
     let place = case.cluster.places.get(&pod.namespace);
     let live = place.and_then(|place| place.live(secret));
-    let wrote = live.and_then(|live| parse_mark(live.annotations.get(LAST_WRITE)?));
-    let mine = pod.mark.as_deref().and_then(parse_mark);
-    // Only who was restarted for what it sends is not restarted when servers forget.
-    let switched = mine.is_some_and(|(id, phase, _)| {
-        let turned = [Phase::Switch, Phase::Back].contains(&phase);
-        let mut marks = servers.filter_map(|pod| parse_mark(pod.mark.as_deref()?));
-        turned && marks.any(|(it, ..)| it == id)
+    let last_writer = live.and_then(|live| parse_mark(live.annotations.get(LAST_WRITE)?));
+    let pod_mark = pod.mark.as_deref().and_then(parse_mark);
+    // Close and undo restart the servers only. A pod that was restarted as a client stays.
+    let is_client = pod_mark.is_some_and(|(id, phase, _)| {
+        let mut server_marks = servers.filter_map(|pod| parse_mark(pod.mark.as_deref()?));
+        [Phase::Switch, Phase::Back].contains(&phase)
+            && server_marks.any(|(server_id, ..)| server_id == id)
     });
-    let answered = match wrote {
-        // Who got no other token needs none back.
-        Some((id, Phase::Undo, _)) => mine.is_none_or(|(it, ..)| it != id),
-        // Somebody else has restarted it when it was its turn: close waited for that.
+    let needs_nothing = match last_writer {
+        // A pod that never got the new token needs no restart after undo.
+        Some((id, Phase::Undo, _)) => pod_mark.is_none_or(|(pod_id, ..)| pod_id != id),
+        // Restarted by a third party; close already waited for it.
         Some((_, Phase::Close, _)) => live.is_some_and(|live| started_since(live, pod)),
         _ => false,
     };
-    over.is_some_and(|over| changed <= over) && (switched || answered)
+    ended.is_some_and(|ended| changed <= ended) && (is_client || needs_nothing)
 }
 
-/// Tells whether a pod started since the last rotation of a Secret's tokens began: they are as old as
-/// that.
+/// True if a pod started after the last rotation of the tokens in a Secret began. The tokens were
+/// minted at that time.
 fn started_since(live: &LiveSecret, pod: &Pod) -> bool {
     let minted = live.minted.values().max();
     let started = pod.started.values().min();

@@ -1,5 +1,4 @@
-//! Each Secret on its own: is it there, has it the right keys, can its values be right, does
-//! anything else hold them, whose is it.
+//! `secret.*` and `owner.secret`: each Secret on its own, its keys, its values and its owner.
 
 use super::case::Case;
 use super::check::{Check, Id};
@@ -19,7 +18,7 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     let mut checks: Vec<Check> = BUNDLES
         .iter()
         .flat_map(|bundle| match place.secrets.get(bundle.secret) {
-            None => unseen(case, bundle),
+            None => forbidden(case, bundle),
             Some(observed) => match &observed.live {
                 None => vec![absent(case, bundle, observed)],
                 Some(live) => {
@@ -35,20 +34,19 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
             },
         })
         .collect();
-    let none = ALL
+    let skipped: Vec<_> = ALL
         .into_iter()
-        .filter(|id| checks.iter().all(|check| check.id != *id));
-    let none: Vec<_> = none
-        .map(|id| Check::skip(id, "there is no Secret to look at"))
+        .filter(|id| checks.iter().all(|check| check.id != *id))
+        .map(|id| Check::skip(id, "no Secret found"))
         .collect();
-    checks.extend(none);
+    checks.extend(skipped);
     for (namespace, place) in case.cluster.fleet() {
         checks.extend(of_fleet(case, namespace, place));
     }
     checks
 }
 
-/// What a Secret is checked for.
+/// The checks of a Secret.
 const ALL: [Id; 5] = [
     Id::SecretPresent,
     Id::SecretKeys,
@@ -57,7 +55,7 @@ const ALL: [Id; 5] = [
     Id::OwnerSecret,
 ];
 
-fn unseen(case: &Case<'_>, bundle: &Bundle) -> Vec<Check> {
+fn forbidden(case: &Case<'_>, bundle: &Bundle) -> Vec<Check> {
     let home = &case.cluster.home;
     let denied = Denied::secret(home, bundle.secret);
     let skip = |id| case.denied(id, &denied).at(home, "Secret", bundle.secret);
@@ -74,28 +72,28 @@ fn absent(case: &Case<'_>, bundle: &'static Bundle, observed: &Observed) -> Chec
     let present = if let Some(owner) = &observed.owner {
         Check::fail(
             id,
-            format!("it does not exist, and {owner} is to make it"),
+            format!("not found; {owner} should create it"),
             case.ask_owner(home, owner),
         )
     } else if let Some(reader) = reader {
         Check::fail(
             id,
             format!(
-                "it does not exist, and {} {} does not start without it",
+                "not found; {} {} does not start without it",
                 reader.kind.as_str(),
                 reader.name
             ),
             case.apply_with(&inputs, ""),
         )
     } else if inputs.is_empty() {
-        Check::fail(id, "it does not exist", case.apply_with(&inputs, ""))
+        Check::fail(id, "not found", case.apply_with(&inputs, ""))
     } else {
-        Check::skip(id, "it does not exist, and nothing that was seen needs it")
+        Check::skip(id, "not found; no workload needs it")
     };
     present.at(home, "Secret", bundle.secret)
 }
 
-/// Tells whether the pods of a workload do not start without a Secret.
+/// True if the pods of a workload do not start without a Secret.
 fn needs(workload: &Workload, secret: &str) -> bool {
     let references = workload.spec.references();
     references
@@ -103,7 +101,7 @@ fn needs(workload: &Workload, secret: &str) -> bool {
         .any(|reference| reference.secret == secret && !reference.optional)
 }
 
-/// What the fleet's router Secret is checked for beside its tokens.
+/// The checks of a router Secret in the fleet, without those of its tokens.
 fn of_fleet(case: &Case<'_>, namespace: &Namespace, place: &NamespaceSnapshot) -> Vec<Check> {
     let Some(observed) = place.secrets.get(ROUTER.secret) else {
         return Vec::new();
@@ -123,7 +121,7 @@ fn of_fleet(case: &Case<'_>, namespace: &Namespace, place: &NamespaceSnapshot) -
     exposed.into_iter().chain(owned).collect()
 }
 
-/// A Secret that is there.
+/// A Secret that was read.
 pub(super) struct SeenSecret<'a> {
     pub(super) case: &'a Case<'a>,
     pub(super) namespace: &'a Namespace,
@@ -139,25 +137,24 @@ impl SeenSecret<'_> {
         checks.extend(self.all_or_pass(
             Id::SecretKeys,
             keys.into_iter().flatten().collect(),
-            "it has the keys that it should have",
+            "it has all keys of the table",
         ));
-        let odd: Vec<_> = self
+        let malformed: Vec<_> = self
             .bundle
             .keys
             .iter()
-            .filter_map(|key| self.odd(key))
+            .filter_map(|key| self.malformed(key))
             .collect();
         checks.extend(self.all_or_pass(
             Id::SecretValue,
-            odd,
-            "no value is a placeholder or in a wrong form",
+            malformed,
+            "no value is a placeholder or malformed",
         ));
-        checks.push(match self.live.exposed {
-            true => self.exposed(),
-            false => self.at(Check::pass(
-                Id::SecretExposed,
-                "no annotation holds its values",
-            )),
+        checks.push(if self.live.exposed {
+            self.exposed()
+        } else {
+            let message = "no annotation holds its values";
+            self.at(Check::pass(Id::SecretExposed, message))
         });
         checks.push(self.owned());
         checks
@@ -168,22 +165,24 @@ impl SeenSecret<'_> {
     }
 
     fn all_or_pass(&self, id: Id, found: Vec<Check>, fine: &str) -> Vec<Check> {
-        match found.is_empty() {
-            true => vec![self.at(Check::pass(id, fine))],
-            false => found.into_iter().map(|check| self.at(check)).collect(),
+        if found.is_empty() {
+            vec![self.at(Check::pass(id, fine))]
+        } else {
+            found.into_iter().map(|check| self.at(check)).collect()
         }
     }
 
     fn present(&self) -> Check {
         let type_ = &self.live.type_;
-        self.at(match type_ == OPAQUE {
-            true => Check::pass(Id::SecretPresent, "it is there"),
+        self.at(if type_ == OPAQUE {
+            Check::pass(Id::SecretPresent, "it exists")
+        } else {
             // Pods can read it; --apply cannot change it.
-            false => Check::warn(
+            Check::warn(
                 Id::SecretPresent,
-                format!("it is of type {type_}, and --apply needs {OPAQUE}"),
+                format!("its type is {type_}; --apply needs {OPAQUE}"),
                 self.retype(),
-            ),
+            )
         })
     }
 
@@ -194,7 +193,7 @@ impl SeenSecret<'_> {
         let expected = |key: &&Key| match key.origin {
             Origin::Token(_) | Origin::TokenList(_, Presence::Always) => true,
             Origin::TokenList(..) => false,
-            // The store's bundle has it.
+            // A store entry has this field, too.
             Origin::Input(InputRule::EnvFileOnly) => all_six,
             Origin::Input(_) => true,
         };
@@ -208,7 +207,7 @@ impl SeenSecret<'_> {
         (!missing.is_empty()).then(|| {
             Check::fail(
                 Id::SecretKeys,
-                format!("it lacks {}", names(&missing)),
+                format!("missing keys: {}", names(&missing)),
                 self.fill(&missing),
             )
         })
@@ -236,7 +235,7 @@ impl SeenSecret<'_> {
     fn unknown(&self) -> Option<Check> {
         let known = |name: &str| {
             let of_table = self.bundle.keys.iter().any(|key| key.name == name);
-            of_table || rotation::needs(self.case, self.bundle, name)
+            of_table || rotation::is_rotation_key(self.case, self.bundle, name)
         };
         let unknown: Vec<_> = self
             .live
@@ -246,33 +245,33 @@ impl SeenSecret<'_> {
             .filter(|name| !known(name))
             .collect();
         (!unknown.is_empty()).then(|| {
-            let message = format!("it has unknown keys: {}", unknown.join(", "));
+            let message = format!("unknown keys: {}", unknown.join(", "));
             Check::warn(Id::SecretKeys, message, self.remove(&unknown))
         })
     }
 
-    fn odd(&self, key: &Key) -> Option<Check> {
+    fn malformed(&self, key: &Key) -> Option<Check> {
         let live = self.live.data.get(key.name)?;
         let Some(value) = &live.text else {
-            let what = format!("{} is not text (base64 of UTF-8)", key.name);
-            return Some(Check::fail(Id::SecretValue, what, self.renew(key)));
+            let message = format!("{} is not text (base64 of UTF-8)", key.name);
+            return Some(Check::fail(Id::SecretValue, message, self.renew(key)));
         };
-        let what = match key.origin {
+        let defect = match key.origin {
             _ if value.is_empty() => None,
-            Origin::Token(_) => values::odd(value)
+            Origin::Token(_) => values::defect(value)
                 .map(str::to_owned)
                 .or_else(|| Token::parse(value).err().map(|why| why.to_string())),
-            Origin::TokenList(..) => values::odd_entry(value).map(str::to_owned),
+            Origin::TokenList(..) => values::defect_of_list(value).map(str::to_owned),
             Origin::Input(_) => {
                 let url = (key.name == POSTGRES_URL)
-                    .then(|| values::odd_postgres_url(value))
+                    .then(|| values::defect_of_postgres_url(value))
                     .flatten();
-                values::odd(value).or(url).map(str::to_owned)
+                values::defect(value).or(url).map(str::to_owned)
             }
         }?;
         Some(Check::fail(
             Id::SecretValue,
-            format!("{} {what}", key.name),
+            format!("{} {defect}", key.name),
             self.renew(key),
         ))
     }
@@ -282,7 +281,7 @@ impl SeenSecret<'_> {
         self.at(Check::warn(
             Id::SecretExposed,
             "the annotation kubectl.kubernetes.io/last-applied-configuration holds its values in \
-             the clear",
+             plain text",
             self.case.kubectl(
                 self.namespace,
                 &format!(
@@ -309,34 +308,33 @@ impl SeenSecret<'_> {
         };
         let foreign = managers(Manager::Foreign);
         let message = match self.owner {
-            Some(owner) => format!("it belongs to {owner}: {}", owner.instead()),
+            Some(owner) => format!("owned by {owner}: {}", owner.instead()),
             None if foreign.len() == 1 => format!(
-                "nobody owns it; the field manager {} has keys of it",
+                "no owner; the field manager {} owns some of its keys",
                 foreign[0]
             ),
             None if !foreign.is_empty() => format!(
-                "nobody owns it; the field managers {} have keys of it",
+                "no owner; the field managers {} own some of its keys",
                 foreign.join(", ")
             ),
-            None if !managers(Manager::Ours).is_empty() => "it is k8s-bootstrap's own".to_owned(),
-            None => "a person made it with kubectl".to_owned(),
+            None if !managers(Manager::Ours).is_empty() => "created by k8s-bootstrap".to_owned(),
+            None => "created with kubectl".to_owned(),
         };
         let claims = self.case.cluster.denied.iter().find(|denied| {
             denied.resource == "externalsecrets"
                 && denied.namespace.as_ref() == Some(self.namespace)
         });
         self.at(match claims {
-            // One of them may be about to make it.
+            // An ExternalSecret that is not visible may own it.
             Some(denied) if self.owner.is_none() => self.case.denied(Id::OwnerSecret, denied),
             _ => Check::pass(Id::OwnerSecret, message),
         })
     }
 }
 
-/// The input that has a form of its own.
+/// The input whose format is checked.
 const POSTGRES_URL: &str = "POSTGRES_URL";
 
-/// The names of keys, for a sentence.
 fn names(keys: &[&Key]) -> String {
     let names: Vec<_> = keys.iter().map(|key| key.name).collect();
     names.join(", ")

@@ -1,5 +1,5 @@
-//! The doors of the two services: what their pods are given to check callers with, and, with
-//! `--live`, whom they let in.
+//! `embeddings.door` and `live.*`: the two services have tokens to check their callers with and, with
+//! `--live`, accept the right token and reject a wrong one.
 
 use super::case::Case;
 use super::check::{Check, Id};
@@ -15,24 +15,24 @@ use crate::domain::table::{self, ROUTER};
 use crate::domain::values::token::TokenName;
 
 /// A service that checks its callers.
-struct Door {
-    /// Its StatefulSet.
-    service: &'static str,
-    /// The variables that hold what it accepts, any of which will do.
+struct Service {
+    /// The name of its StatefulSet.
+    name: &'static str,
+    /// The environment variables with the accepted tokens; one is enough.
     variables: &'static [&'static str],
-    /// The Secret that they belong in.
+    /// The Secret that holds the variables.
     secret: &'static str,
     /// The token that its clients send.
     token: TokenName,
-    /// How it answers the right token.
+    /// The HTTP status for the right token.
     accepted: u16,
-    /// What the main command needs to put them there.
+    /// The option with which `--apply` writes the variables.
     option: &'static str,
     live: Id,
 }
 
-static BRAIN_API: Door = Door {
-    service: workload::BRAIN_API,
+static BRAIN_API: Service = Service {
+    name: workload::BRAIN_API,
     variables: &["KB_ROUTER_TOKENS", "KB_ROUTER_TOKEN"],
     secret: ROUTER.secret,
     token: TokenName::KbRouterToken,
@@ -41,8 +41,8 @@ static BRAIN_API: Door = Door {
     live: Id::LiveBrainApi,
 };
 
-static EMBEDDINGS: Door = Door {
-    service: workload::EMBEDDINGS,
+static EMBEDDINGS: Service = Service {
+    name: workload::EMBEDDINGS,
     variables: &[table::API_KEYS],
     secret: table::EMBEDDINGS.secret,
     token: TokenName::EmbeddingsApiKey,
@@ -51,63 +51,64 @@ static EMBEDDINGS: Door = Door {
     live: Id::LiveEmbeddings,
 };
 
-/// How a service answers a token that it does not accept.
+/// The HTTP status for a token that is not accepted.
 const REFUSED: u16 = 401;
 
 pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     let mut checks = vec![embeddings(case)];
     checks.extend(unguarded_brain_api(case));
-    for door in [&BRAIN_API, &EMBEDDINGS] {
-        checks.push(live(case, door));
+    for service in [&BRAIN_API, &EMBEDDINGS] {
+        checks.push(live(case, service));
     }
     checks
 }
 
-/// What a pod is given of a variable.
+/// Whether a pod spec sets an environment variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Given {
-    Something,
-    Nothing,
-    /// It may come from somewhere that was not read.
+enum Setting {
+    Set,
+    Unset,
+    /// The variable may come from a ConfigMap or a Secret that was not read.
     Unknown,
 }
 
-/// The containers that serve: those with a port, where any has one.
-fn serving(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+/// The containers with a port, or all containers if none has one.
+fn serving_containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
     let any = spec.containers.iter().any(|it| it.port.is_some());
     spec.containers
         .iter()
         .filter(move |it| it.port.is_some() || !any)
 }
 
-/// What `env` says of a variable, which beats `envFrom`.
-fn direct<'a>(container: &'a Container, variable: &str) -> Option<&'a VariableSource> {
+/// The source of a variable in `env`, which overrides `envFrom`.
+fn env_source<'a>(container: &'a Container, variable: &str) -> Option<&'a VariableSource> {
     let env = container.env.iter().rev().find(|env| env.name == variable);
     env.map(|env| &env.source)
 }
 
-fn given(place: &NamespaceSnapshot, spec: &PodSpec, variables: &[&str]) -> Given {
+fn setting(place: &NamespaceSnapshot, spec: &PodSpec, variables: &[&str]) -> Setting {
     let secret = |name: &str, key: &str| {
         let observed = place.secrets.get(name).or_else(|| place.others.get(name));
         match observed {
-            None => Given::Unknown,
+            None => Setting::Unknown,
             Some(observed) => {
                 let value = observed.live.as_ref().and_then(|live| live.text(key));
-                match value.is_some_and(|value| value.entries().count() > 0) {
-                    true => Given::Something,
-                    false => Given::Nothing,
+                if value.is_some_and(|value| value.entries().count() > 0) {
+                    Setting::Set
+                } else {
+                    Setting::Unset
                 }
             }
         }
     };
     let mut unknown = false;
-    for container in serving(spec) {
+    for container in serving_containers(spec) {
         for variable in variables {
-            let sources: Vec<Given> = match direct(container, variable) {
-                Some(VariableSource::Literal { empty: true }) => vec![Given::Nothing],
-                Some(VariableSource::Literal { empty: false }) => vec![Given::Something],
+            let sources: Vec<Setting> = match env_source(container, variable) {
+                Some(VariableSource::Literal { empty: true }) => vec![Setting::Unset],
+                Some(VariableSource::Literal { empty: false }) => vec![Setting::Set],
                 Some(VariableSource::Secret { name, key, .. }) => vec![secret(name, key)],
-                Some(VariableSource::Other) => vec![Given::Unknown],
+                Some(VariableSource::Other) => vec![Setting::Unknown],
                 None => container
                     .env_from
                     .iter()
@@ -115,153 +116,156 @@ fn given(place: &NamespaceSnapshot, spec: &PodSpec, variables: &[&str]) -> Given
                         let key = variable.strip_prefix(whole.prefix.as_str())?;
                         Some(match &whole.secret {
                             Some(name) => secret(name, key),
-                            None => Given::Unknown,
+                            None => Setting::Unknown,
                         })
                     })
                     .collect(),
             };
-            if sources.contains(&Given::Something) {
-                return Given::Something;
+            if sources.contains(&Setting::Set) {
+                return Setting::Set;
             }
-            unknown |= sources.contains(&Given::Unknown);
+            unknown |= sources.contains(&Setting::Unknown);
         }
     }
-    match unknown {
-        true => Given::Unknown,
-        false => Given::Nothing,
+    if unknown {
+        Setting::Unknown
+    } else {
+        Setting::Unset
     }
 }
 
-/// Tells whether the pods of a service take a variable from the Secret that it belongs in.
-fn takes_ours(door: &Door, spec: &PodSpec) -> bool {
-    serving(spec).any(|container| {
-        door.variables
+/// True if the pods of a service take a variable from its Secret in the table.
+fn reads_own_secret(service: &Service, spec: &PodSpec) -> bool {
+    serving_containers(spec).any(|container| {
+        service
+            .variables
             .iter()
-            .any(|variable| match direct(container, variable) {
+            .any(|variable| match env_source(container, variable) {
                 Some(VariableSource::Secret { name, key, .. }) => {
-                    name == door.secret && key == variable
+                    name == service.secret && key == variable
                 }
                 Some(_) => false,
                 None => container.env_from.iter().any(|whole| {
-                    whole.prefix.is_empty() && whole.secret.as_deref() == Some(door.secret)
+                    whole.prefix.is_empty() && whole.secret.as_deref() == Some(service.secret)
                 }),
             })
     })
 }
 
-/// What gives a service its variables: the Secret, the reference to it, new pods.
-fn close(case: &Case<'_>, door: &Door, workload: &Workload, options: &str) -> String {
+/// The command that sets the variables of a service: the Secret, the reference to it, a new pod.
+fn secure_hint(case: &Case<'_>, service: &Service, workload: &Workload, options: &str) -> String {
     let home = &case.cluster.home;
-    let observed = case.cluster.home_place().secrets.get(door.secret);
+    let observed = case.cluster.home_place().secrets.get(service.secret);
     if let Some(owner) = observed.and_then(|observed| observed.owner.as_ref()) {
         return case.ask_owner(home, owner);
     }
     let absent = observed.is_some_and(|observed| observed.live.is_none());
-    let bundle = bundle(door.secret).filter(|_| absent);
+    let bundle = bundle(service.secret).filter(|_| absent);
     let required = bundle.map(Bundle::required_inputs).unwrap_or_default();
-    let then = match takes_ours(door, &workload.spec) {
-        true => restart(case, door),
-        // Changing the template restarts the pods too.
-        false => case.kubectl(
+    let then = if reads_own_secret(service, &workload.spec) {
+        restart_hint(case, service)
+    } else {
+        // A changed template restarts the pods, too.
+        case.kubectl(
             home,
             &format!(
                 "set env statefulset/{} --from=secret/{} --keys={}",
-                door.service,
-                door.secret,
-                door.variables[door.variables.len() - 1]
+                service.name,
+                service.secret,
+                service.variables[service.variables.len() - 1]
             ),
-        ),
+        )
     };
     let apply = case.apply_with(&required, options);
     format!("{apply} && {then}")
 }
 
-/// What brings a service a new pod.
-fn restart(case: &Case<'_>, door: &Door) -> String {
-    match pod(case, door) {
-        // A rollout would wait for it.
+/// The command that restarts a service.
+fn restart_hint(case: &Case<'_>, service: &Service) -> String {
+    match probed_pod(case, service) {
+        // A rollout would wait for a pod that is not ready.
         Some(pod) if !pod.ready => pods::restart_hint(case, pod),
         _ => case.kubectl(
             &case.cluster.home,
-            &format!("rollout restart statefulset/{}", door.service),
+            &format!("rollout restart statefulset/{}", service.name),
         ),
     }
 }
 
-/// The pod that is asked.
-fn pod<'a>(case: &Case<'a>, door: &Door) -> Option<&'a Pod> {
-    let name = first_pod(door.service);
+/// The pod that `--live` probes.
+fn probed_pod<'a>(case: &Case<'a>, service: &Service) -> Option<&'a Pod> {
+    let name = first_pod(service.name);
     let pods = &case.cluster.home_place().pods;
     pods.iter().find(|pod| pod.name == name)
 }
 
 fn embeddings(case: &Case<'_>) -> Check {
     let id = Id::EmbeddingsDoor;
-    let door = &EMBEDDINGS;
+    let service = &EMBEDDINGS;
     let home = &case.cluster.home;
     let place = case.cluster.home_place();
-    let Some(workload) = place.stateful_set(door.service) else {
+    let Some(workload) = place.stateful_set(service.name) else {
         let denied = case
             .denials(id, "list", &["statefulsets"])
             .into_iter()
             .next();
-        return denied.unwrap_or_else(|| {
-            Check::skip(id, format!("there is no StatefulSet {}", door.service))
-        });
+        return denied
+            .unwrap_or_else(|| Check::skip(id, format!("StatefulSet {} not found", service.name)));
     };
-    let check = match given(place, &workload.spec, door.variables) {
-        Given::Something if older_than_secret(case, door) => Check::warn(
+    let check = match setting(place, &workload.spec, service.variables) {
+        Setting::Set if is_older_than_secret(case, service) => Check::warn(
             id,
             format!(
-                "API_KEYS is set by now, but its pod is older than {} and may let everyone in",
-                door.secret
+                "API_KEYS is set, but the pod is older than {} and may accept every request",
+                service.secret
             ),
-            restart(case, door),
+            restart_hint(case, service),
         ),
-        Given::Something => Check::pass(id, "API_KEYS is set, so the service checks its callers"),
-        Given::Unknown => case
+        Setting::Set => Check::pass(id, "API_KEYS is set: the service checks its callers"),
+        Setting::Unknown => case
             .unread_at_home(id, &table::EMBEDDINGS)
             .unwrap_or_else(|| {
                 let message =
-                    "not known: API_KEYS may come from a ConfigMap or a Secret that was not read";
+                    "unknown: API_KEYS may come from a ConfigMap or a Secret that was not read";
                 Check::skip(id, message)
             }),
-        Given::Nothing => Check::warn(
+        Setting::Unset => Check::warn(
             id,
-            "no API_KEYS in its pod spec, so the service lets everyone in",
-            close(case, door, workload, door.option),
+            "no API_KEYS in its pod spec: the service accepts every request",
+            secure_hint(case, service, workload, service.option),
         ),
     };
     check.at(home, workload.kind.as_str(), &workload.name)
 }
 
-/// brain-api without a token lets everyone in too, which no reference of its pods tells.
+/// brain-api without a token accepts every request, too. `workload.wired` cannot find that, since the
+/// pods have no reference to check.
 fn unguarded_brain_api(case: &Case<'_>) -> Option<Check> {
     let place = case.cluster.home_place();
-    let workload = place.stateful_set(BRAIN_API.service)?;
+    let workload = place.stateful_set(BRAIN_API.name)?;
     let check = Check::warn(
         Id::WorkloadWired,
-        "no KB_ROUTER_TOKEN in its pod spec, so the service lets everyone in",
-        close(case, &BRAIN_API, workload, BRAIN_API.option),
+        "no KB_ROUTER_TOKEN in its pod spec: the service accepts every request",
+        secure_hint(case, &BRAIN_API, workload, BRAIN_API.option),
     );
-    // Without the Secret that it refers to its pods do not start, and that is told elsewhere.
-    let waits = place.live(ROUTER.secret).is_none() && takes_ours(&BRAIN_API, &workload.spec);
-    (!waits && given(place, &workload.spec, BRAIN_API.variables) == Given::Nothing)
+    // If the Secret is missing the pods do not start; another check reports that.
+    let waits = place.live(ROUTER.secret).is_none() && reads_own_secret(&BRAIN_API, &workload.spec);
+    (!waits && setting(place, &workload.spec, BRAIN_API.variables) == Setting::Unset)
         .then(|| check.at(&case.cluster.home, workload.kind.as_str(), &workload.name))
 }
 
-fn live(case: &Case<'_>, door: &Door) -> Check {
-    let id = door.live;
+fn live(case: &Case<'_>, service: &Service) -> Check {
+    let id = service.live;
     let home = &case.cluster.home;
-    let is_it = |probe: &&Probe| probe.service == door.service;
+    let is_of_service = |probe: &&Probe| probe.service == service.name;
     let check = match case
         .cluster
         .probes
         .iter()
-        .find(is_it)
+        .find(is_of_service)
         .map(|probe| &probe.outcome)
     {
-        None => return Check::skip(id, "not asked: --live does"),
+        None => return Check::skip(id, "not probed without --live"),
         Some(ProbeOutcome::NotAsked(why)) => {
             let statefulsets = case
                 .denials(id, "list", &["statefulsets"])
@@ -270,32 +274,32 @@ fn live(case: &Case<'_>, door: &Door) -> Check {
             let denied = statefulsets.or_else(|| case.unread_at_home(id, &ROUTER));
             denied.unwrap_or_else(|| Check::skip(id, why.clone()))
         }
-        Some(ProbeOutcome::Asked { right, wrong }) => judge(case, door, right.as_ref(), wrong),
+        Some(ProbeOutcome::Asked { right, wrong }) => judge(case, service, right.as_ref(), wrong),
     };
-    check.at(home, WorkloadKind::StatefulSet.as_str(), door.service)
+    check.at(home, WorkloadKind::StatefulSet.as_str(), service.name)
 }
 
-fn judge(case: &Case<'_>, door: &Door, right: Option<&Reply>, wrong: &Reply) -> Check {
-    let id = door.live;
+fn judge(case: &Case<'_>, service: &Service, right: Option<&Reply>, wrong: &Reply) -> Check {
+    let id = service.live;
     let home = &case.cluster.home;
-    let logs = case.kubectl(home, &format!("logs {}", first_pod(door.service)));
-    let open = |status: u16| status == door.accepted || (200..300).contains(&status);
+    let logs = case.kubectl(home, &format!("logs {}", first_pod(service.name)));
+    let is_accepted = |status: u16| status == service.accepted || (200..300).contains(&status);
     match (wrong, right) {
-        (Reply::Status(status), _) if open(*status) => {
-            let (why, hint) = why_open(case, door);
+        (Reply::Status(status), _) if is_accepted(*status) => {
+            let (why, hint) = why_open(case, service);
             Check::fail(
                 id,
-                format!("a wrong token gets {status}: the door is open, {why}"),
+                format!("a wrong token is accepted ({status}): {why}"),
                 hint,
             )
         }
         (Reply::Forbidden, _) | (_, Some(Reply::Forbidden)) => {
             let message =
-                format!("not asked: you may not get and create pods/portforward in {home}");
+                format!("not probed: you may not get and create pods/portforward in {home}");
             Check::skip(id, message).hint(case.role_hint())
         }
         (Reply::Unreachable(why), _) | (_, Some(Reply::Unreachable(why))) => {
-            unreachable(case, door, why)
+            unreachable(case, service, why)
         }
         (Reply::Status(status), _) if *status != REFUSED => Check::fail(
             id,
@@ -303,115 +307,122 @@ fn judge(case: &Case<'_>, door: &Door, right: Option<&Reply>, wrong: &Reply) -> 
             logs,
         ),
         (Reply::Status(_), None) => {
-            let unknown = "a wrong token is refused; there is no right one to ask with";
+            let unknown = "a wrong token is rejected; the home namespace has no token to test with";
             let denied = case.unread_at_home(id, &ROUTER);
             denied.unwrap_or_else(|| Check::skip(id, unknown))
         }
         (Reply::Status(wrong), Some(Reply::Status(right))) => match *right {
-            status if status == door.accepted => Check::pass(
+            status if status == service.accepted => Check::pass(
                 id,
                 format!("the right token gets {status}, a wrong one {wrong}"),
             ),
             REFUSED => {
-                let (why, hint) = why_refused(case, door);
+                let (why, hint) = why_refused(case, service);
                 Check::fail(
                     id,
-                    format!("the right token is refused ({REFUSED}): {why}"),
+                    format!("the right token is rejected ({REFUSED}): {why}"),
                     hint,
                 )
             }
             status => Check::fail(
                 id,
-                format!("the right token gets {status} instead of {}", door.accepted),
+                format!(
+                    "the right token gets {status} instead of {}",
+                    service.accepted
+                ),
                 logs,
             ),
         },
     }
 }
 
-/// Why nobody answers.
-fn unreachable(case: &Case<'_>, door: &Door, why: &str) -> Check {
+fn unreachable(case: &Case<'_>, service: &Service, why: &str) -> Check {
     let home = &case.cluster.home;
     let place = case.cluster.home_place();
-    let pod = pod(case, door);
+    let pod = probed_pod(case, service);
     if pod.is_none() && !case.cluster.is_denied("list", "pods", home) {
-        let scale = format!("scale statefulset/{} --replicas=1", door.service);
+        let scale = format!("scale statefulset/{} --replicas=1", service.name);
         return Check::fail(
-            door.live,
-            format!("no answer: there is no pod {}", first_pod(door.service)),
+            service.live,
+            format!("no answer: pod {} not found", first_pod(service.name)),
             case.kubectl(home, &scale),
         );
     }
-    let waits = pod.and_then(|pod| pods::waits(case, place, pod));
-    match waits {
-        Some(waits) => Check::fail(
-            door.live,
-            format!("no answer: its pod does not start, see {}", waits.id),
-            waits.hint,
+    let waiting = pod.and_then(|pod| pods::waiting_check(case, place, pod));
+    match waiting {
+        Some(waiting) => Check::fail(
+            service.live,
+            format!("no answer: its pod does not start, see {}", waiting.id),
+            waiting.hint,
         ),
-        None => Check::fail(door.live, format!("no answer: {why}"), restart(case, door)),
+        None => Check::fail(
+            service.live,
+            format!("no answer: {why}"),
+            restart_hint(case, service),
+        ),
     }
 }
 
-/// Whether the pod that was asked started before its Secret last changed.
-fn older_than_secret(case: &Case<'_>, door: &Door) -> bool {
-    pod(case, door).is_some_and(|pod| {
-        let missed = pods::missed(case, pod);
-        missed.iter().any(|(secret, _)| *secret == door.secret)
+/// True if the probed pod started before its Secret last changed.
+fn is_older_than_secret(case: &Case<'_>, service: &Service) -> bool {
+    probed_pod(case, service).is_some_and(|pod| {
+        let missed = pods::missed_changes(case, pod);
+        missed.iter().any(|(secret, _)| *secret == service.secret)
     })
 }
 
-fn why_open(case: &Case<'_>, door: &Door) -> (String, String) {
+fn why_open(case: &Case<'_>, service: &Service) -> (String, String) {
     let place = case.cluster.home_place();
-    let variables = door.variables.join(" or ");
-    match place.stateful_set(door.service) {
-        Some(workload) if given(place, &workload.spec, door.variables) == Given::Nothing => (
-            format!("for there is no {variables} in the pod spec"),
-            close(case, door, workload, door.option),
+    let variables = service.variables.join(" or ");
+    match place.stateful_set(service.name) {
+        Some(workload) if setting(place, &workload.spec, service.variables) == Setting::Unset => (
+            format!("no {variables} in the pod spec"),
+            secure_hint(case, service, workload, service.option),
         ),
-        _ if older_than_secret(case, door) => (
-            format!("for the pod is older than {}", door.secret),
-            restart(case, door),
+        _ if is_older_than_secret(case, service) => (
+            format!("the pod is older than {}", service.secret),
+            restart_hint(case, service),
         ),
         _ => (
-            format!("though {variables} may be set: does the pod have it?"),
-            restart(case, door),
+            format!("{variables} may be set, but not in the running pod"),
+            restart_hint(case, service),
         ),
     }
 }
 
-/// A list of the service's Secret that its token is not on.
-fn lacking(case: &Case<'_>, door: &Door) -> Option<&'static str> {
+/// A list in the Secret of the service that does not contain its token.
+fn list_without_token(case: &Case<'_>, service: &Service) -> Option<&'static str> {
     let place = case.cluster.home_place();
-    let token = place.live(ROUTER.secret)?.text(door.token.as_str())?;
-    let lists = door.variables.iter().copied();
+    let token = place.live(ROUTER.secret)?.text(service.token.as_str())?;
+    let lists = service.variables.iter().copied();
     lists
-        .filter(|name| *name != door.token.as_str())
+        .filter(|name| *name != service.token.as_str())
         .find(|name| {
-            let list = place.live(door.secret).and_then(|live| live.text(name));
+            let list = place.live(service.secret).and_then(|live| live.text(name));
             list.is_some_and(|list| list.entries().count() > 0 && !list.lists(token))
         })
 }
 
-fn why_refused(case: &Case<'_>, door: &Door) -> (String, String) {
+fn why_refused(case: &Case<'_>, service: &Service) -> (String, String) {
     let place = case.cluster.home_place();
-    if let Some(workload) = place.stateful_set(door.service) {
-        if !takes_ours(door, &workload.spec) {
+    if let Some(workload) = place.stateful_set(service.name) {
+        if !reads_own_secret(service, &workload.spec) {
             return (
-                format!("the pod has its tokens from elsewhere than {}", door.secret),
-                close(case, door, workload, door.option),
+                format!("the pod does not take its tokens from {}", service.secret),
+                secure_hint(case, service, workload, service.option),
             );
         }
-        if let Some(list) = lacking(case, door) {
+        if let Some(list) = list_without_token(case, service) {
             return (
-                format!("it is not on the list {list} of {}", door.secret),
-                close(case, door, workload, " --prefer cluster"),
+                format!("it is not in list {list} of {}", service.secret),
+                secure_hint(case, service, workload, " --prefer cluster"),
             );
         }
     }
-    let why = match older_than_secret(case, door) {
-        true => format!("the pod is older than {}", door.secret),
-        false => "the pod accepts other tokens".to_owned(),
+    let why = if is_older_than_secret(case, service) {
+        format!("the pod is older than {}", service.secret)
+    } else {
+        "the pod accepts other tokens".to_owned()
     };
-    (why, restart(case, door))
+    (why, restart_hint(case, service))
 }

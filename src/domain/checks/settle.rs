@@ -1,18 +1,18 @@
-//! How a run of `--apply` brings the tokens of all places to one value without being refused. It
-//! refuses as a whole, so what is wrong in one place counts for the hints of all others.
+//! The `--apply` command that makes all places agree on a token. `--apply` refuses as a whole, so
+//! the options come from a plan over all places, not over the one that the hint is for.
 
 use super::case::Case;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::LiveSecret;
-use crate::domain::cluster::owner::OwnerKind;
+use crate::domain::cluster::owner::{Owner, OwnerKind};
 use crate::domain::cluster::snapshot::FileState;
 use crate::domain::hint_context::HintContext;
 use crate::domain::plan::{FiledTokens, Settlement, Wish};
 use crate::domain::table::ROUTER;
 use crate::domain::values::token::TokenName;
 
-/// The options with which `--apply` settles what disagrees. They are found once: it takes plans over
-/// the whole fleet.
+/// The options with which `--apply` resolves all disagreements. They are computed once, since they
+/// need plans over the whole fleet.
 pub(super) fn settlement(case: &Case<'_>, with_api_keys: bool) -> Settlement {
     let found = &case.settlements[usize::from(with_api_keys)];
     *found.get_or_init(|| find(case, with_api_keys))
@@ -29,12 +29,12 @@ fn find(case: &Case<'_>, with_api_keys: bool) -> Settlement {
     Settlement::find(&wish, &filed, &case.cluster.observations())
 }
 
-/// The command that does so.
+/// The `--apply` command with these options.
 pub(super) fn apply(case: &Case<'_>) -> String {
     case.apply_with(&[], &settlement(case, false).to_string())
 }
 
-/// Who else has a key, for a message.
+/// The foreign field managers of a key, for the end of a message.
 pub(super) fn managed_by(live: &LiveSecret, key: &str) -> String {
     match live.foreign_managers(key).as_slice() {
         [] => String::new(),
@@ -42,15 +42,13 @@ pub(super) fn managed_by(live: &LiveSecret, key: &str) -> String {
     }
 }
 
-/// Has a token exchanged for a new one everywhere, without a request that is refused. A rotation
-/// refuses where places disagree.
-pub(super) fn mint(case: &Case<'_>, name: TokenName) -> String {
+/// The command that rotates a token. `rotate` refuses if places disagree, so `--apply` resolves that
+/// first.
+pub(super) fn rotate(case: &Case<'_>, name: TokenName) -> String {
     let home: &Namespace = &case.cluster.home;
     let owner = &case.cluster.home_place().secrets[ROUTER.secret].owner;
-    if let Some(owner) = owner
-        .as_ref()
-        .filter(|it| it.kind != OwnerKind::ExternalSecret)
-    {
+    let is_foreign = |owner: &&Owner| owner.kind != OwnerKind::ExternalSecret;
+    if let Some(owner) = owner.as_ref().filter(is_foreign) {
         return case.ask_owner(home, owner);
     }
     let reach: &HintContext = case.reach;

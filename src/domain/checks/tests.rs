@@ -1,4 +1,4 @@
-//! What no cluster shows easily: many namespaces, odd owners, and what is not seen.
+//! Cases that are hard to build in a cluster: many namespaces, odd owners, missing permissions.
 
 use super::check::{Check, Id, Status};
 use super::words::some_of;
@@ -69,7 +69,7 @@ pub(super) fn list(resource: &str, at: &str) -> Denied {
     }
 }
 
-/// Everything that a case is made of.
+/// Owns what a [`Case`] borrows.
 pub(super) struct Facts {
     file: FileFacts,
     pub(super) cluster: ClusterSnapshot,
@@ -79,7 +79,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// A home with all three Secrets, which `brain` is.
+    /// A healthy home namespace `brain` with all three Secrets.
     pub(super) fn new() -> Self {
         let embeddings = secret(&[
             ("POSTGRES_URL", "postgres://h/d"),
@@ -133,7 +133,7 @@ impl Facts {
         self.cluster.places.get_mut(&home).unwrap()
     }
 
-    /// Takes a Secret of the home namespace out of sight.
+    /// Makes a Secret of the home namespace unreadable.
     fn hide(&mut self, name: &str) {
         self.home().secrets.remove(name);
         self.cluster.denied.insert(get_secret(name, "brain"));
@@ -154,7 +154,7 @@ impl Facts {
         }
     }
 
-    /// Status and message of each check with that id.
+    /// The status and message of each check with an id.
     fn describe(&self, id: Id) -> Vec<(Status, String)> {
         let checks = findings(&self.case()).into_iter();
         let of_id = checks.filter(|check| check.id == id);
@@ -163,7 +163,7 @@ impl Facts {
 }
 
 #[test]
-fn a_few_of_many_are_named() {
+fn some_of_names_three_and_counts_the_rest() {
     let none: [&str; 0] = [];
     assert_eq!(some_of(&none), "");
     assert_eq!(some_of(&["a"]), "a");
@@ -178,7 +178,7 @@ fn is_of_lint(id: Id) -> bool {
 }
 
 #[test]
-fn every_check_of_a_healthy_home_says_something() {
+fn a_healthy_home_has_a_result_for_every_check() {
     let facts = Facts::new();
     let checks = findings(&facts.case());
     let missing: Vec<_> = Id::ALL
@@ -192,16 +192,16 @@ fn every_check_of_a_healthy_home_says_something() {
     assert!(checks.is_sorted_by_key(|check| check.id));
     assert!(healthy(&checks));
     assert!(!sees_nothing(&facts.cluster));
-    let mended = |check: &Check| check.status == Status::Pass || check.status == Status::Skip;
+    let needs_hint = |check: &Check| matches!(check.status, Status::Warn | Status::Fail);
     assert!(
         checks
             .iter()
-            .all(|check| mended(check) || !check.hint.is_empty())
+            .all(|check| !needs_hint(check) || !check.hint.is_empty())
     );
 }
 
 #[test]
-fn a_permission_that_is_missing_in_many_namespaces_is_one_line() {
+fn a_permission_missing_in_many_namespaces_is_one_line() {
     let mut facts = Facts::new();
     for index in 0..1000 {
         let name = format!("agents-{index:04}");
@@ -212,30 +212,30 @@ fn a_permission_that_is_missing_in_many_namespaces_is_one_line() {
     }
     let places = "agents-0000, agents-0001, agents-0002 and 997 more";
     let router = format!(
-        "not looked at: you may not get secrets/{} in {places}",
+        "not checked: you may not get secrets/{} in {places}",
         ROUTER.secret
     );
     assert_eq!(facts.describe(Id::TokensFleet), [(Status::Skip, router)]);
-    let pods = format!("not looked at: you may not list pods in {places}");
+    let pods = format!("not checked: you may not list pods in {places}");
     for id in [Id::WorkloadWired, Id::WorkloadFresh, Id::WorkloadWaiting] {
-        let told = facts.describe(id);
+        let found = facts.describe(id);
         assert!(
-            told.contains(&(Status::Skip, pods.clone())),
-            "{id}: {told:?}"
+            found.contains(&(Status::Skip, pods.clone())),
+            "{id}: {found:?}"
         );
     }
-    // Home is not blamed for it.
+    // The checks of the home namespace do not report it.
     let of_home = [
         Id::TokensMatch,
         Id::TokensPair,
         Id::AgeToken,
         Id::SecretPresent,
     ];
-    for (id, told) in of_home.map(|id| (id, facts.describe(id))) {
-        let blames = told
+    for (id, found) in of_home.map(|id| (id, facts.describe(id))) {
+        let blames = found
             .iter()
             .any(|(_, message)| message.contains("you may not"));
-        assert!(!blames, "{id}: {told:?}");
+        assert!(!blames, "{id}: {found:?}");
     }
     let [(status, access)] = facts.describe(Id::ClusterAccess).try_into().unwrap();
     assert_eq!(status, Status::Skip);
@@ -244,7 +244,7 @@ fn a_permission_that_is_missing_in_many_namespaces_is_one_line() {
 }
 
 #[test]
-fn a_token_that_home_lacks_is_one_line_for_the_whole_fleet() {
+fn a_token_missing_at_home_is_one_line_for_the_fleet() {
     let mut facts = Facts::new();
     let half = secret(&[("EMBEDDINGS_API_KEY", KEY)]);
     facts.home().secrets.insert(ROUTER.secret, half);
@@ -259,7 +259,7 @@ fn a_token_that_home_lacks_is_one_line_for_the_whole_fleet() {
 
     facts.hide(ROUTER.secret);
     let message = format!(
-        "not looked at: you may not get secrets/{} in brain",
+        "not checked: you may not get secrets/{} in brain",
         ROUTER.secret
     );
     let expected = [(Status::Skip, message)];
@@ -267,19 +267,22 @@ fn a_token_that_home_lacks_is_one_line_for_the_whole_fleet() {
 }
 
 #[test]
-fn a_fleet_in_step_passes_beside_one_that_is_not_seen() {
+fn an_unreadable_fleet_namespace_is_skipped_and_the_others_pass() {
     let mut facts = Facts::new();
     let member = place(&[(ROUTER.secret, router())]);
     facts.cluster.places.insert(namespace("a"), member);
     facts.cluster.places.insert(namespace("b"), place(&[]));
     facts.cluster.denied.insert(get_secret(ROUTER.secret, "b"));
-    let told = facts.describe(Id::TokensFleet);
-    let statuses: Vec<_> = told.iter().map(|(status, _)| *status).collect();
-    assert_eq!(statuses, [Status::Pass, Status::Skip], "{told:?}");
-    assert!(told[0].1.starts_with("1 fleet namespace has "), "{told:?}");
+    let found = facts.describe(Id::TokensFleet);
+    let statuses: Vec<_> = found.iter().map(|(status, _)| *status).collect();
+    assert_eq!(statuses, [Status::Pass, Status::Skip], "{found:?}");
+    assert!(
+        found[0].1.starts_with("1 fleet namespace has "),
+        "{found:?}"
+    );
 }
 
-/// A pod that takes its environment from these Secrets and has run since then.
+/// A pod that reads these Secrets into its environment and started at that time.
 fn pod(name: &str, secrets: &[&str], started: i64) -> Pod {
     let whole = |secret: &&str| Whole {
         prefix: String::new(),
@@ -309,7 +312,7 @@ fn pod(name: &str, secrets: &[&str], started: i64) -> Pod {
 }
 
 #[test]
-fn a_pod_of_a_secret_that_was_not_read_is_neither_fresh_nor_stale() {
+fn a_pod_with_an_unreadable_secret_is_neither_fresh_nor_stale() {
     let mut facts = Facts::new();
     let embeddings = "embeddings-secrets";
     facts.home().pods = vec![
@@ -319,14 +322,14 @@ fn a_pod_of_a_secret_that_was_not_read_is_neither_fresh_nor_stale() {
         pod("another", &["of-somebody-else"], 10),
     ];
     let count = |facts: &Facts| facts.describe(Id::WorkloadFresh)[0].1.clone();
-    assert_eq!(count(&facts), "3 pods run on the values of today");
+    assert_eq!(count(&facts), "3 pods run with current values");
     facts.hide(embeddings);
-    let told = facts.describe(Id::WorkloadFresh);
-    let skip = format!("not looked at: you may not get secrets/{embeddings} in brain");
-    assert_eq!(told[0].1, "2 pods run on the values of today");
-    assert_eq!(told[1..], [(Status::Skip, skip.clone())]);
+    let found = facts.describe(Id::WorkloadFresh);
+    let skip = format!("not checked: you may not get secrets/{embeddings} in brain");
+    assert_eq!(found[0].1, "2 pods run with current values");
+    assert_eq!(found[1..], [(Status::Skip, skip.clone())]);
 
-    // What is seen of it is stale all the same.
+    // The Secret that was read still makes the pod stale.
     facts.home().pods = vec![pod("half-seen", &[ROUTER.secret, embeddings], -1)];
     let statuses: Vec<_> = facts
         .describe(Id::WorkloadFresh)
@@ -335,7 +338,7 @@ fn a_pod_of_a_secret_that_was_not_read_is_neither_fresh_nor_stale() {
         .collect();
     assert_eq!(statuses, [Status::Warn, Status::Skip]);
 
-    // Nor is Reloader said to have nothing to do.
+    // workload.reloader does not pass either.
     let spec = facts.home().pods[0].spec.clone();
     facts.home().pods.clear();
     facts.home().workloads = vec![Workload {
@@ -351,7 +354,7 @@ fn a_pod_of_a_secret_that_was_not_read_is_neither_fresh_nor_stale() {
 }
 
 #[test]
-fn who_sees_no_secret_of_home_sees_nothing() {
+fn without_readable_secrets_at_home_nothing_passes() {
     let mut facts = Facts::new();
     let names = BUNDLES.map(|bundle| bundle.secret);
     for (index, name) in names.into_iter().enumerate() {
@@ -369,7 +372,7 @@ fn who_sees_no_secret_of_home_sees_nothing() {
 }
 
 #[test]
-fn the_right_that_is_missing_is_granted_for_all_that_was_asked() {
+fn the_rbac_hint_has_the_options_of_the_run() {
     let mut facts = Facts::new();
     let (before, after) = (
         "k8s-bootstrap -n brain --context c rbac verify",
@@ -389,7 +392,7 @@ fn the_right_that_is_missing_is_granted_for_all_that_was_asked() {
 }
 
 #[test]
-fn to_list_secrets_is_no_right_that_anybody_is_told_to_get() {
+fn no_hint_asks_for_list_secrets() {
     let mut facts = Facts::new();
     facts.cluster.denied.insert(list("secrets", "brain"));
     let [(access, _)] = facts.describe(Id::ClusterAccess).try_into().unwrap();
@@ -406,7 +409,7 @@ fn to_list_secrets_is_no_right_that_anybody_is_told_to_get() {
 }
 
 #[test]
-fn each_owner_is_asked_by_a_command_of_its_own() {
+fn each_kind_of_owner_has_its_own_command() {
     let facts = Facts::new();
     let case = facts.case();
     use OwnerKind::{ArgoCd, Controller, ExternalSecret, Flux, Helm};
@@ -452,9 +455,9 @@ fn each_owner_is_asked_by_a_command_of_its_own() {
     }
 }
 
-/// Whoever may annotate a Secret writes what a person would paste into a shell.
+/// Everybody who may annotate a Secret can write its owner, and the hint is pasted into a shell.
 #[test]
-fn what_an_owner_is_called_is_no_part_of_a_shell_command_unless_it_is_a_name() {
+fn an_odd_owner_name_never_reaches_a_shell_command() {
     let facts = Facts::new();
     let case = facts.case();
     use OwnerKind::{ArgoCd, Controller, Helm};

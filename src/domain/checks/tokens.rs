@@ -1,4 +1,5 @@
-//! One token, one value: the tokens file, the lists, the copies that operators keep; and its age.
+//! `tokens.*` and `age.token`: each token has one value in the tokens file, the Secrets, the lists
+//! and the copies that operators keep.
 
 use super::case::Case;
 use super::check::{Check, Id};
@@ -31,18 +32,18 @@ fn matches(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Che
     let home = &case.cluster.home;
     let live = router.and_then(|router| router.text(name.as_str()));
     let live = live.filter(|value| !value.is_empty());
-    let uncompared = |why: &str| Check::skip(id, format!("{name} is not compared: {why}"));
+    let skip = |why: &str| Check::skip(id, format!("{name} is not compared: {why}"));
     let check = match (case.filed_token(name), live) {
-        (None, _) => uncompared(match &case.file.state {
-            FileState::Absent => "there is no tokens file",
-            FileState::Unusable(_) => "the tokens file cannot be used",
+        (None, _) => skip(match &case.file.state {
+            FileState::Absent => "tokens file not found",
+            FileState::Unusable(_) => "the tokens file is not valid",
             FileState::Read { .. } => "the tokens file does not hold it",
         }),
         (Some(_), None) if router.is_none() => match case.unread_at_home(id, &ROUTER) {
             Some(denied) => denied,
-            None => uncompared("the Secret does not exist"),
+            None => skip("Secret not found"),
         },
-        (Some(_), None) => uncompared("the Secret does not hold it"),
+        (Some(_), None) => skip("the Secret does not hold it"),
         (Some(token), Some(live)) if token.is(live) => Check::pass(
             id,
             format!(
@@ -50,11 +51,11 @@ fn matches(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Che
                 fingerprint(live)
             ),
         ),
-        (Some(token), Some(live)) => match rotation::part(case, name, token.value(), live) {
+        (Some(token), Some(live)) => match rotation::side_of(case, name, token.value(), live) {
             Some(side) => Check::pass(
                 id,
                 format!(
-                    "{name} rotates: the tokens file has its {} value",
+                    "{name} is being rotated: the tokens file has the {} value",
                     side.as_str()
                 ),
             ),
@@ -72,7 +73,7 @@ fn matches(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Che
     check.at(home, "Secret", ROUTER.secret)
 }
 
-/// Each list of the home namespace and the fleet that there is, with the Secret that it is in.
+/// One check for each token list in the home namespace and the fleet.
 fn pairs(case: &Case<'_>) -> Vec<Check> {
     let id = Id::TokensPair;
     let tokens = case.home_tokens();
@@ -99,10 +100,13 @@ fn pairs(case: &Case<'_>) -> Vec<Check> {
             }
         }
     }
-    let of_tokens = BUNDLES.iter().filter(|bundle| bundle.holds_tokens());
-    checks.extend(of_tokens.filter_map(|bundle| case.unread_at_home(id, bundle)));
+    let unread = BUNDLES
+        .iter()
+        .filter(|bundle| bundle.holds_tokens())
+        .filter_map(|bundle| case.unread_at_home(id, bundle));
+    checks.extend(unread);
     if checks.is_empty() {
-        checks.push(Check::skip(id, "there is no list beside a token yet"));
+        checks.push(Check::skip(id, "no token list found"));
     }
     checks
 }
@@ -115,17 +119,18 @@ fn pair(
 ) -> Check {
     let id = Id::TokensPair;
     let list_name = key.name;
-    // brain-api goes by the token alone where its list is empty.
-    let unused = key.origin == Origin::TokenList(token, Presence::IfFound);
-    let check = match list.entries().next().is_none() {
-        true if unused => Check::skip(id, format!("its list {list_name} is empty, as if absent")),
-        _ if list.lists(value) => Check::pass(id, format!("{token} is on its list {list_name}")),
+    // brain-api uses the token alone if its list is empty.
+    let optional = key.origin == Origin::TokenList(token, Presence::IfFound);
+    let is_empty = list.entries().next().is_none();
+    let check = match is_empty {
+        true if optional => Check::skip(id, format!("list {list_name} is empty")),
+        _ if list.lists(value) => Check::pass(id, format!("{token} is in list {list_name}")),
         _ => {
             let hint = match &observed.owner {
                 Some(owner) => case.ask_owner(namespace, owner),
                 None => {
-                    // Else such a list is only kept in step where it holds something.
-                    let api_keys = list_name == API_KEYS && list.entries().next().is_none();
+                    // Without the option --apply leaves an empty API_KEYS as it is.
+                    let api_keys = list_name == API_KEYS && is_empty;
                     let with = if api_keys { " --with-api-keys" } else { "" };
                     let settlement = settle::settlement(case, api_keys);
                     case.apply_with(&[], &format!("{with}{settlement}"))
@@ -134,9 +139,9 @@ fn pair(
             Check::fail(
                 id,
                 format!(
-                    "{token} ({}) is not on the list {list_name} ({}){}",
+                    "{token} ({}) is not in list {list_name} ({}){}",
                     fingerprint(value),
-                    shown(list),
+                    describe_entries(list),
                     settle::managed_by(live, list_name)
                 ),
                 hint,
@@ -146,19 +151,20 @@ fn pair(
     check.at(namespace, "Secret", bundle.secret)
 }
 
-/// The entries of a list, without showing them.
-fn shown(list: &SecretValue) -> String {
-    let shown: Vec<_> = list
+/// The fingerprints of the entries of a list.
+fn describe_entries(list: &SecretValue) -> String {
+    let fingerprints: Vec<_> = list
         .entries()
         .map(|entry| fingerprint(&SecretValue::from(entry)))
         .collect();
-    match shown.is_empty() {
-        true => "empty".to_owned(),
-        false => some_of(&shown),
+    if fingerprints.is_empty() {
+        "empty".to_owned()
+    } else {
+        some_of(&fingerprints)
     }
 }
 
-/// Copies of tokens in Secrets that are not ours.
+/// Copies of tokens in Secrets that are not in the table.
 fn copies(case: &Case<'_>) -> Vec<Check> {
     let id = Id::TokensCopies;
     let tokens = case.home_tokens();
@@ -180,9 +186,9 @@ fn copies(case: &Case<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
     let mut in_step = Vec::new();
     for (at, observed) in &found {
-        let named = case.cluster.copies.contains_key(at);
+        let is_requested = case.cluster.copies.contains_key(at);
         let Some(live) = &observed.live else {
-            if named {
+            if is_requested {
                 checks.push(absent_copy(case, at));
             }
             continue;
@@ -192,8 +198,7 @@ fn copies(case: &Case<'_>) -> Vec<Check> {
                 continue;
             };
             let copy = live.data.get(name.as_str());
-            let copy = copy.filter(|value| value.text.as_ref() != Some(token));
-            if let Some(stale) = copy {
+            if let Some(stale) = copy.filter(|value| value.text.as_ref() != Some(token)) {
                 checks.push(stale_copy(
                     case,
                     at,
@@ -204,14 +209,17 @@ fn copies(case: &Case<'_>) -> Vec<Check> {
             }
         }
         for (key, value) in &live.data {
-            let held = value.text.as_ref();
-            let known = TokenName::parse(key).is_some();
+            // Keys named after a token were compared above.
+            if TokenName::parse(key).is_some() {
+                continue;
+            }
+            let text = value.text.as_ref();
             let retired = TokenName::ALL.into_iter().find(|name| {
                 let router = case.cluster.home_place().secrets.get(ROUTER.secret);
-                held.is_some_and(|held| elsewhere::is_retired_in(router, *name, held))
+                text.is_some_and(|text| elsewhere::is_retired_in(router, *name, text))
             });
-            let exchanged = retired.and_then(|name| Some((name, tokens.get(name).as_ref()?)));
-            if let Some((name, token)) = exchanged.filter(|_| !known) {
+            let replaced = retired.and_then(|name| Some((name, tokens.get(name).as_ref()?)));
+            if let Some((name, token)) = replaced {
                 checks.push(stale_copy(case, at, observed, (key, name), (token, value)));
             }
         }
@@ -242,12 +250,13 @@ fn copies(case: &Case<'_>) -> Vec<Check> {
     if !in_step.is_empty() {
         checks.push(Check::pass(
             id,
-            format!("copies in step: {}", some_of(&in_step)),
+            format!("up-to-date copies: {}", some_of(&in_step)),
         ));
     } else if checks.is_empty() && denied.is_none() && unread.is_empty() {
-        checks.push(match tokens.iter().any(|(_, token)| token.is_some()) {
-            true => Check::pass(id, "no other Secret of these namespaces holds a copy"),
-            false => Check::skip(id, "there is no token to look for"),
+        checks.push(if tokens.iter().any(|(_, token)| token.is_some()) {
+            Check::pass(id, "no other Secret in these namespaces holds a copy")
+        } else {
+            Check::skip(id, "the home namespace has no token to search for")
         });
     }
     checks.extend(denied);
@@ -255,10 +264,13 @@ fn copies(case: &Case<'_>) -> Vec<Check> {
     checks
 }
 
-/// Where Secrets may not be listed, which no Role of `rbac` allows: it is to read them all.
+/// The skipped check if `list secrets` is forbidden. No Role of `rbac` grants it, since it reads
+/// every Secret, so there is no hint.
 fn unlisted(case: &Case<'_>) -> Option<Check> {
-    let denied = case.cluster.denied.iter();
-    let denied: Vec<_> = denied
+    let denied: Vec<_> = case
+        .cluster
+        .denied
+        .iter()
         .filter(|denied| denied.verb == "list" && denied.resource == "secrets")
         .collect();
     let message = match denied.as_slice() {
@@ -272,18 +284,18 @@ fn unlisted(case: &Case<'_>) -> Option<Check> {
     };
     Some(Check::skip(
         Id::TokensCopies,
-        format!("copies that --copy does not name were not looked for: {message}"),
+        format!("only copies given with --copy were checked: {message}"),
     ))
 }
 
-/// Tells whether a Secret is none of the table.
+/// True if a denied resource is a Secret that is not in the table.
 fn is_of_copy(resource: &str) -> bool {
     let name = resource.strip_prefix("secrets/");
     name.is_some_and(|name| BUNDLES.iter().all(|bundle| bundle.secret != name))
 }
 
-/// Prints something of the home router Secret, for another command to read. The value goes through
-/// a pipe and is on no command line.
+/// Prints a part of the router Secret in the home namespace, to pipe it into another command. No
+/// value appears on a command line.
 fn from_home(case: &Case<'_>, template: &str) -> String {
     case.kubectl(
         &case.cluster.home,
@@ -304,12 +316,11 @@ fn absent_copy(case: &Case<'_>, at: &CopyRef) -> Check {
         data.join(",")
     );
     let namespace = &at.namespace;
-    let (what, before) = match case.cluster.absent.contains(namespace) {
-        true => (
-            "the namespace does not exist",
-            format!("{} create namespace {namespace} && ", case.reach.kubectl),
-        ),
-        false => ("there is no such Secret", String::new()),
+    let (what, before) = if case.cluster.absent.contains(namespace) {
+        let create = format!("{} create namespace {namespace} && ", case.reach.kubectl);
+        ("namespace not found", create)
+    } else {
+        ("Secret not found", String::new())
     };
     let hint = format!(
         "{before}{} | {}",
@@ -347,11 +358,11 @@ fn stale_copy(
     Check::warn(
         Id::TokensCopies,
         format!(
-            "its {key} is a stale copy of {name}: it has {}, the home namespace has {}",
+            "{key} is a stale copy of {name}: it has {}, the home namespace has {}",
             stale
                 .text
                 .as_ref()
-                .map_or("what is not text".to_owned(), fingerprint),
+                .map_or("a value that is not text".to_owned(), fingerprint),
             fingerprint(token)
         ),
         hint,
@@ -364,7 +375,7 @@ fn age(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
     let home = &case.cluster.home;
     let Some(router) = router else {
         let check = case.unread_at_home(id, &ROUTER);
-        let absent = || Check::skip(id, format!("there is no Secret {}", ROUTER.secret));
+        let absent = || Check::skip(id, format!("Secret {} not found", ROUTER.secret));
         return check
             .unwrap_or_else(absent)
             .at(home, "Secret", ROUTER.secret);
@@ -376,20 +387,21 @@ fn age(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
         _ if router.text(key).is_none_or(SecretValue::is_empty) => {
             Check::skip(id, format!("{name} is not in the Secret"))
         }
-        None => Check::skip(id, format!("nothing tells when {name} was minted")),
+        None => Check::skip(id, format!("the age of {name} is unknown")),
         Some(since) => {
             let old = (case.cluster.now - since).max(0);
-            let how = match minted {
+            let message = match minted {
                 Some(_) => format!("{name} is {} old", span(old)),
                 None => format!("{name} is at least {} old", span(old)),
             };
-            match old > case.max_age {
-                true => Check::warn(
+            if old > case.max_age {
+                Check::warn(
                     id,
-                    format!("{how}, over the limit of {}", span(case.max_age)),
-                    settle::mint(case, name),
-                ),
-                false => Check::pass(id, how),
+                    format!("{message}, over the limit of {}", span(case.max_age)),
+                    settle::rotate(case, name),
+                )
+            } else {
+                Check::pass(id, message)
             }
         }
     };

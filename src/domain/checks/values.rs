@@ -1,8 +1,8 @@
-//! What can be wrong with a value, told without showing it.
+//! What can be wrong with a value. No message shows the value.
 
 use crate::domain::values::secret_value::SecretValue;
 
-/// Words that people leave where a value belongs.
+/// Words that people write instead of a value.
 const PLACEHOLDERS: [&str; 12] = [
     "changeme",
     "change-me",
@@ -18,8 +18,8 @@ const PLACEHOLDERS: [&str; 12] = [
     "xxxx",
 ];
 
-/// What is wrong with any value.
-pub(super) fn odd(value: &SecretValue) -> Option<&'static str> {
+/// What is wrong with a token or an input.
+pub(super) fn defect(value: &SecretValue) -> Option<&'static str> {
     let text = value.expose();
     if text.contains(['\n', '\r']) {
         Some("has a line break")
@@ -32,26 +32,25 @@ pub(super) fn odd(value: &SecretValue) -> Option<&'static str> {
     }
 }
 
-/// What is wrong with an entry of a list. White space around it does no harm.
-pub(super) fn odd_entry(list: &SecretValue) -> Option<&'static str> {
+/// What is wrong with an entry of a list. White space around an entry is allowed.
+pub(super) fn defect_of_list(list: &SecretValue) -> Option<&'static str> {
     list.entries()
         .any(is_placeholder)
-        .then_some("has a placeholder on it")
+        .then_some("contains a placeholder")
 }
 
-/// Tells whether a list has no entry but this.
+/// True if every entry of a list is this value.
 pub(super) fn has_only(list: &SecretValue, value: &SecretValue) -> bool {
     list.entries().all(|entry| entry == value.expose())
 }
 
-/// Tells whether a list has entries that are neither our token nor a placeholder.
+/// True if a list has entries that are neither our token nor a placeholder.
 pub(super) fn has_others(list: &SecretValue, token: Option<&SecretValue>) -> bool {
     let ours = |entry: &str| token.is_some_and(|token| token.expose() == entry);
     list.entries()
         .any(|entry| !ours(entry) && !is_placeholder(entry))
 }
 
-/// Tells whether a person is yet to put a value there.
 fn is_placeholder(text: &str) -> bool {
     let between = |start: &str, end: &str| {
         text.len() > start.len() + end.len() && text.starts_with(start) && text.ends_with(end)
@@ -64,9 +63,9 @@ fn is_placeholder(text: &str) -> bool {
 }
 
 /// What is wrong with a PostgreSQL URL.
-pub(super) fn odd_postgres_url(value: &SecretValue) -> Option<&'static str> {
+pub(super) fn defect_of_postgres_url(value: &SecretValue) -> Option<&'static str> {
     let (scheme, rest) = value.expose().split_once("://").unwrap_or(("", ""));
-    // SQLAlchemy names its driver in the scheme.
+    // SQLAlchemy writes the driver into the scheme: postgresql+asyncpg.
     let scheme = scheme.split('+').next().unwrap_or_default();
     let good = matches!(scheme, "postgres" | "postgresql")
         && !rest.is_empty()
@@ -79,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn odd_values_are_told() {
+    fn defects_of_values() {
         for (value, expected) in [
             ("postgres://u:p@h/d", None),
             ("", None),
@@ -98,20 +97,20 @@ mod tests {
             ("____", None),
             ("todo-list", None),
         ] {
-            assert_eq!(odd(&SecretValue::from(value)), expected, "{value}");
+            assert_eq!(defect(&SecretValue::from(value)), expected, "{value}");
         }
     }
 
     #[test]
-    fn a_postgres_url_is_told_by_its_scheme() {
-        let odd = |text: &str| odd_postgres_url(&SecretValue::from(text)).is_some();
+    fn a_postgres_url_needs_a_scheme_and_a_host() {
+        let is_bad = |text: &str| defect_of_postgres_url(&SecretValue::from(text)).is_some();
         for good in [
             "postgres://u:p@h:5432/d",
             "postgresql://h/d",
             "postgresql+asyncpg://h/d",
             "postgres:///d?host=/run/pg",
         ] {
-            assert!(!odd(good), "{good}");
+            assert!(!is_bad(good), "{good}");
         }
         for bad in [
             "",
@@ -120,13 +119,13 @@ mod tests {
             "postgres://",
             "postgres://h /d",
         ] {
-            assert!(odd(bad), "{bad}");
+            assert!(is_bad(bad), "{bad}");
         }
     }
 
     #[test]
-    fn a_placeholder_on_a_list_is_told() {
-        assert_eq!(odd_entry(&SecretValue::from("a, b")), None);
-        assert!(odd_entry(&SecretValue::from("a,changeme ")).is_some());
+    fn a_list_may_not_contain_a_placeholder() {
+        assert_eq!(defect_of_list(&SecretValue::from("a, b")), None);
+        assert!(defect_of_list(&SecretValue::from("a,changeme ")).is_some());
     }
 }

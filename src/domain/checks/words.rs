@@ -3,7 +3,7 @@
 pub(super) const HOUR: i64 = 60 * 60;
 pub(super) const DAY: i64 = 24 * HOUR;
 
-/// A time in the largest unit that tells it well.
+/// A duration in the largest unit of which it holds at least two, or exactly one.
 pub(super) fn span(seconds: i64) -> String {
     let units = [(DAY, "day"), (HOUR, "hour"), (60, "minute"), (1, "second")];
     let fits = |(unit, _): &(i64, _)| seconds >= 2 * unit || seconds == *unit;
@@ -14,26 +14,27 @@ pub(super) fn span(seconds: i64) -> String {
     }
 }
 
-/// Tells whether a word can stand in a shell command as it is, and be no option.
+/// True if a word needs no quotes in a shell command and is not an option.
 pub(super) fn is_name(word: &str) -> bool {
     let part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     word.starts_with(|c: char| c.is_ascii_alphanumeric()) && word.chars().all(part)
 }
 
-/// A word of a shell command; no name needs quotes, a path may.
+/// Quotes a word for a shell command. A path may need it, the name of an object does not.
 pub(super) fn quoted(word: &str) -> String {
-    // What cannot be quoted, a NUL, is in no object.
+    // Only a NUL cannot be quoted, and no object holds one.
     shlex::try_quote(word).map_or_else(|_| "''".to_owned(), Into::into)
 }
 
-/// A few of many, for a sentence.
+/// The first three, and how many more there are: `a, b, c and 2 more`.
 pub(super) fn some_of<T: ToString>(many: &[T]) -> String {
     const SHOWN: usize = 3;
     let shown: Vec<_> = many.iter().take(SHOWN).map(ToString::to_string).collect();
     let rest = many.len().saturating_sub(SHOWN);
-    match rest {
-        0 => shown.join(", "),
-        _ => format!("{} and {rest} more", shown.join(", ")),
+    if rest == 0 {
+        shown.join(", ")
+    } else {
+        format!("{} and {rest} more", shown.join(", "))
     }
 }
 
@@ -42,8 +43,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_told_in_one_unit() {
-        for (seconds, told) in [
+    fn a_duration_has_one_unit() {
+        for (seconds, expected) in [
             (0, "0 seconds"),
             (1, "1 second"),
             (119, "119 seconds"),
@@ -55,7 +56,7 @@ mod tests {
             (2 * DAY, "2 days"),
             (90 * DAY + HOUR, "90 days"),
         ] {
-            assert_eq!(span(seconds), told);
+            assert_eq!(span(seconds), expected);
         }
     }
 }

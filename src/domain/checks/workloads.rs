@@ -1,4 +1,4 @@
-//! Who reads the Secrets: does it find what it refers to.
+//! `workload.wired`: the Secrets and keys that workloads refer to exist.
 
 use super::case::Case;
 use super::check::{Check, Id};
@@ -17,8 +17,8 @@ pub(super) fn bundle(name: &str) -> Option<&'static Bundle> {
     BUNDLES.into_iter().find(|bundle| bundle.secret == name)
 }
 
-/// A pod as a workload of its own.
-pub(super) fn alone(pod: &Pod) -> Workload {
+/// A pod without a workload, as a workload of kind Pod.
+pub(super) fn workload_of(pod: &Pod) -> Workload {
     Workload {
         kind: WorkloadKind::Pod,
         namespace: pod.namespace.clone(),
@@ -30,19 +30,19 @@ pub(super) fn alone(pod: &Pod) -> Workload {
     }
 }
 
-/// What makes pods here, and the pods that none of it makes.
+/// The workloads of a namespace, and its pods without a workload.
 pub(super) fn readers(place: &NamespaceSnapshot) -> Vec<Workload> {
-    let made = |pod: &Pod| {
-        place
-            .workloads
-            .iter()
-            .any(|workload| pod.belongs_to(workload))
-    };
-    let pods = place.pods.iter().filter(|pod| !made(pod)).map(alone);
-    place.workloads.iter().cloned().chain(pods).collect()
+    let workloads = &place.workloads;
+    let has_workload = |pod: &Pod| workloads.iter().any(|workload| pod.belongs_to(workload));
+    let pods = place.pods.iter().filter(|pod| !has_workload(pod));
+    workloads
+        .iter()
+        .cloned()
+        .chain(pods.map(workload_of))
+        .collect()
 }
 
-/// Those of its references that lead to a Secret of the table, each once.
+/// The references to Secrets of the table, without duplicates.
 pub(super) fn references(workload: &Workload) -> BTreeSet<Reference<'_>> {
     let references = workload.spec.references().into_iter();
     references
@@ -55,89 +55,89 @@ pub(super) fn references(workload: &Workload) -> BTreeSet<Reference<'_>> {
         .collect()
 }
 
-/// What a reference leads to.
-pub(super) enum Leads<'a> {
-    /// It is there.
-    There(&'a LiveSecret),
-    /// The Secret, or the key in it, is not.
-    Nowhere(Option<&'a Observed>),
-    /// It could not be seen.
+/// What a reference to a Secret resolves to.
+pub(super) enum Resolved<'a> {
+    Found(&'a LiveSecret),
+    /// The Secret does not exist, or it exists without the key.
+    Missing(Option<&'a Observed>),
+    /// A permission is missing.
     Unknown,
 }
 
-pub(super) fn follow<'a>(
+pub(super) fn resolve<'a>(
     case: &Case<'a>,
     namespace: &Namespace,
     reference: &Reference<'_>,
-) -> Leads<'a> {
+) -> Resolved<'a> {
     let place = &case.cluster.places[namespace];
     let name = reference.secret;
     let Some(observed) = place.secrets.get(name).or_else(|| place.others.get(name)) else {
-        // Of what is not made here only a list tells.
-        let listed = !case.cluster.is_denied("list", "secrets", namespace);
-        return match elsewhere(case, namespace, name) && listed {
-            true => Leads::Nowhere(None),
-            false => Leads::Unknown,
+        // In the fleet the other Secrets are listed, never read by name.
+        let is_listed = !case.cluster.is_denied("list", "secrets", namespace);
+        return if is_home_only(case, namespace, name) && is_listed {
+            Resolved::Missing(None)
+        } else {
+            Resolved::Unknown
         };
     };
     match (&observed.live, reference.key) {
-        (Some(live), None) => Leads::There(live),
-        (Some(live), Some(key)) if live.data.contains_key(key) => Leads::There(live),
-        _ => Leads::Nowhere(Some(observed)),
+        (Some(live), None) => Resolved::Found(live),
+        (Some(live), Some(key)) if live.data.contains_key(key) => Resolved::Found(live),
+        _ => Resolved::Missing(Some(observed)),
     }
 }
 
-pub(super) fn wired(case: &Case<'_>) -> Vec<Check> {
+pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     let id = Id::WorkloadWired;
     let mut checks = Vec::new();
-    let (mut leading, mut leaders) = (0, 0);
+    let (mut found, mut workloads) = (0, 0);
     let mut unread = BTreeSet::new();
     let mut unknown = Vec::new();
     for (namespace, place) in &case.cluster.places {
         for workload in readers(place) {
-            let mut fine = 0;
+            let before = found;
             for reference in references(&workload) {
-                match follow(case, namespace, &reference) {
-                    Leads::There(_) => fine += 1,
-                    Leads::Unknown => match case.unread(namespace, reference.secret) {
-                        Some(denied) => drop(unread.insert(denied)),
-                        // Only a list would tell.
+                match resolve(case, namespace, &reference) {
+                    Resolved::Found(_) => found += 1,
+                    Resolved::Unknown => match case.unread(namespace, reference.secret) {
+                        Some(denied) => {
+                            unread.insert(denied);
+                        }
                         None => unknown.push(format!("{workload} reads {}", reference.secret)),
                     },
-                    Leads::Nowhere(observed) => {
+                    Resolved::Missing(observed) => {
                         checks.push(dangling(case, &workload, &reference, observed));
                     }
                 }
             }
-            leading += fine;
-            leaders += usize::from(fine > 0);
+            workloads += usize::from(found > before);
         }
     }
     let mut denied = case.denials(id, "list", &WorkloadKind::ALL.map(WorkloadKind::resource));
     denied.extend(case.skips(id, unread));
     if !unknown.is_empty() {
         let message = format!(
-            "not known whether it is there, for you may not list secrets: {}",
+            "unknown whether these exist, because you may not list secrets: {}",
             some_of(&unknown)
         );
         denied.push(Check::skip(id, message));
     }
-    if leading > 0 {
-        let message = match (leading, leaders) {
-            (1, _) => "1 reference leads to what is there".to_owned(),
-            (_, 1) => format!("{leading} references of 1 workload lead to what is there"),
-            _ => format!("{leading} references of {leaders} workloads lead to what is there"),
+    if found > 0 {
+        let message = match (found, workloads) {
+            (1, _) => "1 reference to a Secret is valid".to_owned(),
+            (_, 1) => format!("{found} references of 1 workload to Secrets are valid"),
+            _ => format!("{found} references of {workloads} workloads to Secrets are valid"),
         };
         checks.push(Check::pass(id, message));
     } else if checks.is_empty() && denied.is_empty() {
-        checks.push(Check::skip(id, "nothing reads these Secrets yet"));
+        checks.push(Check::skip(id, "no workload reads these Secrets"));
     }
     checks.extend(denied);
     checks
 }
 
-/// Tells whether a Secret is made in another namespace only.
-fn elsewhere(case: &Case<'_>, namespace: &Namespace, secret: &str) -> bool {
+/// True if this program creates a Secret in the home namespace only, and the namespace is another.
+fn is_home_only(case: &Case<'_>, namespace: &Namespace, secret: &str) -> bool {
     *namespace != case.cluster.home && secret != ROUTER.secret
 }
 
@@ -149,49 +149,49 @@ fn dangling(
 ) -> Check {
     let id = Id::WorkloadWired;
     let secret = reference.secret;
-    let there = observed.is_some_and(|observed| observed.live.is_some());
+    let secret_exists = observed.is_some_and(|observed| observed.live.is_some());
     let what = match reference.key {
-        Some(key) if there => format!("it refers to {key} of Secret {secret}, which is not in it"),
-        _ if elsewhere(case, &workload.namespace, secret) => format!(
-            "it refers to Secret {secret}, which is made in {} only",
+        Some(key) if secret_exists => format!("key {key} not found in Secret {secret}"),
+        _ if is_home_only(case, &workload.namespace, secret) => format!(
+            "Secret {secret} not found; k8s-bootstrap creates it in {} only",
             case.cluster.home
         ),
-        _ => format!("it refers to Secret {secret}, which is not there"),
+        _ => format!("Secret {secret} not found"),
     };
-    let hint = supply(case, workload, reference, observed);
-    let check = match reference.optional {
-        true => Check::warn(id, format!("{what}: {}", cost(workload, reference)), hint),
-        false => {
-            let who = match workload.kind {
-                WorkloadKind::Pod => "it does",
-                _ => "its pods do",
-            };
-            Check::fail(id, format!("{what}: {who} not start"), hint)
-        }
+    let hint = supply_hint(case, workload, reference, observed);
+    let check = if reference.optional {
+        let consequence = consequence(workload, reference);
+        Check::warn(id, format!("{what}: {consequence}"), hint)
+    } else {
+        let pods = match workload.kind {
+            WorkloadKind::Pod => "the pod does",
+            _ => "its pods do",
+        };
+        Check::fail(id, format!("{what}: {pods} not start"), hint)
     };
     check.at(&workload.namespace, workload.kind.as_str(), &workload.name)
 }
 
-/// What comes of starting without what an optional reference refers to.
-fn cost(workload: &Workload, reference: &Reference<'_>) -> &'static str {
+/// What happens when pods start without an optional Secret or key.
+fn consequence(workload: &Workload, reference: &Reference<'_>) -> &'static str {
     let keys = bundle(reference.secret).map_or(&[][..], |bundle| bundle.keys);
     let token = keys.iter().any(|key| {
         matches!(key.origin, Origin::Token(_)) && reference.key.is_none_or(|name| name == key.name)
     });
-    match token {
-        true if workload.kind == WorkloadKind::StatefulSet && workload.name == BRAIN_API => {
-            "it starts without, and without a token it lets everyone in"
-        }
-        true => "it starts without, and what it calls answers 401",
-        false => "it starts without",
+    if !token {
+        "its pods start without it"
+    } else if workload.kind == WorkloadKind::StatefulSet && workload.name == BRAIN_API {
+        "its pods start without a token and accept every request"
+    } else {
+        "its pods start without it, and their requests are answered 401"
     }
 }
 
-/// What the workload itself is changed with, since nothing makes what it refers to.
-fn edit(case: &Case<'_>, workload: &Workload) -> String {
+/// The command that edits the workload, for a reference that `--apply` cannot satisfy.
+fn edit_hint(case: &Case<'_>, workload: &Workload) -> String {
     let (namespace, name) = (&workload.namespace, &workload.name);
     match workload.kind {
-        // Its containers cannot be changed.
+        // The containers of a pod are immutable.
         WorkloadKind::Pod => format!(
             "{} > {name}.yaml && ${{EDITOR:-vi}} {name}.yaml && {}",
             case.kubectl(namespace, &format!("get pod {name} -o yaml")),
@@ -204,8 +204,8 @@ fn edit(case: &Case<'_>, workload: &Workload) -> String {
     }
 }
 
-/// Tells whether this program makes neither that Secret there nor that key in it.
-pub(super) fn is_not_made(
+/// True if `--apply` does not create the Secret in that namespace, or not with that key.
+pub(super) fn is_not_created(
     case: &Case<'_>,
     namespace: &Namespace,
     reference: &Reference<'_>,
@@ -213,7 +213,7 @@ pub(super) fn is_not_made(
     let Some(bundle) = bundle(reference.secret) else {
         return true;
     };
-    let is_made = |name: &str| {
+    let is_created = |name: &str| {
         bundle.keys.iter().any(|key| {
             key.name == name
                 && !matches!(
@@ -222,11 +222,11 @@ pub(super) fn is_not_made(
                 )
         })
     };
-    elsewhere(case, namespace, bundle.secret) || !reference.key.is_none_or(is_made)
+    is_home_only(case, namespace, bundle.secret) || !reference.key.is_none_or(is_created)
 }
 
-/// What brings a reference to something that is there.
-pub(super) fn supply(
+/// The command that makes a reference valid.
+pub(super) fn supply_hint(
     case: &Case<'_>,
     workload: &Workload,
     reference: &Reference<'_>,
@@ -236,13 +236,13 @@ pub(super) fn supply(
     if let Some(owner) = observed.and_then(|observed| observed.owner.as_ref()) {
         return case.ask_owner(namespace, owner);
     }
-    if is_not_made(case, namespace, reference) {
-        return edit(case, workload);
+    if is_not_created(case, namespace, reference) {
+        return edit_hint(case, workload);
     }
-    let there = observed.is_some_and(|observed| observed.live.is_some());
+    let secret_exists = observed.is_some_and(|observed| observed.live.is_some());
     let bundle = bundle(reference.secret);
     let mut required = bundle.map(Bundle::required_inputs).unwrap_or_default();
-    required.retain(|name| !there || reference.key == Some(name));
+    required.retain(|name| !secret_exists || reference.key == Some(name));
     let keys = bundle.map_or(&[][..], |bundle| bundle.keys);
     let on_request = keys.iter().any(|key| {
         reference.key == Some(key.name)

@@ -99,12 +99,12 @@ fn what_is_left_of_a_lost_state_is_no_ground_to_begin_on() {
         .says(&["no rotation is open"]);
     space
         .run(&["verify"])
-        .says(&["of a rotation whose state is gone"]);
+        .says(&["left over from a rotation without state"]);
     let before = (space.data(ROUTER), space.filed());
     for words in [&[][..], &["--apply"], &["--immediate", "--apply"]] {
         let ran = rotate(&space, words).exits(1);
         ran.says(&[
-            "k8s-bootstrap/rotation-made of a rotation whose state is gone",
+            "k8s-bootstrap/rotation-made left over from a rotation without state",
             "has a previous KB_ROUTER_TOKEN",
             "edit secret agentibrain-router-secrets",
         ]);
@@ -115,7 +115,7 @@ fn what_is_left_of_a_lost_state_is_no_ground_to_begin_on() {
     rotate(&space, &["--apply"]).exits(0);
     rotate(&space, &["--apply"]).exits(0);
     let ran = space.run(&["verify"]);
-    assert!(!ran.out.contains("state is gone"), "{}", ran.out);
+    assert!(!ran.out.contains("rotation without state"), "{}", ran.out);
 }
 
 #[test]
@@ -242,13 +242,13 @@ fn a_copy_of_a_token_that_went_is_found_by_its_value() {
     let copy = format!("{}/copy", tools.namespace);
     rotate(&space, &["--apply"]).exits(0);
     let look = || space.run(&["verify", "--copy", &copy, "-o", "json"]);
-    let ran = look().says(&["its T is a stale copy of KB_ROUTER_TOKEN"]);
+    let ran = look().says(&["T is a stale copy of KB_ROUTER_TOKEN"]);
     assert!(!ran.out.contains(&old));
     let hint = of(&ran, "tokens.copies")[0]["hint"].clone();
     let mended = space.shell(hint.as_str().unwrap()).output().unwrap();
     Ran::from(mended).exits(0);
     assert_eq!(tools.data("copy")["T"], space.data(ROUTER)[KB]);
-    let ran = look().says(&["copies in step"]);
+    let ran = look().says(&["up-to-date copies"]);
     assert!(!ran.out.contains("stale copy"), "{}", ran.out);
 }
 

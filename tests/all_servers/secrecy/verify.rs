@@ -191,7 +191,7 @@ fn no_value_shows_of_what_is_wrong_in_every_way() {
         wait_ready(&at.space, workload);
     }
     wait_ready(&member, AGENTS);
-    // One refuses its own token, the other lets everyone in.
+    // One refuses its own token, the other accepts every request.
     let [brain_api, embeddings] = slots;
     let strange = [("KB_ROUTER_TOKEN".into(), "s3ntinel-of-the-pod".into())];
     let brain_api = Service::start(brain_api, Kind::BrainApi, strange.into());

@@ -96,7 +96,7 @@ fn a_wrong_kubeconfig_is_unreachable() {
 fn the_version_is_told() {
     let space = Space::new();
     let version = SANDBOX.expect("GET", "/version", &Value::Null)["gitVersion"].clone();
-    let message = format!("it is Kubernetes {}", version.as_str().unwrap());
+    let message = format!("Kubernetes {}", version.as_str().unwrap());
     only(&space, "cluster.version", "pass", &message);
 }
 
@@ -107,7 +107,7 @@ fn a_version_that_may_not_be_asked_for_is_no_pass() {
         _ if request.contains("/secrets/") => status(404, "NotFound", "not found"),
         _ => reply(200, &json!({ "metadata": {}, "items": [] })),
     });
-    let message = "not looked at: you may not get /version";
+    let message = "not checked: you may not get /version";
     only(&stub.space(), "cluster.version", "skip", message);
 }
 
@@ -128,7 +128,7 @@ fn a_namespace_that_does_not_exist_is_made_by_the_hint() {
     }
 
     follow(&space, hint(&absent), &[]).exits(0);
-    let message = format!("namespace {name} is there");
+    let message = format!("namespace {name} exists");
     only(&space, "cluster.namespace", "pass", &message);
     verify(&space, &[]).exits(0);
 }
@@ -158,7 +158,7 @@ fn a_namespace_that_is_being_deleted_is_waited_for_by_the_hint() {
         SANDBOX.expect("PATCH", &path, &free);
         followed.join().unwrap().exits(0);
     });
-    let message = format!("namespace {name} is there");
+    let message = format!("namespace {name} exists");
     only(&space, "cluster.namespace", "pass", &message);
     assert_eq!(space.data(ROUTER), space.filed());
     verify(&space, &[]).exits(0);

@@ -1,4 +1,4 @@
-//! `workload.fresh` and `workload.reloader`: do pods run on the values of today.
+//! `workload.fresh` and `workload.reloader`: do pods run with current values.
 
 use crate::checks::{follow, of};
 use crate::readers::{
@@ -13,7 +13,7 @@ use serde_json::json;
 const FRESH: &str = "workload.fresh";
 const RELOADER: &str = "workload.reloader";
 
-/// Follows the hint, and waits until all pods run on the values of today.
+/// Follows the hint, and waits until all pods run with current values.
 #[track_caller]
 fn mends(space: &Space, workload: &str, hint: &str) {
     let before = started(space, workload);

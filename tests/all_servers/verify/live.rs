@@ -108,7 +108,10 @@ fn the_right_token_is_let_in_and_no_other() {
     let ran = look(&space, &[]).exits(0);
     for server in [BRAIN_API, EMBED] {
         assert_eq!(statuses(&ran, server.id), ["skip"]);
-        assert_eq!(of(&ran, server.id)[0]["message"], "not asked: --live does");
+        assert_eq!(
+            of(&ran, server.id)[0]["message"],
+            "not probed without --live"
+        );
     }
     assert_eq!(brain_api.answers(), 2);
 }
@@ -119,7 +122,7 @@ fn a_door_is_open_where_the_pod_spec_has_no_token() {
     space.bootstrapped();
     let _service = BRAIN_API.start(&space, json!({}), &LONG_AGO);
     let why = [
-        "a wrong token gets 200",
+        "a wrong token is accepted (200)",
         "no KB_ROUTER_TOKENS or KB_ROUTER_TOKEN in the pod spec",
     ];
     let hint = BRAIN_API.fails(&space, &why);
@@ -132,7 +135,7 @@ fn a_door_is_open_where_the_pod_is_older_than_the_key() {
     let space = Space::new();
     let _service = BRAIN_API.start(&space, token(), &LONG_AGO);
     space.bootstrapped();
-    let hint = BRAIN_API.fails(&space, &["200", "the door is open", "older than", ROUTER]);
+    let hint = BRAIN_API.fails(&space, &["200", "is accepted", "older than", ROUTER]);
     let restart = "rollout restart statefulset/agentibrain-brain-api";
     assert_eq!(hint, format!("kubectl -n {} {restart}", space.namespace));
     BRAIN_API.restarts(&space, &hint);
@@ -144,7 +147,7 @@ fn the_documented_secret_leaves_the_door_of_embeddings_open() {
     let space = Space::new();
     space.bootstrapped();
     let _service = EMBED.start(&space, env_from(&[EMBEDDINGS]), &ago(0));
-    let why = ["a wrong token gets 422", "the door is open", "no API_KEYS"];
+    let why = ["a wrong token is accepted (422)", "no API_KEYS"];
     let hint = EMBED.fails(&space, &why);
     let namespace = &space.namespace;
     assert_eq!(
@@ -167,7 +170,7 @@ fn the_right_token_is_refused_by_a_pod_that_is_older() {
     let _service = BRAIN_API.start(&space, env_from(&[ROUTER]), &LONG_AGO);
     let new = "a-token-that-the-pod-does-not-know-yet";
     space.set_keys(ROUTER, &[("KB_ROUTER_TOKEN", new)], "test");
-    let hint = BRAIN_API.fails(&space, &["the right token is refused (401)", "older than"]);
+    let hint = BRAIN_API.fails(&space, &["the right token is rejected (401)", "older than"]);
     BRAIN_API.restarts(&space, &hint);
     BRAIN_API.passes(&space);
 }
@@ -179,7 +182,10 @@ fn the_right_token_is_refused_by_a_pod_that_has_another() {
     changed_at(&space, ROUTER, &ago(48 * 3600));
     let other = json!({ "env": [{ "name": "KB_ROUTER_TOKEN", "value": "of-the-spec" }] });
     let _service = BRAIN_API.start(&space, other, &LONG_AGO);
-    let hint = BRAIN_API.fails(&space, &["is refused (401)", "from elsewhere than"]);
+    let hint = BRAIN_API.fails(
+        &space,
+        &["is rejected (401)", "does not take its tokens from"],
+    );
     BRAIN_API.restarts(&space, &hint);
     BRAIN_API.passes(&space);
 }
@@ -197,7 +203,7 @@ fn a_list_in_the_secret_that_lacks_the_token_refuses_it() {
     );
     changed_at(&space, EMBEDDINGS, &ago(48 * 3600));
     let _service = EMBED.start(&space, env_from(&[EMBEDDINGS]), &LONG_AGO);
-    let hint = EMBED.fails(&space, &["is refused (401)", "API_KEYS", "not on"]);
+    let hint = EMBED.fails(&space, &["is rejected (401)", "API_KEYS", "not in list"]);
     EMBED.restarts(&space, &hint);
     EMBED.passes(&space);
     assert!(space.data(EMBEDDINGS)["API_KEYS"].contains("a-key-of-somebody-else"));
@@ -224,7 +230,7 @@ fn a_service_that_is_scaled_to_nothing_has_no_pod() {
     wait("the pod is gone", || {
         pod_of(&space, BRAIN_API.workload).is_none()
     });
-    let hint = BRAIN_API.fails(&space, &["there is no pod agentibrain-brain-api-0"]);
+    let hint = BRAIN_API.fails(&space, &["pod agentibrain-brain-api-0 not found"]);
     let scale = "scale statefulset/agentibrain-brain-api --replicas=1";
     assert_eq!(hint, format!("kubectl -n {} {scale}", space.namespace));
     BRAIN_API.restarts(&space, &hint);
@@ -256,7 +262,7 @@ fn a_pod_that_waits_for_its_secret_does_not_answer() {
     });
     let _service = Service::of(slot, EMBED.kind, &space, EMBED.workload);
     // It answers, and its door is open.
-    let hint = EMBED.fails(&space, &["a wrong token gets 422"]);
+    let hint = EMBED.fails(&space, &["a wrong token is accepted (422)"]);
     follow(&space, &hint, &[]).exits(0);
 }
 

@@ -15,7 +15,7 @@ fn a_secret_of_a_chart_is_helms_and_the_hint_upgrades_it() {
     chart(&space);
     let install = format!("helm -n {} install keeper ./chart", space.namespace);
     follow(&space, &install, &[]).exits(0);
-    let message = "it belongs to Helm release keeper: change the values of the Helm release";
+    let message = "owned by Helm release keeper: change the values of the Helm release";
     only(&space, OWNER, AGENTICORE, "pass", message);
     let message = "ANTHROPIC_API_KEY is a placeholder";
     only(&space, "secret.value", AGENTICORE, "fail", message);
@@ -24,7 +24,7 @@ fn a_secret_of_a_chart_is_helms_and_the_hint_upgrades_it() {
     fs::write(values, format!("key: {OTHER}\n")).unwrap();
     let variables = [("CHART", "./chart"), ("VALUES", "better.yaml")];
     follow(&space, &hint(&space, &[]), &variables).exits(0);
-    let fine = "no value is a placeholder or in a wrong form";
+    let fine = "no value is a placeholder or malformed";
     only(&space, "secret.value", AGENTICORE, "pass", fine);
     verify(&space, &[]).exits(0);
 }
@@ -32,26 +32,20 @@ fn a_secret_of_a_chart_is_helms_and_the_hint_upgrades_it() {
 #[test]
 fn a_secret_that_an_external_secret_targets_is_its_before_it_takes_it() {
     let space = marked(&json!({}));
-    only(
-        &space,
-        OWNER,
-        AGENTICORE,
-        "pass",
-        "a person made it with kubectl",
-    );
+    only(&space, OWNER, AGENTICORE, "pass", "created with kubectl");
     external_secret(
         &space,
         "keeper",
         &json!({ "target": { "name": AGENTICORE } }),
     );
-    let message = "it belongs to ExternalSecret keeper: change the value in the secret store";
+    let message = "owned by ExternalSecret keeper: change the value in the secret store";
     only(&space, OWNER, AGENTICORE, "pass", message);
     follow(&space, &hint(&space, &[]), &[])
         .exits(0)
         .says(&["keeper"]);
     // When the store has it right. There is none here, which eso.synced tells.
     set(&space, AGENTICORE, "ANTHROPIC_API_KEY", OTHER);
-    let fine = "no value is a placeholder or in a wrong form";
+    let fine = "no value is a placeholder or malformed";
     only(&space, "secret.value", AGENTICORE, "pass", fine);
 }
 

@@ -32,8 +32,7 @@ fn a_secret_that_a_workload_needs_is_made_from_the_variables_of_the_hint() {
         (EMBEDDINGS, "agentibrain-embeddings", INPUTS[0]),
         (AGENTICORE, "brain-keeper", INPUTS[1]),
     ] {
-        let message =
-            format!("it does not exist, and StatefulSet {reader} does not start without it");
+        let message = format!("not found; StatefulSet {reader} does not start without it");
         let absent = only(&space, "secret.present", secret, "fail", &message);
         let (name, _) = variable;
         let hint = format!("{name}=\"${name}\" {}", apply(&space));
@@ -48,14 +47,14 @@ fn a_secret_that_nothing_needs_may_be_absent() {
     let space = Space::new();
     space.run(&["--apply"]).exits(0);
     for secret in [EMBEDDINGS, AGENTICORE] {
-        let message = "it does not exist, and nothing that was seen needs it";
+        let message = "not found; no workload needs it";
         let absent = only(&space, "secret.present", secret, "skip", message);
         assert_eq!(absent["hint"], "");
     }
     // An optional reference needs nothing.
     let reference = json!({ "name": EMBEDDINGS, "optional": true });
     bare_pod(&space, &json!({ "envFrom": [{ "secretRef": reference }] }));
-    let message = "it does not exist, and nothing that was seen needs it";
+    let message = "not found; no workload needs it";
     only(&space, "secret.present", EMBEDDINGS, "skip", message);
     verify(&space, &[]).exits(0);
 }
@@ -67,7 +66,7 @@ fn a_secret_that_a_bare_pod_needs_is_missed_too() {
     let key = json!({ "name": AGENTICORE, "key": "ANTHROPIC_API_KEY" });
     let variable = json!({ "name": "KEY", "valueFrom": { "secretKeyRef": key } });
     bare_pod(&space, &json!({ "env": [variable] }));
-    let message = "it does not exist, and Pod lone does not start without it";
+    let message = "not found; Pod lone does not start without it";
     let absent = only(&space, "secret.present", AGENTICORE, "fail", message);
     mended(&space, &absent, &INPUTS[1..]);
 }
@@ -78,7 +77,7 @@ fn a_secret_that_an_external_secret_is_to_make_leads_there() {
     space.run(&["--apply"]).exits(0);
     let target = json!({ "target": { "name": EMBEDDINGS } });
     external_secret(&space, "brain-embeddings", &target);
-    let message = "it does not exist, and ExternalSecret brain-embeddings is to make it";
+    let message = "not found; ExternalSecret brain-embeddings should create it";
     let absent = only(&space, "secret.present", EMBEDDINGS, "fail", message);
     let describe = "describe externalsecret brain-embeddings";
     let hint = format!("kubectl -n {} {describe}", space.namespace);
@@ -106,8 +105,8 @@ fn a_secret_of_external_secrets_has_all_six_keys_by_name() {
         .map(|one| (&one["status"], &one["message"]))
         .collect();
     let expected = [
-        ("fail", "it lacks LOG_LEVEL"),
-        ("warn", "it has unknown keys: EXTRA"),
+        ("fail", "missing keys: LOG_LEVEL"),
+        ("warn", "unknown keys: EXTRA"),
     ];
     assert_eq!(told.len(), 2, "{told:?}");
     let hint = format!("kubectl -n {} describe externalsecret eso", space.namespace);
@@ -123,6 +122,6 @@ fn a_secret_of_external_secrets_has_all_six_keys_by_name() {
     // What the store does when the bundle is complete.
     set(&space, EMBEDDINGS, "LOG_LEVEL", "INFO");
     space.remove_key(EMBEDDINGS, "EXTRA");
-    let passes = "it has the keys that it should have";
+    let passes = "it has all keys of the table";
     only(&space, "secret.keys", EMBEDDINGS, "pass", passes);
 }

@@ -111,7 +111,7 @@ fn what_is_there_by_now_needs_a_new_pod_only() {
         let ran = look(&space, &[]).exits(1);
         let (status, message, hint) = finding(&space, &ran, WAITING, &format!("Pod/{name}"));
         assert_eq!(status, "fail");
-        assert!(message.ends_with("which is there by now"), "{message}");
+        assert!(message.ends_with("which exists now"), "{message}");
         assert!(!hint.contains("--apply"), "{hint}");
         mends(&space, &hint, &[]);
         wait_ready(&space, &workload);
@@ -137,7 +137,10 @@ fn a_pod_that_waits_for_something_else_is_not_our_business() {
     let ran = look(&space, &[]).exits(1);
     let (status, message, hint) = finding(&space, &ran, WAITING, "Pod/reader-0");
     assert_eq!(status, "fail");
-    assert!(message.contains("nothing that was seen"), "{message}");
+    assert!(
+        message.contains("the Secrets that could be read exist"),
+        "{message}"
+    );
     mends(&space, &hint, &[]);
 }
 

@@ -39,7 +39,7 @@ fn copies_in_step_are_found_under_any_name_and_key_at_home_and_in_the_fleet() {
     let fleet = format!("--fleet-namespace={}", member.namespace);
     space.run(&["--apply", &fleet]).exits(0);
     let message = passes(&look(&[&space, &member], &[&fleet], 0));
-    assert_eq!(message, "no other Secret of these namespaces holds a copy");
+    assert_eq!(message, "no other Secret in these namespaces holds a copy");
 
     let filed = space.filed();
     let (router, key) = (&*filed[ROUTER_TOKEN], &*filed[EMBEDDINGS_KEY]);
@@ -149,7 +149,7 @@ fn a_named_copy_that_is_absent_is_told_and_made() {
     let at = (third.namespace.as_str(), &*secret(USUAL[1]));
     let named = copy(&third, USUAL[1]);
     let ran = look(&[&space, &third], &[&named], 0);
-    let check = the(&ran, (ID, "warn"), at, &[USUAL[1], "no such Secret"]);
+    let check = the(&ran, (ID, "warn"), at, &[USUAL[1], "Secret not found"]);
     mend(&[&space, &third], &check, &[]);
     assert_eq!(third.data(USUAL[1]), space.data(ROUTER));
     passes(&look(&[&space, &third], &[&named], 0));
@@ -158,7 +158,7 @@ fn a_named_copy_that_is_absent_is_told_and_made() {
     delete(&third, USUAL[1]);
     space.remove_key(ROUTER, EMBEDDINGS_KEY);
     let ran = look(&[&space, &third], &[&named], 1);
-    let check = the(&ran, (ID, "warn"), at, &["no such Secret"]);
+    let check = the(&ran, (ID, "warn"), at, &["Secret not found"]);
     mend(&[&space, &third], &check, &[]);
     assert_eq!(third.data(USUAL[1]), space.data(ROUTER));
 }
@@ -169,7 +169,7 @@ fn a_named_copy_in_a_namespace_that_is_absent_is_made_with_it() {
     let at = (third.namespace.as_str(), &*secret(USUAL[1]));
     let named = copy(&third, USUAL[1]);
     let ran = look(&[&space], &[&named], 0);
-    let check = the(&ran, (ID, "warn"), at, &["namespace", "does not exist"]);
+    let check = the(&ran, (ID, "warn"), at, &["namespace not found"]);
     mend(&[&space], &check, &[]);
     passes(&look(&[&space, &third], &[&named], 0));
 }

@@ -65,10 +65,10 @@ fn shell(space: &Space, line: &str) -> String {
 fn a_lost_file_is_rebuilt_from_the_cluster_by_the_hint() {
     let space = bootstrapped();
     fs::remove_dir_all(space.folder.path().join("local")).unwrap();
-    let message = "there is no tokens file local/.k8s-tokens";
+    let message = "tokens file local/.k8s-tokens not found";
     let absent = only(&space, "file.present", "warn", message);
     for id in &IDS[1..] {
-        let skipped = only(&space, id, "skip", "there is no tokens file");
+        let skipped = only(&space, id, "skip", "tokens file not found");
         assert_eq!(skipped["hint"], "", "{id}");
     }
     let recover = format!(
@@ -143,7 +143,7 @@ fn a_bad_line_is_named_and_the_file_is_replaced_by_the_hint() {
         assert!(!message.contains("what is this"), "{message}");
         only(&space, "file.present", "pass", "there is local/.k8s-tokens");
         for id in ["file.mode", "file.complete"] {
-            only(&space, id, "skip", "the tokens file cannot be used");
+            only(&space, id, "skip", "the tokens file is not valid");
         }
         mended(&space, &bad);
         // Nothing is lost.
@@ -172,7 +172,7 @@ fn a_mode_that_lets_others_read_is_tightened_by_the_hint_only() {
             &space,
             "file.mode",
             "warn",
-            "others can read local/.k8s-tokens",
+            "other users can read local/.k8s-tokens",
         );
         let found = || fs::metadata(space.file()).unwrap().permissions().mode() & 0o777;
         assert_eq!(found(), mode, "verify tightens nothing");
@@ -242,7 +242,7 @@ fn a_file_that_git_tracks_is_taken_out_and_kept_by_the_hint() {
         if ignored {
             fs::write(space.folder.path().join(".gitignore"), ".k8s-tokens\n").unwrap();
         }
-        let message = "git tracks local/.k8s-tokens: whoever has the repository has the tokens";
+        let message = "git tracks local/.k8s-tokens: everybody with the repository has the tokens";
         let tracked = only(&space, "file.ignored", "warn", message);
         mended(&space, &tracked);
         assert_eq!(shell(&space, "git ls-files -- local/.k8s-tokens"), "");
@@ -256,7 +256,7 @@ fn a_file_that_is_absent_is_not_called_ignored_unless_git_tracks_it() {
     shell(&space, "git init -q");
     for absent in ["local/.k8s-tokens", "local"] {
         shell(&space, &format!("rm -r {absent}"));
-        only(&space, "file.ignored", "skip", "there is no tokens file");
+        only(&space, "file.ignored", "skip", "tokens file not found");
     }
     shell(
         &space,
@@ -269,5 +269,5 @@ fn a_file_that_is_absent_is_not_called_ignored_unless_git_tracks_it() {
         "git tracks local/.k8s-tokens",
     );
     follow(&space, tracked["hint"].as_str().unwrap(), &[]).exits(0);
-    only(&space, "file.ignored", "skip", "there is no tokens file");
+    only(&space, "file.ignored", "skip", "tokens file not found");
 }

@@ -17,7 +17,7 @@ fn a_fleet_that_is_not_named_is_not_looked_at() {
     let fleet = Fleet::new(1);
     fleet.members[0].set_keys(ROUTER, &[(ROUTER_TOKEN, STRANGER)], "kubectl-edit");
     let ran = fleet.look(&[], 0);
-    assert_eq!(of(&ran, ID)[0]["message"], "no fleet is named");
+    assert_eq!(of(&ran, ID)[0]["message"], "no fleet namespace is given");
     assert_eq!(statuses(&ran, ID), ["skip"]);
 }
 
@@ -27,7 +27,7 @@ type Spoiled = (fn(&Space), &'static str, &'static [&'static str]);
 #[test]
 fn what_a_fleet_namespace_lacks_is_told_and_brought() {
     let spoiled: [Spoiled; 5] = [
-        (|space| delete(space, ROUTER), "fail", &["no such Secret"]),
+        (|space| delete(space, ROUTER), "fail", &["Secret not found"]),
         (
             |space| space.remove_key(ROUTER, ROUTER_TOKEN),
             "fail",

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 fn a_secret_of_this_program_is_its_own() {
     let space = bootstrapped();
     for secret in [ROUTER, EMBEDDINGS, AGENTICORE] {
-        only(&space, OWNER, secret, "pass", "it is k8s-bootstrap's own");
+        only(&space, OWNER, secret, "pass", "created by k8s-bootstrap");
     }
     verify(&space, &[]).exits(0);
 }
@@ -30,7 +30,7 @@ fn a_secret_that_a_person_made_is_a_persons() {
         &literals[0],
         &literals[1],
     ]);
-    let message = "a person made it with kubectl";
+    let message = "created with kubectl";
     only(&space, OWNER, ROUTER, "pass", message);
 
     // What we add to it is ours beside theirs.
@@ -42,7 +42,7 @@ fn a_secret_that_a_person_made_is_a_persons() {
         OWNER,
         EMBEDDINGS,
         "pass",
-        "it is k8s-bootstrap's own",
+        "created by k8s-bootstrap",
     );
     only(&space, OWNER, ROUTER, "pass", message);
 }
@@ -58,7 +58,7 @@ fn another_field_manager_is_named() {
         "someone",
         &[("LLM_API_BASE", "https://llm.invalid")],
     );
-    let message = "nobody owns it; the field managers argocd-controller, someone have keys of it";
+    let message = "no owner; the field managers argocd-controller, someone own some of its keys";
     only(&space, OWNER, EMBEDDINGS, "pass", message);
     verify(&space, &[]).exits(0);
 }
@@ -133,7 +133,7 @@ fn an_owner_is_told_by_its_marks_and_the_hint_leads_there() {
         ),
     ] {
         let space = marked(&metadata);
-        let message = format!("it belongs to {owner}: {instead}");
+        let message = format!("owned by {owner}: {instead}");
         only(&space, OWNER, AGENTICORE, "pass", &message);
         let hinted = hinted.replace("HERE", &space.namespace);
         assert_eq!(hint(&space, &[]), hinted);
@@ -165,7 +165,7 @@ fn an_owner_in_the_fleet_is_told() {
     found.retain(|check| check["namespace"] == fleet.namespace);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0]["status"], "pass");
-    let message = "it belongs to Flux Kustomization apps: change it in the git repository that \
+    let message = "owned by Flux Kustomization apps: change it in the git repository that \
                    Flux applies";
     assert_eq!(found[0]["message"], message);
 }

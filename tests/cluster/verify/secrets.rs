@@ -11,13 +11,7 @@ use serde_json::json;
 fn a_router_secret_that_is_absent_is_made_by_the_hint() {
     let space = bootstrapped();
     delete(&space, ROUTER);
-    let absent = only(
-        &space,
-        "secret.present",
-        ROUTER,
-        "fail",
-        "it does not exist",
-    );
+    let absent = only(&space, "secret.present", ROUTER, "fail", "not found");
     assert_eq!(absent["hint"], apply(&space));
     mended(&space, &absent, &[]);
     assert_eq!(space.data(ROUTER), space.filed());
@@ -35,7 +29,7 @@ fn a_secret_of_a_wrong_type_is_made_anew_from_its_values() {
         more["type"] = json!("example.com/of-a-person");
         more["immutable"] = json!(immutable);
         space.create_secret(AGENTICORE, &data, &more);
-        let message = "it is of type example.com/of-a-person, and --apply needs Opaque";
+        let message = "its type is example.com/of-a-person; --apply needs Opaque";
         let odd = only(&space, "secret.present", AGENTICORE, "warn", message);
         mended(&space, &odd, &[]);
         let object = space.object(AGENTICORE).unwrap();
@@ -53,7 +47,7 @@ fn a_secret_of_a_wrong_type_that_is_owned_leads_to_the_owner() {
     let mut more = json!({ "metadata": reference("ExternalSecret", "eso") });
     more["type"] = json!("example.com/of-eso");
     space.create_secret(AGENTICORE, &[("ANTHROPIC_API_KEY", OTHER)], &more);
-    let message = "it is of type example.com/of-eso, and --apply needs Opaque";
+    let message = "its type is example.com/of-eso; --apply needs Opaque";
     let odd = only(&space, "secret.present", AGENTICORE, "warn", message);
     let hint = format!("kubectl -n {} describe externalsecret eso", space.namespace);
     assert_eq!(odd["hint"], hint);
@@ -69,7 +63,8 @@ fn a_secret_that_cannot_be_changed_is_made_anew_by_the_hint() {
         let space = bootstrapped();
         delete(&space, EMBEDDINGS);
         space.create_secret(EMBEDDINGS, &[("POSTGRES_URL", "changeme")], &more);
-        let message = "it lacks LLM_API_KEY, LLM_API_BASE, LLM_EMBED_MODEL, EMBEDDINGS_API_KEYS";
+        let message =
+            "missing keys: LLM_API_KEY, LLM_API_BASE, LLM_EMBED_MODEL, EMBEDDINGS_API_KEYS";
         let lacking = only(&space, "secret.keys", EMBEDDINGS, "fail", message);
         let odd = only(
             &space,
@@ -128,7 +123,7 @@ fn a_key_that_is_missing_or_empty_is_filled_by_the_hint() {
         space.set_keys(secret, empty, "kubectl-edit");
         let empty: Vec<_> = empty.iter().map(|(key, _)| *key).collect();
         let message = match empty.is_empty() {
-            true => format!("it lacks {}", missing.join(", ")),
+            true => format!("missing keys: {}", missing.join(", ")),
             false => format!("{} must not be empty", empty.join(", ")),
         };
         let odd = only(&space, "secret.keys", secret, "fail", &message);
@@ -179,7 +174,7 @@ fn a_key_that_another_manager_holds_is_taken_over_by_the_hint() {
 #[test]
 fn a_key_that_may_be_absent_or_empty_is_not_missed() {
     let space = bootstrapped();
-    let passes = "it has the keys that it should have";
+    let passes = "it has all keys of the table";
     only(&space, "secret.keys", EMBEDDINGS, "pass", passes);
     assert!(!space.data(EMBEDDINGS).contains_key("LOG_LEVEL"));
     for key in ["LLM_API_KEY", "LLM_API_BASE", "LOG_LEVEL"] {
@@ -202,7 +197,7 @@ fn an_unknown_key_is_removed_by_the_hint() {
             &[("EXTRA", OTHER), ("a.b-c_d", OTHER)],
             "kubectl-edit",
         );
-        let message = "it has unknown keys: EXTRA, a.b-c_d";
+        let message = "unknown keys: EXTRA, a.b-c_d";
         let odd = only(&space, "secret.keys", secret, "warn", message);
         mended(&space, &odd, &[]);
         assert_eq!(space.data(secret), before);

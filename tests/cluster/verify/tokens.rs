@@ -88,17 +88,17 @@ fn what_cannot_be_compared_is_skipped() {
     };
     space.write_file(&TOKENS.map(|token| (token, STRANGER)));
     for token in TOKENS {
-        skipped(1, token, "the Secret does not exist");
+        skipped(1, token, "Secret not found");
     }
     space.bootstrapped();
     space.write_file(&[(EMBEDDINGS_KEY, STRANGER)]);
     skipped(0, ROUTER_TOKEN, "the tokens file does not hold it");
     std::fs::remove_file(space.file()).unwrap();
     for token in TOKENS {
-        skipped(0, token, "there is no tokens file");
+        skipped(0, token, "tokens file not found");
     }
     std::fs::write(space.file(), "no line of a tokens file").unwrap();
-    skipped(1, ROUTER_TOKEN, "the tokens file cannot be used");
+    skipped(1, ROUTER_TOKEN, "the tokens file is not valid");
 
     space.write_file(&TOKENS.map(|token| (token, STRANGER)));
     space.set_keys(ROUTER, &[(ROUTER_TOKEN, "")], "kubectl-edit");

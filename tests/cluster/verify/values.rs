@@ -8,7 +8,7 @@ use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Space};
 use serde_json::{Value, json};
 use std::fs;
 
-const FINE: &str = "no value is a placeholder or in a wrong form";
+const FINE: &str = "no value is a placeholder or malformed";
 const VARIABLES: [(&str, &str); 3] = [INPUTS[0], INPUTS[1], ("LLM_API_KEY", "a-key-of-a-test")];
 
 #[test]
@@ -192,7 +192,7 @@ fn a_placeholder_on_a_list_goes_and_the_entries_of_others_stay() {
         let token = &space.filed()[token];
         let entries = entries.replace("TOKEN", token).replace("OTHER", OTHER);
         set(&space, secret, list, &entries);
-        let message = format!("{list} has a placeholder on it");
+        let message = format!("{list} contains a placeholder");
         let odd = only(&space, "secret.value", secret, "fail", &message);
         let others = entries.contains(OTHER);
         let good = format!("{token},{OTHER}");
@@ -248,8 +248,7 @@ fn every_odd_value_is_told() {
     only(&space, "secret.value", EMBEDDINGS, "pass", FINE);
 }
 
-const CLEAR: &str = "the annotation kubectl.kubernetes.io/last-applied-configuration holds its \
-                     values in the clear";
+const CLEAR: &str = "the annotation kubectl.kubernetes.io/last-applied-configuration holds its values in plain text";
 
 /// Applies Secrets as a person does who has them in a file.
 fn kubectl_apply(space: &Space, secret: &str, data: &[(&str, &str)]) {

@@ -83,7 +83,7 @@ fn every_way_to_read_a_secret_is_followed() {
     let objects = ["whole", "key", "volume", "item", "projected", "first"];
     let objects = objects.map(|name| format!("CronJob/{name}"));
     let objects = objects.each_ref().map(String::as_str);
-    let why = "refers to Secret embeddings-secrets, which is not there: its pods do not start";
+    let why = "Secret embeddings-secrets not found: its pods do not start";
     let hints = fails(&space, &ran, &objects, why);
 
     follow(&space, &hints[3], &INPUTS).exits(0);
@@ -92,7 +92,7 @@ fn every_way_to_read_a_secret_is_followed() {
 
     space.remove_key(EMBEDDINGS, "POSTGRES_URL");
     let ran = look(&space, &[]).exits(1);
-    let why = "refers to POSTGRES_URL of Secret embeddings-secrets, which is not in it";
+    let why = "key POSTGRES_URL not found in Secret embeddings-secrets";
     let of_key = [objects[1], objects[3], objects[4]];
     let hints = fails(&space, &ran, &of_key, why);
     assert!(about(&ran, WIRED, objects[0]).is_empty());
@@ -119,7 +119,7 @@ fn a_key_of_the_table_comes_back_by_the_hint() {
         let (status, message, hint) = finding(&space, &ran, WIRED, &object);
         assert_eq!(status, "fail");
         assert!(
-            message.contains(&format!("{key} of Secret {secret}")),
+            message.contains(&format!("key {key} not found in Secret {secret}")),
             "{message}"
         );
         assert_eq!(hint.contains("--with-api-keys"), key == "API_KEYS");
@@ -138,7 +138,10 @@ fn a_key_that_no_table_has_is_mended_in_the_workload() {
         let ran = look(&space, &[]).exits(1);
         let (status, message, hint) = finding(&space, &ran, WIRED, &object);
         assert_eq!(status, "fail");
-        assert!(message.contains("KB_ROUTER_TOKN of Secret"), "{message}");
+        assert!(
+            message.contains("key KB_ROUTER_TOKN not found"),
+            "{message}"
+        );
         let editor = [("EDITOR", "sed -i s/KB_ROUTER_TOKN/KB_ROUTER_TOKEN/")];
         mends(&space, &[], &object, &hint, &editor);
     }
@@ -157,7 +160,10 @@ fn an_optional_reference_to_what_is_missing_is_a_401_to_come() {
     let ran = look(&space, &[]);
     let (status, message, hint) = finding(&space, &ran, WIRED, "Deployment/agents");
     assert_eq!(status, "warn");
-    assert!(message.contains("KB_ROUTER_TOKEN of Secret"), "{message}");
+    assert!(
+        message.contains("key KB_ROUTER_TOKEN not found"),
+        "{message}"
+    );
     assert!(message.contains("401"), "{message}");
     mends(&space, &[], "Deployment/agents", &hint, &[]);
 
@@ -165,7 +171,7 @@ fn an_optional_reference_to_what_is_missing_is_a_401_to_come() {
     let ran = look(&space, &[]);
     let (status, message, hint) = finding(&space, &ran, WIRED, "CronJob/github");
     assert_eq!(status, "warn");
-    assert!(message.ends_with("it starts without"), "{message}");
+    assert!(message.ends_with("its pods start without it"), "{message}");
     mends(&space, &[], "CronJob/github", &hint, &[]);
 }
 

@@ -1,5 +1,5 @@
-//! `store.*`: what is in the store, as a person's own token shows it, and whether that is what the
-//! Secret has. Values are only same or different; tokens are told by their fingerprint.
+//! `store.*`: the entries that your own token can read in the store, compared with the Secrets. No
+//! value is shown: of tokens the fingerprint, of other keys only that they differ.
 
 use super::targets::{BundleTarget, Eso, fields_of};
 use crate::domain::checks::check::{Check, Id};
@@ -13,40 +13,38 @@ use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::fingerprint;
 use std::collections::BTreeMap;
 
-/// The checks of a store, in their order.
+/// In the order of the output.
 const ALL: [Id; 3] = [Id::StorePath, Id::StoreFields, Id::StoreEqual];
 
-/// Why there is nothing to say of an ExternalSecret's entries.
-enum Blind {
-    /// For all three checks.
+/// Why the entries of an ExternalSecret were not compared.
+enum NotRead {
     Because(String),
     Unread(Unread),
 }
 
 impl Eso<'_> {
-    /// What is in the store for each Secret that an ExternalSecret makes.
+    /// Three checks for each Secret that an ExternalSecret creates.
     pub(super) fn contents(&self, targets: &[BundleTarget<'_>]) -> Vec<Check> {
         let skips = |why: &str| ALL.map(|id| Check::skip(id, why)).to_vec();
-        let made: Vec<_> = targets
+        let with_makers: Vec<_> = targets
             .iter()
             .filter_map(|target| Some((target, *target.makers().next()?)))
             .collect();
-        if made.is_empty() {
-            return skips("not looked at: no ExternalSecret that was seen makes a Secret");
+        if with_makers.is_empty() {
+            return skips("not checked: no ExternalSecret creates a Secret");
         }
         if self.path2.contents.address.is_none() {
             return skips(
-                "not looked at: neither BAO_ADDR nor VAULT_ADDR is set, which lead to the store \
-                 with your own token",
+                "not checked: set BAO_ADDR or VAULT_ADDR to read the store with your own token",
             );
         }
         let mut found = Vec::new();
-        for (target, maker) in made {
+        for (target, maker) in with_makers {
             let checks = match self.read(maker) {
                 Ok(entries) => self.compare(target, maker, &entries),
-                Err(Blind::Because(why)) => skips(&format!("not looked at: {why}")),
-                Err(Blind::Unread(Unread { why, hint })) => ALL
-                    .map(|id| Check::skip(id, format!("not looked at: {why}")).hint(&*hint))
+                Err(NotRead::Because(why)) => skips(&format!("not checked: {why}")),
+                Err(NotRead::Unread(Unread { why, hint })) => ALL
+                    .map(|id| Check::skip(id, format!("not checked: {why}")).hint(&*hint))
                     .to_vec(),
             };
             let at = |check: Check| check.at(target.namespace, "Secret", target.bundle.secret);
@@ -60,29 +58,31 @@ impl Eso<'_> {
                 .collect()
         };
         ALL.into_iter()
-            .flat_map(|id| self.or_skipped(id, of(id)))
+            .flat_map(|id| self.summarize(id, of(id)))
             .collect()
     }
 
     /// The entries that an ExternalSecret reads.
-    fn read(&self, maker: &ExternalSecretStatus) -> Result<BTreeMap<KvPath, &Entry>, Blind> {
-        let because = |why: &str| Err(Blind::Because(why.to_owned()));
+    fn read(&self, maker: &ExternalSecretStatus) -> Result<BTreeMap<KvPath, &Entry>, NotRead> {
+        let because = |why: &str| Err(NotRead::Because(why.to_owned()));
         let Some(store) = self.store_of(maker) else {
-            return because("its store could not be read");
+            return because("its store object was not read");
         };
         if let Provider::Other(word) = &store.provider {
-            return because(&format!("its store is {word}, neither OpenBao nor Vault"));
+            return because(&format!("its store is {word}, not OpenBao or Vault"));
         }
         let slots = self.path2.slots_of(&maker.object);
         if slots.is_empty() {
-            return because("it reads no whole entry or field of a KV engine of version 2");
+            return because("it does not read an entry or a field of a KV engine, version 2");
         }
         let mut entries = BTreeMap::new();
         for slot in slots {
             match self.path2.contents.entries.get(&slot) {
-                Some(Ok(entry)) => drop(entries.insert(slot, entry)),
-                Some(Err(unread)) => return Err(Blind::Unread(unread.clone())),
-                None => return because("the store was not asked for it"),
+                Some(Ok(entry)) => {
+                    entries.insert(slot, entry);
+                }
+                Some(Err(unread)) => return Err(NotRead::Unread(unread.clone())),
+                None => return because("its store entry was not read"),
             }
         }
         Ok(entries)
@@ -94,38 +94,35 @@ impl Eso<'_> {
         maker: &ExternalSecretStatus,
         entries: &BTreeMap<KvPath, &Entry>,
     ) -> Vec<Check> {
-        let empty = |entry: &Entry| entry.fields.as_ref().is_none_or(BTreeMap::is_empty);
+        let is_empty = |entry: &Entry| entry.fields.as_ref().is_none_or(BTreeMap::is_empty);
         let address = self.path2.contents.address.as_deref().unwrap_or_default();
-        if let Some((slot, entry)) = entries.iter().find(|(_, entry)| empty(entry)) {
+        if let Some((slot, entry)) = entries.iter().find(|(_, entry)| is_empty(entry)) {
             let what = match entry.fields {
-                None => "there is no entry",
-                Some(_) => "there are no fields in the entry",
+                None => "not found",
+                Some(_) => "has no fields",
             };
-            let path = &slot.path;
             let path = Check::fail(
                 Id::StorePath,
-                format!("{what} {path} at {address}"),
-                self.fill(target, maker),
+                format!("entry {} {what} at {address}", slot.path),
+                self.fill_entry(target, maker),
             );
             let rest = [Id::StoreFields, Id::StoreEqual];
-            let skip = |id| Check::skip(id, "not looked at: there is nothing in the store");
+            let skip = |id| Check::skip(id, "not checked: the store entry is missing or empty");
             return std::iter::once(path).chain(rest.map(skip)).collect();
         }
         let names: Vec<_> = entries.keys().map(|slot| slot.path.as_str()).collect();
-        let there = format!("{} is there, at {address}", names.join(", "));
+        let found = format!("{} found at {address}", names.join(", "));
         let provider = self.store_of(maker).map(|store| &store.provider);
         let stored = provider.and_then(|provider| stored(maker, provider, entries));
         vec![
-            Check::pass(Id::StorePath, there),
+            Check::pass(Id::StorePath, found),
             match &stored {
                 Some(stored) => self.stored_fields(target, maker, stored),
                 None => Check::skip(Id::StoreFields, UNKNOWN),
             },
             match (&stored, target.live) {
                 (Some(stored), Some(live)) => self.equal(target, maker, stored, live),
-                (Some(_), None) => {
-                    Check::skip(Id::StoreEqual, "there is no Secret to compare with")
-                }
+                (Some(_), None) => Check::skip(Id::StoreEqual, "Secret not found"),
                 (None, _) => Check::skip(Id::StoreEqual, UNKNOWN),
             },
         ]
@@ -139,22 +136,21 @@ impl Eso<'_> {
     ) -> Check {
         let id = Id::StoreFields;
         let all: Vec<_> = fields_of(target.bundle).map(|key| key.name).collect();
-        let lacks = |name: &&str| !matches!(stored.get(*name), Some(Some(_)));
-        let missing: Vec<_> = all.iter().copied().filter(lacks).collect();
-        match missing.is_empty() {
-            true => Check::pass(
-                id,
-                format!("all {} fields of its bundle are there", all.len()),
-            ),
-            false => Check::fail(
+        let is_missing = |name: &&str| !matches!(stored.get(*name), Some(Some(_)));
+        let missing: Vec<_> = all.iter().copied().filter(is_missing).collect();
+        if missing.is_empty() {
+            Check::pass(id, format!("the store has all {} fields", all.len()))
+        } else {
+            Check::fail(
                 id,
                 format!(
-                    "of the {} fields of its bundle the store lacks {}",
+                    "{} of {} fields missing in the store: {}",
+                    missing.len(),
                     all.len(),
                     missing.join(", ")
                 ),
                 self.add_fields(target, maker, &missing),
-            ),
+            )
         }
     }
 
@@ -173,35 +169,35 @@ impl Eso<'_> {
         let found = Difference::between(live, &data);
         let describe = |key: &String| {
             if found.only_in_secret.contains(key) {
-                return format!("{key} (the Secret alone has it)");
+                return format!("{key} (only in the Secret)");
             }
             if found.only_in_store.contains(key) {
-                return format!("{key} (the store alone has it)");
+                return format!("{key} (only in the store)");
             }
             match live.text(key) {
                 Some(text) => describe(target, key, &data[key], text),
-                None => format!("{key} (the Secret's is not text)"),
+                None => format!("{key} (not text in the Secret)"),
             }
         };
         let different: Vec<_> = found.keys().iter().map(describe).collect();
-        match different.is_empty() {
-            true => Check::pass(id, "the Secret has what the store has"),
-            false => Check::fail(
+        if different.is_empty() {
+            Check::pass(id, "the Secret equals the store entry")
+        } else {
+            Check::fail(
                 id,
                 format!(
                     "the Secret and the store differ in {}",
                     different.join(", ")
                 ),
                 self.resync(maker),
-            ),
+            )
         }
     }
 }
 
-const UNKNOWN: &str =
-    "not looked at: what it makes of the entry is not known (a template, a search)";
+const UNKNOWN: &str = "not checked: it uses a template or a search, so its keys are unknown";
 
-/// A key that differs; a token with both fingerprints.
+/// The name of a key that differs; for a token with both fingerprints.
 fn describe(
     target: &BundleTarget<'_>,
     name: &str,
@@ -210,17 +206,19 @@ fn describe(
 ) -> String {
     let mut keys = target.bundle.keys.iter();
     let token = keys.any(|key| key.name == name && matches!(key.origin, Origin::Token(_)));
-    match token {
-        true => format!(
+    if token {
+        format!(
             "{name} (the store has {}, the Secret has {})",
             fingerprint(stored),
             fingerprint(live)
-        ),
-        false => name.to_owned(),
+        )
+    } else {
+        name.to_owned()
     }
 }
 
-/// What the store has for each key of the Secret; `None` where that cannot be told.
+/// The field in the store for each key of the Secret; `None` if the ExternalSecret uses a template or
+/// a search.
 fn stored<'a>(
     maker: &ExternalSecretStatus,
     provider: &Provider,

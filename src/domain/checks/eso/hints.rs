@@ -1,5 +1,5 @@
-//! What to do, in the words of kubectl and of the store's own program. No value stands in it, nor
-//! on a process's arguments.
+//! Hints of the checks of Path 2: kubectl commands and commands of the store's own CLI. They hold no
+//! value and put none into the arguments of a process.
 
 use super::targets::{BundleTarget, Eso, fields_of, kubectl_kind};
 use crate::domain::checks::words::quoted;
@@ -10,13 +10,13 @@ use crate::domain::eso::objects::{
 use crate::domain::eso::status::{ExternalSecretStatus, StoreAt};
 use crate::domain::table::{BUNDLES, Bundle, InputRule, Origin};
 
-/// A value that differs from the one before.
+/// An annotation with a new value, on which the operator reconciles.
 const NOW: &str = "force-sync=\"$(date +%s)\"";
-/// The mount that `populate` takes unless told otherwise.
+/// The default of `populate --mount`.
 const DEFAULT_MOUNT: &str = "secret";
 
 impl Eso<'_> {
-    /// Installs the operator, or a newer one.
+    /// Installs or upgrades the operator.
     pub(super) fn install(&self) -> String {
         format!(
             "helm upgrade --install external-secrets external-secrets/external-secrets \
@@ -25,75 +25,79 @@ impl Eso<'_> {
         )
     }
 
-    pub(super) fn look_for_operator(&self) -> String {
+    pub(super) fn list_operator_pods(&self) -> String {
         let kubectl = &self.case.reach.kubectl;
         format!("{kubectl} get pods -A -l app.kubernetes.io/name=external-secrets")
     }
 
-    fn of_external(&self, tended: &ExternalSecretStatus, words: &str, more: &str) -> String {
-        let object = &tended.object;
+    fn on_external_secret(
+        &self,
+        external: &ExternalSecretStatus,
+        words: &str,
+        more: &str,
+    ) -> String {
+        let object = &external.object;
         let line = format!("{words} externalsecret {}{more}", quoted(&object.name));
         self.case.kubectl(&object.namespace, &line)
     }
 
-    pub(super) fn describe(&self, tended: &ExternalSecretStatus) -> String {
-        self.of_external(tended, "describe", "")
+    pub(super) fn describe(&self, external: &ExternalSecretStatus) -> String {
+        self.on_external_secret(external, "describe", "")
     }
 
-    pub(super) fn delete(&self, tended: &ExternalSecretStatus) -> String {
-        match &tended.object.owner {
-            Some(owner) => self.case.ask_owner(&tended.object.namespace, owner),
-            None => self.of_external(tended, "delete", ""),
+    pub(super) fn delete(&self, external: &ExternalSecretStatus) -> String {
+        match &external.object.owner {
+            Some(owner) => self.case.ask_owner(&external.object.namespace, owner),
+            None => self.on_external_secret(external, "delete", ""),
         }
     }
 
-    /// Has the operator refresh it now.
-    pub(super) fn resync(&self, tended: &ExternalSecretStatus) -> String {
-        match tended.object.namespace == self.case.cluster.home {
-            true => format!("{} sync", self.case.reach.program),
-            false => self.of_external(tended, "annotate --overwrite", &format!(" {NOW}")),
+    /// Makes the operator refresh it now.
+    pub(super) fn resync(&self, external: &ExternalSecretStatus) -> String {
+        if external.object.namespace == self.case.cluster.home {
+            format!("{} sync", self.case.reach.program)
+        } else {
+            self.on_external_secret(external, "annotate --overwrite", &format!(" {NOW}"))
         }
     }
 
-    fn then_resync(&self, tended: &ExternalSecretStatus, first: String) -> String {
-        format!("{first} && {}", self.resync(tended))
+    fn then_resync(&self, external: &ExternalSecretStatus, first: String) -> String {
+        format!("{first} && {}", self.resync(external))
     }
 
-    /// Changes its spec, or has the one who applies it do so.
-    fn patch(&self, tended: &ExternalSecretStatus, spec: &str) -> String {
-        match &tended.object.owner {
-            Some(owner) => self.case.ask_owner(&tended.object.namespace, owner),
+    /// Changes its spec, or the source of the object if something else owns it.
+    fn patch(&self, external: &ExternalSecretStatus, spec: &str) -> String {
+        match &external.object.owner {
+            Some(owner) => self.case.ask_owner(&external.object.namespace, owner),
             None => {
                 let patch = format!(" --type=merge -p '{{\"spec\":{spec}}}'");
-                self.of_external(tended, "patch", &patch)
+                self.on_external_secret(external, "patch", &patch)
             }
         }
     }
 
     pub(super) fn set_policy(
         &self,
-        tended: &ExternalSecretStatus,
+        external: &ExternalSecretStatus,
         policy: &str,
         word: &str,
     ) -> String {
         self.patch(
-            tended,
+            external,
             &format!("{{\"target\":{{\"{policy}\":\"{word}\"}}}}"),
         )
     }
 
-    pub(super) fn set_refresh(&self, tended: &ExternalSecretStatus) -> String {
+    pub(super) fn set_refresh(&self, external: &ExternalSecretStatus) -> String {
         let spec = "{\"refreshPolicy\":\"Periodic\",\"refreshInterval\":\"30s\"}";
-        self.patch(tended, spec)
+        self.patch(external, spec)
     }
 
-    /// Takes the operator's marks off a Secret.
-    pub(super) fn strip(&self, target: &BundleTarget<'_>, marks: &OperatorMarks) -> String {
+    /// Removes the marks of the operator from a Secret.
+    pub(super) fn remove_marks(&self, target: &BundleTarget<'_>, marks: &OperatorMarks) -> String {
         let secret = target.bundle.secret;
-        let without = |names: &[String]| {
-            let names = names.iter().map(|name| format!(" {name}-"));
-            names.collect::<String>()
-        };
+        let removals =
+            |names: &[String]| -> String { names.iter().map(|name| format!(" {name}-")).collect() };
         let patch = "--type=json -p '[{\"op\":\"remove\",\"path\":\"/metadata/ownerReferences\"}]'";
         let steps = [
             marks
@@ -101,61 +105,57 @@ impl Eso<'_> {
                 .is_some()
                 .then(|| format!("patch secret {secret} {patch}")),
             (!marks.labels.is_empty())
-                .then(|| format!("label secret {secret}{}", without(&marks.labels))),
+                .then(|| format!("label secret {secret}{}", removals(&marks.labels))),
             (!marks.annotations.is_empty())
-                .then(|| format!("annotate secret {secret}{}", without(&marks.annotations))),
+                .then(|| format!("annotate secret {secret}{}", removals(&marks.annotations))),
         ];
-        let steps = steps.into_iter().flatten();
-        let steps = steps.map(|step| self.case.kubectl(target.namespace, &step));
-        steps.collect::<Vec<_>>().join(" && ")
+        let commands: Vec<_> = steps
+            .into_iter()
+            .flatten()
+            .map(|step| self.case.kubectl(target.namespace, &step))
+            .collect();
+        commands.join(" && ")
     }
 
-    /// What mends the cause of an ExternalSecret, and brings it on.
-    pub(super) fn mend(&self, tended: &ExternalSecretStatus, cause: &Cause) -> String {
-        let store = StoreAt::of(&tended.object).zip(self.store_of(tended));
+    /// Removes the cause of a failed ExternalSecret and refreshes it.
+    pub(super) fn fix(&self, external: &ExternalSecretStatus, cause: &Cause) -> String {
+        let store = StoreAt::of(&external.object).zip(self.store_of(external));
         match (cause, store) {
-            (Cause::TargetTaken, _) => self.delete(tended),
-            (Cause::StoreAbsent, _) => self.rename_store(tended),
-            (Cause::NotAllowed, Some((_, store))) => match self.allow(tended, store) {
-                Some(allow) => self.then_resync(tended, allow),
-                None => self.describe(tended),
+            (Cause::TargetTaken, _) => self.delete(external),
+            (Cause::StoreAbsent, _) => self.change_store(external),
+            (Cause::NotAllowed, Some((_, store))) => match self.allow(external, store) {
+                Some(allow) => self.then_resync(external, allow),
+                None => self.describe(external),
             },
-            (Cause::NotManaged | Cause::NotAllowed, _) | (_, None) => self.describe(tended),
+            (Cause::NotManaged | Cause::NotAllowed, _) | (_, None) => self.describe(external),
             (cause, Some((at, store))) => {
-                self.then_resync(tended, self.mend_store(&at, store, cause))
+                self.then_resync(external, self.fix_store(&at, store, cause))
             }
         }
     }
 
-    /// Names another store.
-    fn rename_store(&self, tended: &ExternalSecretStatus) -> String {
-        let kind = tended
-            .object
-            .store
-            .as_ref()
-            .map(|store| store.kind.as_str());
-        let kind = kind.unwrap_or("ClusterSecretStore");
+    /// Changes the store of an ExternalSecret to `$STORE`.
+    fn change_store(&self, external: &ExternalSecretStatus) -> String {
+        let store = external.object.store.as_ref();
+        let kind = store.map_or("ClusterSecretStore", |store| store.kind.as_str());
         let spec =
             format!("{{\"secretStoreRef\":{{\"kind\":\"{kind}\",\"name\":\"'\"$STORE\"'\"}}}}");
-        self.patch(tended, &spec)
+        self.patch(external, &spec)
     }
 
     pub(super) fn another_store(&self, at: &StoreAt) -> String {
         const FEW: usize = 3;
         let users: Vec<_> = self.users(at).collect();
-        match users.len() <= FEW {
-            true => {
-                let renamed = users.iter().map(|tended| self.rename_store(tended));
-                renamed.collect::<Vec<_>>().join(" && ")
-            }
-            false => {
-                let kubectl = &self.case.reach.kubectl;
-                format!("{kubectl} get clustersecretstores,secretstores -A")
-            }
+        if users.len() <= FEW {
+            let changes = users.iter().map(|external| self.change_store(external));
+            changes.collect::<Vec<_>>().join(" && ")
+        } else {
+            let kubectl = &self.case.reach.kubectl;
+            format!("{kubectl} get clustersecretstores,secretstores -A")
         }
     }
 
-    fn of_store(&self, at: &StoreAt, words: &str, more: &str) -> String {
+    fn on_store(&self, at: &StoreAt, words: &str, more: &str) -> String {
         let kind = kubectl_kind(at.at.kind);
         let line = format!("{words} {kind} {}{more}", quoted(&at.at.name));
         match &at.namespace {
@@ -165,7 +165,7 @@ impl Eso<'_> {
     }
 
     pub(super) fn describe_store(&self, at: &StoreAt) -> String {
-        self.of_store(at, "describe", "")
+        self.on_store(at, "describe", "")
     }
 
     fn patch_store(&self, at: &StoreAt, store: &SecretStore, spec: &str) -> String {
@@ -176,12 +176,12 @@ impl Eso<'_> {
             }
             (None, _) => {
                 let patch = format!(" --type=merge -p '{{\"spec\":{spec}}}'");
-                self.of_store(at, "patch", &patch)
+                self.on_store(at, "patch", &patch)
             }
         }
     }
 
-    /// Lets every class of operators work on a store, and on what reads it.
+    /// Lets operators of every class reconcile a store and the ExternalSecrets that read it.
     pub(super) fn unreserve(&self, at: &StoreAt) -> String {
         let store = self.path2.stores.get(at).and_then(|seen| seen.there());
         let Some(store) = store else {
@@ -191,22 +191,22 @@ impl Eso<'_> {
             self.patch_store(at, store, "{\"controller\":null}"),
             self.retry_hint(at),
         ];
-        steps.extend(self.users(at).map(|tended| self.resync(tended)));
+        steps.extend(self.users(at).map(|external| self.resync(external)));
         steps.dedup();
         steps.join(" && ")
     }
 
-    /// Has the operator look at a store again, which it does by itself every few minutes only.
+    /// Makes the operator check a store now; by itself it does so only every few minutes.
     pub(super) fn retry_hint(&self, at: &StoreAt) -> String {
         format!(
             "{} && {}",
-            self.of_store(at, "annotate --overwrite", &format!(" {NOW}")),
-            self.of_store(at, "wait --for=condition=Ready --timeout=1m", "")
+            self.on_store(at, "annotate --overwrite", &format!(" {NOW}")),
+            self.on_store(at, "wait --for=condition=Ready --timeout=1m", "")
         )
     }
 
-    /// What mends a store, and has the operator see that.
-    pub(super) fn mend_store(&self, at: &StoreAt, store: &SecretStore, cause: &Cause) -> String {
+    /// Removes the cause of a failed store and makes the operator check it.
+    pub(super) fn fix_store(&self, at: &StoreAt, store: &SecretStore, cause: &Cause) -> String {
         let first = match (cause, &store.provider, &store.credentials) {
             (Cause::Refused | Cause::NoCredentials, Provider::Vault { .. }, Some(credentials)) => {
                 self.new_token(at, store, credentials)
@@ -218,13 +218,13 @@ impl Eso<'_> {
                             '\\n')\"'\"}}}";
                 self.patch_store(at, store, spec)
             }
-            (Cause::StoreForbidden, ..) => return self.of_store(at, "edit", ""),
+            (Cause::StoreForbidden, ..) => return self.on_store(at, "edit", ""),
             _ => return self.describe_store(at),
         };
         format!("{first} && {}", self.retry_hint(at))
     }
 
-    /// Asks the store's own program at the address at which the operator looks for it.
+    /// The status of the store at the address that the operator uses.
     fn status(&self, store: &SecretStore) -> String {
         let Provider::Vault { server, .. } = &store.provider else {
             return String::new();
@@ -233,7 +233,7 @@ impl Eso<'_> {
         format!("{program} status -address={}", quoted(server))
     }
 
-    /// The store's own program, led there where the environment does not.
+    /// A command of the store's CLI, with the address if the environment does not set it.
     fn store_cli(&self, store: &SecretStore, words: &str) -> String {
         let program = self.path2.contents.program;
         let mut line = format!("{program} {words}");
@@ -252,7 +252,7 @@ impl Eso<'_> {
         line
     }
 
-    /// Makes a token, and puts it where the store's object looks for it.
+    /// Creates a token of the store and writes it into the Secret that the store object names.
     fn new_token(&self, at: &StoreAt, store: &SecretStore, credentials: &Credentials) -> String {
         let namespace = match (at.at.kind, &at.namespace, &credentials.namespace) {
             (StoreKind::SecretStore, Some(namespace), _) => namespace.to_string(),
@@ -262,7 +262,8 @@ impl Eso<'_> {
         let kubectl = format!("{} -n {namespace}", self.case.reach.kubectl);
         let create = self.store_cli(store, "token create -orphan -field=token");
         let (secret, key) = (quoted(&credentials.secret), quoted(&credentials.key));
-        // A pipe would hide that no token was made; printf is a part of the shell.
+        // A pipe would hide a failed `token create`. printf is a shell builtin, so the token is in no
+        // process list.
         format!(
             "TOKEN=$({create} -policy=\"$POLICY\") && printf %s \"$TOKEN\" | {kubectl} create secret \
              generic {secret} --from-file={key}=/dev/stdin --dry-run=client -o yaml | {kubectl} \
@@ -270,15 +271,16 @@ impl Eso<'_> {
         )
     }
 
-    /// Lets the operator read what it may not.
-    fn allow(&self, tended: &ExternalSecretStatus, store: &SecretStore) -> Option<String> {
-        let slots = self.path2.slots_of(&tended.object);
-        let slots: Vec<_> = slots.into_iter().collect();
-        let paths = slots.iter().map(|KvPath { mount, path }| {
-            let path = quoted(&format!("{mount}/data/{path}"));
-            format!(" {path}")
-        });
-        let paths: String = paths.collect();
+    /// Adds the paths of an ExternalSecret to the policy of the operator.
+    fn allow(&self, external: &ExternalSecretStatus, store: &SecretStore) -> Option<String> {
+        let slots = self.path2.slots_of(&external.object);
+        let paths: String = slots
+            .iter()
+            .map(|KvPath { mount, path }| {
+                let path = quoted(&format!("{mount}/data/{path}"));
+                format!(" {path}")
+            })
+            .collect();
         (!slots.is_empty()).then(|| {
             format!(
                 "{{ {} \"$POLICY\" && printf '\\npath \"%s\" {{ capabilities = [\"read\"] }}\\n'{paths}; \
@@ -289,31 +291,35 @@ impl Eso<'_> {
         })
     }
 
-    /// Puts an entry in the store, from the live Secret where there is one.
-    pub(super) fn fill(&self, target: &BundleTarget<'_>, tended: &ExternalSecretStatus) -> String {
+    /// Creates the store entry, from the live Secret if there is one.
+    pub(super) fn fill_entry(
+        &self,
+        target: &BundleTarget<'_>,
+        external: &ExternalSecretStatus,
+    ) -> String {
         let from_cluster = target.live.is_some_and(|live| !live.data.is_empty());
-        let filled = match self.store_of(tended).map(|store| &store.provider) {
+        let filled = match self.store_of(external).map(|store| &store.provider) {
             Some(provider @ Provider::Vault { .. }) => {
-                let path = tended.object.entry();
+                let path = external.object.entry();
                 let slot = path.and_then(|path| provider.slot(path));
-                slot.map(|slot| self.fill_kv(target, tended, &slot, from_cluster))
+                slot.map(|slot| self.fill_kv(target, external, &slot, from_cluster))
             }
             Some(Provider::Other(word)) => {
-                let path = tended.object.entry();
+                let path = external.object.entry();
                 path.and_then(|path| self.fill_other(target, word, path))
             }
             None => None,
         };
         match filled {
-            Some(filled) => self.then_resync(tended, filled),
-            None => self.describe(tended),
+            Some(filled) => self.then_resync(external, filled),
+            None => self.describe(external),
         }
     }
 
     fn fill_kv(
         &self,
         target: &BundleTarget<'_>,
-        tended: &ExternalSecretStatus,
+        external: &ExternalSecretStatus,
         slot: &KvPath,
         from_cluster: bool,
     ) -> String {
@@ -324,7 +330,7 @@ impl Eso<'_> {
         }
         let KvPath { mount, path } = slot;
         let put = self
-            .store_of(tended)
+            .store_of(external)
             .map(|store| self.store_cli(store, "kv put"));
         format!(
             "{} | {} -mount={} {} -",
@@ -335,8 +341,7 @@ impl Eso<'_> {
         )
     }
 
-    /// Has `populate` put what is missing at the places where the ExternalSecrets look; `None` for
-    /// a path that it does not take.
+    /// `populate` with the paths that the ExternalSecrets read; `None` if it does not accept a path.
     fn populate(
         &self,
         bundle: &'static Bundle,
@@ -350,9 +355,10 @@ impl Eso<'_> {
         let prefix = prefix.or_else(parent).unwrap_or(&slot.path);
         let mut options = format!(" --prefix {prefix}");
         for other in BUNDLES {
-            let path = match other == bundle {
-                true => Some(slot.path.clone()),
-                false => self.path_at_home(other, &slot.mount),
+            let path = if other == bundle {
+                Some(slot.path.clone())
+            } else {
+                self.path_at_home(other, &slot.mount)
             };
             let usual = format!("{prefix}/{}", other.entry);
             if let Some(path) = path.filter(|path| *path != usual) {
@@ -373,7 +379,7 @@ impl Eso<'_> {
         Some(format!("{given}{program} populate{options}{from} --apply"))
     }
 
-    /// Where the ExternalSecret of a bundle at home looks.
+    /// The path that the ExternalSecret of a bundle in the home namespace reads.
     fn path_at_home(&self, bundle: &Bundle, mount: &str) -> Option<String> {
         let home = &self.case.cluster.home;
         let mut externals = self.path2.externals.iter();
@@ -384,29 +390,24 @@ impl Eso<'_> {
         (slot.mount == mount).then_some(slot.path)
     }
 
-    /// The values of a bundle as JSON: of the live Secret, or of variables.
+    /// Prints the values of a bundle as JSON, from the live Secret or from shell variables.
     fn json_of(&self, target: &BundleTarget<'_>) -> String {
         let secret = target.bundle.secret;
-        match target.live.is_some_and(|live| !live.data.is_empty()) {
-            true => {
-                let get = format!("get secret {secret} -o json");
-                let get = self.case.kubectl(target.namespace, &get);
-                format!("{get} | jq '.data | map_values(@base64d)'")
-            }
-            false => {
-                let names = fields_of(target.bundle).map(|key| key.name);
-                let names: Vec<_> = names.collect();
-                // A variable that is not set would become an empty value.
-                let set: String = names
-                    .iter()
-                    .map(|name| format!(": \"${{{name}?}}\" && "))
-                    .collect();
-                format!("{set}jq -n 'env | {{{}}}'", names.join(", "))
-            }
+        if target.live.is_some_and(|live| !live.data.is_empty()) {
+            let get = format!("get secret {secret} -o json");
+            let get = self.case.kubectl(target.namespace, &get);
+            return format!("{get} | jq '.data | map_values(@base64d)'");
         }
+        let names: Vec<_> = fields_of(target.bundle).map(|key| key.name).collect();
+        // jq would turn an unset variable into null.
+        let guards: String = names
+            .iter()
+            .map(|name| format!(": \"${{{name}?}}\" && "))
+            .collect();
+        format!("{guards}jq -n 'env | {{{}}}'", names.join(", "))
     }
 
-    /// The same in the words of other stores.
+    /// Creates the entry with the CLI of another store; `None` if the store is unknown.
     fn fill_other(&self, target: &BundleTarget<'_>, provider: &str, path: &str) -> Option<String> {
         let path = quoted(path);
         let put = match provider {
@@ -422,30 +423,30 @@ impl Eso<'_> {
         Some(format!("{} | {put}", self.json_of(target)))
     }
 
-    /// Adds the field that an entry lacks.
-    pub(super) fn add_field(&self, tended: &ExternalSecretStatus) -> String {
-        let store = self.store_of(tended);
-        let lacking = tended
+    /// Adds the missing field of an entry.
+    pub(super) fn add_field(&self, external: &ExternalSecretStatus) -> String {
+        let store = self.store_of(external);
+        let missing = external
             .object
             .sources
             .iter()
             .find_map(|source| match source {
-                EntrySource::Field { path, property, .. } if *property == tended.field => {
+                EntrySource::Field { path, property, .. } if *property == external.field => {
                     Some((path, property.as_ref()?))
                 }
                 _ => None,
             });
-        let added = store.zip(lacking).and_then(|(store, (path, field))| {
+        let added = store.zip(missing).and_then(|(store, (path, field))| {
             let slot = store.provider.slot(path)?;
             Some(self.patch_kv(store, &slot, field, "VALUE"))
         });
         match added {
-            Some(added) => self.then_resync(tended, added),
-            None => self.describe(tended),
+            Some(added) => self.then_resync(external, added),
+            None => self.describe(external),
         }
     }
 
-    /// Sets one field to the value of a variable.
+    /// Sets a field to the value of a shell variable.
     fn patch_kv(&self, store: &SecretStore, slot: &KvPath, field: &str, variable: &str) -> String {
         let patch = self.store_cli(store, "kv patch");
         format!(
@@ -456,20 +457,20 @@ impl Eso<'_> {
         )
     }
 
-    /// Adds the fields that an entry lacks: the bundle's own, with their defaults.
+    /// Adds the missing fields of an entry, with their defaults.
     pub(super) fn add_fields(
         &self,
         target: &BundleTarget<'_>,
-        tended: &ExternalSecretStatus,
+        external: &ExternalSecretStatus,
         missing: &[&'static str],
     ) -> String {
-        let store = self.store_of(tended);
-        let slot = tended
+        let store = self.store_of(external);
+        let slot = external
             .object
             .entry()
             .and_then(|path| store?.provider.slot(path));
         let (Some(store), Some(slot)) = (store, slot) else {
-            return self.edit(tended);
+            return self.edit(external);
         };
         let is_required = |name: &&&str| {
             let mut keys = target.bundle.keys.iter();
@@ -477,7 +478,7 @@ impl Eso<'_> {
             key.is_some_and(|key| key.origin == Origin::Input(InputRule::Required))
         };
         let required: Vec<_> = missing.iter().filter(is_required).copied().collect();
-        // With the live Secret as a source nothing is minted that is there.
+        // With --from-cluster populate does not mint a token that the Secret has.
         let from_cluster = target.live.is_some_and(|live| !live.data.is_empty());
         let added = self.populate(target.bundle, &slot, &required, from_cluster);
         let added = added.unwrap_or_else(|| {
@@ -486,14 +487,14 @@ impl Eso<'_> {
                 .map(|name| self.patch_kv(store, &slot, name, name));
             patches.collect::<Vec<_>>().join(" && ")
         });
-        self.then_resync(tended, added)
+        self.then_resync(external, added)
     }
 
-    /// What a person does with an ExternalSecret whose spec has to change.
-    fn edit(&self, tended: &ExternalSecretStatus) -> String {
-        match &tended.object.owner {
-            Some(owner) => self.case.ask_owner(&tended.object.namespace, owner),
-            None => self.of_external(tended, "edit", ""),
+    /// Edits an ExternalSecret, or the source of the object if something else owns it.
+    fn edit(&self, external: &ExternalSecretStatus) -> String {
+        match &external.object.owner {
+            Some(owner) => self.case.ask_owner(&external.object.namespace, owner),
+            None => self.on_external_secret(external, "edit", ""),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Path 2: External Secrets Operator brings the Secrets from a store. Nothing is said of it where
-//! nothing points to it.
+//! `eso.*` and `store.*`: Path 2, where External Secrets Operator writes the Secrets from a store.
+//! Without ExternalSecrets and without marks of the operator there is no check of Path 2.
 
 mod contents;
 mod hints;
@@ -15,7 +15,7 @@ use super::case::Case;
 use super::check::{Check, Id};
 use targets::Eso;
 
-/// All checks of Path 2; none where nothing points to it.
+/// All checks of Path 2; none if the cluster does not use it.
 pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     let Some(path2) = &case.cluster.path2 else {
         return Vec::new();
@@ -32,7 +32,7 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
         (Id::EsoPolicy, eso.policies(&targets)),
     ];
     for (id, found) in of_targets {
-        checks.extend(eso.or_skipped(id, found));
+        checks.extend(eso.summarize(id, found));
     }
     checks.extend(eso.contents(&targets));
     checks

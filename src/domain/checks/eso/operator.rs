@@ -1,4 +1,4 @@
-//! Whether External Secrets Operator is installed, and works on the objects.
+//! `eso.served` and `eso.operator`: External Secrets Operator is installed and reconciles the objects.
 
 use super::targets::Eso;
 use crate::domain::checks::check::{Check, Id};
@@ -15,15 +15,15 @@ impl Eso<'_> {
             Served::Version(version) => Check::warn(
                 id,
                 format!(
-                    "only external-secrets.io/{version} is served, which newer versions of the \
-                     operator no longer do"
+                    "only external-secrets.io/{version} is served; newer versions of the operator \
+                     do not serve it"
                 ),
                 self.install(),
             ),
             Served::Nothing => Check::fail(
                 id,
-                "no ExternalSecret is served: External Secrets Operator is not installed, and \
-                 nothing keeps the Secrets in step with the store",
+                "ExternalSecret is not served: External Secrets Operator is not installed, and \
+                 nothing updates the Secrets from the store",
                 self.install(),
             ),
             Served::Forbidden => {
@@ -33,51 +33,51 @@ impl Eso<'_> {
                     || "you may not get /apis/external-secrets.io".to_owned(),
                     ToString::to_string,
                 );
-                Check::skip(id, format!("not looked at: {why}"))
+                Check::skip(id, format!("not checked: {why}"))
                     .hint(format!("{} {crd}", self.case.reach.kubectl))
             }
         }
     }
 
-    /// Whether anybody works on the objects, told by what they show.
+    /// Whether an operator reconciles the objects, as their status shows.
     pub(super) fn operator(&self) -> Check {
         let id = Id::EsoOperator;
         let now = self.case.cluster.now;
         let mut idle = Vec::new();
         let mut reserved = None;
-        let mut seen = 0;
+        let mut total = 0;
         for (at, store) in &self.path2.stores {
             let Some(found) = store.there() else { continue };
-            seen += 1;
+            total += 1;
             if is_left_alone(found.condition.as_ref(), found.created, now) {
                 idle.push(at.at.to_string());
                 reserved = reserved.or(found.controller.as_ref().map(|class| (at, class)));
             }
         }
         for ExternalSecretStatus { object, .. } in &self.path2.externals {
-            seen += 1;
-            let left = is_left_alone(object.condition.as_ref(), object.created, now);
-            let ready = object.condition.as_ref().is_some_and(|it| it.ready);
-            if left || ready && age_if_stale(object, now).is_some() {
+            total += 1;
+            let is_ignored = is_left_alone(object.condition.as_ref(), object.created, now);
+            let is_ready = object.condition.as_ref().is_some_and(|it| it.ready);
+            if is_ignored || is_ready && age_if_stale(object, now).is_some() {
                 idle.push(object.to_string());
             }
         }
         let names = some_of(&idle);
         match (idle.is_empty(), reserved) {
-            (true, _) if seen == 0 => Check::skip(id, "there is nothing that it could work on"),
-            (true, _) => Check::pass(id, format!("it has looked at {seen} objects")),
+            (true, _) if total == 0 => Check::skip(id, "no ExternalSecret or store found"),
+            (true, _) => Check::pass(id, format!("it reconciles {total} objects")),
             (false, Some((at, class))) => Check::fail(
                 id,
                 format!(
-                    "nobody works on {names}: {} is reserved for operators of the class {class}",
+                    "no operator reconciles {names}: {} is reserved for operators of class {class}",
                     at.at
                 ),
                 self.unreserve(at),
             ),
             (false, None) => Check::fail(
                 id,
-                format!("nobody works on {names}: does External Secrets Operator run?"),
-                self.look_for_operator(),
+                format!("no operator reconciles {names}: is External Secrets Operator running?"),
+                self.list_operator_pods(),
             ),
         }
     }

@@ -1,5 +1,5 @@
-//! `eso.target` and `eso.policy`: whose the Secret is, and what its ExternalSecret does to it on a
-//! bad day.
+//! `eso.target` and `eso.policy`: the ExternalSecret owns the Secret, and its policies do not delete
+//! or freeze the Secret.
 
 use super::targets::{BundleTarget, Eso};
 use crate::domain::checks::check::{Check, Id};
@@ -7,62 +7,61 @@ use crate::domain::cluster::observed_secret::{LiveSecret, OperatorMarks};
 use crate::domain::eso::status::ExternalSecretStatus;
 
 impl Eso<'_> {
-    /// Each Secret that has to do with Path 2: whether it and its ExternalSecret are in the same
-    /// hands.
+    /// One check for each Secret of Path 2.
     pub(super) fn ownership(&self, targets: &[BundleTarget<'_>]) -> Vec<Check> {
         let checks = targets.iter().filter_map(|target| {
             let makers: Vec<_> = target.makers().copied().collect();
             let check = match (makers.as_slice(), target.live) {
-                ([], Some(live)) => self.lost_owner(target, live)?,
+                ([], Some(live)) => self.without_maker(target, live)?,
                 ([], None) => return None,
-                ([maker], live) => self.held(target, maker, live)?,
-                (many, live) => self.contested(target, many, live),
+                ([maker], live) => self.with_maker(target, maker, live)?,
+                (many, live) => self.with_many_makers(target, many, live),
             };
             Some(check.at(target.namespace, "Secret", target.bundle.secret))
         });
         checks.collect()
     }
 
-    /// A Secret that no ExternalSecret makes.
-    fn lost_owner(&self, target: &BundleTarget<'_>, live: &LiveSecret) -> Option<Check> {
+    /// A Secret that no ExternalSecret creates.
+    fn without_maker(&self, target: &BundleTarget<'_>, live: &LiveSecret) -> Option<Check> {
         let id = Id::EsoTarget;
         let marks = &live.marks;
         let cluster = self.case.cluster;
         if !marks.any() || cluster.is_denied("list", "externalsecrets", target.namespace) {
             return None;
         }
-        let strip = self.strip(target, marks);
+        let hint = self.remove_marks(target, marks);
         Some(match &marks.owner {
             Some((name, uid)) if self.owner(target, uid).is_some() => Check::fail(
                 id,
-                format!("it is owned by ExternalSecret {name}, which has another target by now"),
-                strip,
+                format!("owned by ExternalSecret {name}, which now has another target"),
+                hint,
             ),
             Some((name, _)) => Check::fail(
                 id,
                 format!(
-                    "it is owned by ExternalSecret {name}, which is gone: the cluster may delete \
-                     the Secret after it at any time"
+                    "owned by ExternalSecret {name}, which does not exist: the garbage collector may \
+                     delete the Secret at any time"
                 ),
-                strip,
+                hint,
             ),
             None => Check::warn(
                 id,
-                "it has the marks of an ExternalSecret that is gone: a new one of that name may \
-                 delete the Secret",
-                strip,
+                "it has the marks of an ExternalSecret that does not exist: a new one with that name \
+                 may delete the Secret",
+                hint,
             ),
         })
     }
 
-    /// The ExternalSecret of that uid.
+    /// The ExternalSecret with that uid.
     fn owner(&self, target: &BundleTarget<'_>, uid: &str) -> Option<&ExternalSecretStatus> {
         let mut externals = self.path2.externals.iter();
         externals.find(|it| it.object.uid == uid && it.object.namespace == *target.namespace)
     }
 
-    /// A Secret that one ExternalSecret makes.
-    fn held(
+    /// A Secret that one ExternalSecret creates.
+    fn with_maker(
         &self,
         target: &BundleTarget<'_>,
         maker: &ExternalSecretStatus,
@@ -72,47 +71,47 @@ impl Eso<'_> {
         let object = &maker.object;
         let name = &object.name;
         if object.deleting {
-            let message = format!("ExternalSecret {name} is being deleted, and the Secret with it");
+            let message = format!("ExternalSecret {name} and the Secret are being deleted");
             return Some(Check::warn(id, message, self.describe(maker)));
         }
         let live = live?;
-        let troubled = self.path2.trouble(maker, self.case.cluster.now).is_some();
+        let has_problem = self.path2.trouble(maker, self.case.cluster.now).is_some();
         Some(match &live.marks.owner {
             Some((_, uid)) if *uid == object.uid => {
-                Check::pass(id, format!("ExternalSecret {name} owns it"))
+                Check::pass(id, format!("owned by ExternalSecret {name}"))
             }
             Some((other, uid)) => {
                 let gone = match self.owner(target, uid) {
                     Some(_) => "",
-                    None => ", which is gone",
+                    None => ", which does not exist",
                 };
                 Check::fail(
                     id,
                     format!(
-                        "ExternalSecret {name} is to make it, and it is owned by ExternalSecret \
+                        "ExternalSecret {name} should own it, but the owner is ExternalSecret \
                          {other}{gone}"
                     ),
-                    self.give(target, maker, &live.marks),
+                    self.change_owner(target, maker, &live.marks),
                 )
             }
             None if object.creation_policy == "Orphan" => Check::pass(
                 id,
-                format!("ExternalSecret {name} makes it and owns nothing"),
+                format!("created by ExternalSecret {name}, without an owner"),
             ),
-            None if troubled => Check::skip(
+            None if has_problem => Check::skip(
                 id,
                 format!("ExternalSecret {name} does not own it yet: it is not synced"),
             ),
             None => Check::fail(
                 id,
-                format!("ExternalSecret {name} is synced and is to own it, and does not"),
+                format!("ExternalSecret {name} is synced and should own it, but does not"),
                 self.resync(maker),
             ),
         })
     }
 
-    /// A Secret that several ExternalSecrets make.
-    fn contested(
+    /// A Secret that several ExternalSecrets create.
+    fn with_many_makers(
         &self,
         target: &BundleTarget<'_>,
         makers: &[&ExternalSecretStatus],
@@ -122,11 +121,11 @@ impl Eso<'_> {
         let owner = live.and_then(|live| live.marks.owner.as_ref());
         let owner = owner.filter(|(_, uid)| makers.iter().any(|it| it.object.uid == *uid));
         let message = format!(
-            "{} ExternalSecrets make it: {}{}",
+            "{} ExternalSecrets create it: {}{}",
             makers.len(),
             names.join(", "),
             match owner {
-                Some((name, _)) => format!("; it is owned by {name}"),
+                Some((name, _)) => format!("; the owner is {name}"),
                 None => String::new(),
             }
         );
@@ -136,7 +135,7 @@ impl Eso<'_> {
                 let deletes = others.map(|it| self.delete(it));
                 deletes.collect::<Vec<_>>().join(" && ")
             }
-            // Whichever goes must not take the Secret along.
+            // Deleting the wrong one might delete the Secret, so show them only.
             None => self
                 .case
                 .kubectl(target.namespace, "get externalsecrets -o wide"),
@@ -144,43 +143,53 @@ impl Eso<'_> {
         Check::fail(Id::EsoTarget, message, hint)
     }
 
-    /// Has the Secret let go of its owner, so that the one that is to make it can take it.
-    fn give(
+    /// Removes the owner of the Secret, so that the ExternalSecret can take it over.
+    fn change_owner(
         &self,
         target: &BundleTarget<'_>,
         maker: &ExternalSecretStatus,
         marks: &OperatorMarks,
     ) -> String {
-        format!("{} && {}", self.strip(target, marks), self.resync(maker))
+        format!(
+            "{} && {}",
+            self.remove_marks(target, marks),
+            self.resync(maker)
+        )
     }
 
-    /// Each ExternalSecret of a Secret of the table: what its policies lead to.
+    /// One or more checks for each ExternalSecret of a Secret of the table.
     pub(super) fn policies(&self, targets: &[BundleTarget<'_>]) -> Vec<Check> {
-        let all = targets
-            .iter()
-            .flat_map(|target| target.externals.iter().map(move |tended| (target, tended)));
-        let checks = all.flat_map(|(target, tended)| {
-            let object = &tended.object;
-            let traps = self.traps(target, tended);
-            let checks = match traps.is_empty() {
-                true => vec![Check::pass(Id::EsoPolicy, kept(tended))],
-                false => traps,
-            };
+        let all = targets.iter().flat_map(|target| {
+            target
+                .externals
+                .iter()
+                .map(move |external| (target, external))
+        });
+        let checks = all.flat_map(|(target, external)| {
+            let object = &external.object;
+            let mut checks = self.policy_problems(target, external);
+            if checks.is_empty() {
+                checks.push(Check::pass(Id::EsoPolicy, describe_policies(external)));
+            }
             let at = |check: Check| check.at(&object.namespace, "ExternalSecret", &object.name);
             checks.into_iter().map(at).collect::<Vec<_>>()
         });
         checks.collect()
     }
 
-    fn traps(&self, target: &BundleTarget<'_>, tended: &ExternalSecretStatus) -> Vec<Check> {
+    fn policy_problems(
+        &self,
+        target: &BundleTarget<'_>,
+        external: &ExternalSecretStatus,
+    ) -> Vec<Check> {
         let id = Id::EsoPolicy;
-        let object = &tended.object;
+        let object = &external.object;
         let clears = match object.deletion_policy.as_str() {
             "Delete" if object.makes_secret() => {
-                Some("an entry that is gone from the store deletes the Secret")
+                Some("deleting the store entry deletes the Secret")
             }
             "Merge" if object.makes_secret() => {
-                Some("a field that is gone from the store leaves the Secret")
+                Some("deleting a field in the store deletes the key in the Secret")
             }
             _ => None,
         };
@@ -188,21 +197,21 @@ impl Eso<'_> {
             let policy = &object.deletion_policy;
             Check::warn(
                 id,
-                format!("deletionPolicy {policy}: {what}, and pods no longer start"),
-                self.set_policy(tended, "deletionPolicy", "Retain"),
+                format!("deletionPolicy {policy}: {what}, and pods do not start"),
+                self.set_policy(external, "deletionPolicy", "Retain"),
             )
         });
         let writes_nothing = (object.creation_policy == "None").then(|| {
-            let hint = self.set_policy(tended, "creationPolicy", "Owner");
+            let hint = self.set_policy(external, "creationPolicy", "Owner");
             match target.live {
-                None if target.seen => Check::fail(
+                None if target.is_readable => Check::fail(
                     id,
-                    "creationPolicy None: the operator says Ready and never makes the Secret",
+                    "creationPolicy None: Ready, but the operator never creates the Secret",
                     hint,
                 ),
                 _ => Check::warn(
                     id,
-                    "creationPolicy None: the operator says Ready and never writes to the Secret",
+                    "creationPolicy None: Ready, but the operator never writes the Secret",
                     hint,
                 ),
             }
@@ -217,7 +226,7 @@ impl Eso<'_> {
             Check::warn(
                 id,
                 format!("{what}: a change in the store does not reach the Secret"),
-                self.set_refresh(tended),
+                self.set_refresh(external),
             )
         });
         [clears, writes_nothing, once]
@@ -227,13 +236,13 @@ impl Eso<'_> {
     }
 }
 
-/// What comes of the policies, where they hold no trap.
-fn kept(tended: &ExternalSecretStatus) -> &'static str {
-    match tended.object.creation_policy.as_str() {
-        "Orphan" => "the Secret outlives its entry in the store and the ExternalSecret",
-        "Merge" => "it adds to a Secret that others make",
+/// What the policies mean for the Secret.
+fn describe_policies(external: &ExternalSecretStatus) -> &'static str {
+    match external.object.creation_policy.as_str() {
+        "Orphan" => "the Secret is kept if the store entry or the ExternalSecret is deleted",
+        "Merge" => "it adds keys to an existing Secret",
         _ => {
-            "the Secret outlives its entry in the store; it goes when the ExternalSecret is deleted"
+            "the Secret is kept if the store entry is deleted, and deleted with the ExternalSecret"
         }
     }
 }

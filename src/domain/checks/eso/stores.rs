@@ -1,4 +1,4 @@
-//! The stores of the ExternalSecrets, and which ExternalSecret makes which Secret.
+//! `eso.store` and `eso.present`: the stores are ready, and each Secret has an ExternalSecret.
 
 use super::targets::{BundleTarget, Eso};
 use crate::domain::checks::check::{Check, Id};
@@ -29,7 +29,7 @@ impl Eso<'_> {
             Seen::Forbidden => return self.unread_store(at),
             Seen::Absent => {
                 let users: Vec<_> = self.users(at).map(|it| it.object.to_string()).collect();
-                let message = format!("there is no such store, and {} names it", some_of(&users));
+                let message = format!("store not found; {} refers to it", some_of(&users));
                 let hint = self.another_store(at);
                 return Check::fail(id, message, hint);
             }
@@ -38,24 +38,24 @@ impl Eso<'_> {
         match (&store.condition, trouble) {
             (None, _) => Check::fail(
                 id,
-                "the operator has not looked at it yet",
+                "the operator has not reconciled it yet",
                 self.retry_hint(at),
             ),
             (Some(found), Some(cause)) if found.ready => Check::fail(
                 id,
-                format!("it says Ready, and does not work: {}", cause.describe()),
-                self.mend_store(at, store, &cause),
+                format!("Ready, but it does not work: {}", cause.describe()),
+                self.fix_store(at, store, &cause),
             ),
             (Some(found), None) if found.ready => Check::pass(id, "it is ready"),
             (Some(_), _) => match &seen.cause {
                 Some(cause) => Check::fail(
                     id,
-                    format!("it is not ready: {}", cause.describe()),
-                    self.mend_store(at, store, cause),
+                    format!("not ready: {}", cause.describe()),
+                    self.fix_store(at, store, cause),
                 ),
                 None => {
                     let why = self.events_denied(at.namespace.as_ref());
-                    let message = format!("it is not ready, and nothing tells why{why}");
+                    let message = format!("not ready; the cause is unknown{why}");
                     Check::fail(id, message, self.describe_store(at))
                 }
             },
@@ -69,32 +69,34 @@ impl Eso<'_> {
         });
         match denied {
             Some(denied) => self.case.denied(Id::EsoStore, denied),
-            None => Check::skip(Id::EsoStore, "not looked at"),
+            None => Check::skip(Id::EsoStore, "not checked"),
         }
     }
 
     pub(super) fn present(&self, targets: &[BundleTarget<'_>]) -> Vec<Check> {
         let id = Id::EsoPresent;
         let cluster = self.case.cluster;
-        let listed = |target: &&BundleTarget<'_>| {
+        let is_listed = |target: &&BundleTarget<'_>| {
             let denied = cluster.is_denied("list", "externalsecrets", target.namespace);
             !target.externals.is_empty() || !denied
         };
-        let checks = targets.iter().filter(listed).map(|target| {
-            let names = |of: Vec<&ExternalSecretStatus>| {
-                let names = of
-                    .iter()
-                    .map(|it| format!("ExternalSecret {}", it.object.name));
-                some_of(&names.collect::<Vec<_>>())
+        let checks = targets.iter().filter(is_listed).map(|target| {
+            let names = |externals: &[&ExternalSecretStatus]| {
+                let name =
+                    |it: &&ExternalSecretStatus| format!("ExternalSecret {}", it.object.name);
+                some_of(&externals.iter().map(name).collect::<Vec<_>>())
             };
             let makers: Vec<_> = target.makers().copied().collect();
-            let check = match (makers.is_empty(), target.externals.is_empty()) {
-                (false, _) => Check::pass(id, format!("{} makes it", names(makers))),
-                (true, false) => {
-                    let names = names(target.externals.clone());
-                    Check::skip(id, format!("no ExternalSecret makes it, beside {names}"))
-                }
-                (true, true) => Check::skip(id, "no ExternalSecret makes it"),
+            let check = if !makers.is_empty() {
+                Check::pass(id, format!("created by {}", names(&makers)))
+            } else if target.externals.is_empty() {
+                Check::skip(id, "no ExternalSecret creates it")
+            } else {
+                let names = names(&target.externals);
+                Check::skip(
+                    id,
+                    format!("no ExternalSecret creates it; {names} adds to it"),
+                )
             };
             check.at(target.namespace, "Secret", target.bundle.secret)
         });

@@ -1,4 +1,4 @@
-//! `eso.synced` and `eso.fields`: does the operator bring what the store has, and is that all.
+//! `eso.synced` and `eso.fields`: the operator writes the Secret from the store, with every field.
 
 use super::targets::{BundleTarget, Eso, fields_of};
 use crate::domain::checks::check::{Check, Id};
@@ -6,122 +6,126 @@ use crate::domain::eso::objects::Cause;
 use crate::domain::eso::status::{ExternalSecretStatus, SyncProblem};
 
 impl Eso<'_> {
-    /// Each ExternalSecret: whether it is synced, and if not, why.
+    /// One check for each ExternalSecret.
     pub(super) fn synced(&self, targets: &[BundleTarget<'_>]) -> Vec<Check> {
-        let all = targets
-            .iter()
-            .flat_map(|target| target.externals.iter().map(move |tended| (target, tended)));
-        let checks = all.map(|(target, tended)| {
-            let check = match self.path2.trouble(tended, self.case.cluster.now) {
-                None => Check::pass(Id::EsoSynced, self.well(tended)),
-                Some(trouble) => self.unwell(target, tended, &trouble),
+        let all = targets.iter().flat_map(|target| {
+            target
+                .externals
+                .iter()
+                .map(move |external| (target, external))
+        });
+        let checks = all.map(|(target, external)| {
+            let check = match self.path2.trouble(external, self.case.cluster.now) {
+                None => Check::pass(Id::EsoSynced, self.describe_sync(external)),
+                Some(problem) => self.problem(target, external, &problem),
             };
-            let object = &tended.object;
+            let object = &external.object;
             check.at(&object.namespace, "ExternalSecret", &object.name)
         });
         checks.collect()
     }
 
-    fn well(&self, tended: &ExternalSecretStatus) -> String {
-        let age = tended.object.refreshed;
-        let age = age.map(|refreshed| ago(self.case.cluster.now - refreshed));
-        match age {
-            Some(age) => format!("it is synced, last {age} ago"),
-            None => "it is synced".to_owned(),
+    fn describe_sync(&self, external: &ExternalSecretStatus) -> String {
+        match external.object.refreshed {
+            Some(at) => format!("synced {} ago", ago(self.case.cluster.now - at)),
+            None => "synced".to_owned(),
         }
     }
 
-    fn unwell(
+    fn problem(
         &self,
         target: &BundleTarget<'_>,
-        tended: &ExternalSecretStatus,
-        trouble: &SyncProblem,
+        external: &ExternalSecretStatus,
+        problem: &SyncProblem,
     ) -> Check {
         let id = Id::EsoSynced;
-        let object = &tended.object;
-        let entry = object.entry().map(|path| format!(" {path}"));
-        let entry = entry.unwrap_or_default();
-        match trouble {
+        let object = &external.object;
+        let entry = object
+            .entry()
+            .map(|path| format!(" {path}"))
+            .unwrap_or_default();
+        match problem {
             SyncProblem::Unjudged => Check::fail(
                 id,
-                "the operator has not looked at it yet",
-                self.resync(tended),
+                "the operator has not reconciled it yet",
+                self.resync(external),
             ),
             SyncProblem::For(Cause::PathMissing) => Check::fail(
                 id,
-                format!("there is no entry{entry} in the store, or its newest version is deleted"),
-                self.fill(target, tended),
+                format!("entry{entry} not found in the store, or its newest version is deleted"),
+                self.fill_entry(target, external),
             ),
             SyncProblem::For(Cause::PathEmpty) => Check::fail(
                 id,
                 format!(
-                    "the entry{entry} in the store has no fields: the operator says Ready and \
-                     leaves the Secret as it was"
+                    "entry{entry} in the store has no fields: the ExternalSecret is Ready, and the \
+                     operator does not change the Secret"
                 ),
-                self.fill(target, tended),
+                self.fill_entry(target, external),
             ),
             SyncProblem::For(Cause::FieldMissing) => Check::fail(
                 id,
-                match &tended.field {
-                    Some(field) => format!("its entry in the store has no field {field}"),
-                    None => "an entry in the store has not the field that it reads".to_owned(),
+                match &external.field {
+                    Some(field) => format!("field {field} not found in its store entry"),
+                    None => "a field that it reads is not found in its store entry".to_owned(),
                 },
-                self.add_field(tended),
+                self.add_field(external),
             ),
             SyncProblem::For(cause) => Check::fail(
                 id,
                 format!("not ready: {}", cause.describe()),
-                self.mend(tended, cause),
+                self.fix(external, cause),
             ),
             SyncProblem::Unknown => {
-                let why = match tended.unseen {
-                    true => self.events_denied(Some(&object.namespace)),
-                    false => String::new(),
+                let why = if external.unseen {
+                    self.events_denied(Some(&object.namespace))
+                } else {
+                    String::new()
                 };
                 Check::fail(
                     id,
-                    format!("not ready, and nothing tells why{why}"),
-                    self.describe(tended),
+                    format!("not ready; the cause is unknown{why}"),
+                    self.describe(external),
                 )
             }
             SyncProblem::Deleted => Check::fail(
                 id,
                 format!(
-                    "there is no entry{entry} in the store, or it has no fields: the operator says \
-                     Ready and has deleted the Secret"
+                    "entry{entry} not found in the store, or it has no fields: the ExternalSecret is \
+                     Ready, and the operator has deleted the Secret"
                 ),
-                self.fill(target, tended),
+                self.fill_entry(target, external),
             ),
             SyncProblem::NothingToMerge => Check::fail(
                 id,
-                "the operator says Ready, and there is no Secret to which it could add",
-                self.set_policy(tended, "creationPolicy", "Owner"),
+                "the ExternalSecret is Ready, but the Secret that it adds to does not exist",
+                self.set_policy(external, "creationPolicy", "Owner"),
             ),
             SyncProblem::Pending => Check::fail(
                 id,
-                "the operator says Ready, and has not worked off its latest change",
-                self.resync(tended),
+                "the ExternalSecret is Ready, but the operator has not applied its latest change",
+                self.resync(external),
             ),
             SyncProblem::Stale(age) => Check::fail(
                 id,
                 format!(
-                    "the operator says Ready, and has last refreshed it {} ago, more than three of \
-                     its intervals of {}",
+                    "the ExternalSecret is Ready, but stale: last refreshed {} ago, more than three \
+                     intervals of {}",
                     ago(*age),
                     ago(object.interval)
                 ),
-                self.resync(tended),
+                self.resync(external),
             ),
         }
     }
 
-    /// Each Secret that is synced: whether it has all that its bundle has.
+    /// One check for each Secret that an ExternalSecret creates.
     pub(super) fn fields(&self, targets: &[BundleTarget<'_>]) -> Vec<Check> {
         let checks = targets.iter().filter_map(|target| {
             let maker = target.makers().next()?;
             let check = match self.path2.trouble(maker, self.case.cluster.now) {
                 None => self.complete(target, maker)?,
-                Some(_) => Check::skip(Id::EsoFields, "not looked at: it is not synced"),
+                Some(_) => Check::skip(Id::EsoFields, "not checked: it is not synced"),
             };
             Some(check.at(target.namespace, "Secret", target.bundle.secret))
         });
@@ -131,28 +135,30 @@ impl Eso<'_> {
     fn complete(&self, target: &BundleTarget<'_>, maker: &ExternalSecretStatus) -> Option<Check> {
         let id = Id::EsoFields;
         let Some(live) = target.live else {
-            let why = "the Secret was not read";
-            return (!target.seen).then(|| Check::skip(id, format!("not looked at: {why}")));
+            let skipped = Check::skip(id, "not checked: the Secret was not read");
+            return (!target.is_readable).then_some(skipped);
         };
         let all: Vec<_> = fields_of(target.bundle).map(|key| key.name).collect();
-        let lacks = |name: &&str| !live.data.contains_key(*name);
-        let missing: Vec<_> = all.iter().copied().filter(lacks).collect();
-        Some(match missing.is_empty() {
-            true => Check::pass(id, format!("it has all {} fields of its bundle", all.len())),
-            false => Check::fail(
+        let is_missing = |name: &&str| !live.data.contains_key(*name);
+        let missing: Vec<_> = all.iter().copied().filter(is_missing).collect();
+        Some(if missing.is_empty() {
+            Check::pass(id, format!("it has all {} fields", all.len()))
+        } else {
+            Check::fail(
                 id,
                 format!(
-                    "of the {} fields of its bundle it lacks {}",
+                    "{} of {} fields missing: {}",
+                    missing.len(),
                     all.len(),
                     missing.join(", ")
                 ),
                 self.add_fields(target, maker, &missing),
-            ),
+            )
         })
     }
 }
 
-/// A span of time in a few words.
+/// A duration in one unit: `90 s`, `2 h`.
 pub(super) fn ago(seconds: i64) -> String {
     let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
     let fits = |(length, _): &(i64, &str)| seconds >= 2 * length || *length == 1;

@@ -1,4 +1,4 @@
-//! The Secrets that Path 2 makes or may make, and what was read about them.
+//! The Secrets that Path 2 may create, each with the ExternalSecrets that target it.
 
 use crate::domain::checks::case::Case;
 use crate::domain::checks::check::{Check, Id, Status};
@@ -9,33 +9,33 @@ use crate::domain::eso::objects::{SecretStore, StoreKind};
 use crate::domain::eso::status::{ExternalSecretStatus, Path2, StoreAt};
 use crate::domain::table::{BUNDLES, Bundle, InputRule, Key, Origin, Presence, ROUTER};
 
-/// What Path 2 is judged by.
+/// The facts that the checks of Path 2 judge.
 #[derive(Clone, Copy)]
 pub(super) struct Eso<'a> {
     pub(super) case: &'a Case<'a>,
     pub(super) path2: &'a Path2,
 }
 
-/// A Secret of the table, and the ExternalSecrets that target it.
+/// A Secret of the table and the ExternalSecrets that target it.
 pub(super) struct BundleTarget<'a> {
     pub(super) namespace: &'a Namespace,
     pub(super) bundle: &'static Bundle,
-    /// The Secret; `None` where it does not exist or was not read.
+    /// `None` if the Secret does not exist or was not read.
     pub(super) live: Option<&'a LiveSecret>,
-    /// Whether it may be read.
-    pub(super) seen: bool,
+    /// False if the Secret may not be read.
+    pub(super) is_readable: bool,
     pub(super) externals: Vec<&'a ExternalSecretStatus>,
 }
 
 impl<'a> BundleTarget<'a> {
-    /// Those that make it, and do not only add to it.
+    /// The ExternalSecrets that create the Secret. Those that only add keys are left out.
     pub(super) fn makers(&self) -> impl Iterator<Item = &&'a ExternalSecretStatus> {
         self.externals.iter().filter(|it| it.object.makes_secret())
     }
 }
 
 impl<'a> Eso<'a> {
-    /// Home's Secrets, and those of the fleet that have to do with Path 2.
+    /// The Secrets of the home namespace, and those of the fleet with marks or an ExternalSecret.
     pub(super) fn targets(&self) -> Vec<BundleTarget<'a>> {
         let cluster = self.case.cluster;
         let mut targets = Vec::new();
@@ -44,18 +44,19 @@ impl<'a> Eso<'a> {
             for bundle in BUNDLES {
                 let observed = place.secrets.get(bundle.secret);
                 let live = observed.and_then(|observed| observed.live.as_ref());
-                let of_it = |it: &&ExternalSecretStatus| {
+                let targets_secret = |it: &&ExternalSecretStatus| {
                     it.object.namespace == *namespace && it.object.target == bundle.secret
                 };
-                let externals: Vec<_> = self.path2.externals.iter().filter(of_it).collect();
-                let marked = live.is_some_and(|live| live.marks.any());
+                let externals: Vec<_> =
+                    self.path2.externals.iter().filter(targets_secret).collect();
+                let has_marks = live.is_some_and(|live| live.marks.any());
                 let belongs = home || bundle == &ROUTER;
-                if belongs && (home || marked || !externals.is_empty()) {
+                if belongs && (home || has_marks || !externals.is_empty()) {
                     targets.push(BundleTarget {
                         namespace,
                         bundle,
                         live,
-                        seen: observed.is_some(),
+                        is_readable: observed.is_some(),
                         externals,
                     });
                 }
@@ -64,36 +65,38 @@ impl<'a> Eso<'a> {
         targets
     }
 
-    /// What was found, with one line for all that is fine in the fleet; why there is nothing.
-    pub(super) fn or_skipped(&self, id: Id, found: Vec<Check>) -> Vec<Check> {
+    /// The checks of one id, with all passed checks of the fleet in one line, and a skipped check if
+    /// there is none.
+    pub(super) fn summarize(&self, id: Id, found: Vec<Check>) -> Vec<Check> {
         let home = self.case.cluster.home.as_str();
-        let fine = |check: &Check| {
+        let is_passed_in_fleet = |check: &Check| {
             check.status == Status::Pass && ![home, ""].contains(&check.namespace.as_str())
         };
-        let (elsewhere, mut checks): (Vec<_>, Vec<_>) = found.into_iter().partition(fine);
-        match elsewhere.as_slice() {
+        let (passed, mut checks): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(is_passed_in_fleet);
+        match passed.as_slice() {
             [] => {}
-            [_] => checks.extend(elsewhere),
+            [_] => checks.extend(passed),
             many => checks.push(Check::pass(
                 id,
-                format!("the same of {} objects of the fleet", many.len()),
+                format!("passed for {} objects of the fleet", many.len()),
             )),
         }
         checks.extend(self.case.denials(id, "list", &["externalsecrets"]));
         if checks.is_empty() {
-            checks.push(Check::skip(id, "there is no ExternalSecret to look at"));
+            checks.push(Check::skip(id, "no ExternalSecret found"));
         }
         checks
     }
 
-    /// Why no event was seen, for the end of a sentence.
+    /// The missing permission for events, for the end of a message.
     pub(super) fn events_denied(&self, namespace: Option<&Namespace>) -> String {
         let default = Namespace::default();
         let namespace = namespace.unwrap_or(&default);
-        let of_it = |denied: &&Denied| {
+        let is_meant = |denied: &&Denied| {
             denied.resource == "events" && denied.namespace.as_ref() == Some(namespace)
         };
-        let denied = self.case.cluster.denied.iter().filter(of_it);
+        let denied = self.case.cluster.denied.iter().filter(is_meant);
         denied.map(|denied| format!(" ({denied})")).collect()
     }
 
@@ -103,13 +106,13 @@ impl<'a> Eso<'a> {
         externals.filter(move |it| StoreAt::of(&it.object).as_ref() == Some(at))
     }
 
-    /// The store of an ExternalSecret, where it was read.
-    pub(super) fn store_of(&self, tended: &ExternalSecretStatus) -> Option<&'a SecretStore> {
-        self.path2.store_of(&tended.object)?.there()
+    /// The store of an ExternalSecret if it was read.
+    pub(super) fn store_of(&self, external: &ExternalSecretStatus) -> Option<&'a SecretStore> {
+        self.path2.store_of(&external.object)?.there()
     }
 }
 
-/// The fields that the entry of a bundle has to have: the embeddings bundle has six.
+/// The fields that the store entry of a bundle needs, with LOG_LEVEL: the embeddings entry has six.
 pub(super) fn fields_of(bundle: &'static Bundle) -> impl Iterator<Item = &'static Key> {
     bundle.keys.iter().filter(|key| match key.origin {
         Origin::Token(_) | Origin::TokenList(_, Presence::Always) => true,
@@ -118,7 +121,7 @@ pub(super) fn fields_of(bundle: &'static Bundle) -> impl Iterator<Item = &'stati
     })
 }
 
-/// As kubectl names the kind of a store.
+/// The kind of a store in a kubectl command.
 pub(super) fn kubectl_kind(kind: StoreKind) -> &'static str {
     match kind {
         StoreKind::ClusterSecretStore => "clustersecretstore",

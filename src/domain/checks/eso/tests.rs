@@ -1,4 +1,4 @@
-//! What no sandbox shows easily: other stores, objects of others, odd names, many namespaces.
+//! Cases that are hard to build in a sandbox: other stores, owned objects, odd names, many namespaces.
 
 use super::synced::ago;
 use crate::domain::checks::check::{Check, Id, Status};
@@ -16,7 +16,7 @@ use crate::domain::eso::store_entry::{Entry, Field, Fields};
 use crate::domain::table::ROUTER;
 use crate::domain::values::secret_value::SecretValue;
 
-/// A home whose router Secret one ExternalSecret makes, with this warning.
+/// A home namespace whose router Secret an ExternalSecret creates, with this event.
 fn facts(external: ExternalSecret, warning: &str, store: SecretStore) -> Facts {
     let mut facts = Facts::new();
     facts.cluster.now = NOW;
@@ -76,7 +76,7 @@ const MISSING: &str = "Secret does not exist";
 const SYNC: &str = "k8s-bootstrap -n brain --context c sync";
 
 #[test]
-fn a_path_is_filled_in_the_words_of_each_store() {
+fn a_missing_entry_is_created_with_the_cli_of_the_store() {
     let live = "kubectl --context c -n brain get secret agentibrain-router-secrets -o json | \
                 jq '.data | map_values(@base64d)'";
     let populate = "k8s-bootstrap -n brain --context c populate --prefix p --mount kv \
@@ -111,7 +111,7 @@ fn a_path_is_filled_in_the_words_of_each_store() {
 }
 
 #[test]
-fn a_path_that_populate_does_not_take_is_written_by_the_stores_own_program() {
+fn a_path_that_populate_rejects_is_written_with_the_cli_of_the_store() {
     let odd = ExternalSecret {
         sources: vec![EntrySource::Entry {
             path: "p/it's; here".to_owned(),
@@ -119,21 +119,21 @@ fn a_path_that_populate_does_not_take_is_written_by_the_stores_own_program() {
         ..failing()
     };
     let mut facts = facts(odd, MISSING, ready(vault()));
-    let told = hint(&facts, Id::EsoSynced);
+    let hint_text = hint(&facts, Id::EsoSynced);
     let put = "jq '.data | map_values(@base64d)' | bao kv put \
                -address=https://bao.example:8200 -namespace=team -mount=kv \"p/it's; here\" - && ";
-    assert!(told.contains(put), "{told}");
+    assert!(hint_text.contains(put), "{hint_text}");
     facts.home().secrets.get_mut(ROUTER.secret).unwrap().live = None;
-    let told = hint(&facts, Id::EsoSynced);
-    // A variable that is not set would become an empty value.
+    let hint_text = hint(&facts, Id::EsoSynced);
+    // jq would turn an unset variable into null.
     let variables = ": \"${KB_ROUTER_TOKEN?}\" && : \"${EMBEDDINGS_API_KEY?}\" && jq -n 'env | \
                      {KB_ROUTER_TOKEN, EMBEDDINGS_API_KEY}' | bao kv put ";
-    assert!(told.starts_with(variables), "{told}");
+    assert!(hint_text.starts_with(variables), "{hint_text}");
 }
 
-/// What is in git, or in a chart, is changed there.
+/// An object from git or a chart has to be changed there.
 #[test]
-fn an_object_of_somebody_else_leads_to_them() {
+fn an_owned_object_is_changed_at_its_owner() {
     let owner = Some(Owner {
         kind: OwnerKind::Helm,
         name: "Helm release brain".to_owned(),
@@ -170,7 +170,7 @@ fn an_object_of_somebody_else_leads_to_them() {
 }
 
 #[test]
-fn a_refresh_that_is_too_old_fails_although_ready_says_true() {
+fn a_stale_refresh_fails_although_ready_is_true() {
     let old = ExternalSecret {
         refreshed: Some(NOW - 7200),
         ..external()
@@ -178,8 +178,7 @@ fn a_refresh_that_is_too_old_fails_although_ready_says_true() {
     let facts = facts(old, "", ready(vault()));
     let synced = of(&facts, Id::EsoSynced);
     assert_eq!(synced[0].status, Status::Fail);
-    let message = "the operator says Ready, and has last refreshed it 2 h ago, more than three of \
-                   its intervals of 30 s";
+    let message = "the ExternalSecret is Ready, but stale: last refreshed 2 h ago, more than three intervals of 30 s";
     assert_eq!(
         (synced[0].message.as_str(), synced[0].hint.as_str()),
         (message, SYNC)
@@ -189,12 +188,12 @@ fn a_refresh_that_is_too_old_fails_although_ready_says_true() {
     assert!(
         operator[0]
             .message
-            .contains("nobody works on ExternalSecret brain/brain-api")
+            .contains("no operator reconciles ExternalSecret brain/brain-api")
     );
 }
 
 #[test]
-fn what_is_fine_in_many_namespaces_is_one_line() {
+fn passed_checks_of_the_fleet_are_one_line() {
     let mut facts = facts(external(), "", ready(vault()));
     for index in 0..1000 {
         let name = format!("agents-{index:04}");
@@ -239,19 +238,19 @@ fn what_is_fine_in_many_namespaces_is_one_line() {
         let many = if id == Id::EsoSynced { 999 } else { 1000 };
         assert_eq!(
             lines[0].message,
-            format!("the same of {many} objects of the fleet")
+            format!("passed for {many} objects of the fleet")
         );
     }
     let mut failed = of(&facts, Id::EsoSynced);
     failed.retain(|check| check.status == Status::Fail);
-    // `sync` is of the home namespace.
+    // `sync` works in the home namespace only.
     let again = "kubectl --context c -n agents-0007 annotate --overwrite externalsecret brain-api \
                  force-sync=\"$(date +%s)\"";
     assert!(failed[0].hint.ends_with(again), "{}", failed[0].hint);
 }
 
 #[test]
-fn a_right_that_is_missing_is_told_once_and_its_hint_brings_it() {
+fn a_missing_permission_is_reported_once_with_the_rbac_hint() {
     let mut facts = facts(external(), "", ready(vault()));
     facts
         .cluster
@@ -271,8 +270,8 @@ fn a_right_that_is_missing_is_told_once_and_its_hint_brings_it() {
     let store = of(&facts, Id::EsoStore);
     let skipped: Vec<_> = store.iter().map(|check| check.message.as_str()).collect();
     let expected = [
-        "not looked at: you may not get clustersecretstores",
-        "not looked at: you may not list externalsecrets in elsewhere",
+        "not checked: you may not get clustersecretstores",
+        "not checked: you may not list externalsecrets in elsewhere",
     ];
     assert_eq!(skipped, expected);
     assert!(store.iter().all(|check| check.status == Status::Skip));
@@ -283,9 +282,9 @@ fn a_right_that_is_missing_is_told_once_and_its_hint_brings_it() {
     );
 }
 
-/// By itself the operator looks at a store again after minutes only.
+/// By itself the operator checks a store only every few minutes.
 #[test]
-fn what_mends_a_store_has_the_operator_look_again() {
+fn the_hint_for_a_store_makes_the_operator_check_it_again() {
     let again = "kubectl --context c annotate --overwrite clustersecretstore bao \
                  force-sync=\"$(date +%s)\" && kubectl --context c wait --for=condition=Ready \
                  --timeout=1m clustersecretstore bao";
@@ -306,9 +305,8 @@ fn what_mends_a_store_has_the_operator_look_again() {
     }
 }
 
-/// Each cause of a store and of an ExternalSecret has a remedy, whatever is known.
 #[test]
-fn no_failure_is_without_a_hint() {
+fn every_failure_has_a_hint() {
     for message in [
         MISSING,
         "secret retained due to DeletionPolicy",
@@ -336,7 +334,7 @@ fn no_failure_is_without_a_hint() {
                 failed.iter().all(|check| !check.hint.is_empty()),
                 "{failed:?}"
             );
-            // Nobody vouches for what a provider says.
+            // The message of a provider is not repeated: it may hold a value.
             let said = |check: &Check| check.message.contains("who knows");
             assert!(!failed.iter().any(said), "{failed:?}");
         }
@@ -345,7 +343,7 @@ fn no_failure_is_without_a_hint() {
 }
 
 #[test]
-fn a_span_of_time_is_told_in_a_few_words() {
+fn a_duration_is_in_one_unit() {
     for (seconds, expected) in [
         (-3, "0 s"),
         (0, "0 s"),
@@ -359,9 +357,10 @@ fn a_span_of_time_is_told_in_a_few_words() {
     }
 }
 
-/// The operator renames a field whose name cannot be a key, and writes what is not text as JSON.
+/// The operator renames a field whose name is not a valid key, and writes a value that is not text as
+/// JSON.
 #[test]
-fn a_secret_equals_the_entry_that_the_operator_copied_into_it() {
+fn a_secret_equals_the_entry_it_was_copied_from() {
     let mut facts = facts(external(), "", ready(vault()));
     let live = facts.home().secrets.get_mut(ROUTER.secret).unwrap();
     let live = live.live.as_mut().unwrap();

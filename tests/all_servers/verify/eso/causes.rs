@@ -18,7 +18,7 @@ fn a_path_that_is_missing_is_filled_from_the_live_secret() {
     let before = space.data(EMBEDDINGS);
     BAO.forget(&entry(&space));
     refresh(&space, EXTERNAL);
-    let message = format!("there is no entry {} in the store", entry(&space));
+    let message = format!("entry {} not found in the store", entry(&space));
     let check = until(&space, SYNCED, &named(EXTERNAL), "fail", &message);
     let hint = check["hint"].as_str().unwrap();
     let populate = format!(
@@ -43,7 +43,7 @@ fn a_path_that_is_missing_is_filled_from_inputs_where_there_is_no_secret() {
         SYNCED,
         &named(EXTERNAL),
         "fail",
-        "there is no entry",
+        "not found in the store",
     );
     let hint = check["hint"].as_str().unwrap();
     assert!(
@@ -65,7 +65,7 @@ fn an_entry_whose_newest_version_is_deleted_is_missing() {
         SYNCED,
         &named(EXTERNAL),
         "fail",
-        "there is no entry",
+        "not found in the store",
     );
     mended(&space, &check, &[]);
 }
@@ -77,7 +77,7 @@ fn an_empty_path_is_a_failure_although_ready_says_true() {
     let before = space.data(EMBEDDINGS);
     BAO.put_empty(&entry(&space));
     refresh(&space, EXTERNAL);
-    let message = "in the store has no fields: the operator says Ready";
+    let message = "in the store has no fields: the ExternalSecret is Ready";
     let check = until(&space, SYNCED, &named(EXTERNAL), "fail", message);
     let path = space.external_secret_path(EXTERNAL);
     let object = SANDBOX.expect("GET", &path, &json!(null));
@@ -136,7 +136,7 @@ fn a_field_that_is_missing_is_named_and_added() {
     let mut data: Vec<_> = names.iter().map(|name| field(name, name)).collect();
     data.push(field("API_KEYS", "API_KEYS"));
     change(&space, EXTERNAL, &json!({ "data": data, "dataFrom": null }));
-    let message = "its entry in the store has no field API_KEYS";
+    let message = "field API_KEYS not found in its store entry";
     let check = until(&space, SYNCED, &named(EXTERNAL), "fail", message);
     let hint = check["hint"].as_str().unwrap();
     assert!(
@@ -169,11 +169,11 @@ fn the_fields_that_the_bundle_lacks_are_named() {
     BAO.put(&entry(&space), &fields);
     space.cluster_store(&BAO.token(&space.namespace, &["read"]));
     space.extract(EXTERNAL, EMBEDDINGS, &entry(&space));
-    let message = "of the 6 fields of its bundle it lacks POSTGRES_URL, LOG_LEVEL";
+    let message = "2 of 6 fields missing: POSTGRES_URL, LOG_LEVEL";
     let check = until(&space, "eso.fields", &secret(EMBEDDINGS), "fail", message);
     let there = verify_with_store(&space, &[]);
     let there = checks_of(&there, "store.fields", &secret(EMBEDDINGS));
-    let message = "of the 6 fields of its bundle the store lacks POSTGRES_URL, LOG_LEVEL";
+    let message = "2 of 6 fields missing in the store: POSTGRES_URL, LOG_LEVEL";
     assert_eq!(there[0]["message"], message);
     assert_eq!(there[0]["hint"], check["hint"]);
     mended(&space, &check, &[]);
@@ -193,7 +193,7 @@ fn a_bundle_without_a_token_gets_the_one_of_the_tokens_file() {
     BAO.put(&router, &[("KB_ROUTER_TOKEN", &tokens["KB_ROUTER_TOKEN"])]);
     space.cluster_store(&BAO.token(&space.namespace, &["read"]));
     space.extract(super::EXTERNALS[0].0, ROUTER, &router);
-    let message = "of the 2 fields of its bundle it lacks EMBEDDINGS_API_KEY";
+    let message = "1 of 2 fields missing: EMBEDDINGS_API_KEY";
     let check = until(&space, "eso.fields", &secret(ROUTER), "fail", message);
     mended(&space, &check, &[]);
     assert_eq!(space.data(ROUTER), tokens);
@@ -207,7 +207,7 @@ fn a_secret_that_the_operator_has_deleted_is_a_failure() {
     change(&space, EXTERNAL, &json!({ "target": target }));
     BAO.forget(&entry(&space));
     refresh(&space, EXTERNAL);
-    let message = "says Ready and has deleted the Secret";
+    let message = "is Ready, and the operator has deleted the Secret";
     let check = until(&space, SYNCED, &named(EXTERNAL), "fail", message);
     assert_eq!(space.object(EMBEDDINGS), None);
     mended(&space, &check, &[]);
@@ -220,7 +220,7 @@ fn an_external_secret_that_can_add_to_nothing_is_a_failure() {
     space.cluster_store(&BAO.token(&space.namespace, &["read"]));
     let target = json!({ "name": EMBEDDINGS, "creationPolicy": "Merge" });
     make(&space, EXTERNAL, &target, &extracting(&entry(&space)));
-    let message = "there is no Secret to which it could add";
+    let message = "the Secret that it adds to does not exist";
     let check = until(&space, SYNCED, &named(EXTERNAL), "fail", message);
     mended(&space, &check, &[]);
     assert!(space.object(EMBEDDINGS).is_some());
@@ -244,7 +244,7 @@ fn an_odd_path_stands_quoted_in_the_hint() {
         SYNCED,
         &named(EXTERNAL),
         "fail",
-        "there is no entry",
+        "not found in the store",
     );
     let operator = space.operator(&BAO.root);
     let hint = check["hint"].as_str().unwrap();

@@ -49,8 +49,8 @@ fn a_store_that_has_other_values_is_told_by_key() {
     BAO.put(&entry(&space), &fields);
     let operator = space.operator(&BAO.root);
     let operator = as_pairs(&operator);
-    let message = "the Secret and the store differ in API_KEYS (the store alone has it), \
-                   LLM_API_BASE, LLM_API_KEY (the Secret alone has it), LLM_EMBED_MODEL";
+    let message = "the Secret and the store differ in API_KEYS (only in the store), \
+                   LLM_API_BASE, LLM_API_KEY (only in the Secret), LLM_EMBED_MODEL";
     let object = secret(EMBEDDINGS);
     let check = until_with(&space, &operator, "store.equal", &object, "fail", message);
     let ran = verify_with_store(&space, &[]);
@@ -99,17 +99,12 @@ fn an_entry_that_is_not_there_is_told_before_the_operator_sees_it() {
         }
         let operator = space.operator(&BAO.root);
         let operator = as_pairs(&operator);
-        let message = match empty {
-            false => format!("there is no entry {} at http://", entry(&space)),
-            true => format!(
-                "there are no fields in the entry {} at http://",
-                entry(&space)
-            ),
-        };
+        let what = if empty { "has no fields" } else { "not found" };
+        let message = format!("entry {} {what} at http://", entry(&space));
         let object = secret(EMBEDDINGS);
         let check = until_with(&space, &operator, "store.path", &object, "fail", &message);
         let skipped = told(&verify_with_store(&space, &[]), EMBEDDINGS);
-        let nothing = "not looked at: there is nothing in the store".to_owned();
+        let nothing = "not checked: the store entry is missing or empty".to_owned();
         assert_eq!(skipped[1..], vec![("skip".to_owned(), nothing); 2]);
         mended_in(&space, &check, &operator);
         wait("all is well", || verify_with_store(&space, &[]).code == 0);
@@ -215,7 +210,7 @@ fn a_store_that_is_gone_leaves_nothing_to_compare() {
     for (status, message) in told(&ran, EMBEDDINGS) {
         assert_eq!(
             (&*status, &*message),
-            ("skip", "not looked at: its store could not be read")
+            ("skip", "not checked: its store object was not read")
         );
     }
 }

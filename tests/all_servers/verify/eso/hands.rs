@@ -31,7 +31,7 @@ fn two_external_secrets_on_one_target_are_named_and_the_later_goes() {
         "another ExternalSecret owns the Secret",
     );
     let message =
-        format!("2 ExternalSecrets make it: {EXTERNAL}, second; it is owned by {EXTERNAL}");
+        format!("2 ExternalSecrets create it: {EXTERNAL}, second; the owner is {EXTERNAL}");
     let check = until(&space, TARGET, &secret(EMBEDDINGS), "fail", &message);
     let hint = format!(
         "kubectl -n {} delete externalsecret second",
@@ -65,7 +65,7 @@ fn a_secret_that_another_external_secret_owns_is_told_and_given() {
         let data: Vec<_> = kept.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         space.create_secret(EMBEDDINGS, &data, &json!({ "metadata": reference }));
     }
-    let message = format!("it is owned by ExternalSecret {EXTERNAL}, which has another target");
+    let message = format!("owned by ExternalSecret {EXTERNAL}, which now has another target");
     until(&space, TARGET, &secret(EMBEDDINGS), "fail", &message);
     make(
         &space,
@@ -73,9 +73,8 @@ fn a_secret_that_another_external_secret_owns_is_told_and_given() {
         &json!({ "name": EMBEDDINGS }),
         &extracting(&entry(&space)),
     );
-    let message = format!(
-        "ExternalSecret renamed is to make it, and it is owned by ExternalSecret {EXTERNAL}"
-    );
+    let message =
+        format!("ExternalSecret renamed should own it, but the owner is ExternalSecret {EXTERNAL}");
     let check = until(&space, TARGET, &secret(EMBEDDINGS), "fail", &message);
     mended(&space, &check, &[]);
     until(
@@ -83,7 +82,7 @@ fn a_secret_that_another_external_secret_owns_is_told_and_given() {
         TARGET,
         &secret(EMBEDDINGS),
         "pass",
-        "ExternalSecret renamed owns it",
+        "owned by ExternalSecret renamed",
     );
 }
 
@@ -96,10 +95,10 @@ fn a_secret_whose_external_secret_is_gone_is_told_and_kept() {
     wait("the owner reference is gone", || {
         space.object(EMBEDDINGS).unwrap()["metadata"]["ownerReferences"].is_null()
     });
-    let only = "ExternalSecret agentibrain-embeddings-secrets makes it and owns nothing";
+    let only = "created by ExternalSecret agentibrain-embeddings-secrets, without an owner";
     until(&space, TARGET, &secret(EMBEDDINGS), "pass", only);
     space.kubectl(&["delete", "externalsecret", EXTERNAL, "--cascade=orphan"]);
-    let message = "it has the marks of an ExternalSecret that is gone";
+    let message = "it has the marks of an ExternalSecret that does not exist";
     let check = until(&space, TARGET, &secret(EMBEDDINGS), "warn", message);
     let hint = check["hint"].as_str().unwrap();
     let before = space.data(EMBEDDINGS);
@@ -128,7 +127,7 @@ fn an_owner_that_never_was_is_told_and_taken_off() {
         &space.path(AGENTICORE),
         &json!({ "metadata": owner }),
     );
-    let message = "it is owned by ExternalSecret keeper, which is gone";
+    let message = "owned by ExternalSecret keeper, which does not exist";
     let check = until(&space, TARGET, &secret(AGENTICORE), "fail", message);
     super::follow(&space, check["hint"].as_str().unwrap(), &[]).exits(0);
     let ran = until_healthy(&space);
@@ -143,7 +142,7 @@ fn a_secret_without_its_owner_reference_is_told_while_it_is_not_given_back() {
     SANDBOX.expect("PATCH", &space.store_path("ClusterSecretStore"), &reserved);
     refreshed_by_nobody(&space);
     strip(&space, EMBEDDINGS, "ownerReferences");
-    let message = "is synced and is to own it, and does not";
+    let message = "is synced and should own it, but does not";
     let check = until(&space, TARGET, &secret(EMBEDDINGS), "fail", message);
     let free = json!({ "spec": { "controller": null } });
     SANDBOX.expect("PATCH", &space.store_path("ClusterSecretStore"), &free);
@@ -182,5 +181,5 @@ fn a_secret_that_is_not_taken_over_is_left_to_the_check_that_tells_why() {
         "has no fields",
     );
     mended(&space, &check, &[]);
-    until(&space, TARGET, &secret(EMBEDDINGS), "pass", "owns it");
+    until(&space, TARGET, &secret(EMBEDDINGS), "pass", "owned by");
 }

@@ -46,7 +46,7 @@ fn a_healthy_path_2_passes_every_check() {
         }
     }
     let six = &checks_of(&ran, "eso.fields", &secret(EMBEDDINGS))[0]["message"];
-    assert_eq!(six, "it has all 6 fields of its bundle");
+    assert_eq!(six, "it has all 6 fields");
     // It only reads, in the cluster and in the store.
     assert_eq!(space.writes(), [""; 0]);
     assert_eq!(BAO.entry(&super::entry(&space)).unwrap().1, 1);
@@ -59,7 +59,7 @@ fn a_healthy_path_2_passes_every_check() {
     }
     let text = space.run(&["verify"]).exits(0);
     text.says(&[
-        "neither BAO_ADDR nor VAULT_ADDR is set",
+        "not checked: set BAO_ADDR or VAULT_ADDR",
         "\neso\n---\n",
         "healthy: ",
     ]);
@@ -104,12 +104,12 @@ fn one_secret_may_be_on_path_2_and_the_others_plain() {
             .map(|it| it["message"].clone())
             .collect::<Vec<_>>()
     };
-    let made = format!("ExternalSecret {} makes it", EXTERNALS[1].0);
+    let made = format!("created by ExternalSecret {}", EXTERNALS[1].0);
     assert_eq!(message("eso.present", EMBEDDINGS), [made]);
     for plain in [ROUTER, AGENTICORE] {
         assert_eq!(
             message("eso.present", plain),
-            ["no ExternalSecret makes it"]
+            ["no ExternalSecret creates it"]
         );
         assert_eq!(message("eso.target", plain), [""; 0]);
     }
@@ -152,7 +152,7 @@ fn a_fleet_namespace_may_be_on_path_2_too() {
         found()["message"]
             .as_str()
             .unwrap()
-            .contains("there is no entry")
+            .contains("not found in the store")
     });
     let check = found();
     assert_eq!(check["status"], "fail");

@@ -42,22 +42,16 @@ fn objects_that_nobody_works_on_are_told_after_a_while() {
     // At first it may be on its way.
     let ran = verify(&space, &[]).exits(1);
     assert_eq!(checks_of(&ran, "eso.operator", "")[0]["status"], "pass");
-    let message = "the operator has not looked at it yet";
+    let message = "the operator has not checked it yet";
     until(&space, "eso.synced", &named(EXTERNAL), "fail", message);
     let message = format!(
-        "nobody works on ClusterSecretStore {0}, ExternalSecret {0}/{EXTERNAL}: ClusterSecretStore \
-         {0} is reserved for operators of the class nobody",
+        "no operator reconciles ClusterSecretStore {0}, ExternalSecret {0}/{EXTERNAL}: ClusterSecretStore \
+         {0} is reserved for operators of class nobody",
         space.namespace
     );
     let check = until(&space, "eso.operator", "", "fail", &message);
     mended(&space, &check, &[]);
-    until(
-        &space,
-        "eso.synced",
-        &named(EXTERNAL),
-        "pass",
-        "it is synced",
-    );
+    until(&space, "eso.synced", &named(EXTERNAL), "pass", "synced");
 }
 
 /// A cluster on which the router Secret has the operator's marks, and that serves this.
@@ -111,7 +105,7 @@ fn which_version_is_served_is_told() {
             "warn",
             "only external-secrets.io/v1beta1 is served",
         ),
-        (&[], "fail", "no ExternalSecret is served"),
+        (&[], "fail", "ExternalSecret is not served"),
     ] {
         let (_stub, space) = marked(serves);
         let ran = verify(&space, &[]);

@@ -15,11 +15,11 @@ fn a_deletion_policy_that_clears_the_secret_is_a_trap() {
     for (policy, what) in [
         (
             "Delete",
-            "deletionPolicy Delete: an entry that is gone from the store deletes the Secret",
+            "deletionPolicy Delete: deleting the store entry deletes the Secret",
         ),
         (
             "Merge",
-            "deletionPolicy Merge: a field that is gone from the store leaves the Secret",
+            "deletionPolicy Merge: deleting a field in the store deletes the key in the Secret",
         ),
     ] {
         let space = synced();
@@ -67,11 +67,11 @@ fn of_policy(policy: &str, plain: bool) -> Space {
 
 #[test]
 fn an_external_secret_that_never_writes_is_a_trap() {
-    let message = "creationPolicy None: the operator says Ready and never makes the Secret";
+    let message = "creationPolicy None: Ready, but the operator never creates the Secret";
     let space = of_policy("None", false);
     let check = until(&space, POLICY, &named(EXTERNAL), "fail", message);
     mended(&space, &check, &[]);
-    let message = "creationPolicy None: the operator says Ready and never writes to the Secret";
+    let message = "creationPolicy None: Ready, but the operator never writes the Secret";
     let space = of_policy("None", true);
     let check = until(&space, POLICY, &named(EXTERNAL), "warn", message);
     mended(&space, &check, &[]);
@@ -80,12 +80,12 @@ fn an_external_secret_that_never_writes_is_a_trap() {
 #[test]
 fn what_holds_no_trap_is_told_and_passes() {
     for (policy, what) in [
-        ("Owner", "it goes when the ExternalSecret is deleted"),
+        ("Owner", "deleted with the ExternalSecret"),
         (
             "Orphan",
-            "the Secret outlives its entry in the store and the ExternalSecret",
+            "the Secret is kept if the store entry or the ExternalSecret is deleted",
         ),
-        ("Merge", "it adds to a Secret that others make"),
+        ("Merge", "it adds keys to an existing Secret"),
     ] {
         let space = of_policy(policy, true);
         until(&space, POLICY, &named(EXTERNAL), "pass", what);

@@ -59,7 +59,7 @@ fn what_a_role_cannot_give_is_a_skip_and_the_hint_brings_it() {
     assert_eq!(ids_with(&ran, "fail"), [""; 0]);
     let found = checks_of(&ran, "eso.store", &store(&space));
     assert_eq!(found[0]["status"], "skip", "{found:?}");
-    let message = "not looked at: you may not get clustersecretstores";
+    let message = "not checked: you may not get clustersecretstores";
     assert_eq!(found[0]["message"], message);
     let hint = found[0]["hint"].as_str().unwrap();
     assert!(hint.contains(" rbac verify --cluster-store "), "{hint}");
@@ -100,7 +100,7 @@ fn the_printed_roles_are_enough_to_tell_why() {
         "eso.synced",
         &named(EXTERNAL),
         "fail",
-        "there is no entry",
+        "not found in the store",
     );
 }
 
@@ -143,11 +143,11 @@ fn without_events_a_failure_is_told_without_its_cause() {
         "eso.synced",
         &named(EXTERNAL),
         "fail",
-        "there is no entry",
+        "not found in the store",
     );
     let watching = watcher(&space, &[], &["events"]);
     let message = format!(
-        "not ready, and nothing tells why (you may not list events in {})",
+        "not ready; the cause is unknown (you may not list events in {})",
         space.namespace
     );
     let check = until(&watching, "eso.synced", &named(EXTERNAL), "fail", &message);
@@ -167,7 +167,7 @@ fn without_external_secrets_everything_is_a_skip() {
     let watching = watcher(&space, &[], &["externalsecrets"]);
     let ran = seen(&watching).exits(0);
     let message = format!(
-        "not looked at: you may not list externalsecrets in {}",
+        "not checked: you may not list externalsecrets in {}",
         space.namespace
     );
     for id in [

@@ -52,7 +52,7 @@ fn a_revoked_token_is_refused_although_the_store_says_ready() {
         STORE,
         &store(&space),
         "fail",
-        "it says Ready, and does not work",
+        "Ready, but it does not work",
     );
     assert!(
         told["hint"]
@@ -89,7 +89,7 @@ fn a_token_that_never_was_one_is_refused() {
     let check = until(&space, STORE, &store(&space), "fail", REFUSED);
     mended(&space, &check, &[("POLICY", &policy(&space))]);
     refresh(&space, EXTERNAL);
-    until(&space, SYNCED, &named(EXTERNAL), "pass", "it is synced");
+    until(&space, SYNCED, &named(EXTERNAL), "pass", "synced");
 }
 
 /// No token is put there where none was made.
@@ -118,7 +118,7 @@ fn the_store_of_a_namespace_is_judged_likewise() {
     BAO.revoke(&token);
     mended(&space, &check, &[("POLICY", &policy(&space))]);
     refresh(&space, EXTERNAL);
-    until(&space, SYNCED, &named(EXTERNAL), "pass", "it is synced");
+    until(&space, SYNCED, &named(EXTERNAL), "pass", "synced");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn in_own_store(own: &OwnBao) -> Space {
     fill(&space, own);
     space.store_at("ClusterSecretStore", &own.bao.address, &own.bao.root);
     extract(&space);
-    until(&space, SYNCED, &named(EXTERNAL), "pass", "it is synced");
+    until(&space, SYNCED, &named(EXTERNAL), "pass", "synced");
     space
 }
 
@@ -216,7 +216,7 @@ fn a_certificate_that_is_not_trusted_is_told_and_trusted() {
 fn a_store_that_does_not_exist_is_told_and_another_named() {
     let space = filled();
     extract(&space);
-    let message = "there is no such store, and ExternalSecret";
+    let message = "store not found; ExternalSecret";
     let of_store = until(&space, STORE, &store(&space), "fail", message);
     let message = "there is no such store object";
     let check = until(&space, SYNCED, &named(EXTERNAL), "fail", message);
