@@ -6,10 +6,9 @@ use crate::ui::{Color, Format};
 use clap::{ArgAction, Args};
 use std::path::PathBuf;
 
-/// Options of every command.
 #[derive(Clone, Debug, Args)]
 pub struct Global {
-    /// The home namespace, which gets every Secret (not the context's)
+    /// The home namespace, which gets all Secrets; the namespace of the context is not used
     #[arg(
         short,
         long,
@@ -18,10 +17,10 @@ pub struct Global {
         default_value = "default"
     )]
     pub namespace: Namespace,
-    /// The context of the kubeconfig
+    /// The kubeconfig context
     #[arg(long, global = true, value_name = "NAME", value_parser = printable)]
     pub context: Option<String>,
-    /// The kubeconfig
+    /// The kubeconfig file
     #[arg(long, global = true, value_name = "FILE", value_parser = path)]
     pub kubeconfig: Option<PathBuf>,
     /// The tokens file
@@ -33,10 +32,10 @@ pub struct Global {
         value_parser = path
     )]
     pub tokens_file: PathBuf,
-    /// Inputs as KEY=value lines, which beat the environment; - is stdin
+    /// Inputs as KEY=value lines; they override the environment; - is stdin
     #[arg(long, global = true, value_name = "FILE", value_parser = path)]
     pub env_file: Option<PathBuf>,
-    /// What the answer looks like (yaml: previews, rbac and externalsecrets)
+    /// The output format (yaml: for previews, rbac and externalsecrets)
     #[arg(
         short,
         long,
@@ -46,13 +45,13 @@ pub struct Global {
         default_value = "text"
     )]
     pub output: Format,
-    /// Answers, warnings and errors only
+    /// Print only results, warnings and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Shows each request; twice, the connection too. Never a value
+    /// Print each request; -vv: also the connection. No value is printed
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
-    /// When to use colours (NO_COLOR is honoured)
+    /// When to use colors; NO_COLOR turns them off
     #[arg(
         long,
         global = true,
@@ -61,7 +60,7 @@ pub struct Global {
         default_value = "auto"
     )]
     pub color: Color,
-    /// How long a request may take, tries included: 30, 30s, 2m; 0 is no limit
+    /// The time limit of a request, with retries: 30, 30s, 2m; 0 is no limit
     #[arg(long, global = true, value_name = "TIME", default_value = "30s", value_parser = timeout)]
     pub request_timeout: Timeout,
 }

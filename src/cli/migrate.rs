@@ -4,16 +4,15 @@ use super::parse::{entry_path, object_name, store_path};
 use super::shared::{Fleet, StoreScope};
 use clap::Args;
 
-/// Options of `migrate`.
 #[derive(Debug, Args)]
 pub struct Migrate {
-    /// Do it
+    /// Make the changes
     #[arg(long)]
     pub apply: bool,
-    /// Go back: take the ExternalSecrets away and keep the Secrets
+    /// Delete the ExternalSecrets and keep the Secrets
     #[arg(long)]
     pub rollback: bool,
-    /// What stands before the entries: PREFIX/router, PREFIX/embeddings, PREFIX/agenticore
+    /// The path prefix of the entries: PREFIX/router, PREFIX/embeddings, PREFIX/agenticore
     #[arg(
         long,
         value_name = "PREFIX",
@@ -22,10 +21,10 @@ pub struct Migrate {
         conflicts_with = "rollback"
     )]
     pub prefix: Option<String>,
-    /// Another path for one of them: embeddings=team/x (repeatable)
+    /// Another path for one entry: embeddings=team/x (repeatable)
     #[arg(long, value_name = "ENTRY=PATH", value_parser = entry_path, conflicts_with = "rollback")]
     pub path: Vec<(&'static str, String)>,
-    /// The store that the ExternalSecrets name; its credential should only read
+    /// The store of the ExternalSecrets; its credential should be read-only
     #[arg(
         long,
         value_name = "NAME",
@@ -34,7 +33,7 @@ pub struct Migrate {
         conflicts_with = "rollback"
     )]
     pub store: Option<String>,
-    /// Whether it serves one namespace or all
+    /// The kind of the store
     #[arg(
         long,
         value_enum,
@@ -42,7 +41,6 @@ pub struct Migrate {
         default_value = "ClusterSecretStore"
     )]
     pub store_kind: StoreScope,
-    /// Where the agent pods are.
     #[command(flatten)]
     pub fleet: Fleet,
 }

@@ -1,4 +1,4 @@
-//! The command line: clap types only, one file per command. The doc comments are the help.
+//! The command line: clap types only, one file per command. The doc comments are the help texts.
 
 mod bootstrap;
 mod diff;
@@ -31,61 +31,57 @@ pub use self::tokens::{Show, Tokens, TokensCommand, TokensFormat};
 pub use self::verify::Verify;
 use clap::{Parser, Subcommand};
 
-/// Makes the Secrets that agentibrain-kernel's charts expect, and keeps them right.
+/// Creates the Secrets that the agentibrain-kernel charts read, and keeps them correct.
 ///
-/// Without --apply it prints the commands that a person could paste, and contacts nothing.
-/// With --apply it creates what is missing, Secret by Secret and key by key, and changes nothing
-/// else. Values come from the environment (POSTGRES_URL, ANTHROPIC_API_KEY, LLM_API_KEY,
-/// LLM_API_BASE, LLM_EMBED_MODEL, GITHUB_TOKEN) or --env-file; the two tokens are minted and kept
-/// in the tokens file.
+/// Without --apply it prints equivalent shell commands and contacts nothing.
+/// With --apply it creates missing Secrets and missing keys, and changes nothing else.
+/// Values come from the environment (POSTGRES_URL, ANTHROPIC_API_KEY, LLM_API_KEY,
+/// LLM_API_BASE, LLM_EMBED_MODEL, GITHUB_TOKEN) or from --env-file. The two tokens are generated
+/// and kept in the tokens file.
 #[derive(Debug, Parser)]
 #[command(
     name = "k8s-bootstrap",
     version,
     disable_help_subcommand = true,
-    after_help = "Exit codes: 0 done, or nothing to do; 1 the answer is no, or a person must decide; \
-                  2 usage; 3 it could not, or only in part."
+    after_help = "Exit codes: 0 done, or nothing to do; 1 a check failed, or you have to decide; \
+                  2 usage error; 3 failed, or done only in part."
 )]
 pub struct Cli {
-    /// Options of every command.
     #[command(flatten)]
     pub global: Global,
-    /// Options of the main command.
     #[command(flatten)]
     pub bootstrap: Bootstrap,
-    /// Another command than the main one.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// The other commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show what --apply would change, live, key by key, without values
+    /// Show what --apply would change in the cluster, key by key, without values
     Diff(Diff),
-    /// Print the tokens to source, or rebuild a lost tokens file
+    /// Print the tokens, or rebuild a lost tokens file
     Tokens(Tokens),
-    /// See whether all is right: each failure with its cause and the command that mends it
+    /// Check Secrets, tokens and workloads; each failure has a cause and a command that fixes it
     Verify(Verify),
-    /// Judge Helm values files and rendered manifests, without a cluster
+    /// Check Helm values files and rendered manifests, without a cluster
     Lint(Lint),
-    /// Exchange the tokens, and no request is refused on the way; a preview without --apply
+    /// Replace the tokens without a rejected request (preview without --apply)
     Rotate(Rotate),
-    /// Fill the secret store (Path 2), adding only; a preview without --apply
+    /// Add missing entries to the secret store (Path 2; preview without --apply)
     Populate(Populate),
-    /// Move the Secrets to the secret store (Path 2) without changing a value, and back; a preview
-    /// without --apply
+    /// Move the Secrets to the secret store and back, without changing a value (Path 2; preview
+    /// without --apply)
     Migrate(Migrate),
-    /// Have External Secrets Operator refresh now, and wait until the Secrets follow
+    /// Refresh the ExternalSecrets now, and wait until the Secrets are up to date
     Sync(Sync),
-    /// Print the ExternalSecrets of Path 2, for manifests kept in git
+    /// Print the ExternalSecrets of Path 2, for manifests in git
     #[command(name = "externalsecrets")]
     ExternalSecrets(ExternalSecrets),
-    /// Print the smallest Role that a command needs
+    /// Print the smallest Role for a command
     Rbac(Rbac),
     /// Print a completion script
     Completions {
-        /// For which shell
+        /// The shell
         shell: clap_complete::Shell,
     },
     /// Print the manual page
@@ -104,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn to_wait_needs_no_time() {
+    fn wait_has_a_default_time_limit() {
         let of = |arguments: &[&str]| {
             let all = ["k8s-bootstrap", "verify"].iter().chain(arguments);
             let cli = Cli::try_parse_from(all).ok()?;

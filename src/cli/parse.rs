@@ -1,4 +1,4 @@
-//! How the values of options are read. No error repeats what was given.
+//! Parsers for the values of options. No error repeats the value.
 
 use crate::domain::cluster::names::{Namespace, is_object_name};
 use crate::domain::cluster::snapshot::CopyRef;
@@ -7,29 +7,26 @@ use crate::domain::values::token::TokenName;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A limit of time; none is no limit.
+/// `None` is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeout(pub Option<Duration>);
 
-/// An age, in seconds.
+/// In seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Age(pub i64);
 
-/// A service account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceAccount {
-    /// Its namespace.
     pub namespace: Namespace,
-    /// Its name.
     pub name: String,
 }
 
-/// A name that a script and a comment can hold. clap has seen to UTF-8 already.
+/// A name without control characters, since scripts and comments repeat it.
 pub(super) fn printable(text: &str) -> Result<String, String> {
-    match text.is_empty() || text.contains(char::is_control) {
-        true => Err("is empty or has a control character".to_owned()),
-        false => Ok(text.to_owned()),
+    if text.is_empty() || text.contains(char::is_control) {
+        return Err("is empty or has a control character".to_owned());
     }
+    Ok(text.to_owned())
 }
 
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
@@ -80,18 +77,18 @@ pub(super) fn age(text: &str) -> Result<Age, String> {
     }
 }
 
-/// A path in the store: words with slashes between them, which need no quotes anywhere.
+/// A path in the store. Its characters need no quotes in a shell or in YAML.
 pub(super) fn store_path(text: &str) -> Result<String, String> {
-    let word = |word: &str| {
-        let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        !word.is_empty() && word.chars().all(good) && word.chars().any(|c| c != '.')
+    let is_word = |word: &str| {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        !word.is_empty() && word.chars().all(is_allowed) && word.chars().any(|c| c != '.')
     };
-    match text.split('/').all(word) {
-        true => Ok(text.to_owned()),
-        false => {
-            Err("is not a path: words of letters, digits, '-', '_', '.' with '/' between".into())
-        }
+    if !text.split('/').all(is_word) {
+        return Err(
+            "is not a path: words of letters, digits, '-', '_', '.' with '/' between".into(),
+        );
     }
+    Ok(text.to_owned())
 }
 
 pub(super) fn entry_path(text: &str) -> Result<(&'static str, String), String> {
@@ -103,12 +100,10 @@ pub(super) fn entry_path(text: &str) -> Result<(&'static str, String), String> {
 }
 
 pub(super) fn object_name(text: &str) -> Result<String, String> {
-    match is_object_name(text) {
-        true => Ok(text.to_owned()),
-        false => {
-            Err("is not the name of an object: lower-case letters, digits, '-' and '.'".into())
-        }
+    if !is_object_name(text) {
+        return Err("is not the name of an object: lower-case letters, digits, '-' and '.'".into());
     }
+    Ok(text.to_owned())
 }
 
 pub(super) fn copy(text: &str) -> Result<CopyRef, String> {

@@ -4,19 +4,17 @@ use super::parse::{input_name, object_name, store_path};
 use super::shared::{StoreLayout, StoreScope};
 use clap::Args;
 
-/// Options of `populate`.
 #[derive(Debug, Args)]
 pub struct Populate {
-    /// Write what is missing
+    /// Write missing entries and fields
     #[arg(long)]
     pub apply: bool,
-    /// Where the bundles are.
     #[command(flatten)]
     pub layout: StoreLayout,
-    /// The mount of the KV engine, version 2
+    /// The mount of the KV engine (version 2)
     #[arg(long, value_name = "MOUNT", default_value = "secret", value_parser = store_path)]
     pub mount: String,
-    /// Fill any store, through External Secrets Operator; one for writing, not that of the pods
+    /// Write through External Secrets Operator to this store; its credential needs write access
     #[arg(
         long,
         value_name = "STORE",
@@ -24,7 +22,7 @@ pub struct Populate {
         value_parser = object_name
     )]
     pub via_eso: Option<String>,
-    /// With --via-eso: whether the store serves one namespace or all
+    /// With --via-eso: the kind of the store
     #[arg(
         long,
         value_enum,
@@ -33,16 +31,16 @@ pub struct Populate {
         requires = "via_eso"
     )]
     pub store_kind: StoreScope,
-    /// Take the values from the live Secrets, every key of them
+    /// Copy all keys of the live Secrets
     #[arg(long)]
     pub from_cluster: bool,
-    /// Inputs that may change a value that is there
+    /// Inputs that may overwrite an existing value
     #[arg(long, value_name = "KEY", value_delimiter = ',', value_parser = input_name)]
     pub update: Vec<&'static str>,
     /// Also write API_KEYS, which the embeddings service reads
     #[arg(long)]
     pub with_api_keys: bool,
-    /// With -o yaml or json: show the values
+    /// With -o yaml or json: print the values
     #[arg(long)]
     pub show_values: bool,
 }

@@ -5,33 +5,30 @@ use super::shared::Fleet;
 use crate::domain::cluster::snapshot::CopyRef;
 use clap::{Args, ValueEnum};
 
-/// Options of `rbac`.
 #[derive(Debug, Args)]
 pub struct Rbac {
-    /// For which command
+    /// The command
     #[arg(value_enum, default_value = "apply")]
     pub command: RbacCommand,
-    /// For verify --live and for the proofs of rotate, which forward ports
+    /// For verify --live, and for the checks of rotate that forward ports
     #[arg(long)]
     pub live: bool,
-    /// For populate --via-eso, which makes temporary objects
+    /// For populate --via-eso, which creates temporary objects
     #[arg(long)]
     pub via_eso: bool,
     /// For verify --copy and rotate --copy (repeatable)
     #[arg(long, value_name = "NS/NAME", value_parser = copy)]
     pub copy: Vec<CopyRef>,
-    /// For verify, rotate, sync and migrate where a store is a ClusterSecretStore: takes a ClusterRole
+    /// For verify, rotate, sync and migrate with a ClusterSecretStore; prints a ClusterRole, too
     #[arg(long)]
     pub cluster_store: bool,
     /// Also bind the Role to this service account
     #[arg(long, value_name = "NS:NAME", value_parser = service_account)]
     pub service_account: Option<ServiceAccount>,
-    /// Where the agent pods are.
     #[command(flatten)]
     pub fleet: Fleet,
 }
 
-/// A command that needs a Role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RbacCommand {
     /// k8s-bootstrap --apply
@@ -46,7 +43,7 @@ pub enum RbacCommand {
     Verify,
     /// k8s-bootstrap sync
     Sync,
-    /// k8s-bootstrap migrate --apply, there and back
+    /// k8s-bootstrap migrate --apply, and --rollback
     Migrate,
     /// k8s-bootstrap rotate --apply
     Rotate,

@@ -1,4 +1,4 @@
-//! Options that several commands have.
+//! Options that several commands share.
 
 use super::parse::{entry_path, input_name, object_name, printable, store_path};
 use crate::domain::cluster::names::Namespace;
@@ -6,24 +6,24 @@ use crate::domain::eso::objects::StoreKind;
 use crate::domain::plan::Prefer;
 use clap::{Args, ValueEnum};
 
-/// The namespaces of the agent pods, which get agentibrain-router-secrets only.
+/// The fleet: the namespaces of the agent pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Fleet {
-    /// A namespace with agent pods; it gets agentibrain-router-secrets only (repeatable)
+    /// A fleet namespace; it gets agentibrain-router-secrets only (repeatable)
     #[arg(long, value_name = "NS")]
     pub fleet_namespace: Vec<Namespace>,
-    /// The namespaces with these labels, likewise
+    /// A label selector for fleet namespaces
     #[arg(long, value_name = "LABELS", value_parser = printable)]
     pub fleet_selector: Option<String>,
 }
 
-/// What may change beside what is missing.
+/// The live values that `--apply` may change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Changes {
-    /// Inputs that may change a live value
+    /// Inputs that may overwrite a live value
     #[arg(long, value_name = "KEY", value_delimiter = ',', value_parser = input_name)]
     pub update: Vec<&'static str>,
-    /// Which side wins where the tokens file and the cluster disagree
+    /// The side to use if the tokens file and the cluster differ
     #[arg(long, value_enum, value_name = "SIDE")]
     pub prefer: Option<PreferSide>,
     /// Take over keys that another field manager owns
@@ -34,7 +34,6 @@ pub struct Changes {
     pub with_api_keys: bool,
 }
 
-/// A side of a disagreement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PreferSide {
     /// The home namespace
@@ -52,24 +51,24 @@ impl From<PreferSide> for Prefer {
     }
 }
 
-/// Where the bundles are in the store.
+/// The paths of the entries in the store.
 #[derive(Clone, Debug, Args)]
 pub struct StoreLayout {
-    /// What stands before the entries: PREFIX/router, PREFIX/embeddings, PREFIX/agenticore
+    /// The path prefix of the entries: PREFIX/router, PREFIX/embeddings, PREFIX/agenticore
     #[arg(long, value_name = "PREFIX", value_parser = store_path)]
     pub prefix: String,
-    /// Another path for one of them: embeddings=team/x (repeatable)
+    /// Another path for one entry: embeddings=team/x (repeatable)
     #[arg(long, value_name = "ENTRY=PATH", value_parser = entry_path)]
     pub path: Vec<(&'static str, String)>,
 }
 
-/// The store through which External Secrets Operator reads.
+/// The store from which External Secrets Operator reads.
 #[derive(Clone, Debug, Args)]
 pub struct ReadStore {
-    /// The store that the ExternalSecrets name; its credential should only read
+    /// The store of the ExternalSecrets; its credential should be read-only
     #[arg(long, value_name = "NAME", value_parser = object_name)]
     pub store: String,
-    /// Whether it serves one namespace or all
+    /// The kind of the store
     #[arg(
         long,
         value_enum,
@@ -79,13 +78,12 @@ pub struct ReadStore {
     pub store_kind: StoreScope,
 }
 
-/// The kind of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StoreScope {
-    /// It serves all namespaces
+    /// For all namespaces
     #[value(name = "ClusterSecretStore")]
     ClusterSecretStore,
-    /// It serves its own namespace
+    /// For its own namespace
     #[value(name = "SecretStore")]
     SecretStore,
 }

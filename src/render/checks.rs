@@ -1,12 +1,12 @@
-//! Checks as text: groups, a line for each with a mark, the command that mends it, and one
-//! sentence at the end.
+//! The checks of `verify` and `lint` as text: groups, one line and one hint for each check, and a
+//! summary.
 
 use crate::domain::checks::check::{Check, Id, Status};
 use crate::ui::{Palette, Tone};
 use std::fmt::Write;
 
-/// The checks and the verdict; with `short` only what does not pass. Unless what has to be seen is
-/// `known`, nothing is healthy.
+/// The checks and a summary. `short` leaves out passed checks. Without `known`, when required objects
+/// could not be read, the summary is never "healthy".
 pub fn text(checks: &[Check], known: bool, short: bool, palette: Palette) -> String {
     let mut text = String::new();
     let mut group = "";
@@ -35,12 +35,12 @@ pub fn text(checks: &[Check], known: bool, short: bool, palette: Palette) -> Str
     text
 }
 
-/// Tells whether a check is shown.
+/// True if a check is printed.
 pub fn is_shown(check: &Check, short: bool) -> bool {
     !short || check.status != Status::Pass
 }
 
-/// Where it is and what: `brain/embeddings-secrets: `.
+/// The namespace and name of the object: `brain/embeddings-secrets: `.
 fn place(check: &Check) -> String {
     let (namespace, object) = (&check.namespace, &check.object);
     let name = match object.split_once('/') {
@@ -48,9 +48,10 @@ fn place(check: &Check) -> String {
         Some(("Namespace", _)) | None => return String::new(),
         Some(_) => object,
     };
-    match namespace.is_empty() {
-        true => format!("{name}: "),
-        false => format!("{namespace}/{name}: "),
+    if namespace.is_empty() {
+        format!("{name}: ")
+    } else {
+        format!("{namespace}/{name}: ")
     }
 }
 
@@ -61,14 +62,15 @@ fn mark(status: Status, palette: Palette) -> String {
         Status::Fail => (Tone::Bad, "[fail]", "×"),
         Status::Skip => (Tone::Muted, "[skip]", "-"),
     };
-    match palette.pretty {
-        // As wide as the others.
-        true => palette.paint(tone, &format!("  {pretty}   ")),
-        false => palette.paint(tone, plain),
+    if palette.pretty {
+        // As wide as the plain marks.
+        palette.paint(tone, &format!("  {pretty}   "))
+    } else {
+        palette.paint(tone, plain)
     }
 }
 
-/// One sentence over all checks.
+/// The summary.
 fn verdict(checks: &[Check], known: bool, palette: Palette) -> String {
     let with = |status| checks.iter().filter(move |check| check.status == status);
     let count = |status| with(status).count();
@@ -78,7 +80,7 @@ fn verdict(checks: &[Check], known: bool, palette: Palette) -> String {
     };
     let rest = format!(
         "{}{}",
-        also(Status::Warn, "to look at"),
+        also(Status::Warn, "warned"),
         also(Status::Skip, "skipped")
     );
     let mut failed: Vec<_> = with(Status::Fail).map(|check| check.id.as_str()).collect();
@@ -88,7 +90,7 @@ fn verdict(checks: &[Check], known: bool, palette: Palette) -> String {
     match fails {
         0 if !known => palette.paint(
             Tone::Bad,
-            &format!("not known: what matters could not be seen; {passed} passed{rest}"),
+            &format!("unknown: the Secrets could not be read; {passed} passed{rest}"),
         ),
         0 => palette.paint(
             Tone::Good,

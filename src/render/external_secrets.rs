@@ -1,4 +1,4 @@
-//! The ExternalSecrets of Path 2 as manifests.
+//! Manifests of the ExternalSecrets of Path 2.
 
 use super::yaml::to_yaml;
 use crate::domain::cluster::names::Namespace;
@@ -6,29 +6,24 @@ use crate::domain::eso::objects::StoreRef;
 use crate::domain::table::Bundle;
 use serde_json::{Value, json};
 
-/// How often the operator refreshes.
+/// The refresh interval.
 const INTERVAL: &str = "30s";
 
-/// An ExternalSecret that makes a bundle's Secret, all of it, from an entry of a store.
+/// An ExternalSecret that creates the Secret of a bundle from one store entry.
 #[derive(Clone, Debug)]
 pub struct Extract<'a> {
     /// `v1` or `v1beta1`.
     pub version: &'static str,
-    /// Where it is.
     pub namespace: &'a Namespace,
-    /// Whose Secret it makes.
     pub bundle: &'static Bundle,
-    /// The store.
     pub store: &'a StoreRef,
-    /// The entry.
+    /// The path of the store entry.
     pub path: &'a str,
 }
 
 impl Extract<'_> {
-    /// As an object of the API.
-    ///
-    /// The empty metadata of the template keep the operator from copying labels and annotations of
-    /// the ExternalSecret onto the Secret.
+    /// The API object. With empty template metadata the operator does not copy the labels and
+    /// annotations of the ExternalSecret to the Secret.
     pub fn object(&self) -> Value {
         json!({
             "apiVersion": format!("external-secrets.io/{}", self.version),
@@ -52,7 +47,6 @@ impl Extract<'_> {
     }
 }
 
-/// The objects as YAML documents.
 pub fn yaml(objects: &[Value]) -> String {
     let documents: Vec<_> = objects.iter().map(to_yaml).collect();
     documents.join("---\n")

@@ -1,4 +1,4 @@
-//! Parts of JSON documents that several commands have.
+//! Parts of JSON documents that several commands share.
 
 use super::report::FileChange;
 use crate::domain::plan::ValueSource;
@@ -6,16 +6,13 @@ use crate::domain::values::secret_value::SecretValue;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
-/// The tokens file.
 #[derive(Debug, Serialize)]
 pub struct FileBody {
-    /// Its path.
     pub path: String,
-    /// What happens to it.
     pub action: FileChange,
 }
 
-/// What happens to a key of a Secret, or to a field of a store entry.
+/// A key of a Secret or a field of a store entry.
 #[derive(Debug, Serialize)]
 pub struct KeyBody<K> {
     pub key: K,
@@ -23,7 +20,7 @@ pub struct KeyBody<K> {
     pub source: ValueSource,
 }
 
-/// Writes the values themselves: `tokens show` and `--show-values` are made to show them.
+/// Serializes plain values, for `tokens show` and `--show-values` only.
 pub fn exposed<K: Serialize, S: Serializer>(
     values: &BTreeMap<K, SecretValue>,
     serializer: S,

@@ -9,67 +9,56 @@ use crate::error::Failure;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// The version of the documents' form.
+/// The version of the document format.
 const VERSION: u8 = 1;
 
-/// What a command adds to the document.
+/// The fields that a command adds to the document.
 #[derive(Debug, Default, Serialize)]
 #[serde(untagged)]
 pub enum Body {
-    /// Nothing.
     #[default]
     Nothing,
-    /// The plan, or what became of it.
+    /// Of `--apply`, its preview and `diff`.
     Report(ReportBody),
-    /// The tokens, of `tokens show`.
+    /// Of `tokens show`.
     Tokens {
-        /// By name.
         #[serde(serialize_with = "exposed")]
         tokens: BTreeMap<&'static str, SecretValue>,
     },
-    /// Whether and what `tokens recover` finds.
+    /// Of `tokens recover`.
     Recovery {
-        /// The tokens file.
         tokens_file: FileBody,
         /// The tokens that the file has or gets.
         found: Vec<&'static str>,
-        /// The tokens that are nowhere.
+        /// The tokens that exist nowhere.
         missing: Vec<&'static str>,
     },
-    /// Kubernetes objects, of `rbac`.
-    Objects {
-        /// In the order in which they are applied.
-        objects: Vec<serde_json::Value>,
-    },
-    /// The plan for the store, or what became of it.
+    /// Kubernetes objects, of `rbac` and `externalsecrets`.
+    Objects { objects: Vec<serde_json::Value> },
+    /// Of `populate`.
     Store(StoreBody),
-    /// The bundles, of `populate -o json`.
+    /// The preview of `populate`.
     Documents {
         /// In the order of the table.
         entries: Vec<EntryDocument>,
     },
-    /// What becomes of the Secrets, of `migrate`.
+    /// Of `migrate`.
     Migration(super::migration::MigrationBody),
-    /// What became of the ExternalSecrets, of `sync`.
+    /// Of `sync`.
     Refreshed {
-        /// By namespace and name.
         external_secrets: Vec<super::sync::RefreshBody>,
     },
-    /// What a rotation would do, where it stands, how it ended.
+    /// Of `rotate`.
     Rotation(super::rotation_document::RotationBody),
-    /// What `verify` found.
+    /// Of `verify` and `lint`.
     Checks {
-        /// In the order of their ids.
+        /// Sorted by id.
         checks: Vec<Check>,
     },
-    /// A text that is the whole answer: a completion script, the manual page.
-    Content {
-        /// The text.
-        content: String,
-    },
+    /// A completion script or the manual page.
+    Content { content: String },
 }
 
-/// The plan, or what became of it.
 #[derive(Debug, Serialize)]
 pub struct ReportBody {
     context: Option<String>,
@@ -105,7 +94,6 @@ struct ErrorBody<'a> {
     hint: String,
 }
 
-/// Renders the document.
 pub fn document(command: &str, ok: bool, body: &Body, failure: Option<&Failure>) -> String {
     let error = failure.map(|failure| ErrorBody {
         message: &failure.message,

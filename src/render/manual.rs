@@ -1,4 +1,4 @@
-//! The manual page and the completion scripts, made from the command line's own description.
+//! The manual page and the completion scripts, generated from the clap types.
 
 use clap::Command;
 use clap_complete::Shell;
@@ -6,9 +6,9 @@ use clap_complete::Shell;
 /// The manual page: the program, then each command.
 ///
 /// # Errors
-/// Never in practice: it is written into memory.
+/// Never in practice: it writes to memory.
 pub fn man(mut command: Command) -> std::io::Result<String> {
-    // Gives the commands their full names: k8s-bootstrap-diff.
+    // Sets the full names of the commands: k8s-bootstrap-diff.
     command.build();
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut page)?;
@@ -18,7 +18,7 @@ pub fn man(mut command: Command) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
-/// A command within the page, and the commands that it has.
+/// Adds a command and its subcommands to the page.
 fn push_command(page: &mut Vec<u8>, command: &Command) -> std::io::Result<()> {
     let man = clap_mangen::Man::new(command.clone());
     man.render_name_section(page)?;
@@ -30,13 +30,12 @@ fn push_command(page: &mut Vec<u8>, command: &Command) -> std::io::Result<()> {
         .try_for_each(|sub| push_command(page, sub))
 }
 
-/// The completion script of a shell.
 pub fn completions(mut command: Command, shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "k8s-bootstrap", &mut script);
     let script = String::from_utf8_lossy(&script).into_owned();
     match shell {
-        // clap_complete names the states of a program with a hyphen in two ways (its issue 6421).
+        // clap_complete uses two different names for a program with a hyphen (clap issue 6421).
         Shell::Bash => script.replace("k8s__subcmd__bootstrap", "k8s__bootstrap"),
         _ => script,
     }

@@ -160,15 +160,15 @@ pub fn planned_result(moved: &Move) -> MoveResult {
         MoveState::Plain => MoveOutcome::Planned,
         MoveState::Moved => MoveOutcome::Unchanged,
         MoveState::Skipped(reason) => MoveOutcome::Skipped(reason.clone()),
-        MoveState::Refused => MoveOutcome::Refused("a person has to decide first".to_owned()),
+        MoveState::Refused => MoveOutcome::Refused("you have to decide first".to_owned()),
     };
     let note = match (&moved.state, &moved.after) {
         (MoveState::Plain, None) => {
-            Some("equality with the store is not yet proven: --apply proves it first".to_owned())
+            Some("not yet compared with the store: --apply does that first".to_owned())
         }
         (MoveState::Plain, Some(_)) if moved.adds_log_level => Some(format!(
-            "{LOG_LEVEL}={LOG_LEVEL_DEFAULT} is added, the service's own default; Reloader, where it is \
-             at work, restarts the service once for it"
+            "{LOG_LEVEL}={LOG_LEVEL_DEFAULT}, the default of the service, is added; if Reloader runs, it \
+             restarts the service once"
         )),
         _ => None,
     };
@@ -187,9 +187,9 @@ pub fn additions_text(additions: &[Addition], mount: &str, preview: bool) -> Str
     for addition in additions {
         let verb = match (preview, addition.created) {
             (true, true) => "would be created with",
-            (true, false) => "would get",
+            (true, false) => "would be updated with",
             (false, true) => "created with",
-            (false, false) => "got",
+            (false, false) => "updated with",
         };
         let keys = addition.keys.join(", ").replace(char::is_control, "?");
         let _ = writeln!(text, "{mount}/{}: {verb} {keys}", addition.path);
@@ -207,7 +207,7 @@ pub fn results_text(results: &[MoveResult], templates: (&str, &str), palette: Pa
             MoveOutcome::Planned => fill_template(templates.1, result),
             MoveOutcome::Done => fill_template(templates.0, result),
             MoveOutcome::Unchanged => "unchanged".to_owned(),
-            MoveOutcome::Skipped(reason) => format!("left alone: {reason}"),
+            MoveOutcome::Skipped(reason) => format!("skipped: {reason}"),
             MoveOutcome::Refused(reason) | MoveOutcome::Failed(reason) => reason.clone(),
         };
         let note = result.note.as_ref().map(|note| format!("; {note}"));
@@ -224,7 +224,7 @@ pub fn results_text(results: &[MoveResult], templates: (&str, &str), palette: Pa
 /// Puts the name of the ExternalSecret into a text.
 fn fill_template(template: &str, result: &MoveResult) -> String {
     let external = match result.external_secret.as_str() {
-        "" => "that is gone already",
+        "" => "(already deleted)",
         name => name,
     };
     template.replace("{}", external)
@@ -234,14 +234,14 @@ fn fill_template(template: &str, result: &MoveResult) -> String {
 /// serves the version of ExternalSecret that the charts emit.
 pub fn values(layout: &Layout, store: &StoreRef, emits: bool) -> String {
     if !emits {
-        return "# values for the charts: they emit ExternalSecrets of v1beta1, which is not served \
-                here, so those that migrate made stay\n\
+        return "# values for the charts: they create ExternalSecrets of v1beta1, which this cluster \
+                does not serve, so keep those that migrate created\n\
                 externalSecret:\n  enabled: false\n"
             .to_owned();
     }
     let mut text =
         "# values for the charts; helm upgrade --take-ownership adopts the ExternalSecrets \
-                    that migrate made\n"
+                    that migrate created\n"
             .to_owned();
     for bundle in BUNDLES {
         let chart = bundle.external_secret.trim_end_matches("-secrets");

@@ -1,4 +1,4 @@
-//! What decisions and outcomes look like: text, JSON, YAML, shell commands. Pure.
+//! Output formats: text, JSON, YAML, shell commands. Pure; decisions are made in `domain`.
 
 pub mod checks;
 pub mod external_secrets;

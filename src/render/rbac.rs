@@ -1,4 +1,4 @@
-//! The smallest Role for a command.
+//! The smallest Role for a command: one table of rights, and the Roles and bindings from it.
 
 use super::yaml::to_yaml;
 use crate::domain::cluster::names::Namespace;
@@ -10,10 +10,10 @@ use crate::domain::table::{BUNDLES, Bundle, EMBEDDINGS, ROUTER};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// The group of External Secrets Operator.
+/// The API group of External Secrets Operator.
 const ESO: &str = "external-secrets.io";
 
-/// What a command does in the cluster.
+/// The commands that need a Role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Reads and writes the Secrets.
@@ -22,41 +22,41 @@ pub enum Access {
     Diff,
     /// Reads the Secrets that hold tokens.
     Recover,
-    /// Reads the Secrets, to fill the store from them.
+    /// Reads the Secrets, as a source for the store.
     Populate {
-        /// Whether it writes through the operator.
+        /// True if it writes through External Secrets Operator.
         via_eso: bool,
     },
-    /// Reads the Secrets and who reads them.
+    /// Reads the Secrets and the workloads that read them.
     Verify {
-        /// Whether it also asks the services.
+        /// True if it also sends requests to the services.
         live: bool,
     },
-    /// Has the operator refresh the Secrets.
+    /// Refreshes the ExternalSecrets.
     Sync,
-    /// Hands the Secrets over to the operator, and takes them back.
+    /// Changes the owner of the Secrets to an ExternalSecret, and back.
     Migrate,
-    /// Exchanges the tokens and restarts who reads them.
+    /// Replaces the tokens and restarts the workloads that read them.
     Rotate {
-        /// Whether it also asks the services.
+        /// True if it also sends requests to the services.
         live: bool,
     },
 }
 
-/// Which objects a right is for.
+/// The objects that a right is restricted to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whose {
-    /// All of them: their names are not known, or Kubernetes does not look at them.
+    /// All objects: their names are unknown, or Kubernetes cannot restrict the verb by name.
     All,
-    /// The Secrets that the command is about.
+    /// The Secrets of the command.
     Secrets,
-    /// The ExternalSecrets that make them, as the charts call them.
+    /// The ExternalSecrets with the names that the charts use.
     ExternalSecrets,
-    /// What `migrate` makes for a moment.
+    /// The temporary objects of `migrate`.
     Proofs,
-    /// What `populate` makes for a moment.
+    /// The temporary objects of `populate`.
     Pushes,
-    /// The namespace itself; in all namespaces, each.
+    /// The namespace itself; in a ClusterRole all namespaces.
     Namespace,
     /// The first pods of the services.
     Pods,
@@ -64,13 +64,13 @@ enum Whose {
     Copies,
 }
 
-/// A row of the table: a right in a namespace.
+/// A row of the table.
 struct Right {
     group: &'static str,
     resources: Vec<&'static str>,
     whose: Whose,
     verbs: &'static [&'static str],
-    /// The verbs in all namespaces, where the fleet is selected by labels.
+    /// The verbs in the ClusterRole for a fleet that is selected by labels.
     everywhere: &'static [&'static str],
 }
 
@@ -97,7 +97,7 @@ impl Right {
     }
 }
 
-/// What is restarted.
+/// The workloads that `rotate` restarts.
 const RESTARTED: [WorkloadKind; 3] = [
     WorkloadKind::StatefulSet,
     WorkloadKind::Deployment,
@@ -126,8 +126,8 @@ impl Access {
         }
     }
 
-    /// THE TABLE: what the command does in a namespace. Where the fleet is selected by labels it
-    /// lists across all of them what it gets elsewhere.
+    /// THE TABLE: the rights of a command in a namespace. If the fleet is selected by labels, the
+    /// command lists across all namespaces what it gets by name otherwise.
     fn rights(self) -> Vec<Right> {
         use Whose::{All, Copies, ExternalSecrets, Namespace, Pods, Proofs, Pushes, Secrets};
         let right = Right::new;
@@ -168,7 +168,7 @@ impl Access {
                     resources: kinds.iter().map(|kind| kind.resource()).collect(),
                     ..right((kinds[0].group(), ""), All, &["list"])
                 }));
-                // On Path 2 it looks at the stores, and at the events of what is not well.
+                // Path 2: the stores, and the events of failed objects.
                 rights.push(right(EVENTS, All, &["list"]));
                 rights.push(right(STORES, All, &["get"]));
                 rights
@@ -197,7 +197,7 @@ impl Access {
                 if live {
                     rights.push(right(PORTS, Pods, &["get", "create"]));
                 }
-                // On Path 2 the state is on an ExternalSecret, and the operator is to refresh.
+                // Path 2: the state is an annotation of an ExternalSecret, which is also refreshed.
                 rights.push(right(EXTERNAL_SECRETS, All, &["list", "get"]));
                 rights.push(right(EXTERNAL_SECRETS, ExternalSecrets, &["patch"]));
                 rights.push(right(STORES, All, &["get"]));
@@ -206,7 +206,7 @@ impl Access {
             Self::Migrate => vec![
                 right(SECRETS, Secrets, &["get", "update"]).everywhere(&["list", "get", "update"]),
                 right(SECRETS, Proofs, &["get", "delete"]),
-                // A Secret that is lost on the way back is made again.
+                // The rollback recreates a Secret that was deleted with its ExternalSecret.
                 right(SECRETS, All, &["create"]),
                 namespace(),
                 right(EXTERNAL_SECRETS, All, &["list", "get", "create"]),
@@ -219,8 +219,8 @@ impl Access {
         }
     }
 
-    /// What it does with a store of the whole cluster; nothing where it looks at none.
-    fn of_cluster_stores(self) -> &'static [&'static str] {
+    /// The verbs on a ClusterSecretStore; empty if the command reads no store.
+    fn cluster_store_verbs(self) -> &'static [&'static str] {
         match self {
             Self::Apply | Self::Diff | Self::Recover | Self::Populate { .. } => &[],
             Self::Verify { .. } | Self::Migrate | Self::Rotate { .. } => &["get"],
@@ -228,12 +228,12 @@ impl Access {
         }
     }
 
-    /// Tells whether it looks at stores.
+    /// True if the command reads stores.
     pub fn reads_stores(self) -> bool {
-        !self.of_cluster_stores().is_empty()
+        !self.cluster_store_verbs().is_empty()
     }
 
-    /// What it is about at home.
+    /// The bundles of the command in the home namespace.
     fn bundles(self) -> Vec<&'static Bundle> {
         match self {
             Self::Recover | Self::Rotate { .. } => vec![&ROUTER, &EMBEDDINGS],
@@ -241,7 +241,7 @@ impl Access {
         }
     }
 
-    /// The rules in a namespace or, where the fleet is selected by labels, across all of them.
+    /// The rules of the Role in a namespace, or of the ClusterRole without one.
     fn rules(self, namespace: Option<&Namespace>, grant: &Grant<'_>) -> Vec<Value> {
         let rule = |right: Right| {
             let verbs = match namespace {
@@ -249,16 +249,17 @@ impl Access {
                 None => right.everywhere,
             };
             let names = self.names(right.whose, namespace, grant);
-            // A right on everything in all namespaces is not needed in one of them again.
-            let again = grant.selected && namespace.is_some() && names.is_none();
-            // An empty list of names would mean all of them.
-            let none = verbs.is_empty() || names.as_ref().is_some_and(Vec::is_empty);
-            (!again && !none).then(|| rule(right.group, &right.resources, verbs, names.as_deref()))
+            // The ClusterRole already has a right without names.
+            let is_redundant = grant.selected && namespace.is_some() && names.is_none();
+            // An empty resourceNames would mean all objects.
+            let is_empty = verbs.is_empty() || names.as_ref().is_some_and(Vec::is_empty);
+            (!is_redundant && !is_empty)
+                .then(|| rule(right.group, &right.resources, verbs, names.as_deref()))
         };
         self.rights().into_iter().filter_map(rule).collect()
     }
 
-    /// The names of the objects; `None` is all of them.
+    /// The resourceNames of a rule; `None` is all objects.
     fn names(
         self,
         whose: Whose,
@@ -266,10 +267,7 @@ impl Access {
         grant: &Grant<'_>,
     ) -> Option<Vec<String>> {
         let home = namespace == Some(grant.home);
-        let bundles = match home {
-            true => self.bundles(),
-            false => vec![&ROUTER],
-        };
+        let bundles = if home { self.bundles() } else { vec![&ROUTER] };
         let owned = |name: &str| name.to_owned();
         match (whose, namespace) {
             (Whose::All, _) | (Whose::Namespace, None) => None,
@@ -290,8 +288,11 @@ impl Access {
             }
             (Whose::Copies, _) => {
                 let mut names: Vec<_> = KNOWN_COPIES.map(owned).into();
-                let named = namespace.into_iter();
-                names.extend(named.flat_map(|place| grant.copies_in(place)));
+                names.extend(
+                    namespace
+                        .into_iter()
+                        .flat_map(|place| grant.copies_in(place)),
+                );
                 Some(names)
             }
             (Whose::ExternalSecrets, _) => {
@@ -311,7 +312,7 @@ impl Access {
             (Whose::Pods, _) => {
                 let services: &[&str] = match (home, self) {
                     (true, _) => &[BRAIN_API, workload::EMBEDDINGS],
-                    // A fleet namespace may have a brain-api of its own.
+                    // A fleet namespace may run its own brain-api.
                     (false, Self::Rotate { .. }) => &[BRAIN_API],
                     (false, _) => &[],
                 };
@@ -329,20 +330,19 @@ fn rule(group: &str, resources: &[&str], verbs: &[&str], names: Option<&[String]
     rule
 }
 
-/// Where the command works, and for whom.
+/// The namespaces, copies and service account of the Roles.
 #[derive(Clone, Copy, Debug)]
 pub struct Grant<'a> {
-    /// The home namespace.
     pub home: &'a Namespace,
-    /// The fleet namespaces that are named.
+    /// The fleet namespaces that are given by name.
     pub named: &'a BTreeSet<Namespace>,
-    /// Whether more of them are selected by labels, so that nobody knows them yet.
+    /// True if a label selector selects more fleet namespaces, so that their names are unknown.
     pub selected: bool,
-    /// Other Secrets that are read.
+    /// The Secrets of `--copy`.
     pub copies: &'a [CopyRef],
-    /// Whether a store is one of the whole cluster.
+    /// True if a store is a ClusterSecretStore.
     pub cluster_store: bool,
-    /// The service account that gets the rights: its namespace and name.
+    /// The namespace and name of the service account that is bound.
     pub account: Option<(&'a Namespace, &'a str)>,
 }
 
@@ -353,8 +353,8 @@ impl Grant<'_> {
     }
 }
 
-/// The Roles and, for a service account, their bindings: home, then each named fleet namespace,
-/// then those of other copies; with a selector a ClusterRole too.
+/// The Roles and, for a service account, their bindings: the home namespace, each named fleet
+/// namespace, then the namespaces of other copies; with a selector also a ClusterRole.
 pub fn objects(access: Access, grant: &Grant<'_>) -> Vec<Value> {
     let fleet = grant.named.iter().filter(|name| *name != grant.home);
     let places: Vec<&Namespace> = std::iter::once(grant.home).chain(fleet).collect();
@@ -367,7 +367,7 @@ pub fn objects(access: Access, grant: &Grant<'_>) -> Vec<Value> {
     let mut others: BTreeSet<_> = grant.copies.iter().map(|copy| &copy.namespace).collect();
     let events = grant.cluster_store && !grant.selected;
     if events {
-        // The events of what has no namespace are there.
+        // Events of cluster-scoped objects are in namespace default.
         others.insert(&default);
     }
     for place in others.into_iter().filter(|place| !places.contains(place)) {
@@ -381,12 +381,13 @@ pub fn objects(access: Access, grant: &Grant<'_>) -> Vec<Value> {
         }
         objects.extend(pair(access, Some(place), &rules, grant));
     }
-    let mut everywhere = match grant.selected {
-        true => access.rules(None, grant),
-        false => Vec::new(),
+    let mut everywhere = if grant.selected {
+        access.rules(None, grant)
+    } else {
+        Vec::new()
     };
     if grant.cluster_store {
-        let ((group, stores), verbs) = (CLUSTER_STORES, access.of_cluster_stores());
+        let ((group, stores), verbs) = (CLUSTER_STORES, access.cluster_store_verbs());
         everywhere.push(rule(group, &[stores], verbs, None));
     }
     if !everywhere.is_empty() {
@@ -395,14 +396,14 @@ pub fn objects(access: Access, grant: &Grant<'_>) -> Vec<Value> {
     objects
 }
 
-/// A Role with its binding or, without a namespace, a ClusterRole with its.
+/// A Role and its binding or, without a namespace, a ClusterRole and its binding.
 fn pair(
     access: Access,
     namespace: Option<&Namespace>,
     rules: &[Value],
     grant: &Grant<'_>,
 ) -> Vec<Value> {
-    // Two installations in a cluster, or in a fleet namespace, must not take each other's rights.
+    // Two home namespaces in a cluster must not overwrite each other's Roles.
     let name = match namespace {
         Some(namespace) if namespace == grant.home => access.name().to_owned(),
         _ => format!("{}-{}", access.name(), grant.home),
@@ -436,45 +437,44 @@ fn pair(
     std::iter::once(role).chain(binding).collect()
 }
 
-/// The objects as YAML, with what cannot be said in them as comments.
+/// The objects as YAML. Comments say what RBAC cannot express.
 pub fn yaml(access: Access, objects: &[Value]) -> String {
     let comment = match access {
         Access::Apply => {
             "# Kubernetes cannot restrict `create` by name, so this Role may create any Secret here.\n\
-             # --create-namespace needs a ClusterRole that may create namespaces besides.\n"
+             # --create-namespace also needs a ClusterRole that may create namespaces.\n"
         }
         Access::Verify { .. } => {
-            "# Copies of the tokens are found wherever this identity may list Secrets, which gives it\n\
-             # all of their values; without, name more of them: rbac verify --copy NS/NAME.\n"
+            "# verify finds copies of the tokens in namespaces where this identity may list Secrets. That\n\
+             # gives it all values there; or name the copies: rbac verify --copy NS/NAME.\n"
         }
         Access::Populate { via_eso: false } => {
-            "# For populate --from-cluster; without it populate talks to the store alone.\n"
+            "# For populate --from-cluster; without it populate needs the store only.\n"
         }
         Access::Populate { via_eso: true } => {
             "# The first rule is for --from-cluster only. Kubernetes cannot restrict `create` by name:\n\
-             # who has this Role can read, by an ExternalSecret, whatever the operator may read for this\n\
-             # namespace. A ClusterRole that may get clustersecretstores, and a Role that may list events\n\
-             # in namespace default, tell sooner and better why a ClusterSecretStore does not work.\n"
+             # with an ExternalSecret this Role can read everything that the operator may read for this\n\
+             # namespace. To see earlier why a ClusterSecretStore does not work, also grant get on\n\
+             # clustersecretstores, and list on events in namespace default.\n"
         }
         Access::Rotate { .. } => {
-            "# Copies of the tokens are found wherever this identity may list Secrets, and other\n\
-             # namespaces with the same tokens where it may list them in the whole cluster; name copies\n\
-             # otherwise: rbac rotate --copy NS/NAME. Where a brain-api runs in a fleet namespace too,\n\
-             # --live asks it only with pods/portforward there.\n"
+            "# rotate finds copies of the tokens in namespaces where this identity may list Secrets, and\n\
+             # other namespaces with the same tokens if it may list Secrets in the whole cluster; or name\n\
+             # the copies: rbac rotate --copy NS/NAME. To probe a brain-api in a fleet namespace, --live\n\
+             # needs pods/portforward there.\n"
         }
         Access::Migrate => {
             "# Kubernetes cannot restrict `create` by name, so this Role may create any Secret and any\n\
-             # ExternalSecret here; through the latter it reads what the stores here may read.\n"
+             # ExternalSecret here. With an ExternalSecret it can read what the stores here may read.\n"
         }
         Access::Diff | Access::Recover | Access::Sync => "",
     };
-    let named = match access {
+    let names = match access {
         Access::Sync | Access::Migrate | Access::Rotate { .. } => {
-            "# An ExternalSecret that is called otherwise than the charts call it has to be added to the\n\
-             # resourceNames.\n"
+            "# An ExternalSecret with another name than in the charts has to be added to resourceNames.\n"
         }
         _ => "",
     };
     let documents: Vec<_> = objects.iter().map(to_yaml).collect();
-    format!("{comment}{named}{}", documents.join("---\n"))
+    format!("{comment}{names}{}", documents.join("---\n"))
 }

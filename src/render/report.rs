@@ -1,19 +1,16 @@
-//! What a command did, or would do, in the form that every output format starts from.
+//! The result or plan of `--apply`, from which every output format is rendered.
 
 use crate::domain::plan::{Action, FileAction, Plan, SecretPlan};
 
-/// The tokens file and every Secret, with what happens to them.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The context of the kubeconfig, where one was used.
+    /// The kubeconfig context, if one was used.
     pub context: Option<String>,
-    /// The server, where one was contacted.
+    /// The URL of the API server, if it was contacted.
     pub server: Option<String>,
-    /// The tokens file's path.
+    /// The path of the tokens file.
     pub path: String,
-    /// What happens to the tokens file.
     pub file: FileChange,
-    /// What happens to each Secret.
     pub secrets: Vec<SecretReport>,
 }
 
@@ -21,11 +18,9 @@ pub struct Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FileChange {
-    /// It is made.
     Created,
-    /// It is replaced by one with more or other tokens.
+    /// Tokens are added or replaced.
     Updated,
-    /// It stays.
     Unchanged,
 }
 
@@ -39,29 +34,28 @@ impl From<FileAction> for FileChange {
     }
 }
 
-/// A Secret's plan and, where its write failed, why.
+/// The plan for a Secret and the error of its write.
 #[derive(Clone, Debug)]
 pub struct SecretReport {
-    /// What was planned.
     pub plan: SecretPlan,
-    /// Why it was not done.
+    /// Why the write failed.
     pub failed: Option<String>,
 }
 
 impl SecretReport {
-    /// What happened, in one word of the documented ones.
+    /// The documented word for the result.
     pub fn action(&self) -> &'static str {
         outcome_word(self.plan.action, self.failed.is_some())
     }
 
-    /// Why it was not done, or what remains to be said.
+    /// Why the write failed, or the reason in the plan.
     pub fn reason(&self) -> Option<&str> {
         self.failed.as_deref().or(self.plan.reason.as_deref())
     }
 }
 
 impl Report {
-    /// The report of a plan that has not been carried out.
+    /// The report of a preview.
     pub fn of_plan(plan: &Plan, path: String) -> Self {
         let secrets = plan
             .secrets
@@ -81,7 +75,7 @@ impl Report {
     }
 }
 
-/// What became of a Secret or an entry, in one word of the documented ones.
+/// The documented word for the result of a Secret or a store entry.
 pub fn outcome_word(action: Action, failed: bool) -> &'static str {
     match action {
         _ if failed => "failed",

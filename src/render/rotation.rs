@@ -1,4 +1,4 @@
-//! A rotation in words and for `-o json`: what it would do, where it stands, how it ended.
+//! The text output of `rotate`: preview, status and result.
 
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::snapshot::ClusterSnapshot;
@@ -11,7 +11,7 @@ use crate::error::Failure;
 use crate::ui::{Palette, Tone};
 use std::fmt::Write;
 
-/// What a rotation would do to the workloads.
+/// The workloads that a rotation would restart.
 #[derive(Debug)]
 pub struct Forecast {
     tokens: String,
@@ -19,11 +19,11 @@ pub struct Forecast {
     pub(super) workloads: Vec<Restarts>,
     named: Vec<String>,
     pub(super) unseen: Vec<String>,
-    /// The command with all of its options but `--apply`.
+    /// The command line without `--apply`.
     command: String,
 }
 
-/// How often a workload restarts.
+/// The restarts of a workload.
 #[derive(Debug)]
 pub(super) struct Restarts {
     pub(super) at: WorkloadRef,
@@ -34,7 +34,7 @@ pub(super) struct Restarts {
 }
 
 impl Forecast {
-    /// Counts the restarts of a rotation from its present phase on.
+    /// Counts the restarts from the current phase on.
     pub fn new(
         rotation: &Rotation,
         facts: &ClusterSnapshot,
@@ -54,7 +54,7 @@ impl Forecast {
                     continue;
                 }
                 if workload.kind == WorkloadKind::CronJob {
-                    named.push(format!("{workload}: its next pods have the new token"));
+                    named.push(format!("{workload}: its next pods get the new token"));
                     continue;
                 }
                 let restarts = |phase: &Phase| {
@@ -63,10 +63,11 @@ impl Forecast {
                 };
                 workloads.push(Restarts {
                     at: WorkloadRef::of(workload),
-                    phases: match workload.reloaded {
-                        // It reacts to every change of a Secret that the workload reads.
-                        true => phases.clone(),
-                        false => phases.iter().copied().filter(restarts).collect(),
+                    phases: if workload.reloaded {
+                        // Reloader restarts it after every change of a Secret that it reads.
+                        phases.clone()
+                    } else {
+                        phases.iter().copied().filter(restarts).collect()
                     },
                     reloaded: workload.reloaded,
                     trouble: workload.rollout.blocker(workload.kind),
@@ -77,15 +78,15 @@ impl Forecast {
                     },
                 });
             }
-            let alone = place.pods.iter().filter(|pod| {
+            let bare_pods = place.pods.iter().filter(|pod| {
                 !place.workloads.iter().any(|it| pod.belongs_to(it))
                     && rotation
                         .changes()
                         .any(|(token, _)| sends(&pod.spec, None, token))
             });
-            named.extend(alone.map(|pod| {
+            named.extend(bare_pods.map(|pod| {
                 format!(
-                    "Pod {}/{} is not restarted: close waits until it has ended or been made anew",
+                    "Pod {}/{} is not restarted: close waits until it has ended or is recreated",
                     pod.namespace, pod.name
                 )
             }));
@@ -107,15 +108,17 @@ pub fn names(rotation: &Rotation) -> String {
     names.join(" and ")
 }
 
-/// What a phase does, as a run tells it.
+/// What a phase does, for progress messages.
 pub const fn describe(phase: Phase) -> &'static str {
     match phase {
-        Phase::Open => "open: the servers learn to accept the old and the new token",
+        Phase::Open => "open: the servers accept the old and the new token",
         Phase::Switch => "switch: the clients get the new token",
-        Phase::Close => "close: the servers forget the old token",
+        Phase::Close => "close: the servers reject the old token",
         Phase::Back => "back: the clients get the old token again",
-        Phase::Undo => "undo: the servers forget the new token",
-        Phase::Immediate => "immediate: everybody gets the new token, nobody keeps the old one",
+        Phase::Undo => "undo: the servers reject the new token",
+        Phase::Immediate => {
+            "immediate: servers and clients get the new token, and the old one is rejected"
+        }
     }
 }
 
@@ -124,12 +127,12 @@ fn list(phases: &[Phase]) -> String {
     names.join(", ")
 }
 
-/// Who holds what, and who accepts what, in each phase; docs/rotate.md shows it too.
+/// What clients send and servers accept in each phase. docs/rotate.md has the same table.
 const TIME_LINE: &str = "              clients send   servers accept   restarts   when it is over
 before        old            old
 1. open       old            old and new      servers    both tokens are accepted
-2. switch     new            old and new      clients    nobody who can be seen holds the old one
-3. close      new            new              servers    the old one is answered 401
+2. switch     new            old and new      clients    no client that can be seen holds the old token
+3. close      new            new              servers    the old token is answered 401
 ";
 
 /// The preview.
@@ -146,16 +149,15 @@ pub fn preview(forecast: &Forecast) -> String {
     let _ = writeln!(text, "\nRestarts:");
     for one in &forecast.workloads {
         let count = one.phases.len();
-        let times = if count == 1 { "once" } else { "times" };
-        let how_often = match count {
-            1 => times.to_owned(),
-            _ => format!("{count} {times}"),
+        let how_often = if count == 1 {
+            "once".to_owned()
+        } else {
+            format!("{count} times")
         };
-        let reloader = match one.reloaded {
-            true => {
-                " (it asks for Reloader, which restarts it whenever a Secret that it reads changes)"
-            }
-            false => "",
+        let reloader = if one.reloaded {
+            " (it asks for Reloader, which restarts it after each change of a Secret that it reads)"
+        } else {
+            ""
         };
         let _ = writeln!(
             text,
@@ -165,35 +167,35 @@ pub fn preview(forecast: &Forecast) -> String {
             list(&one.phases)
         );
         if let Some(trouble) = one.trouble {
-            let _ = writeln!(text, "    it will not roll out by itself: {trouble}");
+            let _ = writeln!(text, "    its rollout will not finish: {trouble}");
         }
     }
     if forecast.workloads.is_empty() {
-        let _ = writeln!(text, "  none: no workload here reads these tokens");
+        let _ = writeln!(
+            text,
+            "  none: no workload in these namespaces reads these tokens"
+        );
     }
     let immediate = forecast.phases == [Phase::Immediate];
     if !immediate && forecast.workloads.iter().any(|one| one.reloaded) {
         let _ = writeln!(
             text,
-            "Where Reloader runs it restarts clients at open too; they come back with the old token."
+            "If Reloader runs, it also restarts clients in open; they start again with the old token."
         );
     }
     if immediate {
-        let _ = writeln!(
-            text,
-            "Until all of them have restarted, clients are answered 401."
-        );
+        let _ = writeln!(text, "Clients get 401 until all workloads have restarted.");
     } else {
         let _ = writeln!(
             text,
-            "No request is answered 401 or 403 because of it. A server with one replica is away for a \
-             moment while its pod restarts."
+            "No request is answered 401 or 403 because of the rotation. A server with one replica is \
+             unavailable for a moment while its pod restarts."
         );
     }
     for line in &forecast.named {
         let _ = writeln!(text, "{line}");
     }
-    let _ = writeln!(text, "\nNot seen from here:");
+    let _ = writeln!(text, "\nNot visible from here:");
     for line in &forecast.unseen {
         let _ = writeln!(text, "  {line}");
     }
@@ -205,12 +207,12 @@ pub fn preview(forecast: &Forecast) -> String {
     text
 }
 
-/// What a turn of the rotation that is open would do.
-pub fn turned(phase: Phase, command: &str) -> String {
+/// The preview of a change of direction of the open rotation, for example `--abort`.
+pub fn turn_preview(phase: Phase, command: &str) -> String {
     let cost = match phase {
         Phase::Immediate => {
-            "It is the new token of this rotation that all get. Until all of them have restarted, \
-             clients are answered 401.\n"
+            "All workloads get the new token of this rotation. Clients get 401 until all workloads \
+             have restarted.\n"
         }
         _ => "",
     };
@@ -220,18 +222,17 @@ pub fn turned(phase: Phase, command: &str) -> String {
     )
 }
 
-/// Where a rotation stands.
+/// The status of an open rotation.
 #[derive(Debug)]
 pub struct Standing<'a> {
-    /// It.
     pub rotation: &'a Rotation,
-    /// For how many seconds it has been open.
+    /// In seconds.
     pub open_for: i64,
-    /// Who still holds what is to be forgotten.
+    /// The Secrets and pods with the token that the phase removes.
     pub holders: Vec<OldTokenUser>,
-    /// Which workloads the phase waits for.
+    /// The workloads that have not rolled out yet.
     pub pending: Vec<WorkloadRef>,
-    /// What could not be seen.
+    /// What could not be checked, and why.
     pub unseen: Vec<String>,
 }
 
@@ -243,7 +244,7 @@ fn duration(seconds: i64) -> String {
     }
 }
 
-/// Where it stands, for people.
+/// The output of `--status`.
 pub fn status(standing: Option<&Standing<'_>>, reach: &HintContext) -> String {
     let Some(standing) = standing else {
         return "no rotation is open\n".to_owned();
@@ -267,30 +268,34 @@ pub fn status(standing: Option<&Standing<'_>>, reach: &HintContext) -> String {
     }
     let side = rotation.phase.removed_side().as_str();
     for holder in &standing.holders {
-        let _ = writeln!(text, "  still on the {side} token: {}", shown(holder));
+        let _ = writeln!(
+            text,
+            "  still on the {side} token: {}",
+            describe_holder(holder)
+        );
     }
     if standing.holders.is_empty() {
         let _ = writeln!(
             text,
-            "  nobody who can be seen is still on the {side} token"
+            "  no Secret or pod that can be seen is still on the {side} token"
         );
     }
     for line in &standing.unseen {
         let _ = writeln!(text, "  not seen: {line}");
     }
-    let _ = writeln!(text, "carry it on: {}", reach.carry_on());
+    let _ = writeln!(text, "continue: {}", reach.carry_on());
     if rotation.phase.abort_phase().is_some() {
         let _ = writeln!(
             text,
-            "go back to the old token: {} rotate --abort --apply",
+            "return to the old token: {} rotate --abort --apply",
             reach.program
         );
     }
     text
 }
 
-/// A holder, in words.
-pub fn shown(holder: &OldTokenUser) -> String {
+/// A Secret with its keys, or a pod with its owner and tokens.
+pub fn describe_holder(holder: &OldTokenUser) -> String {
     match holder {
         OldTokenUser::Secret { at, keys, .. } => {
             let keys: Vec<_> = keys
@@ -324,13 +329,13 @@ pub fn shown(holder: &OldTokenUser) -> String {
     }
 }
 
-/// What to do about one who holds that value.
+/// What a person does about a Secret or pod with the removed token.
 pub(super) fn remedy(holder: &OldTokenUser, side: Side, reach: &HintContext) -> String {
     let kubectl = &reach.kubectl;
     match holder {
         OldTokenUser::Secret { ours: true, .. } => reach.carry_on(),
         OldTokenUser::Secret { at, .. } => format!(
-            "put the {} token into Secret {at}, or, if nobody reads it: {kubectl} -n {} delete secret {}",
+            "put the {} token into Secret {at} or, if nothing reads it: {kubectl} -n {} delete secret {}",
             side.other().as_str(),
             at.namespace,
             at.name
@@ -359,24 +364,24 @@ pub(super) fn remedy(holder: &OldTokenUser, side: Side, reach: &HintContext) -> 
     }
 }
 
-/// The failure where somebody still holds the value that is to be forgotten.
-pub fn held(holders: &[OldTokenUser], side: Side, reach: &HintContext) -> Failure {
-    let mut failure = Failure::no("somebody still holds the token that is to be forgotten");
+/// The failure of the gate: Secrets or pods still have the token that the phase removes.
+pub fn holders_failure(holders: &[OldTokenUser], side: Side, reach: &HintContext) -> Failure {
+    let mut failure = Failure::no("Secrets or pods still have the token that this phase removes");
     for holder in holders {
         failure = failure
-            .cause(shown(holder))
+            .cause(describe_holder(holder))
             .hint(remedy(holder, side, reach));
     }
     failure
 }
 
-/// How a run ended, for people.
+/// The result of a run.
 pub fn outcome(outcome: &Outcome, reach: &HintContext, palette: Palette) -> String {
     let ok = palette.paint(Tone::Good, "[ok]  ");
     match outcome {
         Outcome::Nothing => "no rotation is open: nothing to do\n".to_owned(),
         Outcome::FinishedByOther => {
-            format!("{ok} somebody else has finished the rotation meanwhile\n")
+            format!("{ok} another run has finished the rotation\n")
         }
         Outcome::Finished(rotation, holders) => {
             let names = names(rotation);
@@ -388,19 +393,19 @@ pub fn outcome(outcome: &Outcome, reach: &HintContext, palette: Palette) -> Stri
             if holders.is_empty() {
                 return format!("{ok} {what}{everywhere}, the {gone} one is accepted nowhere\n");
             }
-            let left: Vec<_> = holders.iter().map(shown).collect();
+            let left: Vec<_> = holders.iter().map(describe_holder).collect();
             format!(
-                "{ok} {what}; the {gone} one is accepted nowhere, and still held by {}\n",
+                "{ok} {what}; the {gone} one is accepted nowhere, but still held by {}\n",
                 left.join("; ")
             )
         }
         Outcome::Stopped(rotation) => format!(
-            "{ok} the rotation of {} stands after {}; carry it on: {}\n",
+            "{ok} the rotation of {} has stopped after {}; continue: {}\n",
             names(rotation),
             rotation.phase,
             reach.carry_on()
         ),
-        // The failure beside it names the holders.
+        // The failure lists the holders.
         Outcome::Held(..) => String::new(),
     }
 }

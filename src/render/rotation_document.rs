@@ -1,6 +1,6 @@
 //! The JSON documents of `rotate`.
 
-use super::rotation::{Forecast, Standing, remedy, shown};
+use super::rotation::{Forecast, Standing, describe_holder, remedy};
 use crate::domain::hint_context::HintContext;
 use crate::domain::rotation::gate::OldTokenUser;
 use crate::domain::rotation::outcome::Outcome;
@@ -78,12 +78,12 @@ fn holder_body(holder: &OldTokenUser, side: Side, reach: &HintContext) -> Holder
     HolderBody {
         namespace,
         object,
-        message: shown(holder),
+        message: describe_holder(holder),
         hint: remedy(holder, side, reach),
     }
 }
 
-/// The document of a run that ended.
+/// The document of a finished run.
 pub fn of(outcome: &Outcome, reach: &HintContext) -> RotationBody {
     let side = outcome
         .rotation()

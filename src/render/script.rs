@@ -1,7 +1,6 @@
-//! The preview: a POSIX shell script that does on a fresh namespace what `--apply` does.
+//! The preview: a POSIX shell script that does what `--apply` does in an empty namespace.
 //!
-//! It holds names of variables and no value, and puts none on a command line: the shell's own
-//! here-documents feed kubectl.
+//! The script holds no value and puts none on a command line: kubectl reads here-documents.
 
 use crate::domain::plan::{KeyAction, Plan, SecretPlan};
 use crate::domain::table::{InputRule, Origin, ROUTER};
@@ -10,31 +9,30 @@ use crate::domain::values::token::TokenName;
 use std::fmt::Write;
 use std::path::Path;
 
-/// What the script has to know beside the plan.
+/// The input of the script.
 #[derive(Clone, Copy, Debug)]
 pub struct Preview<'a> {
-    /// The plan for a namespace in which nothing exists.
+    /// The plan for an empty namespace.
     pub plan: &'a Plan,
-    /// The inputs, for where they came from.
+    /// For the sources of the inputs.
     pub inputs: &'a Inputs,
     /// The home namespace.
     pub namespace: &'a str,
-    /// The labels of fleet namespaces that nobody knows before the cluster is asked.
+    /// The label selector of fleet namespaces; their names are unknown without the cluster.
     pub fleet_selector: Option<&'a str>,
-    /// The tokens file.
     pub tokens_file: &'a Path,
-    /// kubectl with the options that lead it to the cluster, quoted for a shell.
+    /// kubectl with `--context` and `--kubeconfig`, quoted for a shell.
     pub kubectl: &'a str,
-    /// Whether the namespace is made too.
+    /// True if the script creates the namespace.
     pub create_namespace: bool,
-    /// The command that does it all, for the comment.
+    /// The equivalent `--apply` command, for the comment.
     pub apply: &'a str,
 }
 
 /// Writes the script.
 ///
-/// All of it is a here-document for `sh`, so that the shell it is pasted into keeps its options,
-/// umask and variables, and need not know comments (interactive zsh does not).
+/// The script is a here-document for `sh`. The shell that it is pasted into keeps its options, umask
+/// and variables, and needs no support for comments (interactive zsh has none).
 pub fn script(preview: &Preview<'_>) -> String {
     let mut text = format!(
         "sh <<'PREVIEW'\n\
@@ -78,7 +76,7 @@ pub fn script(preview: &Preview<'_>) -> String {
     text
 }
 
-/// The inputs without which nothing is begun.
+/// Stops before the first command if a required input is missing.
 fn push_checks(text: &mut String, plan: &Plan) {
     for (key, origin) in plan
         .secrets
@@ -95,7 +93,7 @@ fn push_checks(text: &mut String, plan: &Plan) {
     }
 }
 
-/// The keys that are written, with where their values come from.
+/// The keys that are written, with the origin of their values.
 fn set_keys(secret: &SecretPlan) -> impl Iterator<Item = (&'static str, Origin)> {
     let set = secret
         .keys
@@ -107,7 +105,7 @@ fn set_keys(secret: &SecretPlan) -> impl Iterator<Item = (&'static str, Origin)>
     })
 }
 
-/// The router Secret in every namespace that the selector matches and that has not got one above.
+/// The router Secret in every selected namespace that is not handled above.
 fn push_selected(text: &mut String, plan: &Plan, kubectl: &str, selector: &str) {
     let routers = plan
         .secrets
@@ -186,7 +184,7 @@ fn push_secret(text: &mut String, secret: &SecretPlan, kubectl: &str, namespace:
     text.push_str("EOF\n");
 }
 
-/// A path with a slash in it: `.` searches PATH for any other.
+/// A path with a slash, since `.` searches PATH for a name without one.
 fn sourceable(path: &Path) -> String {
     let shown = path.display().to_string();
     if path.is_absolute() {
@@ -196,9 +194,7 @@ fn sourceable(path: &Path) -> String {
     }
 }
 
-/// Quotes a text for a POSIX shell.
+/// Quotes a word for a POSIX shell.
 pub fn quote(text: &str) -> String {
-    shlex::try_quote(text)
-        .map(Into::into)
-        .unwrap_or_else(|_| "''".to_owned())
+    shlex::try_quote(text).map_or_else(|_| "''".to_owned(), Into::into)
 }

@@ -1,4 +1,4 @@
-//! What `populate` does, as text, JSON and documents.
+//! The output of `populate`: text, JSON, and documents with values.
 
 use super::fields::{FileBody, KeyBody, exposed};
 use super::report::{FileChange, outcome_word};
@@ -14,30 +14,26 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// What stands for a value.
+/// The placeholder for a value.
 const MASKED: &str = "<masked: --show-values shows it>";
-/// What stands for a token that does not exist yet.
+/// The placeholder for a token that does not exist yet.
 const TO_BE_MINTED: &str = "<minted by --apply>";
 
-/// The tokens file and every entry, with what happens to them.
 #[derive(Clone, Debug)]
 pub struct StoreReport {
-    /// The store's URL, where it was asked.
+    /// The URL of the store, if it was contacted.
     pub store: Option<String>,
-    /// The tokens file's path.
+    /// The path of the tokens file.
     pub path: String,
-    /// What happens to the tokens file.
     pub file: FileChange,
-    /// What happens to each entry.
     pub entries: Vec<EntryReport>,
 }
 
-/// An entry's plan and, where its write failed, why.
+/// The plan for a store entry and the error of its write.
 #[derive(Clone, Debug)]
 pub struct EntryReport {
-    /// What was planned.
     pub plan: EntryPlan,
-    /// Why it was not done.
+    /// Why the write failed.
     pub failed: Option<String>,
 }
 
@@ -50,8 +46,8 @@ impl EntryReport {
         self.failed.as_deref().or(self.plan.reason.as_deref())
     }
 
-    /// What happened to it, to which fields, and why.
-    fn sentence(&self, reach: &StoreReach) -> String {
+    /// One sentence: the result, the fields, and the reason.
+    fn describe(&self, reach: &StoreReach) -> String {
         let mut words = vec![self.action().to_owned()];
         let of = |wanted: fn(&KeyAction) -> bool| {
             let fields = self.plan.keys.iter();
@@ -72,7 +68,7 @@ impl EntryReport {
         }
         let differing = named(|action| matches!(action, KeyAction::Differs));
         if !differing.is_empty() {
-            // Through the operator nothing can be changed.
+            // --via-eso cannot change a value.
             let remedy = match reach.program {
                 "" => "",
                 _ => " (--update changes an input)",
@@ -86,7 +82,6 @@ impl EntryReport {
     }
 }
 
-/// For `-o json`.
 #[derive(Debug, Serialize)]
 pub struct StoreBody {
     store: Option<String>,
@@ -103,7 +98,7 @@ struct EntryBody {
 }
 
 impl StoreReport {
-    /// The report of a plan that has not been carried out.
+    /// The report of a preview.
     pub fn of_plan(plan: &StorePlan, store: Option<&str>, path: String) -> Self {
         let report = |plan: &EntryPlan| EntryReport {
             plan: plan.clone(),
@@ -117,7 +112,7 @@ impl StoreReport {
         }
     }
 
-    /// For `-o json`.
+    /// The JSON body.
     pub fn body(&self) -> StoreBody {
         let field = |field: &FieldPlan| KeyBody {
             key: field.key.clone(),
@@ -141,7 +136,7 @@ impl StoreReport {
     }
 }
 
-/// A line per entry, and one for the tokens file: what was done.
+/// One line for the tokens file and one for each entry, after `--apply`.
 pub fn outcome(report: &StoreReport, reach: &StoreReach, palette: Palette) -> String {
     let mut text = String::new();
     let file = match report.file {
@@ -159,12 +154,12 @@ pub fn outcome(report: &StoreReport, reach: &StoreReach, palette: Palette) -> St
         };
         let mark = palette.paint(tone, mark);
         let place = reach.shown(&entry.plan.path);
-        let _ = writeln!(text, "{mark} {place}: {}", entry.sentence(reach));
+        let _ = writeln!(text, "{mark} {place}: {}", entry.describe(reach));
     }
     text
 }
 
-/// What `--apply` would change: a line per entry, and one per field that is not simply kept.
+/// The preview: one line for each entry, and one for each field that is not just kept.
 pub fn difference(report: &StoreReport, reach: &StoreReach, palette: Palette) -> String {
     let mut text = String::new();
     match report.file {
@@ -203,7 +198,7 @@ pub fn difference(report: &StoreReport, reach: &StoreReach, palette: Palette) ->
     text
 }
 
-/// A bundle as a document.
+/// A store entry with its values.
 #[derive(Debug, Serialize)]
 pub struct EntryDocument {
     path: String,
@@ -211,7 +206,7 @@ pub struct EntryDocument {
     data: BTreeMap<String, SecretValue>,
 }
 
-/// The bundles with all of their fields; the values masked unless they are asked for.
+/// The entries with all fields. Values are masked without `show_values`.
 pub fn documents(plan: &StorePlan, show_values: bool) -> Vec<EntryDocument> {
     let value = |field: &FieldPlan| {
         let KeyAction::Set(value) = &field.action else {
@@ -232,7 +227,7 @@ pub fn documents(plan: &StorePlan, show_values: bool) -> Vec<EntryDocument> {
         .collect()
 }
 
-/// The documents as YAML; a skipped bundle is a comment.
+/// The documents as YAML. A skipped bundle is a comment.
 pub fn yaml(plan: &StorePlan, documents: &[EntryDocument]) -> String {
     let skipped = plan.entries.iter().filter(|entry| !entry.is_written());
     let skipped = skipped.map(|entry| {
@@ -246,13 +241,13 @@ pub fn yaml(plan: &StorePlan, documents: &[EntryDocument]) -> String {
         .collect()
 }
 
-/// The value, where it exists already.
+/// The value; `None` if the token is not minted yet.
 fn known(plan: &StorePlan, value: &NewValue) -> Option<SecretValue> {
     match value {
         NewValue::Plain(value) => Some(value.clone()),
         NewValue::Token(name) | NewValue::List { token: name, .. } => {
             let token = plan.tokens.get(*name).as_ref()?.token()?;
-            // Only the one that it names is looked at.
+            // fill uses the token with that name only.
             Some(value.fill(&PerToken::from_fn(|_| token.clone())))
         }
     }

@@ -1,24 +1,21 @@
-//! What became of a refresh, as text and JSON.
+//! The output of `sync`: text and JSON.
 
 use crate::domain::cluster::names::Namespace;
 use crate::ui::{Palette, Tone};
 use serde::Serialize;
 use std::fmt::Write;
 
-/// An ExternalSecret that was refreshed, or was to be.
+/// The refresh of an ExternalSecret.
 #[derive(Clone, Debug)]
 pub struct Refresh {
-    /// Where it is.
     pub namespace: Namespace,
-    /// What it is called.
     pub name: String,
-    /// The Secret that it makes.
+    /// The Secret that it creates.
     pub secret: String,
-    /// The keys of the Secret that changed; or why it does not follow.
+    /// The changed keys of the Secret, or why the refresh failed.
     pub outcome: Result<Vec<String>, String>,
 }
 
-/// For `-o json`.
 #[derive(Debug, Serialize)]
 pub struct RefreshBody {
     namespace: String,
@@ -50,14 +47,11 @@ impl From<&Refresh> for RefreshBody {
     }
 }
 
-/// A line per ExternalSecret.
 pub fn text(refreshes: &[Refresh], palette: Palette) -> String {
     let mut text = String::new();
     for refresh in refreshes {
         let (tone, mark, what) = match &refresh.outcome {
-            Ok(changed) if changed.is_empty() => {
-                (Tone::Good, "[ok]  ", "nothing has changed".to_owned())
-            }
+            Ok(changed) if changed.is_empty() => (Tone::Good, "[ok]  ", "no changes".to_owned()),
             Ok(changed) => (
                 Tone::Good,
                 "[ok]  ",

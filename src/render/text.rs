@@ -1,4 +1,4 @@
-//! Outcomes, differences and next steps as text for people.
+//! The text output of `--apply` and `diff`: results, differences and next steps.
 
 use super::report::{FileChange, Report, SecretReport};
 use crate::domain::cluster::names::Namespace;
@@ -8,10 +8,10 @@ use crate::domain::table::EMBEDDINGS;
 use crate::ui::{Palette, Tone};
 use std::fmt::Write;
 
-/// The charts that read the Secrets, in the order in which they are installed.
+/// The charts that read the Secrets, in installation order.
 const CHARTS: [&str; 4] = ["brain-api", "embeddings", "brain-ops", "brain-keeper"];
 
-/// A line per Secret, and one for the tokens file: what was done.
+/// One line for the tokens file and one for each Secret, after `--apply`.
 pub fn outcome(report: &Report, palette: Palette) -> String {
     let mut text = String::new();
     let done = match report.file {
@@ -37,14 +37,14 @@ pub fn outcome(report: &Report, palette: Palette) -> String {
         let at = &secret.plan.at;
         push(
             &mut text,
-            format_args!("{mark} {}/{}: {}", at.namespace, at.name, sentence(secret)),
+            format_args!("{mark} {}/{}: {}", at.namespace, at.name, describe(secret)),
         );
     }
     text
 }
 
-/// What happened to a Secret, to which keys, and why.
-fn sentence(secret: &SecretReport) -> String {
+/// One sentence: the result, the keys, and the reason.
+fn describe(secret: &SecretReport) -> String {
     let mut words = vec![secret.action().to_owned()];
     let done = secret.failed.is_none();
     let keys = secret.plan.keys.iter();
@@ -55,11 +55,11 @@ fn sentence(secret: &SecretReport) -> String {
     if done && secret.plan.is_written() && !set.is_empty() {
         words.push(format!("set {set}"));
     }
-    let adopted = named(&secret.plan, |action| matches!(action, KeyAction::Adopted));
+    let adopted = keys_with(&secret.plan, |action| matches!(action, KeyAction::Adopted));
     if done && !adopted.is_empty() {
         words.push(format!("{adopted} adopted into the tokens file"));
     }
-    let differing = named(&secret.plan, |action| matches!(action, KeyAction::Differs));
+    let differing = keys_with(&secret.plan, |action| matches!(action, KeyAction::Differs));
     if secret.plan.action != Action::Refuse && !differing.is_empty() {
         let remedy = match secret.plan.action {
             Action::Skip => "",
@@ -73,7 +73,7 @@ fn sentence(secret: &SecretReport) -> String {
     words.join("; ")
 }
 
-/// Keys by where their values come from: `A, B (minted), C (env)`.
+/// Keys grouped by source: `A, B (minted), C (env)`.
 pub fn grouped<'a>(keys: impl Iterator<Item = (&'a str, ValueSource)>) -> String {
     let mut groups: Vec<(ValueSource, Vec<&str>)> = Vec::new();
     for (key, source) in keys {
@@ -89,7 +89,7 @@ pub fn grouped<'a>(keys: impl Iterator<Item = (&'a str, ValueSource)>) -> String
     groups.join(", ")
 }
 
-fn named(plan: &SecretPlan, wanted: impl Fn(&KeyAction) -> bool) -> String {
+fn keys_with(plan: &SecretPlan, wanted: impl Fn(&KeyAction) -> bool) -> String {
     let keys: Vec<_> = plan
         .keys
         .iter()
@@ -99,7 +99,7 @@ fn named(plan: &SecretPlan, wanted: impl Fn(&KeyAction) -> bool) -> String {
     keys.join(", ")
 }
 
-/// What `--apply` would change: a line per Secret, and one per key that is not simply kept.
+/// The output of `diff`: one line for each Secret, and one for each key that is not just kept.
 pub fn difference(report: &Report, palette: Palette) -> String {
     let mut text = String::new();
     match report.file {
@@ -127,8 +127,8 @@ pub fn difference(report: &Report, palette: Palette) -> String {
             .map(|reason| format!(": {reason}"))
             .unwrap_or_default();
         push(&mut text, format_args!("{}: {what}{reason}", plan.at));
-        let speaking = |key: &&KeyPlan| !matches!(key.action, KeyAction::Kept);
-        for key in plan.keys.iter().filter(speaking) {
+        let is_shown = |key: &&KeyPlan| !matches!(key.action, KeyAction::Kept);
+        for key in plan.keys.iter().filter(is_shown) {
             let (tone, mark, note) = match (&key.action, key.live) {
                 (KeyAction::Set(_), false) => (Tone::Good, "+", String::new()),
                 (KeyAction::Set(_), true) => (Tone::Good, "~", String::new()),
@@ -149,7 +149,7 @@ pub fn difference(report: &Report, palette: Palette) -> String {
     text
 }
 
-/// What comes after the Secrets.
+/// The commands to run after `--apply`.
 pub fn next_steps(report: &Report, namespace: &Namespace, reach: &HintContext) -> String {
     let HintContext {
         program,
@@ -166,7 +166,7 @@ pub fn next_steps(report: &Report, namespace: &Namespace, reach: &HintContext) -
         );
     }
     text.push_str(&format!(
-        "Then see that it answers:\n\
+        "Then test it:\n\
          \x20 {kubectl} -n {namespace} port-forward svc/agentibrain-brain-api 8080:8080 &\n\
          \x20 eval \"$({program} tokens)\"\n\
          \x20 curl -fsS -H \"Authorization: Bearer $KB_ROUTER_TOKEN\" http://localhost:8080/feed"
@@ -178,12 +178,12 @@ pub fn next_steps(report: &Report, namespace: &Namespace, reach: &HintContext) -
     for secret in skipped {
         let _ = write!(
             text,
-            "\n{} was skipped, and what reads it will not start: {}",
+            "\n{} was skipped, and workloads that read it will not start: {}",
             secret.plan.at.name,
             secret.reason().unwrap_or_default()
         );
     }
-    let door_open = report.secrets.iter().any(|secret| {
+    let is_open = report.secrets.iter().any(|secret| {
         let plan = &secret.plan;
         plan.bundle == &EMBEDDINGS
             && matches!(
@@ -195,7 +195,7 @@ pub fn next_steps(report: &Report, namespace: &Namespace, reach: &HintContext) -
                 .iter()
                 .any(|key| key.key == crate::domain::table::API_KEYS)
     });
-    if door_open {
+    if is_open {
         let _ = write!(
             text,
             "\nThe embeddings service checks no key until API_KEYS is set: {apply} --with-api-keys"

@@ -1,9 +1,9 @@
-//! The tokens themselves, in the three forms of `tokens show`. Made to show values.
+//! The output of `tokens show`, which prints values on purpose.
 
 use crate::domain::values::token::{PerToken, Token};
 use std::collections::BTreeMap;
 
-/// `export KEY='...'` lines, for `eval`. A token has no character that ends a quote.
+/// `export KEY='...'` lines, for `eval`. A token never contains a quote.
 pub fn export(tokens: &PerToken<Token>) -> String {
     tokens
         .iter()
@@ -19,7 +19,6 @@ pub fn dotenv(tokens: &PerToken<Token>) -> String {
         .collect()
 }
 
-/// A JSON object.
 pub fn json(tokens: &PerToken<Token>) -> String {
     let by_name: BTreeMap<_, _> = tokens
         .iter()

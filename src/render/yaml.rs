@@ -1,4 +1,4 @@
-//! The planned Secrets as manifests.
+//! The planned Secrets as YAML manifests.
 
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::LiveValue;
@@ -7,9 +7,9 @@ use crate::domain::values::secret_value::SecretValue;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What stands for a value. It is not base64, so that nobody can apply it by accident.
+/// The placeholder for a value. It is not base64, so that `kubectl apply` rejects it.
 const MASKED: &str = "<masked: --show-values shows it>";
-/// What stands for a token that does not exist yet.
+/// The placeholder for a token that does not exist yet.
 const TO_BE_MINTED: &str = "<minted by --apply>";
 
 #[derive(Serialize)]
@@ -28,8 +28,8 @@ struct Metadata<'a> {
     namespace: &'a str,
 }
 
-/// The Secrets that would be created, and the namespace where it is too, as YAML documents; a
-/// skipped Secret is a comment.
+/// The Secrets that would be created, and the namespace if it is created too. A skipped Secret is a
+/// comment.
 pub fn manifests(plan: &Plan, namespace: Option<&Namespace>, show_values: bool) -> String {
     let namespace = namespace.map(|name| {
         let metadata = serde_json::json!({ "name": name.as_str() });
@@ -37,8 +37,12 @@ pub fn manifests(plan: &Plan, namespace: Option<&Namespace>, show_values: bool) 
             &serde_json::json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata }),
         )
     });
-    let documents = plan.secrets.iter().map(|secret| match secret.is_written() {
-        true => to_yaml(&Manifest {
+    let documents = plan.secrets.iter().map(|secret| {
+        if !secret.is_written() {
+            let reason = secret.reason.as_deref().unwrap_or("nothing to do");
+            return format!("# {}: skipped, {reason}\n", secret.at.name);
+        }
+        to_yaml(&Manifest {
             api_version: "v1",
             kind: "Secret",
             metadata: Metadata {
@@ -47,11 +51,7 @@ pub fn manifests(plan: &Plan, namespace: Option<&Namespace>, show_values: bool) 
             },
             r#type: "Opaque",
             data: data(plan, secret, show_values),
-        }),
-        false => {
-            let reason = secret.reason.as_deref().unwrap_or("nothing to do");
-            format!("# {}: skipped, {reason}\n", secret.at.name)
-        }
+        })
     });
     namespace
         .into_iter()
@@ -60,7 +60,7 @@ pub fn manifests(plan: &Plan, namespace: Option<&Namespace>, show_values: bool) 
         .collect()
 }
 
-/// Writes one YAML document.
+/// One YAML document.
 pub fn to_yaml<T: Serialize>(object: &T) -> String {
     let mut text =
         serde_saphyr::to_string(object).expect("a manifest has text keys and no foreign types");
@@ -86,7 +86,7 @@ fn data(plan: &Plan, secret: &SecretPlan, show_values: bool) -> BTreeMap<&'stati
     .collect()
 }
 
-/// The value, where it exists already. Nothing was observed, so a list is just its token.
+/// The value; `None` if the token is not minted yet. In a preview a list contains its token only.
 fn known<'a>(plan: &'a Plan, value: &'a NewValue) -> Option<&'a SecretValue> {
     match value {
         NewValue::Plain(value) => Some(value),

@@ -161,7 +161,7 @@ fn the_role_of_apply() {
     exit code 0
     --- stdout
     # Kubernetes cannot restrict `create` by name, so this Role may create any Secret here.
-    # --create-namespace needs a ClusterRole that may create namespaces besides.
+    # --create-namespace also needs a ClusterRole that may create namespaces.
     apiVersion: rbac.authorization.k8s.io/v1
     kind: Role
     metadata:
@@ -328,7 +328,7 @@ fn what_the_roles_of_path_2_cannot_say_is_a_comment() {
             "migrate",
             "# Kubernetes cannot restrict `create` by name, so ",
         ),
-        ("sync", "# An ExternalSecret that is called otherwise than "),
+        ("sync", "# An ExternalSecret with another name than "),
     ] {
         let run = folder.run(&["rbac", command, "-n", "brain"]).check();
         assert!(run.code == 0 && run.out.starts_with(first), "{run}");

@@ -12,33 +12,33 @@ fn the_help() {
     assert_snapshot!(Folder::new().run(&["populate", "--help"]), @r"
     exit code 0
     --- stdout
-    Fill the secret store (Path 2), adding only; a preview without --apply
+    Add missing entries to the secret store (Path 2; preview without --apply)
 
     Usage: k8s-bootstrap populate [OPTIONS] --prefix <PREFIX>
 
     Options:
           --apply
-              Write what is missing
+              Write missing entries and fields
 
       -n, --namespace <NS>
-              The home namespace, which gets every Secret (not the context's)
+              The home namespace, which gets all Secrets; the namespace of the context is not used
               
               [default: default]
 
           --context <NAME>
-              The context of the kubeconfig
+              The kubeconfig context
 
           --prefix <PREFIX>
-              What stands before the entries: PREFIX/router, PREFIX/embeddings, PREFIX/agenticore
+              The path prefix of the entries: PREFIX/router, PREFIX/embeddings, PREFIX/agenticore
 
           --kubeconfig <FILE>
-              The kubeconfig
+              The kubeconfig file
 
           --path <ENTRY=PATH>
-              Another path for one of them: embeddings=team/x (repeatable)
+              Another path for one entry: embeddings=team/x (repeatable)
 
           --mount <MOUNT>
-              The mount of the KV engine, version 2
+              The mount of the KV engine (version 2)
               
               [default: secret]
 
@@ -48,13 +48,13 @@ fn the_help() {
               [default: local/.k8s-tokens]
 
           --env-file <FILE>
-              Inputs as KEY=value lines, which beat the environment; - is stdin
+              Inputs as KEY=value lines; they override the environment; - is stdin
 
           --via-eso <STORE>
-              Fill any store, through External Secrets Operator; one for writing, not that of the pods
+              Write through External Secrets Operator to this store; its credential needs write access
 
       -o, --output <FORMAT>
-              What the answer looks like (yaml: previews, rbac and externalsecrets)
+              The output format (yaml: for previews, rbac and externalsecrets)
 
               Possible values:
               - text: For people
@@ -64,28 +64,28 @@ fn the_help() {
               [default: text]
 
           --store-kind <KIND>
-              With --via-eso: whether the store serves one namespace or all
+              With --via-eso: the kind of the store
 
               Possible values:
-              - ClusterSecretStore: It serves all namespaces
-              - SecretStore:        It serves its own namespace
+              - ClusterSecretStore: For all namespaces
+              - SecretStore:        For its own namespace
               
               [default: ClusterSecretStore]
 
           --from-cluster
-              Take the values from the live Secrets, every key of them
+              Copy all keys of the live Secrets
 
       -q, --quiet
-              Answers, warnings and errors only
+              Print only results, warnings and errors
 
           --update <KEY>
-              Inputs that may change a value that is there
+              Inputs that may overwrite an existing value
 
       -v, --verbose...
-              Shows each request; twice, the connection too. Never a value
+              Print each request; -vv: also the connection. No value is printed
 
           --color <WHEN>
-              When to use colours (NO_COLOR is honoured)
+              When to use colors; NO_COLOR turns them off
 
               Possible values:
               - auto:   On a terminal, unless NO_COLOR is set
@@ -98,12 +98,12 @@ fn the_help() {
               Also write API_KEYS, which the embeddings service reads
 
           --request-timeout <TIME>
-              How long a request may take, tries included: 30, 30s, 2m; 0 is no limit
+              The time limit of a request, with retries: 30, 30s, 2m; 0 is no limit
               
               [default: 30s]
 
           --show-values
-              With -o yaml or json: show the values
+              With -o yaml or json: print the values
 
       -h, --help
               Print help (see a summary with '-h')

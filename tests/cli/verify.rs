@@ -19,7 +19,7 @@ fn without_a_kubeconfig_the_file_is_looked_at() {
 
     file
     ----
-    [ok]   file.present        there is local/.k8s-tokens
+    [ok]   file.present        local/.k8s-tokens exists
     [ok]   file.parsed         the tokens file is valid
     [ok]   file.mode           other users cannot read it
     [ok]   file.complete       it holds both tokens

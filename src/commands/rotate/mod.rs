@@ -91,7 +91,7 @@ impl RotateRun<'_> {
             if let Some(phase) = turn {
                 answer
                     .text
-                    .push_str(&rendered::turned(phase, &self.command()));
+                    .push_str(&rendered::turn_preview(phase, &self.command()));
             }
             return Ok(answer);
         }

@@ -74,7 +74,7 @@ impl RotateRun<'_> {
         })?;
         let verdict = match &outcome {
             Outcome::Held(rotation, holders) => Verdict::Failed(
-                rendered::held(holders, rotation.phase.removed_side(), &self.reach)
+                rendered::holders_failure(holders, rotation.phase.removed_side(), &self.reach)
                     .hint(format!("then carry it on: {}", self.carry_on())),
             ),
             _ => Verdict::Yes,
@@ -218,7 +218,7 @@ impl RotateRun<'_> {
                 let wanted = rotation.in_phase(phase, "").held(&values, &home);
                 self.keep(|_| wanted)?;
                 for holder in &left {
-                    let holder = rendered::shown(holder);
+                    let holder = rendered::describe_holder(holder);
                     self.ui
                         .warn(&format!("--close-anyway: {holder} is left behind"));
                 }
@@ -309,7 +309,11 @@ impl RotateRun<'_> {
     ) -> Result<(), Failure> {
         let holders = holders_before(view.rotation, phase, view.facts, view.outside);
         if !holders.is_empty() && !self.rotate.close_anyway {
-            return Err(rendered::held(&holders, phase.removed_side(), &self.reach));
+            return Err(rendered::holders_failure(
+                &holders,
+                phase.removed_side(),
+                &self.reach,
+            ));
         }
         if phase == Phase::Immediate {
             self.ui.warn(AT_ONCE);
@@ -393,7 +397,7 @@ impl RotateRun<'_> {
             return false;
         }
         let since = *memory.leaving.get_or_insert_with(|| {
-            let names: Vec<_> = holders.iter().map(rendered::shown).collect();
+            let names: Vec<_> = holders.iter().map(rendered::describe_holder).collect();
             self.ui
                 .story(&format!("  waiting for {}", names.join("; ")));
             Instant::now()

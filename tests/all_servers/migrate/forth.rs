@@ -147,7 +147,7 @@ fn without_a_way_of_ones_own_the_operator_proves_it() {
     };
     here(&[])
         .exits(0)
-        .says(&["equality with the store is not yet proven"]);
+        .says(&["not yet compared with the store"]);
     // What the store lacks cannot be added so.
     let ran = here(&["--apply"]).exits(1);
     ran.says(&[

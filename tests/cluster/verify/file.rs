@@ -141,7 +141,7 @@ fn a_bad_line_is_named_and_the_file_is_replaced_by_the_hint() {
         let message = bad["message"].as_str().unwrap();
         assert!(message.contains(why), "{message}");
         assert!(!message.contains("what is this"), "{message}");
-        only(&space, "file.present", "pass", "there is local/.k8s-tokens");
+        only(&space, "file.present", "pass", "local/.k8s-tokens exists");
         for id in ["file.mode", "file.complete"] {
             only(&space, id, "skip", "the tokens file is not valid");
         }
