@@ -94,8 +94,10 @@ pub(super) fn store_path(text: &str) -> Result<String, String> {
 pub(super) fn entry_path(text: &str) -> Result<(&'static str, String), String> {
     let (entry, path) = text.split_once('=').ok_or("is not ENTRY=PATH")?;
     let entries = table::BUNDLES.map(|bundle| bundle.entry);
-    let entry = entries.into_iter().find(|known| *known == entry);
-    let entry = entry.ok_or_else(|| format!("names no entry: {}", entries.join(", ")))?;
+    let entry = entries
+        .into_iter()
+        .find(|known| *known == entry)
+        .ok_or_else(|| format!("names no entry: {}", entries.join(", ")))?;
     Ok((entry, store_path(path)?))
 }
 

@@ -10,8 +10,11 @@ use std::fmt::Write;
 pub fn text(checks: &[Check], known: bool, short: bool, palette: Palette) -> String {
     let mut text = String::new();
     let mut group = "";
-    let width = Id::ALL.iter().map(|id| id.as_str().len()).max();
-    let width = width.unwrap_or_default();
+    let width = Id::ALL
+        .iter()
+        .map(|id| id.as_str().len())
+        .max()
+        .unwrap_or_default();
     for check in checks.iter().filter(|check| is_shown(check, short)) {
         if check.id.group() != group {
             group = check.id.group();

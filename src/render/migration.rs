@@ -57,7 +57,7 @@ impl MoveOutcome {
 pub struct MoveResult {
     pub namespace: Namespace,
     pub secret: String,
-    /// The name of the ExternalSecret that makes or made the Secret; empty if it is gone.
+    /// The name of the ExternalSecret that creates or created the Secret; empty if it is deleted.
     pub external_secret: String,
     pub outcome: MoveOutcome,
     pub note: Option<String>,

@@ -1,4 +1,4 @@
-//! Output formats: text, JSON, YAML, shell commands. Pure; decisions are made in `domain`.
+//! Output formats: text, JSON, YAML, shell commands. Pure; `domain` decides.
 
 pub mod checks;
 pub mod external_secrets;

@@ -229,13 +229,17 @@ pub fn documents(plan: &StorePlan, show_values: bool) -> Vec<EntryDocument> {
 
 /// The documents as YAML. A skipped bundle is a comment.
 pub fn yaml(plan: &StorePlan, documents: &[EntryDocument]) -> String {
-    let skipped = plan.entries.iter().filter(|entry| !entry.is_written());
-    let skipped = skipped.map(|entry| {
-        let reason = entry.reason.as_deref().unwrap_or("nothing to do");
-        format!("# {}: skipped, {reason}\n", entry.path)
-    });
-    let documents = documents.iter().map(to_yaml);
+    let skipped = plan
+        .entries
+        .iter()
+        .filter(|entry| !entry.is_written())
+        .map(|entry| {
+            let reason = entry.reason.as_deref().unwrap_or("nothing to do");
+            format!("# {}: skipped, {reason}\n", entry.path)
+        });
     documents
+        .iter()
+        .map(to_yaml)
         .chain(skipped)
         .map(|document| format!("---\n{document}"))
         .collect()

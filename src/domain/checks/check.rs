@@ -30,7 +30,7 @@ pub enum Id {
     ValuesCredentials,
     /// `lint`: an ExternalSecret names its store and its path.
     ValuesStore,
-    /// `lint`: an ExternalSecret makes the Secret that the pods read.
+    /// `lint`: an ExternalSecret creates the Secret that the pods read.
     ValuesTarget,
     /// The Secret exists.
     SecretPresent,

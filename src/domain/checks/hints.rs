@@ -171,8 +171,10 @@ pub(super) fn remove_keys(
         .iter()
         .map(|key| format!("{{\"op\":\"remove\",\"path\":\"/data/{key}\"}}"))
         .collect();
-    let operations = operations.join(",");
-    let patch = format!("patch secret {secret} --type=json -p '[{operations}]'");
+    let patch = format!(
+        "patch secret {secret} --type=json -p '[{}]'",
+        operations.join(",")
+    );
     case.kubectl(namespace, &patch)
 }
 

@@ -30,8 +30,9 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
 fn matches(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
     let id = Id::TokensMatch;
     let home = &case.cluster.home;
-    let live = router.and_then(|router| router.text(name.as_str()));
-    let live = live.filter(|value| !value.is_empty());
+    let live = router
+        .and_then(|router| router.text(name.as_str()))
+        .filter(|value| !value.is_empty());
     let skip = |why: &str| Check::skip(id, format!("{name} is not compared: {why}"));
     let check = match (case.filed_token(name), live) {
         (None, _) => skip(match &case.file.state {

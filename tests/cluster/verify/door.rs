@@ -23,7 +23,7 @@ fn closes(space: &Space, part: &str) {
     let (status, message, hint) = finding(space, &ran, DOOR, OBJECT);
     assert_eq!(status, "warn");
     assert!(message.contains("no API_KEYS"), "{message}");
-    assert!(message.contains("everyone"), "{message}");
+    assert!(message.contains("every request"), "{message}");
     assert!(hint.contains("--apply --with-api-keys && "), "{hint}");
     assert!(hint.contains(part), "{hint}");
     follow(space, &hint, &INPUTS).exits(0);
@@ -188,7 +188,7 @@ fn brain_api_without_a_token_lets_everyone_in() {
     let (status, message, hint) = finding(&space, &ran, "workload.wired", &object);
     assert_eq!(status, "warn");
     assert!(message.contains("no KB_ROUTER_TOKEN"), "{message}");
-    assert!(message.contains("everyone"), "{message}");
+    assert!(message.contains("every request"), "{message}");
     follow(&space, &hint, &[]).exits(0);
     let ran = look(&space, &[]).exits(0);
     assert!(about(&ran, "workload.wired", &object).is_empty());
@@ -202,6 +202,6 @@ fn brain_api_without_a_token_lets_everyone_in() {
     for check in about(&ran, "workload.wired", &object) {
         assert_eq!(check["status"], "warn");
         let message = check["message"].as_str().unwrap();
-        assert!(message.contains("everyone"), "{message}");
+        assert!(message.contains("every request"), "{message}");
     }
 }

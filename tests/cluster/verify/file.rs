@@ -124,7 +124,7 @@ fn a_bad_file_is_mended_by_hand_where_the_cluster_has_not_all_of_it() {
     assert!(!hint.contains("--apply"), "{hint}");
     follow(&space, hint, &[("EDITOR", "sed -i /what/d")]).exits(0);
     assert_eq!(fs::read_to_string(space.file()).unwrap(), text);
-    only(&space, "file.parsed", "pass", "understood");
+    only(&space, "file.parsed", "pass", "is valid");
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn every_kind_of_workload_is_told_of_a_secret_that_is_not_there() {
     );
     assert!(hints.iter().all(|hint| *hint == wanted), "{hints:?}");
     let (_, message, _) = finding(&space, &ran, WIRED, "Pod/of-pod");
-    assert!(message.ends_with("it does not start"), "{message}");
+    assert!(message.ends_with("the pod does not start"), "{message}");
     follow(&space, &hints[0], &INPUTS).exits(0);
     assert_eq!(statuses(&look(&space, &[]), WIRED), ["pass"]);
 }

@@ -324,8 +324,8 @@ impl Eso<'_> {
         from_cluster: bool,
     ) -> String {
         let required = target.bundle.required_inputs();
-        let given = if from_cluster { &[][..] } else { &required };
-        if let Some(populate) = self.populate(target.bundle, slot, given, from_cluster) {
+        let inputs = if from_cluster { &[][..] } else { &required };
+        if let Some(populate) = self.populate(target.bundle, slot, inputs, from_cluster) {
             return populate;
         }
         let KvPath { mount, path } = slot;
@@ -346,13 +346,16 @@ impl Eso<'_> {
         &self,
         bundle: &'static Bundle,
         slot: &KvPath,
-        given: &[&str],
+        inputs: &[&str],
         from_cluster: bool,
     ) -> Option<String> {
-        let below = slot.path.strip_suffix(bundle.entry);
-        let prefix = below.and_then(|below| below.strip_suffix('/'));
         let parent = || slot.path.rsplit_once('/').map(|(parent, _)| parent);
-        let prefix = prefix.or_else(parent).unwrap_or(&slot.path);
+        let prefix = slot
+            .path
+            .strip_suffix(bundle.entry)
+            .and_then(|below| below.strip_suffix('/'))
+            .or_else(parent)
+            .unwrap_or(&slot.path);
         let mut options = format!(" --prefix {prefix}");
         for other in BUNDLES {
             let path = if other == bundle {
@@ -368,15 +371,17 @@ impl Eso<'_> {
         if slot.mount != DEFAULT_MOUNT {
             options.push_str(&format!(" --mount {}", slot.mount));
         }
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./= ".contains(c);
-        if !options.chars().all(plain) || options.contains("//") {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./= ".contains(c);
+        if !options.chars().all(is_plain) || options.contains("//") {
             return None;
         }
         let from = if from_cluster { " --from-cluster" } else { "" };
-        let given = given.iter().map(|key| format!("{key}=\"${key}\" "));
-        let given: String = given.collect();
+        let inputs: String = inputs
+            .iter()
+            .map(|key| format!("{key}=\"${key}\" "))
+            .collect();
         let program = &self.case.reach.program;
-        Some(format!("{given}{program} populate{options}{from} --apply"))
+        Some(format!("{inputs}{program} populate{options}{from} --apply"))
     }
 
     /// The path that the ExternalSecret of a bundle in the home namespace reads.
@@ -480,13 +485,15 @@ impl Eso<'_> {
         let required: Vec<_> = missing.iter().filter(is_required).copied().collect();
         // With --from-cluster populate does not mint a token that the Secret has.
         let from_cluster = target.live.is_some_and(|live| !live.data.is_empty());
-        let added = self.populate(target.bundle, &slot, &required, from_cluster);
-        let added = added.unwrap_or_else(|| {
+        let patch = || {
             let patches = missing
                 .iter()
                 .map(|name| self.patch_kv(store, &slot, name, name));
             patches.collect::<Vec<_>>().join(" && ")
-        });
+        };
+        let added = self
+            .populate(target.bundle, &slot, &required, from_cluster)
+            .unwrap_or_else(patch);
         self.then_resync(external, added)
     }
 

@@ -28,11 +28,12 @@ impl Eso<'_> {
             ),
             Served::Forbidden => {
                 let mut denied = self.case.cluster.denied.iter();
-                let why = denied.find(|denied| denied.resource == "external-secrets.io");
-                let why = why.map_or_else(
-                    || "you may not get /apis/external-secrets.io".to_owned(),
-                    ToString::to_string,
-                );
+                let why = denied
+                    .find(|denied| denied.resource == "external-secrets.io")
+                    .map_or_else(
+                        || "you may not get /apis/external-secrets.io".to_owned(),
+                        ToString::to_string,
+                    );
                 Check::skip(id, format!("not checked: {why}"))
                     .hint(format!("{} {crd}", self.case.reach.kubectl))
             }

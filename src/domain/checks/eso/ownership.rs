@@ -118,8 +118,9 @@ impl Eso<'_> {
         live: Option<&LiveSecret>,
     ) -> Check {
         let names: Vec<_> = makers.iter().map(|it| it.object.name.as_str()).collect();
-        let owner = live.and_then(|live| live.marks.owner.as_ref());
-        let owner = owner.filter(|(_, uid)| makers.iter().any(|it| it.object.uid == *uid));
+        let owner = live
+            .and_then(|live| live.marks.owner.as_ref())
+            .filter(|(_, uid)| makers.iter().any(|it| it.object.uid == *uid));
         let message = format!(
             "{} ExternalSecrets create it: {}{}",
             makers.len(),

@@ -63,8 +63,7 @@ impl Eso<'_> {
     }
 
     pub(super) fn unread_store(&self, at: &StoreAt) -> Check {
-        let mut denied = self.case.cluster.denied.iter();
-        let denied = denied.find(|denied| {
+        let denied = self.case.cluster.denied.iter().find(|denied| {
             denied.resource == at.at.kind.resource() && denied.namespace == at.namespace
         });
         match denied {

@@ -42,7 +42,7 @@ fn objects_that_nobody_works_on_are_told_after_a_while() {
     // At first it may be on its way.
     let ran = verify(&space, &[]).exits(1);
     assert_eq!(checks_of(&ran, "eso.operator", "")[0]["status"], "pass");
-    let message = "the operator has not checked it yet";
+    let message = "the operator has not reconciled it yet";
     until(&space, "eso.synced", &named(EXTERNAL), "fail", message);
     let message = format!(
         "no operator reconciles ClusterSecretStore {0}, ExternalSecret {0}/{EXTERNAL}: ClusterSecretStore \
