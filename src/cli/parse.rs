@@ -97,7 +97,7 @@ pub(super) fn entry_path(text: &str) -> Result<(&'static str, String), String> {
     let entry = entries
         .into_iter()
         .find(|known| *known == entry)
-        .ok_or_else(|| format!("names no entry: {}", entries.join(", ")))?;
+        .ok_or_else(|| format!("does not name an entry: {}", entries.join(", ")))?;
     Ok((entry, store_path(path)?))
 }
 

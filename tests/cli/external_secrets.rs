@@ -115,7 +115,7 @@ fn what_is_missing_or_odd_is_a_mistake_of_usage() {
                 "--path",
                 "x=y",
             ],
-            "names no entry: router, embeddings, agenticore",
+            "does not name an entry: router, embeddings, agenticore",
         ),
         (&["sync", "--timeout", "soon"], "is not a time"),
     ] {

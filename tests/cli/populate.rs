@@ -57,7 +57,7 @@ fn the_help() {
               The output format (yaml: for previews, rbac and externalsecrets)
 
               Possible values:
-              - text: For people
+              - text: Plain text
               - json: One JSON document
               - yaml: Kubernetes manifests
               
@@ -89,8 +89,8 @@ fn the_help() {
 
               Possible values:
               - auto:   On a terminal, unless NO_COLOR is set
-              - always: Always
-              - never:  Never
+              - always
+              - never
               
               [default: auto]
 

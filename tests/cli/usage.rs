@@ -204,7 +204,7 @@ const WRONG: [(&[&str], &str); 84] = [
     ),
     (
         &["populate", "--prefix=p", "--path=other=s3ntinel"],
-        "--path names no entry: router, embeddings, agenticore",
+        "--path does not name an entry: router, embeddings, agenticore",
     ),
     (
         &[

@@ -96,7 +96,6 @@ pub fn holders_outside(
 }
 
 /// Returns `None` for a Secret without such keys.
-
 fn secret(
     namespace: &Namespace,
     name: &str,
