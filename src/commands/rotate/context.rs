@@ -1,5 +1,5 @@
-//! What a run of `rotate` works with: its options, the cluster, the store; and the commands that its
-//! hints name.
+//! The options and clients of a run of `rotate`, and the commands in its hints. It must not read or
+//! write the cluster.
 
 use crate::cli::{Global, Rotate};
 use crate::commands::shared::options::fleet;
@@ -13,36 +13,35 @@ use crate::io::store::Store;
 use crate::ui::Ui;
 use std::cell::OnceCell;
 
-/// Who restarts by hand does so to the end.
+/// Kept when a rotation is continued: the operator restarts the workloads of all phases.
 const NO_RESTART: &str = " --no-restart";
 
-/// A run.
 pub(super) struct RotateRun<'a> {
     pub(super) global: &'a Global,
     pub(super) rotate: &'a Rotate,
     pub(super) reach: HintContext,
     pub(super) cluster: Cluster,
     pub(super) ui: Ui,
-    /// A way of our own to the store, once it was needed.
+    /// The direct connection to the store; empty until the first read of the store.
     pub(super) store: OnceCell<Store>,
 }
 
 impl RotateRun<'_> {
-    /// Where the tokens are applied, for the tokens file.
-    pub(super) fn place(&self) -> AppliedTo {
+    /// The cluster and namespace that the tokens file names in its comment.
+    pub(super) fn applied_to(&self) -> AppliedTo {
         AppliedTo {
             server: self.cluster.server.clone(),
             namespace: self.global.namespace.to_string(),
         }
     }
 
-    /// A rotation with what the options say of its places.
+    /// The rotation, with the fleet namespaces and copies of the options added.
     pub(super) fn with_places(&self, rotation: &Rotation) -> Rotation {
         let fleet = fleet(&self.rotate.fleet);
         rotation.with_places(&fleet.named, fleet.selector.as_ref(), &self.rotate.copy)
     }
 
-    /// This command with what it is about, without `--apply`.
+    /// This command with its options, without `--apply`.
     pub(super) fn command(&self) -> String {
         let tokens = self
             .rotate
@@ -64,22 +63,26 @@ impl RotateRun<'_> {
             (self.rotate.no_restart, NO_RESTART),
             (self.rotate.close_anyway, " --close-anyway"),
         ];
-        let switches = switches.into_iter().filter(|(given, _)| *given);
-        let switches = switches.map(|(_, option)| option.to_owned());
+        let switches = switches
+            .into_iter()
+            .filter(|(is_given, _)| *is_given)
+            .map(|(_, option)| option.to_owned());
         let options: String = tokens.chain(copies).chain(until).chain(switches).collect();
         format!("{}{options}", self.reach.command("rotate"))
     }
 
-    /// Carries on the rotation that is open, restarting by the same hands.
-    pub(super) fn carry_on(&self) -> String {
-        match self.rotate.no_restart {
-            true => format!("{}{NO_RESTART}", self.reach.carry_on()),
-            false => self.reach.carry_on(),
-        }
+    /// The command that continues the open rotation. It keeps `--no-restart`.
+    pub(super) fn carry_on_command(&self) -> String {
+        let option = if self.rotate.no_restart {
+            NO_RESTART
+        } else {
+            ""
+        };
+        format!("{}{option}", self.reach.carry_on())
     }
 
-    /// Has an administrator give what is needed.
-    pub(super) fn role(&self) -> String {
+    /// The hint for missing permissions.
+    pub(super) fn role_hint(&self) -> String {
         format!(
             "have an administrator run: {} --service-account NAMESPACE:NAME | {} apply -f -",
             self.reach.command("rbac rotate"),
@@ -87,58 +90,70 @@ impl RotateRun<'_> {
         )
     }
 
-    /// A rotation that cannot go on as things are.
-    pub(super) fn odd(&self, rotation: &Rotation, odd: &[Odd]) -> Failure {
-        let mut failure = Failure::no("the rotation cannot go on: a person has to decide");
-        for one in odd {
-            failure = failure.cause(one.to_string());
-            failure = match one {
-                Odd::Neither { at, key } => failure.hint(self.put_back(at, key)),
-                Odd::Lost { side, .. } if *side == Side::New && rotation.phase.abort_phase().is_some() => {
+    /// The failure when the edit of a place cannot be computed.
+    pub(super) fn odd_failure(&self, rotation: &Rotation, odd: &[Odd]) -> Failure {
+        let mut failure = Failure::no("the rotation cannot continue");
+        for reason in odd {
+            failure = failure.cause(reason.to_string());
+            failure = match reason {
+                Odd::Neither { at, key } => failure.hint(self.put_back_hint(at, key)),
+                Odd::Lost {
+                    side: Side::New, ..
+                } if rotation.phase.abort_phase().is_some() => {
                     failure.hint(format!(
                         "go back to the old token: {} rotate --abort --apply",
                         self.reach.program
                     ))
                 }
                 Odd::Lost { .. } => failure.hint(
-                    "name the tokens file of who began the rotation with --tokens-file: it has both",
+                    "pass --tokens-file with the tokens file of the run that began the rotation: it \
+                     has both tokens",
                 ),
             };
         }
-        failure.hint(format!("then carry it on: {}", self.carry_on()))
+        failure.hint(format!("then continue it: {}", self.carry_on_command()))
     }
 
-    /// Puts a value of the rotation back where another one is. No value is on a command line.
-    pub(super) fn put_back(&self, at: &PlaceRef, key: &str) -> String {
+    /// The hint that restores a value of the rotation in a place. It never contains a value.
+    pub(super) fn put_back_hint(&self, at: &PlaceRef, key: &str) -> String {
         let (home, file) = (&self.global.namespace, &self.reach.tokens_file);
         match at {
             PlaceRef::Secret(at) if at.namespace != *home => {
                 let (kubectl, name) = (&self.reach.kubectl, at.name);
                 format!(
-                    "put home's there: {kubectl} -n {home} get secret {name} -o \
-                     go-template='{{\"data\":{{\"{key}\":\"{{{{index .data \"{key}\"}}}}\"}}}}' | {kubectl} -n \
-                     {} patch secret {name} --patch-file /dev/stdin",
+                    "copy it from the home namespace: {kubectl} -n {home} get secret {name} -o \
+                     go-template='{{\"data\":{{\"{key}\":\"{{{{index .data \"{key}\"}}}}\"}}}}' | \
+                     {kubectl} -n {} patch secret {name} --patch-file /dev/stdin",
                     at.namespace
                 )
             }
-            at => format!("put the old or the new {key} back into {at}: {file} has both"),
+            at => format!("put the old or the new {key} back into {at}: both are in {file}"),
         }
     }
 
-    /// The turn that the options ask for, where there is one to take.
-    pub(super) fn turn(&self, rotation: &Rotation) -> Result<Option<Phase>, Failure> {
-        match (self.rotate.abort, self.rotate.immediate, rotation.phase) {
-            (true, _, phase) => Ok(phase.abort_phase()),
-            (_, true, Phase::Open | Phase::Switch | Phase::Back) => Ok(Some(Phase::Immediate)),
-            (_, true, Phase::Undo) => Err(Failure::no(
-                "an abort is open, and servers have begun to forget the new token",
+    /// The phase that `--abort` or `--immediate` begins now; `None` if the rotation continues as it
+    /// is.
+    ///
+    /// # Errors
+    /// `--immediate` in undo (exit code 1).
+    pub(super) fn requested_phase(&self, rotation: &Rotation) -> Result<Option<Phase>, Failure> {
+        if self.rotate.abort {
+            return Ok(rotation.phase.abort_phase());
+        }
+        if !self.rotate.immediate {
+            return Ok(None);
+        }
+        match rotation.phase {
+            Phase::Open | Phase::Switch | Phase::Back => Ok(Some(Phase::Immediate)),
+            Phase::Undo => Err(Failure::no(
+                "an abort is open, and some servers no longer accept the new token",
             )
             .hint(format!(
-                "finish it, then exchange the token at once: {} && {} --apply",
-                self.carry_on(),
+                "finish it, then replace the token in one step: {} && {} --apply",
+                self.carry_on_command(),
                 self.command()
             ))),
-            _ => Ok(None),
+            Phase::Close | Phase::Immediate => Ok(None),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A store that this program cannot write: somebody edits it, told how without a value.
+//! Asks a person to edit a store that this program cannot write. It must not print a value: the
+//! instructions name variables of the tokens file.
 
 use super::context::RotateRun;
 use super::snapshot::Snapshot;
@@ -11,16 +12,15 @@ use crate::error::Failure;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// The pause between two looks at what somebody edits.
-const LOOK: Duration = Duration::from_secs(2);
+/// The pause between two snapshots while a person edits the store.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 impl RotateRun<'_> {
-    /// Says how entries have to be edited that this program cannot write, and waits until the Secrets
-    /// carry that.
+    /// Prints the edits of the entries, and waits until the Secrets match them.
     ///
     /// # Errors
-    /// Where that takes too long (exit code 3).
-    pub(super) async fn by_hand(
+    /// `--timeout` is over, or a request failed (exit code 3).
+    pub(super) async fn edit_manually(
         &self,
         rotation: &Rotation,
         held: &Held,
@@ -31,43 +31,46 @@ impl RotateRun<'_> {
         }
         let file = self.global.tokens_file.display();
         self.ui.story(&format!(
-            "  edit the store; the names are those of the values in {file}:"
+            "  edit the store; the values are in {file} under these names:"
         ));
-        let look = self.look().await?;
+        let snapshot = self.read_snapshot().await?;
         for edit in edits {
-            for line in instructions(&look, held, edit) {
+            for line in instructions(&snapshot, held, edit) {
                 self.ui.story(&format!("  {line}"));
             }
         }
         let limit = self.rotate.timeout.0;
         let end = limit.and_then(|limit| Instant::now().checked_add(limit));
         loop {
-            let look = self.look().await?;
-            let same = look
+            let snapshot = self.read_snapshot().await?;
+            let is_same = snapshot
                 .state
                 .as_ref()
                 .is_some_and(|it| it.is_same_state(rotation));
-            if !same || edits.iter().all(|edit| is_done(&look, edit)) {
+            if !is_same || edits.iter().all(|edit| is_done(&snapshot, edit)) {
                 return Ok(());
             }
             if end.is_some_and(|end| Instant::now() >= end) {
                 return Err(Failure::unable(
-                    "the store has not been edited in time, or the Secrets do not follow it",
+                    "timed out: the store was not edited, or the Secrets do not match it",
                 )
-                .hint(format!("edit it, then carry it on: {}", self.carry_on())));
+                .hint(format!(
+                    "edit it, then continue the rotation: {}",
+                    self.carry_on_command()
+                )));
             }
-            for (external, _) in look.store.iter().flat_map(|view| &view.externals) {
-                let version = version_of(&look.facts)?;
+            for (external, _) in snapshot.store.iter().flat_map(|view| &view.externals) {
+                let version = version_of(&snapshot.facts)?;
                 self.cluster.refresh(version, external).await?;
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 }
 
-/// How an entry is to be edited, without a value.
-fn instructions(look: &Snapshot, held: &Held, edit: &Edit) -> Vec<String> {
-    let target = look.targets.iter().find(|target| target.at == edit.at);
+/// The lines that say how to edit an entry: `in PATH set KEY to NAMES` and `in PATH remove KEY`.
+fn instructions(snapshot: &Snapshot, held: &Held, edit: &Edit) -> Vec<String> {
+    let target = snapshot.targets.iter().find(|target| target.at == edit.at);
     let PlaceRef::Manual(path) = &edit.at else {
         return Vec::new();
     };
@@ -75,16 +78,21 @@ fn instructions(look: &Snapshot, held: &Held, edit: &Edit) -> Vec<String> {
     let mut lines = Vec::new();
     for (key, value) in &edit.set {
         let present = target.and_then(|target| target.texts.get(*key));
-        let words = value.entries().map(|entry| {
-            let value = SecretValue::from(entry);
-            held.variable_of(&value).unwrap_or_else(|| {
-                let mut all = present.iter().flat_map(|list| list.entries());
-                let index = all.position(|it| it == entry).unwrap_or_default();
-                format!("its entry {}", index + 1)
+        let names: Vec<_> = value
+            .entries()
+            .map(|entry| {
+                let value = SecretValue::from(entry);
+                held.variable_of(&value).unwrap_or_else(|| {
+                    let index = present
+                        .iter()
+                        .flat_map(|list| list.entries())
+                        .position(|it| it == entry)
+                        .unwrap_or_default();
+                    format!("its entry {}", index + 1)
+                })
             })
-        });
-        let words: Vec<_> = words.collect();
-        lines.push(format!("in {path} set {key} to {}", words.join(",")));
+            .collect();
+        lines.push(format!("in {path} set {key} to {}", names.join(",")));
     }
     for key in &edit.remove {
         lines.push(format!("in {path} remove {key}"));
@@ -92,12 +100,12 @@ fn instructions(look: &Snapshot, held: &Held, edit: &Edit) -> Vec<String> {
     lines
 }
 
-/// Tells whether a Secret carries what was asked for.
-fn is_done(look: &Snapshot, edit: &Edit) -> bool {
-    let target = look.targets.iter().find(|target| target.at == edit.at);
+/// True if the place has the values of the edit.
+fn is_done(snapshot: &Snapshot, edit: &Edit) -> bool {
+    let target = snapshot.targets.iter().find(|target| target.at == edit.at);
     target.is_some_and(|target| {
-        let set = edit.set.iter();
-        set.clone()
+        edit.set
+            .iter()
             .all(|(key, value)| target.texts.get(*key) == Some(value))
             && edit
                 .remove

@@ -1,7 +1,8 @@
-//! `rotate`: new tokens, and no request is refused on the way.
+//! `rotate`: replaces tokens without a refused request.
 //!
-//! Each round looks at everything, has `domain::rotation` say what comes next, and does that. What a
-//! killed run, another operator or a person did in between is seen at the next look.
+//! Each round reads a snapshot, asks `domain::rotation` for the next step and runs it. Changes by a
+//! killed run, another operator or a person show up in the next snapshot. This module must not
+//! decide which step comes next.
 
 mod context;
 mod manual_store;
@@ -31,16 +32,17 @@ use crate::render::rotation_document as document;
 use crate::ui::Ui;
 use std::cell::OnceCell;
 
-/// Rotates, or shows what would be done, or where a rotation stands.
+/// Rotates, or shows the preview or the status.
 ///
 /// # Errors
-/// What a person has to decide, and what could not be done; the rotation can be carried on.
+/// An obstacle that a person has to remove (exit code 1), or a request that failed (3). The
+/// rotation can be continued.
 pub async fn run(global: &Global, rotate: &Rotate, ui: Ui) -> Result<Answer, Failure> {
-    let given = HintOptions {
+    let options = HintOptions {
         fleet: Some(&rotate.fleet),
         ..HintOptions::default()
     };
-    let reach = reach(global, given);
+    let reach = reach(global, options);
     let cluster = connect(global, ui, "rotate", &reach).await?;
     let run = RotateRun {
         global,
@@ -50,28 +52,29 @@ pub async fn run(global: &Global, rotate: &Rotate, ui: Ui) -> Result<Answer, Fai
         ui,
         store: OnceCell::new(),
     };
-    match (rotate.status, rotate.apply) {
-        (true, _) => run.status().await,
-        (false, true) => run.apply().await,
-        (false, false) => run.preview().await,
+    if rotate.status {
+        run.status().await
+    } else if rotate.apply {
+        run.apply().await
+    } else {
+        run.preview().await
     }
 }
 
 impl RotateRun<'_> {
-    /// Where a rotation stands.
     async fn status(&self) -> Result<Answer, Failure> {
-        let look = self.look().await?;
-        let standing = look.state.as_ref().map(|rotation| {
+        let snapshot = self.read_snapshot().await?;
+        let standing = snapshot.state.as_ref().map(|rotation| {
             let side = rotation.phase.removed_side();
             Standing {
                 rotation,
-                open_for: age(&rotation.since, look.facts.now),
-                holders: holders(rotation, side, &look.facts, &look.outside()),
-                pending: pending(rotation, &look.facts, Who::of(rotation.phase))
+                open_for: age(&rotation.since, snapshot.facts.now),
+                holders: holders(rotation, side, &snapshot.facts, &snapshot.outside()),
+                pending: pending(rotation, &snapshot.facts, Who::of(rotation.phase))
                     .into_iter()
                     .map(WorkloadRef::of)
                     .collect(),
-                unseen: Self::unseen(&look),
+                unseen: Self::describe_unseen(&snapshot),
             }
         });
         Ok(Answer {
@@ -82,13 +85,12 @@ impl RotateRun<'_> {
         })
     }
 
-    /// What would be done.
     async fn preview(&self) -> Result<Answer, Failure> {
-        let look = self.look().await?;
-        if let Some(rotation) = &look.state {
-            let turn = self.turn(rotation)?;
+        let snapshot = self.read_snapshot().await?;
+        if let Some(rotation) = &snapshot.state {
+            let requested = self.requested_phase(rotation)?;
             let mut answer = self.status().await?;
-            if let Some(phase) = turn {
+            if let Some(phase) = requested {
                 answer
                     .text
                     .push_str(&rendered::turn_preview(phase, &self.command()));
@@ -105,10 +107,15 @@ impl RotateRun<'_> {
             return self.status().await;
         }
         let held = tokens_file::read(&self.global.tokens_file)?;
-        self.check(&look, &held)?;
-        // The preview mints nothing: what it shows does not depend on values.
-        let rotation = self.coming(&look);
-        let forecast = Forecast::new(&rotation, &look.facts, Self::unseen(&look), self.command());
+        self.check_can_begin(&snapshot, &held)?;
+        // The preview mints no tokens: its text does not depend on their values.
+        let rotation = self.new_rotation(&snapshot);
+        let forecast = Forecast::new(
+            &rotation,
+            &snapshot.facts,
+            Self::describe_unseen(&snapshot),
+            self.command(),
+        );
         Ok(Answer {
             text: rendered::preview(&forecast),
             next: None,
@@ -118,7 +125,7 @@ impl RotateRun<'_> {
     }
 }
 
-/// How many seconds ago that was.
+/// The seconds since an RFC 3339 time; 0 if the text is not one.
 fn age(since: &str, now: i64) -> i64 {
     let since: Option<jiff::Timestamp> = since.parse().ok();
     since.map_or(0, |since| (now - since.as_second()).max(0))

@@ -1,4 +1,5 @@
-//! What a person has to decide before a rotation begins, or is carried on.
+//! Checks whether a rotation can begin or continue with these options. It must not write; the
+//! obstacles themselves are found in `domain::rotation::preflight`.
 
 use super::context::RotateRun;
 use super::snapshot::Snapshot;
@@ -12,35 +13,35 @@ use crate::render::script::quote;
 use std::collections::BTreeSet;
 
 impl RotateRun<'_> {
-    /// Refuses what a person has to decide before a rotation can begin.
+    /// Checks that a rotation can begin.
     ///
     /// # Errors
-    /// All of it (exit code 1), or what cannot be seen and has to be (3).
-    pub fn check(&self, look: &Snapshot, held: &Held) -> Result<(), Failure> {
-        self.check_sight(look)?;
-        let obstacles = self.with_preflight(look, |preflight| {
+    /// All obstacles together (exit code 1), or missing permissions (3).
+    pub fn check_can_begin(&self, snapshot: &Snapshot, held: &Held) -> Result<(), Failure> {
+        self.check_permissions(snapshot)?;
+        let obstacles = self.with_preflight(snapshot, |preflight| {
             let rotation = preflight.rotation(self.first_phase());
-            preflight.begin(&rotation, held, look.retired.as_deref())
+            preflight.begin(&rotation, held, snapshot.retired.as_deref())
         });
         self.failure_of(&obstacles).if_any()
     }
 
-    fn with_preflight<T>(&self, look: &Snapshot, ask: impl FnOnce(&Preflight<'_>) -> T) -> T {
+    fn with_preflight<T>(&self, snapshot: &Snapshot, ask: impl FnOnce(&Preflight<'_>) -> T) -> T {
         ask(&Preflight {
-            facts: &look.facts,
-            targets: &look.targets,
-            outside: &look.outside(),
-            home: &look.home(),
-            chosen: &self.chosen(),
+            facts: &snapshot.facts,
+            targets: &snapshot.targets,
+            outside: &snapshot.outside(),
+            home: &snapshot.home(),
+            chosen: &self.chosen_tokens(),
         })
     }
 
-    /// The rotation that would begin with what is there now.
-    pub(super) fn coming(&self, look: &Snapshot) -> Rotation {
-        self.with_preflight(look, |preflight| preflight.rotation(self.first_phase()))
+    /// The rotation that would begin now, with placeholders for the new tokens.
+    pub(super) fn new_rotation(&self, snapshot: &Snapshot) -> Rotation {
+        self.with_preflight(snapshot, |preflight| preflight.rotation(self.first_phase()))
     }
 
-    fn first_phase(&self) -> Phase {
+    pub(super) fn first_phase(&self) -> Phase {
         if self.rotate.immediate {
             Phase::Immediate
         } else {
@@ -62,97 +63,106 @@ impl RotateRun<'_> {
         })
     }
 
-    /// Who may not see workloads and pods cannot know when a phase is over.
-    fn check_sight(&self, look: &Snapshot) -> Result<(), Failure> {
-        let secrets = look.facts.denied.iter().filter(|denied| {
+    /// Without access to workloads and pods the end of a phase is unknown.
+    ///
+    /// # Errors
+    /// The missing permissions (exit code 3).
+    fn check_permissions(&self, snapshot: &Snapshot) -> Result<(), Failure> {
+        let secrets = snapshot.facts.denied.iter().filter(|denied| {
             let name = denied.resource.strip_prefix("secrets/");
             name.filter(|_| denied.verb == "get").is_some_and(|name| {
-                let ours = [ROUTER.secret, EMBEDDINGS.secret].contains(&name);
-                ours || self.rotate.copy.iter().any(|copy| copy.name == name)
+                [ROUTER.secret, EMBEDDINGS.secret].contains(&name)
+                    || self.rotate.copy.iter().any(|copy| copy.name == name)
             })
         });
-        let denied = look.facts.unlistable_workloads().chain(secrets);
-        let mut failure = Failure::unable("what a rotation depends on may not be seen");
+        let denied = snapshot.facts.unlistable_workloads().chain(secrets);
+        let mut failure = Failure::unable("missing permissions to follow a rotation");
         for denied in denied {
             failure = failure.cause(denied.to_string());
         }
         failure
             .if_any()
-            .map_err(|failure| failure.hint(self.role()))
+            .map_err(|failure| failure.hint(self.role_hint()))
     }
 
-    /// Refuses to carry on what does not fit the options, or is not what this run worked on before.
+    /// Checks that the open rotation fits the options, and is the one of the previous snapshot
+    /// (`before`).
     ///
     /// # Errors
-    /// What a person has to decide (exit code 1), or what cannot be seen and has to be (3).
-    pub fn check_carried_on(
+    /// An obstacle that a person has to remove (exit code 1), or missing permissions (3).
+    pub fn check_can_continue(
         &self,
-        look: &Snapshot,
+        snapshot: &Snapshot,
         rotation: &Rotation,
         before: Option<&Rotation>,
     ) -> Result<(), Failure> {
         if let Some(before) = before.filter(|it| it.id != rotation.id) {
             return Err(Failure::no(format!(
-                "rotation {} is over, and somebody has begun another one",
+                "rotation {} is over, and another run has begun a new one",
                 before.id
             ))
             .hint(format!(
-                "see where it stands: {} rotate --status",
+                "see its status: {} rotate --status",
                 self.reach.program
             )));
         }
-        if let Some(view) = &look.store
+        if let Some(view) = &snapshot.store
             && rotation.phase.row().both
             && !view.has_state_of(rotation)
         {
-            let what = look.keeper.object();
+            let what = snapshot.state_object.object();
             return Err(Failure::no(format!(
-                "the store tells nothing of rotation {}: somebody else has finished it, from another \
-                 cluster that reads the same entry, or has written the entry anew",
+                "the store entry has no state of rotation {}: it was finished from another cluster \
+                 that reads the same entry, or the entry was replaced",
                 rotation.id
             ))
             .hint(format!(
-                "if it is finished, let this cluster forget it: {kubectl} -n {home} annotate {what} \
-                 {STATE}-; {}; {kubectl} -n {home} rollout restart statefulset,deployment",
+                "if it is finished, remove its state from this cluster: {kubectl} -n {home} \
+                 annotate {what} {STATE}-; {}; {kubectl} -n {home} rollout restart statefulset,deployment",
                 self.reach.command("sync"),
                 kubectl = self.reach.kubectl,
                 home = self.global.namespace,
             ))
             .hint(format!(
-                "if not, put its field {STORE_STATE} back: it is the annotation {STATE} of {}",
-                look.keeper.what
+                "if not, restore the field {STORE_STATE} of the entry from the annotation {STATE} \
+                 of {}",
+                snapshot.state_object.what
             )));
         }
         let rotating: BTreeSet<_> = rotation.changes().map(|(name, _)| name).collect();
-        if !self.rotate.token.is_empty() && self.chosen() != rotating {
-            let chosen: Vec<_> = self.chosen().iter().map(|name| name.as_str()).collect();
+        if !self.rotate.token.is_empty() && self.chosen_tokens() != rotating {
+            let chosen: Vec<_> = self
+                .chosen_tokens()
+                .iter()
+                .map(|name| name.as_str())
+                .collect();
             return Err(Failure::no(format!(
-                "the rotation that is open is of {}, not of {}",
+                "the open rotation is of {}, not of {}",
                 rendered::names(rotation),
                 chosen.join(" and ")
             ))
-            .hint(format!("carry it on first: {}", self.carry_on())));
+            .hint(format!("continue it first: {}", self.carry_on_command())));
         }
         if self.rotate.abort && rotation.phase.abort_phase().is_none() && !rotation.phase.is_back()
         {
             return Err(Failure::no(format!(
-                "the rotation is in {}: servers have begun to forget the old token, and there is \
+                "the rotation is in {}: some servers no longer accept the old token, so there is \
                  no way back",
                 rotation.phase
             ))
-            .hint(format!("finish it: {}", self.carry_on())));
+            .hint(format!("finish it: {}", self.carry_on_command())));
         }
         if before.is_some() {
             return Ok(());
         }
-        self.check_sight(look)?;
-        let obstacles = self.with_preflight(look, |preflight| {
+        self.check_permissions(snapshot)?;
+        let obstacles = self.with_preflight(snapshot, |preflight| {
             let mut found = Vec::new();
             if self.with_places(rotation) != *rotation {
-                // A place that comes in later has to be like one that was there from the start.
+                // Namespaces that are added later have to meet the same conditions.
                 found = preflight.places(rotation);
             }
-            // An abort gives nobody the old token.
+            // An abort removes the new token; the old one stays valid.
             let sides: &[Side] = if self.rotate.abort {
                 &[Side::New]
             } else {
@@ -172,23 +182,22 @@ impl RotateRun<'_> {
         }
     }
 
-    /// A tokens file that knows neither value belongs to something else.
+    /// Checks that the tokens file is of this installation: its token is a value of the rotation.
     ///
     /// # Errors
-    /// Such a one (exit code 1).
-    pub fn check_file(&self, rotation: &Rotation, held: &Held) -> Result<(), Failure> {
+    /// The current token in the file is neither the old nor the new one (exit code 1).
+    pub fn check_tokens_file(&self, rotation: &Rotation, held: &Held) -> Result<(), Failure> {
         for (name, change) in rotation.changes() {
             let current = held.current.get(name).as_ref();
             if current.is_some_and(|token| change.side(token.value()).is_none()) {
                 let path = quote(&self.global.tokens_file.display().to_string());
                 return Err(Failure::no(format!(
-                    "{name} in {path} is neither the old nor the new token of the rotation that is \
-                     open"
+                    "{name} in {path} is neither the old nor the new token of the open rotation"
                 ))
                 .hint(format!(
-                    "if that file is of another installation, name the right one with \
-                     --tokens-file; else move it away and run this again: the values are in the \
-                     cluster (mv -- {path} {path}.stale)"
+                    "if the file is of another installation, pass the right one with --tokens-file; \
+                     otherwise move it away and run this again: the values are in the cluster (mv -- \
+                     {path} {path}.stale)"
                 )));
             }
         }

@@ -1,4 +1,5 @@
-//! Asking the services: after `open` they accept both tokens, after `close` the old one no more.
+//! Probes the servers after a rollout: after open they accept both tokens, after close only the new
+//! one. It must not change anything.
 
 use super::context::RotateRun;
 use super::snapshot::Snapshot;
@@ -17,48 +18,55 @@ use crate::io::local::environment;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long a server may contradict before that counts.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The pause between two questions.
-const PAUSE: Duration = Duration::from_millis(250);
+/// How long a wrong answer is tolerated after a rollout.
+const LIMIT: Duration = Duration::from_secs(5);
+/// The pause between two probes.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How a server stands to a token.
+/// The answer of a server to a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum ProbeResult {
     Accepts,
     Refuses,
+    /// Neither, with the reason.
     Silent(String),
 }
 
-/// Asks every server of the rotation.
+/// Probes every server of the rotation. A server that gives no answer is reported, and is not an
+/// error.
 ///
 /// # Errors
-/// One that contradicts (exit code 3). One that gives no answer is told of.
+/// A server accepts or refuses the wrong token (exit code 3).
 pub async fn prove(
     run: &RotateRun<'_>,
-    look: &Snapshot,
+    snapshot: &Snapshot,
     rotation: &Rotation,
     values: &TokenValues,
 ) -> Result<(), Failure> {
     let selection = selection(run.global);
     let forwarder = Forwarder::connect(&selection, &run.reach.kubectl).await?;
-    for (name, place) in &look.facts.places {
+    for (name, place) in &snapshot.facts.places {
         for (token, _) in rotation.changes() {
             let service = server_of(token);
-            let here = match token {
+            let is_here = match token {
                 TokenName::KbRouterToken => reads_router_secret(place),
-                TokenName::EmbeddingsApiKey => *name == look.facts.home,
+                TokenName::EmbeddingsApiKey => *name == snapshot.facts.home,
             };
-            let Some(workload) = place.stateful_set(service).filter(|_| here) else {
+            let Some(workload) = place.stateful_set(service).filter(|_| is_here) else {
                 continue;
             };
             if workload.rollout.wanted == 0 {
                 continue;
             }
-            let mut containers = workload.spec.containers.iter();
-            let Some(port) = containers.find_map(|container| container.port) else {
-                run.ui
-                    .story(&format!("  not asked: the pods of {workload} name no port"));
+            let Some(port) = workload
+                .spec
+                .containers
+                .iter()
+                .find_map(|container| container.port)
+            else {
+                run.ui.story(&format!(
+                    "  not probed: the pods of {workload} have no port"
+                ));
                 continue;
             };
             let server = Server {
@@ -95,61 +103,61 @@ impl Server<'_> {
     ) -> Result<(), Failure> {
         let row = rotation.phase.row();
         let (namespace, service) = (self.namespace, self.service);
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + LIMIT;
         loop {
-            let wrong = environment::mint()?;
-            let open_door = self.ask(wrong.value()).await == ProbeResult::Accepts;
-            let (mut wrongly, mut rightly) = (Vec::new(), Vec::new());
+            let unknown = environment::mint()?;
+            let accepts_any = self.ask(unknown.value()).await == ProbeResult::Accepts;
+            let (mut wrong, mut right) = (Vec::new(), Vec::new());
             let mut silent = None;
             for side in [Side::Old, Side::New] {
                 let Some(value) = values.get(token, side) else {
                     continue;
                 };
-                let (side, accepted) = (side.as_str(), row.both || side == row.sent);
+                let (side, is_valid) = (side.as_str(), row.both || side == row.sent);
                 match self.ask(value.value()).await {
                     ProbeResult::Silent(why) => silent = Some(why),
-                    ProbeResult::Accepts if !accepted && !open_door => {
-                        wrongly.push(format!("it still accepts the {side} {token}"));
+                    ProbeResult::Accepts if !is_valid && !accepts_any => {
+                        wrong.push(format!("it still accepts the {side} {token}"));
                     }
-                    ProbeResult::Refuses if accepted => {
-                        wrongly.push(format!("it refuses the {side} {token}"));
+                    ProbeResult::Refuses if is_valid => {
+                        wrong.push(format!("it refuses the {side} {token}"));
                     }
-                    ProbeResult::Accepts => rightly.push(format!("accepts the {side} {token}")),
-                    ProbeResult::Refuses => rightly.push(format!("refuses the {side} {token}")),
+                    ProbeResult::Accepts => right.push(format!("accepts the {side} {token}")),
+                    ProbeResult::Refuses => right.push(format!("refuses the {side} {token}")),
                 }
             }
-            if wrongly.is_empty() {
+            if wrong.is_empty() {
                 run.ui.story(&match silent {
                     Some(why) => format!(
                         "  not proven: StatefulSet {namespace}/{service} gave no answer ({why})"
                     ),
                     None => format!(
                         "  StatefulSet {namespace}/{service}: proven, it {}",
-                        rightly.join(" and ")
+                        right.join(" and ")
                     ),
                 });
-                if open_door {
+                if accepts_any {
                     run.ui.warn(&format!(
-                        "StatefulSet {namespace}/{service} lets everybody in, whatever the token"
+                        "StatefulSet {namespace}/{service} accepts any token"
                     ));
                 }
                 return Ok(());
             }
             if Instant::now() >= end {
                 let mut failure = Failure::unable(format!(
-                    "StatefulSet {namespace}/{service} has rolled out and does not do what its \
-                     Secret says, so the rotation stays in {}",
+                    "StatefulSet {namespace}/{service} has rolled out, but does not use the tokens \
+                     of its Secret, so the rotation stays in {}",
                     rotation.phase
                 ));
-                failure.causes = wrongly;
+                failure.causes = wrong;
                 return Err(failure.hint(format!(
-                    "see where its pods take their environment from: {} -n {namespace} get \
+                    "see the source of its environment: {} -n {namespace} get \
                      statefulset {service} -o yaml; then: {}",
                     run.reach.kubectl,
-                    run.carry_on()
+                    run.carry_on_command()
                 )));
             }
-            sleep(PAUSE).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 

@@ -1,4 +1,5 @@
-//! Carrying a rotation on, step by step, until it is over or somebody has to do something.
+//! Runs the steps of a rotation until it is finished or a person has to act. It must not decide
+//! which step comes next: that is `domain::rotation::next_step`.
 
 use super::context::RotateRun;
 use super::snapshot::Snapshot;
@@ -21,61 +22,59 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// What a rotation in one step costs.
-const AT_ONCE: &str = "--immediate: until every workload has restarted, clients are answered 401";
+const IMMEDIATE_WARNING: &str =
+    "--immediate: until every workload has restarted, clients are answered 401";
 
-/// How often a write is tried at most where somebody else wrote first.
-const ROUNDS: usize = 20;
+/// The number of consecutive write conflicts after which a run gives up.
+const MAX_CONFLICTS: usize = 20;
 
-/// How often places are written again at most that somebody resets: each time pods restart.
-const AGAIN: usize = 3;
+/// The number of rewrites after which a run gives up. Each rewrite restarts pods.
+const MAX_REWRITES: usize = 3;
 
-/// The pause between two looks at pods that end.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The pause between two snapshots while pods terminate.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What a run remembers.
+/// The memory of one run, kept between its snapshots.
 #[derive(Default)]
 pub struct Progress {
-    /// The tokens of home when it began.
-    began: Option<PerToken<Option<Token>>>,
-    /// The rotation that it works on, as it was last seen.
+    /// The home namespace's tokens in the first snapshot.
+    initial_home: Option<PerToken<Option<Token>>>,
+    /// The open rotation in the last snapshot.
     rotation: Option<Rotation>,
-    /// The mark of the phase that it has proven.
-    proven: Option<String>,
-    /// Whether it opened the rotation itself.
-    opened: bool,
-    /// The phase that it has told of.
-    told: Option<Phase>,
-    /// How often in a row somebody else wrote first.
-    stale: usize,
-    /// How often somebody put something else where the rotation had written.
-    again: usize,
-    /// The entries of the store that it has written, and in which phase: they have no mark.
-    entries: BTreeMap<PlaceRef, String>,
-    /// Who held what is holders_before when that was done anyway.
-    left: Vec<OldTokenUser>,
-    /// Since when it waits for pods that are being deleted.
-    leaving: Option<Instant>,
-    /// What it has seen of rollouts.
-    pub rolling: RolloutTracker,
+    /// The mark of the phase in which the servers were probed.
+    proven_mark: Option<String>,
+    /// Whether this run opened the rotation.
+    is_opener: bool,
+    /// The last phase that was printed.
+    announced_phase: Option<Phase>,
+    /// The number of consecutive write conflicts.
+    conflicts: usize,
+    /// The number of rewrites because another program changed a place.
+    rewrites: usize,
+    /// The mark of the last write to each store entry: an entry has no annotation for it.
+    entry_marks: BTreeMap<PlaceRef, String>,
+    /// The pods and Secrets that `--close-anyway` left with the removed token.
+    left_behind: Vec<OldTokenUser>,
+    /// When this run began to wait for terminating pods.
+    waiting_since: Option<Instant>,
+    pub tracker: RolloutTracker,
 }
 
 impl RotateRun<'_> {
     pub(super) async fn apply(&self) -> Result<Answer, Failure> {
-        let mut memory = Progress::default();
-        let outcome = self.go(&mut memory).await;
-        let outcome = outcome.map_err(|failure| match &memory.rotation {
-            // What has begun can be carried on, and that is the remedy of most.
-            Some(rotation) if failure.hints.is_empty() => {
-                let failure = failure.cause(format!("the rotation stands in {}", rotation.phase));
-                failure.hint(format!("carry it on: {}", self.carry_on()))
-            }
+        let mut progress = Progress::default();
+        let outcome = self.run_steps(&mut progress).await;
+        let outcome = outcome.map_err(|failure| match &progress.rotation {
+            // Most failures are temporary, so the rotation can be continued.
+            Some(rotation) if failure.hints.is_empty() => failure
+                .cause(format!("the rotation stays in {}", rotation.phase))
+                .hint(format!("continue it: {}", self.carry_on_command())),
             _ => failure,
         })?;
         let verdict = match &outcome {
             Outcome::Held(rotation, holders) => Verdict::Failed(
                 rendered::holders_failure(holders, rotation.phase.removed_side(), &self.reach)
-                    .hint(format!("then carry it on: {}", self.carry_on())),
+                    .hint(format!("then continue it: {}", self.carry_on_command())),
             ),
             _ => Verdict::Yes,
         };
@@ -87,225 +86,237 @@ impl RotateRun<'_> {
         })
     }
 
-    async fn go(&self, memory: &mut Progress) -> Result<Outcome, Failure> {
+    async fn run_steps(&self, progress: &mut Progress) -> Result<Outcome, Failure> {
         loop {
-            let mut look = self.look().await?;
-            for target in &mut look.targets {
-                let entry = memory.entries.get(&target.at);
-                target.last_write = entry.cloned().or(target.last_write.take());
+            let mut snapshot = self.read_snapshot().await?;
+            for target in &mut snapshot.targets {
+                if let Some(mark) = progress.entry_marks.get(&target.at) {
+                    target.last_write = Some(mark.clone());
+                }
             }
-            if let Some(outcome) = self.step(&look, memory).await? {
+            if let Some(outcome) = self.step(&snapshot, progress).await? {
                 return Ok(outcome);
             }
         }
     }
 
-    /// Does what comes next; gives how the run ended, where it did.
+    /// Runs the next step. Returns the outcome if the run ends with it.
     async fn step(
         &self,
-        look: &Snapshot,
-        memory: &mut Progress,
+        snapshot: &Snapshot,
+        progress: &mut Progress,
     ) -> Result<Option<Outcome>, Failure> {
-        let home = look.home();
-        let began = memory.began.get_or_insert_with(|| home.clone()).clone();
-        let Some(rotation) = &look.state else {
-            if let Some(before) = &memory.rotation {
-                return self.over_meanwhile(look, before).map(Some);
+        let home = snapshot.home();
+        let initial_home = progress
+            .initial_home
+            .get_or_insert_with(|| home.clone())
+            .clone();
+        let Some(rotation) = &snapshot.state else {
+            if let Some(before) = &progress.rotation {
+                return self.ended_by_other(snapshot, before).map(Some);
             }
             if self.rotate.abort {
                 return Err(Failure::no("no rotation is open").hint(format!(
-                    "to exchange the tokens again: {} --apply",
+                    "to replace the tokens again: {} --apply",
                     self.command()
                 )));
             }
             if self.rotate.carry_on {
                 return Ok(Some(Outcome::Nothing));
             }
-            let chosen = self.chosen();
-            if chosen
+            if self
+                .chosen_tokens()
                 .iter()
-                .any(|name| home.get(*name) != began.get(*name))
+                .any(|name| home.get(*name) != initial_home.get(*name))
             {
-                self.adopt(look)?;
+                self.adopt_home_tokens(snapshot)?;
                 return Ok(Some(Outcome::FinishedByOther));
             }
-            self.begin(look).await?;
-            memory.rolling.written(look.workloads());
-            let written = self.open(look).await?;
-            memory.opened = written == Written::Done;
-            self.count(written, memory)?;
+            self.prepare(snapshot).await?;
+            progress.tracker.written(snapshot.workloads());
+            let written = self.open(snapshot).await?;
+            progress.is_opener = written == Written::Done;
+            self.count_conflicts(written, progress)?;
             return Ok(None);
         };
-        self.check_carried_on(look, rotation, memory.rotation.as_ref())?;
+        self.check_can_continue(snapshot, rotation, progress.rotation.as_ref())?;
         let wider = self.with_places(rotation);
-        if look.only_in_store || wider != *rotation {
-            self.put_state(look, &wider, memory).await?;
+        if snapshot.only_in_store || wider != *rotation {
+            self.put_state(snapshot, &wider, progress).await?;
             return Ok(None);
         }
         let held = tokens_file::read(&self.global.tokens_file)?;
-        self.check_file(rotation, &held)?;
-        let values = look.values(rotation, &held);
-        let outside = look.outside();
+        self.check_tokens_file(rotation, &held)?;
+        let values = snapshot.values(rotation, &held);
+        let outside = snapshot.outside();
         let view = View {
             rotation,
             values: &values,
             held: &held,
             home: &home,
-            targets: &look.targets,
-            facts: &look.facts,
+            targets: &snapshot.targets,
+            facts: &snapshot.facts,
             outside: &outside,
-            stale_secrets: &look.stale_secrets,
-            is_proven: memory.proven == Some(rotation.mark()),
+            stale_secrets: &snapshot.stale_secrets,
+            is_proven: progress.proven_mark == Some(rotation.mark()),
             until: self.rotate.until.map(Into::into),
             close_anyway: self.rotate.close_anyway,
         };
-        if let Some(phase) = self.turn(rotation)? {
-            self.take(look, &view, phase, memory).await?;
+        if let Some(phase) = self.requested_phase(rotation)? {
+            self.jump_to(snapshot, &view, phase, progress).await?;
             return Ok(None);
         }
-        self.tell(rotation, memory);
-        memory.rotation = Some(rotation.clone());
-        let step = next(&view).map_err(|odd| self.odd(rotation, &odd))?;
+        self.announce(rotation, progress);
+        progress.rotation = Some(rotation.clone());
+        let step = next(&view).map_err(|odd| self.odd_failure(rotation, &odd))?;
         match step {
             Step::File(wanted) => {
-                self.keep(|_| wanted)?;
+                self.update_tokens_file(|_| wanted)?;
             }
             Step::CountRewrite => {
                 self.ui.story(
-                    "  somebody has put other values where this rotation wrote: they are written \
-                     again, and what may have started with them restarts once more",
+                    "  another program changed values that this rotation had written: they \
+                     are written again, and workloads that may have started with them restart once more",
                 );
-                memory.again += 1;
-                if memory.again > AGAIN {
-                    return Err(self.contested());
+                progress.rewrites += 1;
+                if progress.rewrites > MAX_REWRITES {
+                    return Err(self.conflict_failure());
                 }
-                self.put_state(look, &rotation.with_rewrite(), memory)
+                self.put_state(snapshot, &rotation.with_rewrite(), progress)
                     .await?;
             }
             Step::Write(edits) => {
-                memory.rolling.written(look.workloads());
-                let (by_hand, ours): (Vec<_>, Vec<_>) = edits
+                progress.tracker.written(snapshot.workloads());
+                let (manual, automatic): (Vec<_>, Vec<_>) = edits
                     .into_iter()
                     .partition(|edit| matches!(edit.at, PlaceRef::Manual(_)));
-                let written = self.write_all(look, rotation, &ours).await?;
-                self.count(written, memory)?;
+                let written = self.write_places(snapshot, rotation, &automatic).await?;
+                self.count_conflicts(written, progress)?;
                 if written == Written::Done {
-                    let entries = ours.into_iter().map(|edit| edit.at);
-                    let entries = entries.filter(|at| matches!(at, PlaceRef::Entry(_)));
-                    memory
-                        .entries
-                        .extend(entries.map(|at| (at, rotation.mark())));
+                    progress.entry_marks.extend(
+                        automatic
+                            .into_iter()
+                            .filter(|edit| matches!(edit.at, PlaceRef::Entry(_)))
+                            .map(|edit| (edit.at, rotation.mark())),
+                    );
                 }
-                self.by_hand(rotation, &held, &by_hand).await?;
+                self.edit_manually(rotation, &held, &manual).await?;
             }
-            Step::Follow(secrets) => self.follow(look, &secrets).await?,
+            Step::Follow(secrets) => self.wait_for_secrets(snapshot, &secrets).await?,
             Step::Roll(who, workloads) => {
-                self.roll(look, rotation, who, &workloads, &mut memory.rolling)
+                self.restart_and_wait(snapshot, rotation, who, &workloads, &mut progress.tracker)
                     .await?;
             }
             Step::Prove => {
-                probe::prove(self, look, rotation, &values).await?;
-                memory.proven = Some(rotation.mark());
+                probe::prove(self, snapshot, rotation, &values).await?;
+                progress.proven_mark = Some(rotation.mark());
             }
             Step::Hold(holders) => {
-                if !self.wait_for_leaving(&holders, memory).await {
+                if !self.wait_for_terminating_pods(&holders, progress).await {
                     return Ok(Some(Outcome::Held(rotation.clone(), holders)));
                 }
             }
             Step::Stop => return Ok(Some(Outcome::Stopped(rotation.clone()))),
-            Step::Advance(phase, left) => {
-                // The file first: what is about to be handed out has to be on disk.
+            Step::Advance(phase, left_behind) => {
+                // The tokens file comes first: a token is on disk before any pod can get it.
                 let wanted = rotation.in_phase(phase, "").held(&values, &home);
-                self.keep(|_| wanted)?;
-                for holder in &left {
+                self.update_tokens_file(|_| wanted)?;
+                for holder in &left_behind {
                     let holder = rendered::describe_holder(holder);
                     self.ui
                         .warn(&format!("--close-anyway: {holder} is left behind"));
                 }
-                memory.left = left;
-                let next = rotation.in_phase(phase, &look.now());
-                self.put_state(look, &next, memory).await?;
+                progress.left_behind = left_behind;
+                let next = rotation.in_phase(phase, &snapshot.now());
+                self.put_state(snapshot, &next, progress).await?;
             }
             Step::Finish(wanted) => {
-                self.keep(|_| wanted)?;
-                let retired = rotation.retire(look.retired.as_deref());
+                self.update_tokens_file(|_| wanted)?;
+                let retired = rotation.retire(snapshot.retired.as_deref());
                 let written = self
                     .cluster
-                    .write_state(&look.keeper, None, Some(&retired))
+                    .write_state(&snapshot.state_object, None, Some(&retired))
                     .await?;
                 if written == Written::Done {
-                    let mut left = std::mem::take(&mut memory.left);
-                    // A run before may have left somebody behind, too.
-                    left.extend(holders_before(
+                    let mut left_behind = std::mem::take(&mut progress.left_behind);
+                    // An earlier run may have used `--close-anyway` too.
+                    left_behind.extend(holders_before(
                         rotation,
                         rotation.phase,
-                        &look.facts,
+                        &snapshot.facts,
                         &outside,
                     ));
-                    left.sort();
-                    left.dedup();
-                    return Ok(Some(Outcome::Finished(rotation.clone(), left)));
+                    left_behind.sort();
+                    left_behind.dedup();
+                    return Ok(Some(Outcome::Finished(rotation.clone(), left_behind)));
                 }
-                self.count(written, memory)?;
+                self.count_conflicts(written, progress)?;
             }
         }
         Ok(None)
     }
 
-    /// Before a rotation begins: what a person has to decide, and what nobody can see.
-    async fn begin(&self, look: &Snapshot) -> Result<(), Failure> {
+    /// Checks that a rotation can begin, and prints its scope and what could not be seen.
+    async fn prepare(&self, snapshot: &Snapshot) -> Result<(), Failure> {
         let held = tokens_file::read(&self.global.tokens_file)?;
-        self.check(look, &held)?;
-        self.check_store(look).await?;
+        self.check_can_begin(snapshot, &held)?;
+        self.check_store(snapshot).await?;
         let context = self.cluster.context.as_deref().unwrap_or("in-cluster");
-        let fleet = match look.facts.fleet().count() {
+        let fleet = match snapshot.facts.fleet().count() {
             0 => String::new(),
             1 => " and 1 fleet namespace".to_owned(),
             count => format!(" and {count} fleet namespaces"),
         };
-        let chosen: Vec<_> = self.chosen().iter().map(|name| name.as_str()).collect();
+        let chosen: Vec<_> = self
+            .chosen_tokens()
+            .iter()
+            .map(|name| name.as_str())
+            .collect();
         self.ui.story(&format!(
             "rotating {} on context {context} ({}), namespace {}{fleet}",
             chosen.join(" and "),
             self.cluster.server,
             self.global.namespace,
         ));
-        for unseen in Self::unseen(look) {
+        for unseen in Self::describe_unseen(snapshot) {
             self.ui.story(&format!("not seen: {unseen}"));
         }
-        for copy in start::absent_copies(look) {
-            self.ui
-                .warn(&format!("--copy {copy}: there is no such Secret"));
+        for copy in start::absent_copies(snapshot) {
+            self.ui.warn(&format!("--copy {copy}: Secret not found"));
         }
         if self.rotate.immediate {
-            self.ui.warn(AT_ONCE);
+            self.ui.warn(IMMEDIATE_WARNING);
         }
         Ok(())
     }
 
-    fn tell(&self, rotation: &Rotation, memory: &mut Progress) {
-        if memory.told.is_none() && !memory.opened {
+    fn announce(&self, rotation: &Rotation, progress: &mut Progress) {
+        if progress.announced_phase.is_none() && !progress.is_opener {
             self.ui.story(&format!(
-                "rotation {} of {}, open since {}, stands in {}",
+                "rotation {} of {}, open since {}, is in {}",
                 rotation.id,
                 rendered::names(rotation),
                 rotation.since,
                 rotation.phase
             ));
         }
-        if memory.told != Some(rotation.phase) {
-            memory.told = Some(rotation.phase);
+        if progress.announced_phase != Some(rotation.phase) {
+            progress.announced_phase = Some(rotation.phase);
             self.ui.story(rendered::describe(rotation.phase));
         }
     }
 
-    /// Takes a turn, unless somebody holds what is holders_before then, or it could not be gone through.
-    async fn take(
+    /// Begins the phase that `--abort` or `--immediate` asks for.
+    ///
+    /// # Errors
+    /// A pod or a Secret holds the token that the phase removes (exit code 1), or no step of the
+    /// phase can be computed (1).
+    async fn jump_to(
         &self,
-        look: &Snapshot,
+        snapshot: &Snapshot,
         view: &View<'_>,
         phase: Phase,
-        memory: &mut Progress,
+        progress: &mut Progress,
     ) -> Result<(), Failure> {
         let holders = holders_before(view.rotation, phase, view.facts, view.outside);
         if !holders.is_empty() && !self.rotate.close_anyway {
@@ -316,69 +327,81 @@ impl RotateRun<'_> {
             ));
         }
         if phase == Phase::Immediate {
-            self.ui.warn(AT_ONCE);
+            self.ui.warn(IMMEDIATE_WARNING);
         }
-        let turned = view.rotation.in_phase(phase, &look.now());
-        // As if the file had followed, since that is all that would be looked at else.
-        let held = turned.held(view.values, view.home);
+        let changed = view.rotation.in_phase(phase, &snapshot.now());
+        // The file is taken as up to date: else the next step is to write it, and no place is
+        // checked.
+        let held = changed.held(view.values, view.home);
         next(&View {
-            rotation: &turned,
+            rotation: &changed,
             held: &held,
             ..*view
         })
-        .map_err(|odd| self.odd(&turned, &odd))?;
-        memory.left = holders;
-        self.put_state(look, &turned, memory).await
+        .map_err(|odd| self.odd_failure(&changed, &odd))?;
+        progress.left_behind = holders;
+        self.put_state(snapshot, &changed, progress).await
     }
 
-    /// Writes the state on top of what was read.
+    /// Writes the state if its object has not changed since the snapshot.
     async fn put_state(
         &self,
-        look: &Snapshot,
+        snapshot: &Snapshot,
         rotation: &Rotation,
-        memory: &mut Progress,
+        progress: &mut Progress,
     ) -> Result<(), Failure> {
         let text = rotation.text();
-        let written = self.cluster.write_state(&look.keeper, Some(&text), None);
-        self.count(written.await?, memory)
+        let written = self
+            .cluster
+            .write_state(&snapshot.state_object, Some(&text), None);
+        self.count_conflicts(written.await?, progress)
     }
 
-    fn keep(&self, decide: impl FnOnce(&Held) -> Held) -> Result<(), Failure> {
-        tokens_file::change(&self.global.tokens_file, &self.place(), self.ui, |held| {
-            Ok(decide(held))
-        })
+    fn update_tokens_file(&self, decide: impl FnOnce(&Held) -> Held) -> Result<(), Failure> {
+        tokens_file::change(
+            &self.global.tokens_file,
+            &self.applied_to(),
+            self.ui,
+            |held| Ok(decide(held)),
+        )
     }
 
-    /// The rotation is gone: somebody else finished it, or aborted it.
-    fn over_meanwhile(&self, look: &Snapshot, before: &Rotation) -> Result<Outcome, Failure> {
-        self.adopt(look)?;
-        let home = look.home();
+    /// The outcome when another run has finished or aborted the rotation.
+    ///
+    /// # Errors
+    /// The other run did the opposite of this one (exit code 1).
+    fn ended_by_other(&self, snapshot: &Snapshot, before: &Rotation) -> Result<Outcome, Failure> {
+        self.adopt_home_tokens(snapshot)?;
+        let home = snapshot.home();
         let aborted = before.changes().any(|(name, change)| {
             let token = home.get(name).as_ref();
             token.is_some_and(|token| change.side(token.value()) == Some(Side::Old))
         });
-        match aborted != self.rotate.abort && !before.phase.is_back() {
-            true if aborted => Err(Failure::no("somebody else aborted the rotation meanwhile")
-                .hint(format!("{} verify", self.reach.program))),
-            true => Err(Failure::no("somebody else finished the rotation meanwhile")
-                .hint(format!("{} verify", self.reach.program))),
-            false => Ok(Outcome::FinishedByOther),
+        if aborted == self.rotate.abort || before.phase.is_back() {
+            return Ok(Outcome::FinishedByOther);
         }
+        let message = if aborted {
+            "another run has aborted the rotation"
+        } else {
+            "another run has finished the rotation"
+        };
+        Err(Failure::no(message).hint(format!("{} verify", self.reach.program)))
     }
 
-    /// Takes home's tokens over into the file: what it held has been exchanged by somebody else.
-    fn adopt(&self, look: &Snapshot) -> Result<(), Failure> {
-        let home = look.home();
-        let retired = look.retired.clone();
-        self.keep(|held| {
+    /// Copies home's tokens to the tokens file where another run has replaced the token in it.
+    fn adopt_home_tokens(&self, snapshot: &Snapshot) -> Result<(), Failure> {
+        let home = snapshot.home();
+        let retired = snapshot.retired.clone();
+        self.update_tokens_file(|held| {
             let current = PerToken::from_fn(|name: TokenName| {
                 let filed = held.current.get(name);
-                let known = filed
+                let is_replaceable = filed
                     .as_ref()
                     .is_none_or(|token| is_retired(retired.as_deref(), name, token.value()));
-                match known {
-                    true => home.get(name).clone(),
-                    false => filed.clone(),
+                if is_replaceable {
+                    home.get(name).clone()
+                } else {
+                    filed.clone()
                 }
             });
             Held {
@@ -388,41 +411,48 @@ impl RotateRun<'_> {
         })
     }
 
-    /// Pods that are being deleted end by themselves: tells whether they have time left, after a
-    /// pause.
-    async fn wait_for_leaving(&self, holders: &[OldTokenUser], memory: &mut Progress) -> bool {
-        let leaving =
+    /// Waits a moment if all holders are terminating pods. Returns false if a holder does not go
+    /// away by itself, or if `--timeout` is over.
+    async fn wait_for_terminating_pods(
+        &self,
+        holders: &[OldTokenUser],
+        progress: &mut Progress,
+    ) -> bool {
+        let is_terminating =
             |holder: &OldTokenUser| matches!(holder, OldTokenUser::Pod { leaving: true, .. });
-        if !holders.iter().all(leaving) {
+        if !holders.iter().all(is_terminating) {
             return false;
         }
-        let since = *memory.leaving.get_or_insert_with(|| {
+        let since = *progress.waiting_since.get_or_insert_with(|| {
             let names: Vec<_> = holders.iter().map(rendered::describe_holder).collect();
             self.ui
                 .story(&format!("  waiting for {}", names.join("; ")));
             Instant::now()
         });
-        sleep(PAUSE).await;
+        sleep(POLL_INTERVAL).await;
         let limit = self.rotate.timeout.0;
         limit.is_none_or(|limit| since.elapsed() < limit)
     }
 
-    /// Bounds how often somebody else may write first.
-    fn count(&self, written: Written, memory: &mut Progress) -> Result<(), Failure> {
-        memory.stale = match written {
+    /// Counts consecutive write conflicts.
+    ///
+    /// # Errors
+    /// There were [`MAX_CONFLICTS`] of them (exit code 3).
+    fn count_conflicts(&self, written: Written, progress: &mut Progress) -> Result<(), Failure> {
+        progress.conflicts = match written {
             Written::Done => 0,
-            Written::Stale => memory.stale + 1,
+            Written::Stale => progress.conflicts + 1,
         };
-        match memory.stale >= ROUNDS {
-            true => Err(self.contested()),
-            false => Ok(()),
+        if progress.conflicts >= MAX_CONFLICTS {
+            return Err(self.conflict_failure());
         }
+        Ok(())
     }
 
-    fn contested(&self) -> Failure {
+    fn conflict_failure(&self) -> Failure {
         let (kubectl, home) = (&self.reach.kubectl, &self.global.namespace);
-        Failure::unable("others keep changing the Secrets while this runs").hint(format!(
-            "see who: {kubectl} -n {home} get secret {} -o \
+        Failure::unable("other programs keep changing the Secrets of the rotation").hint(format!(
+            "see which: {kubectl} -n {home} get secret {} -o \
              jsonpath='{{.metadata.managedFields}}' --show-managed-fields; then run it again",
             ROUTER.secret
         ))

@@ -1,4 +1,5 @@
-//! What there is: the cluster, the state of a rotation, the values that it is about.
+//! Reads everything that a rotation depends on: the cluster, the state and the token places. It
+//! must not write.
 
 use super::context::RotateRun;
 use super::store_access::version_of;
@@ -21,65 +22,66 @@ use crate::io::kube::state_object::StateObject;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One look at everything.
+/// Everything that one round of `rotate` read.
 pub struct Snapshot {
-    /// The cluster.
     pub facts: ClusterSnapshot,
-    /// The router Secrets of other namespaces, with home's tokens or not; `None` where they may not
-    /// be listed.
+    /// The router Secrets outside the selection, whatever their tokens; `None` if they may not be
+    /// listed.
     pub outside: Option<BTreeMap<Namespace, Observed>>,
-    /// The state.
+    /// The open rotation.
     pub state: Option<Rotation>,
-    /// The tokens that are no longer to be used.
+    /// The annotation with the fingerprints of retired tokens.
     pub retired: Option<String>,
-    /// What has the state.
-    pub keeper: StateObject,
-    /// Where tokens are kept.
+    /// The object that has, or gets, the state annotation.
+    pub state_object: StateObject,
+    /// The places that hold tokens.
     pub targets: Vec<TokenPlace>,
-    /// The Secrets that do not carry what the store holds.
+    /// The Secrets that do not match their store entry.
     pub stale_secrets: Vec<SecretRef>,
-    /// The store, on Path 2.
+    /// The store; `None` on Path 1.
     pub store: Option<StoreView>,
-    /// Whether the state stands in the store alone.
+    /// Whether only the store entry has the state, and the annotation is missing.
     pub only_in_store: bool,
 }
 
 impl Snapshot {
-    /// The values of home's tokens; `None` where there is none in a form that is accepted.
+    /// The tokens of the home namespace; `None` for a missing or malformed token.
     pub fn home(&self) -> PerToken<Option<Token>> {
         let home = self.targets.iter().find(|target| target.home);
         PerToken::from_fn(|name| Token::parse(home?.texts.get(name.as_str())?).ok())
     }
 
-    /// The values of a rotation, as far as the home namespace (or the store) and the file know them.
-    /// A fleet namespace is never a source.
+    /// The values of a rotation that are found in the home namespace, in the store or in the tokens
+    /// file. A fleet namespace is never a source.
     pub fn values(&self, rotation: &Rotation, held: &Held) -> TokenValues {
         let home = &self.facts.home;
-        let kept = self.targets.iter().filter(|target| match &target.at {
-            PlaceRef::Secret(at) => at.namespace == *home,
-            PlaceRef::Entry(_) | PlaceRef::Manual(_) => target.namespace == *home,
-        });
-        let kept = kept.flat_map(|target| {
-            let texts = target.texts.iter();
-            texts.filter_map(|(key, text)| Some((token_of(key)?, text)))
-        });
+        let in_home = self
+            .targets
+            .iter()
+            .filter(|target| match &target.at {
+                PlaceRef::Secret(at) => at.namespace == *home,
+                PlaceRef::Entry(_) | PlaceRef::Manual(_) => target.namespace == *home,
+            })
+            .flat_map(|target| &target.texts)
+            .filter_map(|(key, text)| Some((token_of(key)?, text)));
         let filed = TokenName::ALL
             .into_iter()
             .flat_map(|name| held.all(name).map(move |token| (name, token.value())));
-        TokenValues::find(rotation, kept.chain(filed))
+        TokenValues::find(rotation, in_home.chain(filed))
     }
 
-    /// The router Secrets of all other namespaces, as far as they may be listed.
+    /// The router Secrets outside the selection; empty if they may not be listed.
     pub fn outside(&self) -> Cow<'_, BTreeMap<Namespace, Observed>> {
         self.outside
             .as_ref()
             .map_or_else(Cow::default, Cow::Borrowed)
     }
 
-    /// Every workload.
     pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
-        let places = self.facts.places.values();
-        places.flat_map(|place| &place.workloads)
+        self.facts
+            .places
+            .values()
+            .flat_map(|place| &place.workloads)
     }
 
     /// The API server's time, as RFC 3339.
@@ -89,28 +91,31 @@ impl Snapshot {
             .to_string()
     }
 
-    /// The home router Secret, where it can be read and is there.
+    /// The home router Secret; `None` if it does not exist or may not be read.
     pub fn router(&self) -> Option<&LiveSecret> {
         self.facts.home_place().live(ROUTER.secret)
     }
 }
 
 impl RotateRun<'_> {
-    /// Looks at everything. The fleet of an open rotation counts as named by the options.
+    /// Reads everything. The namespaces of an open rotation are read as if the options named them.
     ///
     /// # Errors
-    /// What cannot be read (exit code 3), a state that is not ours (1).
-    pub async fn look(&self) -> Result<Snapshot, Failure> {
+    /// A failed request (exit code 3), or a state in another format (1).
+    pub async fn read_snapshot(&self) -> Result<Snapshot, Failure> {
         let mut facts = self.inspect(None).await?;
-        let (keeper, annotations) = self.keeper(&facts).await?;
-        let text = annotations.get(STATE);
-        let state = text.map(|text| Rotation::parse(text)).transpose();
-        let mut state = self.readable(&keeper.what, Some(&keeper), state)?;
+        let (state_object, annotations) = self.find_state_object(&facts).await?;
+        let state = annotations
+            .get(STATE)
+            .map(|text| Rotation::parse(text))
+            .transpose();
+        let mut state = self.accept_state(&state_object.what, Some(&state_object), state)?;
         let mut store = self.store_view(&facts).await?;
-        // The one write that opened it may be all that there was time for.
+        // A run that is killed right after the opening write leaves the state in the store entry
+        // only.
         let only_in_store = state.is_none();
         if let (None, Some(store)) = (&state, &store) {
-            state = self.readable("the store", None, store.state())?;
+            state = self.accept_state("the store", None, store.state())?;
         }
         if let Some(rotation) = &state
             && self.is_wider(rotation)?
@@ -125,13 +130,13 @@ impl RotateRun<'_> {
             targets.extend(store.targets(&facts, state.as_ref()));
             stale_secrets = store.stale_secrets(&facts);
         }
-        let outside = self.outside(&facts).await?;
+        let outside = self.read_outside(&facts).await?;
         Ok(Snapshot {
             outside,
             retired: annotations.get(RETIRED_TOKENS).cloned(),
             only_in_store: only_in_store && state.is_some(),
             state,
-            keeper,
+            state_object,
             targets,
             stale_secrets,
             store,
@@ -139,7 +144,7 @@ impl RotateRun<'_> {
         })
     }
 
-    /// Reads the places of the options and, where one is open, of the rotation.
+    /// Reads the namespaces and copies of the options and of the open rotation.
     async fn inspect(&self, rotation: Option<&Rotation>) -> Result<ClusterSnapshot, Failure> {
         let mut fleet = fleet(&self.rotate.fleet);
         let mut copies: BTreeSet<_> = self.rotate.copy.iter().cloned().collect();
@@ -153,14 +158,17 @@ impl RotateRun<'_> {
             .await
     }
 
-    /// Tells whether a rotation is about more places than the options name.
+    /// True if the rotation includes namespaces or copies that the options do not name.
+    ///
+    /// # Errors
+    /// The rotation began with another `--fleet-selector` (exit code 1).
     fn is_wider(&self, rotation: &Rotation) -> Result<bool, Failure> {
         let options = fleet(&self.rotate.fleet);
         match (&options.selector, &rotation.selector) {
             (Some(one), Some(other)) if one != other => Err(Failure::no(
-                "the rotation that is open was begun with another --fleet-selector",
+                "the open rotation began with another --fleet-selector",
             )
-            .hint("leave the option out: the rotation knows its fleet")),
+            .hint("omit the option: the rotation has stored its fleet")),
             (selector, of_rotation) => {
                 let copies: BTreeSet<_> = self.rotate.copy.iter().cloned().collect();
                 Ok(selector != of_rotation
@@ -170,8 +178,12 @@ impl RotateRun<'_> {
         }
     }
 
-    /// What has the state, and its annotations of ours.
-    async fn keeper(
+    /// The object that has, or gets, the state, with the annotations of this program: the home
+    /// router Secret, or on Path 2 the ExternalSecret that owns it.
+    ///
+    /// # Errors
+    /// The Secret may not be read (exit code 3), does not exist, or has another owner (1).
+    async fn find_state_object(
         &self,
         facts: &ClusterSnapshot,
     ) -> Result<(StateObject, BTreeMap<String, String>), Failure> {
@@ -183,12 +195,14 @@ impl RotateRun<'_> {
         };
         let observed = facts.home_place().secrets.get(ROUTER.secret);
         let Some(observed) = observed else {
-            return Err(Failure::unable(format!("{at} may not be read")).hint(self.role()));
+            return Err(
+                Failure::unable(format!("reading {at} is forbidden")).hint(self.role_hint())
+            );
         };
         let Some(live) = &observed.live else {
             return Err(
-                Failure::no(format!("{at} is not there: there is nothing to rotate"))
-                    .hint(format!("make it first: {}", self.reach.apply)),
+                Failure::no(format!("{at} not found: there is nothing to rotate"))
+                    .hint(format!("create it first: {}", self.reach.apply)),
             );
         };
         match &observed.owner {
@@ -201,40 +215,39 @@ impl RotateRun<'_> {
                     .state_object(external.to_string(), path, home)
                     .await?;
                 return found.ok_or_else(|| {
-                    Failure::unable(format!("{external} was deleted meanwhile"))
+                    Failure::unable(format!("{external} was deleted during the run"))
                         .hint("run it again")
                 });
             }
             Some(owner) => {
                 return Err(
-                    Failure::no(format!("{at} belongs to {owner}")).hint(format!(
-                        "{}: this program does not rotate there",
+                    Failure::no(format!("{at} is owned by {owner}")).hint(format!(
+                        "{}: rotate does not support this owner",
                         owner.instead()
                     )),
                 );
             }
             None => {}
         }
-        let keeper = StateObject {
+        let state_object = StateObject {
             what: at.to_string(),
             path: format!("/api/v1/namespaces/{home}/secrets/{}", ROUTER.secret),
             namespace: home.clone(),
             resource_version: live.resource_version.clone(),
         };
-        Ok((keeper, live.annotations.clone()))
+        Ok((state_object, live.annotations.clone()))
     }
 
-    /// The router Secrets of all other namespaces; `None` where they may not be listed.
-    async fn outside(
+    /// The router Secrets outside the selection; `None` if they may not be listed.
+    async fn read_outside(
         &self,
         facts: &ClusterSnapshot,
     ) -> Result<Option<BTreeMap<Namespace, Observed>>, Failure> {
         let found = self.cluster.routers_everywhere().await?;
         Ok(found.map(|found| {
-            let others = found
+            found
                 .into_iter()
-                .filter(|(at, _)| !facts.places.contains_key(&at.namespace));
-            others
+                .filter(|(at, _)| !facts.places.contains_key(&at.namespace))
                 .map(|(at, observed)| (at.namespace, observed))
                 .collect()
         }))
@@ -242,40 +255,43 @@ impl RotateRun<'_> {
 }
 
 impl RotateRun<'_> {
-    fn readable(
+    fn accept_state(
         &self,
         what: &str,
-        keeper: Option<&StateObject>,
+        state_object: Option<&StateObject>,
         state: Result<Option<Rotation>, BadState>,
     ) -> Result<Option<Rotation>, Failure> {
         state.map_err(|bad| {
             let failure = Failure::no(format!("{what}: {bad}")).hint(
-                "do not just take it away: it says which entries of the lists are old; put back \
-                 what was there, or take those entries off first",
+                "do not simply delete it: it records which entries of the lists are old; restore the \
+                 state, or remove those entries first",
             );
-            match keeper {
+            match state_object {
                 None => failure,
-                // Neither values nor annotations are in there.
-                Some(keeper) => failure.hint(format!(
+                // The managed fields contain neither values nor annotations.
+                Some(state_object) => failure.hint(format!(
                     "see who wrote it: {} -n {} get {} --show-managed-fields -o \
                      jsonpath='{{.metadata.managedFields}}'",
                     self.reach.kubectl,
-                    keeper.namespace,
-                    keeper.object()
+                    state_object.namespace,
+                    state_object.object()
                 )),
             }
         })
     }
 
-    /// The state alone, as it is now.
+    /// Reads the current state only.
     ///
     /// # Errors
-    /// What has it cannot be read (exit code 3).
-    pub async fn state_now(&self, keeper: &StateObject) -> Result<Option<Rotation>, Failure> {
-        let (what, path) = (keeper.what.clone(), keeper.path.clone());
+    /// The object with the state cannot be read (exit code 3).
+    pub async fn read_state(
+        &self,
+        state_object: &StateObject,
+    ) -> Result<Option<Rotation>, Failure> {
+        let (what, path) = (state_object.what.clone(), state_object.path.clone());
         let found = self
             .cluster
-            .state_object(what, path, &keeper.namespace)
+            .state_object(what, path, &state_object.namespace)
             .await?;
         let text = found.and_then(|(_, annotations)| annotations.get(STATE).cloned());
         Ok(text.and_then(|text| Rotation::parse(&text).ok()))

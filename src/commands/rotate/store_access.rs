@@ -1,5 +1,5 @@
-//! Reading the store on Path 2: which entries the ExternalSecrets of the tokens read, and what is in
-//! them.
+//! Reads the store entries of the tokens on Path 2, and the ExternalSecrets that use them. It must
+//! not write to the store.
 
 use super::context::RotateRun;
 use crate::commands::shared::eso::is_of_the_table;
@@ -12,37 +12,44 @@ use crate::error::Failure;
 use crate::io::store::{self, Store};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// No mount: a store of another kind, which this program cannot write.
-const BY_HAND: &str = "";
-/// The version of ExternalSecret that is served.
+/// Stands for the mount of a store that this program cannot write: a person edits it.
+const MANUAL_MOUNT: &str = "";
+
+/// The served API version of ExternalSecret.
 ///
 /// # Errors
-/// Where that is not known (exit code 3).
+/// The version is unknown (exit code 3).
 pub fn version_of(facts: &ClusterSnapshot) -> Result<&'static str, Failure> {
     match facts.path2.as_ref().map(|path2| path2.served) {
         Some(Served::Version(version)) => Ok(version),
         _ => Err(
-            Failure::unable("it is not known which version of ExternalSecret is served")
-                .hint("see whether External Secrets Operator is installed"),
+            Failure::unable("the served version of ExternalSecret is unknown")
+                .hint("check that External Secrets Operator is installed"),
         ),
     }
 }
 
 impl RotateRun<'_> {
-    /// The ExternalSecret that makes home's router Secret.
+    /// The ExternalSecret of home's router Secret.
     ///
     /// # Errors
-    /// Where it cannot be seen, or there are several (exit code 3).
+    /// It cannot be read (exit code 3), or there are several (1).
     pub fn home_external(&self, facts: &ClusterSnapshot) -> Result<ExternalSecret, Failure> {
-        let path2 = facts.path2.iter().flat_map(|path2| &path2.externals);
-        let mut found = path2.map(|tended| &tended.object).filter(|external| {
-            let home = external.namespace == facts.home && external.target == ROUTER.secret;
-            home && external.makes_secret() && !external.deleting
-        });
+        let mut found = facts
+            .path2
+            .iter()
+            .flat_map(|path2| &path2.externals)
+            .map(|status| &status.object)
+            .filter(|external| {
+                external.namespace == facts.home
+                    && external.target == ROUTER.secret
+                    && external.makes_secret()
+                    && !external.deleting
+            });
         match (found.next(), found.next()) {
             (Some(one), None) => Ok(one.clone()),
             (None, _) => Err(Failure::unable(format!(
-                "Secret {}/{} is made by an ExternalSecret that cannot be seen",
+                "the ExternalSecret that owns Secret {}/{} cannot be read",
                 facts.home, ROUTER.secret
             ))
             .hint(format!(
@@ -50,17 +57,18 @@ impl RotateRun<'_> {
                 self.reach.kubectl, facts.home
             ))),
             (Some(_), Some(_)) => Err(Failure::no(format!(
-                "several ExternalSecrets make Secret {}/{}",
+                "several ExternalSecrets write Secret {}/{}",
                 facts.home, ROUTER.secret
             ))
             .hint(self.reach.command("verify"))),
         }
     }
 
-    /// The store of Path 2; `None` on Path 1.
+    /// Reads the store entries; `None` on Path 1.
     ///
     /// # Errors
-    /// An ExternalSecret that does not copy a whole entry, a store that cannot be read.
+    /// An ExternalSecret does not copy a whole entry (exit code 1), or the store cannot be read
+    /// (3).
     pub async fn store_view(&self, facts: &ClusterSnapshot) -> Result<Option<StoreView>, Failure> {
         let home = facts.home_place().secrets.get(ROUTER.secret);
         if home.is_none_or(|observed| observed.owner.is_none()) {
@@ -68,17 +76,22 @@ impl RotateRun<'_> {
         }
         let version = version_of(facts)?;
         let fleet: BTreeSet<Namespace> = facts.fleet().map(|(name, _)| name.clone()).collect();
-        let tended = facts.path2.iter().flat_map(|path2| &path2.externals);
-        let of_tokens = tended.map(|it| &it.object).filter(|external| {
-            let bundle = bundle_of(external).is_some_and(Bundle::holds_tokens);
-            bundle && external.makes_secret() && is_of_the_table(external, &facts.home, &fleet)
-        });
+        let with_tokens = facts
+            .path2
+            .iter()
+            .flat_map(|path2| &path2.externals)
+            .map(|status| &status.object)
+            .filter(|external| {
+                bundle_of(external).is_some_and(Bundle::holds_tokens)
+                    && external.makes_secret()
+                    && is_of_the_table(external, &facts.home, &fleet)
+            });
         let mut externals = Vec::new();
         let mut mounts = BTreeSet::new();
-        for external in of_tokens {
-            let slot = self.slot_of(facts, external)?;
-            mounts.insert(slot.mount);
-            externals.push((external.clone(), slot.path));
+        for external in with_tokens {
+            let kv_path = self.kv_path_of(facts, external)?;
+            mounts.insert(kv_path.mount);
+            externals.push((external.clone(), kv_path.path));
         }
         let home = self.home_external(facts)?;
         let home = externals
@@ -91,14 +104,14 @@ impl RotateRun<'_> {
             .find(|(external, path)| external.target == ROUTER.secret && *path != home)
         {
             return Err(Failure::no(format!(
-                "{external} reads another entry of the store than home does, so its tokens are its own"
+                "{external} reads another store entry than the home namespace, so its tokens differ"
             ))
-            .hint("leave that namespace out, or have it read the same entry"));
+            .hint("omit that namespace, or make its ExternalSecret read the same entry"));
         }
         if mounts.len() > 1 {
             return Err(
-                Failure::no("the ExternalSecrets read several mounts of the store")
-                    .hint("rotate where all of them read one"),
+                Failure::no("the ExternalSecrets read from several mounts of the store")
+                    .hint("rotate supports one mount: move the entries to the same mount"),
             );
         }
         let mut view = StoreView {
@@ -106,12 +119,12 @@ impl RotateRun<'_> {
             externals,
             entries: BTreeMap::new(),
             home,
-            is_manual: mounts.contains(BY_HAND),
+            is_manual: mounts.contains(MANUAL_MOUNT),
         };
-        if let Some(mount) = mounts.first().filter(|mount| *mount != BY_HAND)
+        if let Some(mount) = mounts.first().filter(|mount| *mount != MANUAL_MOUNT)
             && (store::named().is_some() || self.rotate.apply)
         {
-            let store = self.store(mount).await?;
+            let store = self.connect_store(mount).await?;
             let paths: BTreeSet<_> = view
                 .externals
                 .iter()
@@ -125,10 +138,10 @@ impl RotateRun<'_> {
         Ok(Some(view))
     }
 
-    async fn store(&self, mount: &str) -> Result<&Store, Failure> {
+    async fn connect_store(&self, mount: &str) -> Result<&Store, Failure> {
         if self.store.get().is_none() {
             let store = Store::connect(mount, self.global.request_timeout.0, self.ui).await?;
-            // It was empty a moment ago, and nobody else is here.
+            // The cell is empty, and no other task sets it.
             self.store.set(store).ok();
         }
         self.store.get().ok_or_else(|| {
@@ -136,42 +149,46 @@ impl RotateRun<'_> {
         })
     }
 
-    /// Where an ExternalSecret reads.
-    fn slot_of(
+    /// The KV path that an ExternalSecret reads.
+    ///
+    /// # Errors
+    /// It does not copy a whole entry (exit code 1), or its store is not KV version 2 (3).
+    fn kv_path_of(
         &self,
         facts: &ClusterSnapshot,
         external: &ExternalSecret,
     ) -> Result<KvPath, Failure> {
-        let path2 = facts.path2.as_ref();
-        let store = path2.and_then(|path2| path2.store_of(external)?.there());
-        let Some(store) = store else {
+        let Some(store) = facts
+            .path2
+            .as_ref()
+            .and_then(|path2| path2.store_of(external)?.there())
+        else {
             return Err(
                 Failure::unable(format!("the store of {external} cannot be read"))
                     .hint(self.reach.command("verify")),
             );
         };
-        let entry = external.entry().filter(|_| !external.templated);
-        let Some(entry) = entry else {
+        let Some(entry) = external.entry().filter(|_| !external.templated) else {
             return Err(Failure::no(format!(
-                "{external} does not copy an entry of the store as a whole, so what a rotation adds \
-                 to the entry would not come into the Secret"
+                "{external} does not copy a whole store entry, so keys that a rotation adds to the \
+                 entry would be missing in the Secret"
             ))
             .hint(format!(
-                "have it use dataFrom with extract, as `{} externalsecrets` prints it",
+                "make it use dataFrom with extract, as `{} externalsecrets` prints it",
                 self.reach.program
             )));
         };
         if let Provider::Other(_) = &store.provider {
             return Ok(KvPath {
-                mount: BY_HAND.to_owned(),
+                mount: MANUAL_MOUNT.to_owned(),
                 path: entry.to_owned(),
             });
         }
         store.provider.slot(entry).ok_or_else(|| {
             Failure::unable(format!(
-                "the path that {external} reads is in no KV engine of version 2"
+                "the path that {external} reads is not in a KV engine of version 2"
             ))
-            .hint("only there two writers cannot overwrite each other unseen")
+            .hint("move the entry to KV version 2: only there a conflicting write is refused")
         })
     }
 }

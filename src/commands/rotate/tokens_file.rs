@@ -1,4 +1,5 @@
-//! The tokens file of a rotation: locked for as long as a change takes, never longer.
+//! Reads and changes the tokens file of a rotation. The file is locked during a change only; it
+//! must not stay locked during a rollout.
 
 use crate::commands::shared::tokens_file::warn_unless_ignored;
 use crate::domain::values::tokens_file::{AppliedTo, Held};
@@ -7,10 +8,10 @@ use crate::io::local::tokens_file::{self, Locked};
 use crate::ui::Ui;
 use std::path::Path;
 
-/// What the file holds now; nothing where there is none.
+/// The tokens in the file; none if the file does not exist.
 ///
 /// # Errors
-/// A file that cannot be used (exit code 3).
+/// The file cannot be read or parsed (exit code 3).
 pub fn read(path: &Path) -> Result<Held, Failure> {
     let loaded = tokens_file::read(path)?;
     Ok(loaded
@@ -18,10 +19,10 @@ pub fn read(path: &Path) -> Result<Held, Failure> {
         .unwrap_or_default())
 }
 
-/// Brings the file to what `decide` makes of it; nothing is written where that is what it holds.
+/// Replaces the tokens in the file by the result of `decide`. An unchanged file is not written.
 ///
 /// # Errors
-/// A file or folder that cannot be used (exit code 3); what `decide` fails with.
+/// The file or its folder cannot be used (exit code 3), or `decide` fails.
 pub fn change(
     path: &Path,
     place: &AppliedTo,

@@ -1,4 +1,5 @@
-//! Writing what a phase needs, place by place.
+//! Writes the edits of a phase to Secrets, each only if the rotation and the Secret have not
+//! changed since the snapshot. It must not compute edits.
 
 use super::context::RotateRun;
 use super::snapshot::Snapshot;
@@ -13,26 +14,29 @@ use crate::io::written::Written;
 use futures_util::stream::{self, StreamExt};
 
 impl RotateRun<'_> {
-    /// Writes all of them, and says which could not be.
-    pub(super) async fn write_all(
+    /// Writes all edits.
+    ///
+    /// # Errors
+    /// The places that could not be written (exit code 3).
+    pub(super) async fn write_places(
         &self,
-        look: &Snapshot,
+        snapshot: &Snapshot,
         rotation: &Rotation,
         edits: &[Edit],
     ) -> Result<Written, Failure> {
-        let writes = edits
-            .iter()
-            .map(|edit| async move { (edit, self.write(look, rotation, edit, None).await) });
+        let writes = edits.iter().map(|edit| async move {
+            (edit, self.write_place(snapshot, rotation, edit, None).await)
+        });
         let progress = self.ui.progress(edits.len(), "places written");
-        let ended: Vec<_> = stream::iter(writes)
+        let results: Vec<_> = stream::iter(writes)
             .buffered(WIDTH)
             .inspect(|_| progress.step())
             .collect()
             .await;
         let mut state = Written::Done;
         let mut failures = Vec::new();
-        for (edit, ended) in ended {
-            match ended {
+        for (edit, result) in results {
+            match result {
                 Ok(Written::Done) => {
                     self.ui.detail(1, &format!("wrote {}", edit.at));
                 }
@@ -52,38 +56,42 @@ impl RotateRun<'_> {
         for (at, failure) in failures {
             whole = whole.of(at, &failure);
         }
-        Err(whole.hint(format!("mend that, then: {}", self.carry_on())))
+        Err(whole.hint(format!(
+            "fix that, then continue it: {}",
+            self.carry_on_command()
+        )))
     }
 
-    /// Tells whether the rotation still is in that phase: what was read may be older than the phase
-    /// that it was planned for.
-    pub(super) async fn is_still(
+    /// True if the cluster still has this state of the rotation. Another run may have begun the
+    /// next phase since the snapshot.
+    pub(super) async fn is_current(
         &self,
-        look: &Snapshot,
+        snapshot: &Snapshot,
         rotation: &Rotation,
     ) -> Result<bool, Failure> {
-        let now = self.state_now(&look.keeper).await?;
+        let now = self.read_state(&snapshot.state_object).await?;
         Ok(now.is_some_and(|it| it.is_same_state(rotation)))
     }
 
-    /// Writes a place on top of what was read, unless the rotation has gone on meanwhile. `state` is
-    /// what opens one.
-    pub(super) async fn write(
+    /// Writes a place if neither it nor the rotation has changed since the snapshot. `state` is the
+    /// text of a new rotation, written with its first edit.
+    pub(super) async fn write_place(
         &self,
-        look: &Snapshot,
+        snapshot: &Snapshot,
         rotation: &Rotation,
         edit: &Edit,
         state: Option<&str>,
     ) -> Result<Written, Failure> {
         let PlaceRef::Secret(at) = &edit.at else {
-            return self.write_entry(look, rotation, edit, state).await;
+            return self.write_entry(snapshot, rotation, edit, state).await;
         };
-        let home = at.namespace == look.facts.home && at.name == ROUTER.secret;
-        let live = look.facts.places.get(&at.namespace);
+        let has_state = at.namespace == snapshot.facts.home && at.name == ROUTER.secret;
+        let live = snapshot.facts.places.get(&at.namespace);
         let Some(live) = live.and_then(|place| place.live(at.name)) else {
             return Ok(Written::Stale);
         };
-        if !home && !self.is_still(look, rotation).await? {
+        // The object with the state needs no check: its resourceVersion covers the state too.
+        if !has_state && !self.is_current(snapshot, rotation).await? {
             return Ok(Written::Stale);
         }
         let (mut data, mut annotations) = live.applied_before();
@@ -93,9 +101,10 @@ impl RotateRun<'_> {
         for (key, value) in &edit.set {
             data.insert((*key).to_owned(), LiveValue::encode(value).base64);
         }
-        match edit.added_list {
-            true => drop(annotations.insert(LIST_ADDED_BY.to_owned(), rotation.id.clone())),
-            false => drop(annotations.remove(LIST_ADDED_BY)),
+        if edit.added_list {
+            annotations.insert(LIST_ADDED_BY.to_owned(), rotation.id.clone());
+        } else {
+            annotations.remove(LIST_ADDED_BY);
         }
         annotations.insert(LAST_WRITE.to_owned(), rotation.mark());
         for (name, change) in rotation.changes() {

@@ -1,4 +1,5 @@
-//! A rotation on Path 2: the store is written, the operator brings it into the Secrets.
+//! Writes the edits of a phase to the store on Path 2, and waits until External Secrets Operator
+//! has copied them to the Secrets. It must not write these Secrets.
 
 use super::context::RotateRun;
 use super::snapshot::Snapshot;
@@ -19,56 +20,58 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// The pause before a Secret is looked at again that does not follow yet.
-const PAUSE: Duration = Duration::from_millis(200);
+/// The pause between two reads of a Secret that does not yet match its entry.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 impl RotateRun<'_> {
-    /// Refuses a store that cannot be written, and one that is not what the operator reads.
+    /// Checks that the store can be written, and that External Secrets Operator reads the same
+    /// store.
     ///
     /// # Errors
-    /// The capabilities that are missing; Secrets that differ from the store (exit code 1 or 3).
-    pub async fn check_store(&self, look: &Snapshot) -> Result<(), Failure> {
-        let Some(view) = &look.store else {
+    /// Missing capabilities (exit code 3), or Secrets that differ from their entries (1).
+    pub async fn check_store(&self, snapshot: &Snapshot) -> Result<(), Failure> {
+        let Some(view) = &snapshot.store else {
             return Ok(());
         };
         let Some(store) = self.store.get() else {
             return Ok(());
         };
-        let written: Vec<_> = view
+        let versions: Vec<_> = view
             .entries
             .iter()
             .map(|(path, entry)| (path.as_str(), entry.version))
             .collect();
-        store.ensure_writable(&written).await?;
-        if look.stale_secrets.is_empty() {
+        store.ensure_writable(&versions).await?;
+        if snapshot.stale_secrets.is_empty() {
             return Ok(());
         }
-        let mut failure = Failure::no("the Secrets are not what the store holds");
-        for at in &look.stale_secrets {
+        let mut failure = Failure::no("Secrets differ from their store entries");
+        for at in &snapshot.stale_secrets {
             failure = failure.cause(at.to_string());
         }
         Err(failure.hint(self.reach.command("sync")).hint(format!(
-            "if that does not help, {} is not the store that the operator reads: see BAO_ADDR",
+            "if they still differ, External Secrets Operator reads another store than {}: check \
+             BAO_ADDR",
             store.address()
         )))
     }
 
-    /// Writes an entry on top of the version that was read, unless the rotation has gone on
-    /// meanwhile. `state` is what opens one.
+    /// Writes an entry if neither it nor the rotation has changed since the snapshot. `state` is
+    /// the text of a new rotation, written with its first edit.
     pub(super) async fn write_entry(
         &self,
-        look: &Snapshot,
+        snapshot: &Snapshot,
         rotation: &Rotation,
         edit: &Edit,
         state: Option<&str>,
     ) -> Result<Written, Failure> {
         let (Some(view), Some(store), PlaceRef::Entry(path)) =
-            (&look.store, self.store.get(), &edit.at)
+            (&snapshot.store, self.store.get(), &edit.at)
         else {
             return Err(Failure::unable(format!("{} cannot be written", edit.at))
                 .hint("set BAO_ADDR and log in to the store"));
         };
-        if state.is_none() && !self.is_still(look, rotation).await? {
+        if state.is_none() && !self.is_current(snapshot, rotation).await? {
             return Ok(Written::Stale);
         }
         let Some(entry) = view.entries.get(path) else {
@@ -88,36 +91,40 @@ impl RotateRun<'_> {
         store.put(path, entry.version, &fields).await
     }
 
-    /// Has the operator refresh what makes these Secrets, and waits until they carry what the store
-    /// holds.
+    /// Refreshes the ExternalSecrets of these Secrets, and waits until the Secrets match their
+    /// entries.
     ///
     /// # Errors
-    /// An operator that does not come, or cannot (exit code 3).
-    pub(super) async fn follow(
+    /// External Secrets Operator fails or does not refresh in time (exit code 3).
+    pub(super) async fn wait_for_secrets(
         &self,
-        look: &Snapshot,
+        snapshot: &Snapshot,
         secrets: &[SecretRef],
     ) -> Result<(), Failure> {
-        let Some(view) = &look.store else {
+        let Some(view) = &snapshot.store else {
             return Ok(());
         };
-        let lagging = view.externals.iter().filter(|(external, _)| {
+        let is_wanted = |external: &ExternalSecret| {
             secrets
                 .iter()
                 .any(|at| at.namespace == external.namespace && at.name == external.target)
-        });
-        let work = lagging.map(|(external, path)| async move {
-            self.follow_one(view, external, path)
+        };
+        let stale = view
+            .externals
+            .iter()
+            .filter(|(external, _)| is_wanted(external));
+        let work = stale.map(|(external, path)| async move {
+            self.wait_for_secret(view, external, path)
                 .await
                 .map_err(|failure| {
                     Failure::unable(format!(
-                        "Secret {}/{} does not follow the store: {}",
+                        "Secret {}/{} does not match its store entry: {}",
                         external.namespace,
                         external.target,
                         failure.describe()
                     ))
                     .hint(self.reach.command("verify"))
-                    .hint(format!("then carry it on: {}", self.carry_on()))
+                    .hint(format!("then continue it: {}", self.carry_on_command()))
                 })
         });
         stream::iter(work)
@@ -127,7 +134,7 @@ impl RotateRun<'_> {
         Ok(())
     }
 
-    async fn follow_one(
+    async fn wait_for_secret(
         &self,
         view: &StoreView,
         external: &ExternalSecret,
@@ -139,18 +146,16 @@ impl RotateRun<'_> {
             .cluster
             .external_secret(view.version, namespace, name)
             .await?
-            .ok_or_else(|| Failure::unable("its ExternalSecret was deleted meanwhile"))?;
+            .ok_or_else(|| Failure::unable("its ExternalSecret was deleted during the run"))?;
         self.cluster.refresh(view.version, &now).await?;
         let settled = self
             .cluster
             .settled(view.version, namespace, name, &now.synced, Some(end))
             .await?;
         if is_empty(&settled) {
-            return Err(Failure::unable(
-                "the store has an entry without fields there",
-            ));
+            return Err(Failure::unable("its store entry has no fields"));
         }
-        // Ready tells of a refresh, the data of its end.
+        // Ready shows that there was a refresh; only the data shows that it is finished.
         loop {
             let bundle = BUNDLES.into_iter().find(|it| it.secret == external.target);
             let Some(bundle) = bundle else { return Ok(()) };
@@ -160,9 +165,9 @@ impl RotateRun<'_> {
                 return Ok(());
             }
             if Instant::now() >= end {
-                return Err(Failure::unable("it has other data than the store"));
+                return Err(Failure::unable("timed out, its data still differs"));
             }
-            sleep(PAUSE).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 }

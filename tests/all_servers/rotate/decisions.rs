@@ -70,7 +70,7 @@ fn no_turn_is_taken_that_cannot_be_gone_through() {
         let ran = ran.says(&[
             &fleet.namespace,
             "neither the old nor the new",
-            "put home's",
+            "copy it from the home namespace",
         ]);
         assert!(
             !ran.err.contains(third) && !ran.err.contains("--abort"),
@@ -81,7 +81,7 @@ fn no_turn_is_taken_that_cannot_be_gone_through() {
     }
     // The hint as it stands.
     let ran = rotate(&home, &["--continue", "--apply"]);
-    paste(&home, &ran, "put home's there: ").exits(0);
+    paste(&home, &ran, "copy it from the home namespace: ").exits(0);
     assert_eq!(fleet.data(ROUTER)[KB], home.data(ROUTER)[KB]);
     rotate(&home, &["--abort", "--apply"]).exits(0);
     assert_eq!(fleet.data(ROUTER), home.data(ROUTER));
@@ -309,8 +309,8 @@ fn a_store_that_tells_nothing_of_the_rotation_is_not_written() {
     for words in [&["--continue", "--apply"][..], &["--abort", "--apply"]] {
         let ran = mover.run(&[&["rotate"], words].concat()).exits(1);
         ran.says(&[
-            "the store tells nothing of rotation",
-            "put its field K8S_BOOTSTRAP_ROTATION back",
+            "the store entry has no state of rotation",
+            "restore the field K8S_BOOTSTRAP_ROTATION",
         ]);
         assert_eq!(BAO.entry(&path), before);
     }

@@ -186,9 +186,7 @@ fn what_the_one_write_left_is_carried_on() {
         token: mover.token.clone(),
     };
     let opened = BAO.fields(&mover.entry("router"))["EMBEDDINGS_API_KEY_NEXT"].clone();
-    rotate(&other, &["--apply"])
-        .exits(0)
-        .says(&["stands in open"]);
+    rotate(&other, &["--apply"]).exits(0).says(&["is in open"]);
     is_settled(&other);
     let after = other.values();
     assert_eq!(after[ROUTER]["EMBEDDINGS_API_KEY"], opened);
