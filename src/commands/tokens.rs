@@ -120,7 +120,7 @@ fn write(
         server: cluster.server.clone(),
         namespace: global.namespace.to_string(),
     };
-    locked.write(&file.rewritten(tokens, Some(&applied_to)))
+    locked.write(&file.text_with_tokens(tokens, Some(&applied_to)))
 }
 
 fn recovery_answer(

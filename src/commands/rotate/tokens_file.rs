@@ -34,7 +34,7 @@ pub fn change(
     let file = loaded.map(|loaded| loaded.file).unwrap_or_default();
     let wanted = decide(file.held())?;
     if *file.held() != wanted {
-        locked.write(&file.holding(&wanted, Some(place)))?;
+        locked.write(&file.text_with(&wanted, Some(place)))?;
         warn_unless_ignored(path, ui);
     }
     Ok(())

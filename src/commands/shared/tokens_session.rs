@@ -84,7 +84,7 @@ impl TokensSession {
             }
         })?;
         let wanted = PerToken::from_fn(|name| Some(tokens.get(name).clone()));
-        let text = self.file.rewritten(&wanted, place);
+        let text = self.file.text_with_tokens(&wanted, place);
         // A new "last applied to" alone does not count: `diff` reports no change for it.
         if changes_anything && self.text.as_ref() != Some(&text) {
             self.write(text, action)?;

@@ -1,39 +1,39 @@
-//! Whether a Secret holds what External Secrets Operator makes of the fields of its store entry.
+//! Compares a Secret with the data that External Secrets Operator creates from its store entry.
 
 use super::store_entry::Fields;
 use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::values::secret_value::SecretValue;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a Secret is to hold, by key.
+/// The expected data of a Secret, by key.
 pub type SecretData = BTreeMap<String, SecretValue>;
 
-/// What the operator makes of a whole entry (`dataFrom.extract`): it renames fields whose names
-/// cannot be keys, and writes a field that is not text as JSON.
+/// The data that the operator creates from a whole entry (`dataFrom.extract`). It renames fields
+/// whose names cannot be keys, and writes fields that are not text as JSON.
 pub fn secret_data(fields: &Fields) -> SecretData {
     let mut data = SecretData::new();
     for (name, field) in fields {
         let key = key_of_field(name);
         if data.insert(key.clone(), field.copied()).is_some() {
-            // The operator refuses that: no Secret can be equal to it.
+            // The operator rejects two fields with one key: no Secret can match.
             data.insert(format!("{key} (twice)"), field.copied());
         }
     }
     data
 }
 
-/// The key that the operator gives to a field, as its function for `conversionStrategy: Default`
-/// does.
+/// The key for a field, by the rule of the operator for `conversionStrategy: Default`.
 pub fn key_of_field(name: &str) -> String {
-    let good = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-    let chars = name.chars();
-    chars.map(|c| if good(c) { c } else { '_' }).collect()
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    name.chars()
+        .map(|c| if is_allowed(c) { c } else { '_' })
+        .collect()
 }
 
-/// The keys in which a Secret differs from what it is to hold.
+/// The keys in which a Secret differs from its expected data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Both have the key, with different values, or the value in the Secret is not text.
+    /// Both have the key, but the values differ or the value in the Secret is not text.
     pub differing: Vec<String>,
     pub only_in_secret: Vec<String>,
     pub only_in_store: Vec<String>,
@@ -49,15 +49,18 @@ impl Difference {
                 Some(_) => {}
             }
         }
-        let gained = data.keys().filter(|key| !live.data.contains_key(*key));
-        found.only_in_store.extend(gained.cloned());
+        found.only_in_store = data
+            .keys()
+            .filter(|key| !live.data.contains_key(*key))
+            .cloned()
+            .collect();
         found
     }
 
-    /// All of the keys, sorted.
+    /// All differing keys, sorted.
     pub fn keys(&self) -> Vec<String> {
-        let all = [&self.differing, &self.only_in_secret, &self.only_in_store];
-        let keys: BTreeSet<_> = all.into_iter().flatten().cloned().collect();
+        let lists = [&self.differing, &self.only_in_secret, &self.only_in_store];
+        let keys: BTreeSet<_> = lists.into_iter().flatten().cloned().collect();
         keys.into_iter().collect()
     }
 }
@@ -69,7 +72,7 @@ mod tests {
     use crate::domain::eso::store_entry::Field;
 
     #[test]
-    fn a_secret_differs_from_an_entry_in_these_keys() {
+    fn keys_that_differ_between_secret_and_entry_are_found() {
         let text = |text: &str| SecretValue::from(text);
         let live = LiveSecret {
             data: [

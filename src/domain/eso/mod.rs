@@ -1,4 +1,5 @@
-//! What was read of External Secrets Operator: its objects, their status, store entries.
+//! Plain data of External Secrets Operator: its objects, their status, store entries. It must not
+//! read anything itself.
 
 pub mod comparison;
 pub mod objects;

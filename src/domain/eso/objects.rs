@@ -1,9 +1,9 @@
-//! What External Secrets Operator serves: stores, ExternalSecrets, what it says of them, and why
-//! one does not work.
+//! The objects of External Secrets Operator (here: the operator): stores, ExternalSecrets, their
+//! conditions and events.
 //!
-//! The operator's condition says little; the cause is in the events of the ExternalSecret, or of
-//! its store. Both are only ever sorted into a [`Cause`], never shown: a provider's message is not
-//! ours to vouch for.
+//! The condition says little. The cause is in the events of the ExternalSecret or of its store. Their
+//! messages are only classified as a [`Cause`]. They must not be shown: the text of a provider may
+//! contain anything.
 
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::owner::Owner;
@@ -12,37 +12,34 @@ use crate::domain::table::Bundle;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The versions of ExternalSecret, the one that is served today first.
+/// The API versions of ExternalSecret, newest first.
 pub const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
-/// The annotation whose change makes the operator refresh at once.
+/// An annotation: the operator refreshes an ExternalSecret at once when it changes.
 pub const FORCE_SYNC: &str = "force-sync";
-/// What the operator calls its own labels and annotations on a Secret.
+/// The prefix of the operator's labels and annotations on a Secret.
 pub const MARKS: &str = "reconcile.external-secrets.io/";
 
-/// Which version of ExternalSecret is served.
+/// The API version of ExternalSecret that the API server serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Served {
-    /// This one, the newest.
+    /// The newest of [`VERSIONS`] that is served.
     Version(&'static str),
-    /// None: the operator's CRDs are not installed.
+    /// The operator's CRDs are not installed.
     Nothing,
-    /// We may not ask.
+    /// The versions may not be read.
     Forbidden,
 }
 
-/// What became of reading an object that may be absent or forbidden.
+/// The result of reading an object.
 #[derive(Clone, Debug)]
 pub enum Seen<T> {
-    /// It is there.
     There(T),
-    /// It is not.
     Absent,
-    /// It may not be read.
     Forbidden,
 }
 
 impl<T> Seen<T> {
-    /// It, where it is there.
+    /// The object, if it was read.
     pub fn there(self) -> Option<T> {
         match self {
             Self::There(found) => Some(found),
@@ -51,23 +48,22 @@ impl<T> Seen<T> {
     }
 }
 
-/// What the temporary objects for a bundle's entry are called, those that prove (`proof`) or write
-/// (`push`) it.
+/// The name of a temporary object for a bundle's entry: `what` is `proof` (reads the entry) or
+/// `push` (writes it).
 pub fn temporary_name(what: &str, bundle: &Bundle) -> String {
     format!("k8s-bootstrap-{what}-{}", bundle.entry)
 }
 
-/// Whether a store serves a namespace or all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StoreKind {
-    /// One for all namespaces.
+    /// A store for all namespaces.
     ClusterSecretStore,
-    /// One for its own namespace.
+    /// A store for its own namespace.
     SecretStore,
 }
 
 impl StoreKind {
-    /// As the API calls it.
+    /// `kind` of the object.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ClusterSecretStore => "ClusterSecretStore",
@@ -75,7 +71,7 @@ impl StoreKind {
         }
     }
 
-    /// As RBAC and kubectl call it.
+    /// The resource in RBAC rules and for kubectl.
     pub const fn resource(self) -> &'static str {
         match self {
             Self::ClusterSecretStore => "clustersecretstores",
@@ -84,17 +80,15 @@ impl StoreKind {
     }
 }
 
-/// A store as an ExternalSecret names it.
+/// A reference to a store in an ExternalSecret (`secretStoreRef`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreRef {
-    /// Which kind.
     pub kind: StoreKind,
-    /// Its name.
     pub name: String,
 }
 
 impl StoreRef {
-    /// The command that shows it and its events.
+    /// The kubectl command that shows the store and its events.
     pub fn describe(&self, namespace: &Namespace, reach: &HintContext) -> String {
         let (kubectl, resource, name) = (&reach.kubectl, self.kind.resource(), &self.name);
         match self.kind {
@@ -113,109 +107,99 @@ impl fmt::Display for StoreRef {
     }
 }
 
-/// What the operator says of an object in its condition `Ready`.
+/// The condition `Ready` of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
-    /// Whether it is well.
     pub ready: bool,
-    /// A word such as `SecretSynced`, `InvalidProviderConfig`.
+    /// For example `SecretSynced` or `InvalidProviderConfig`.
     pub reason: String,
-    /// Its sentence, for telling cases apart only.
+    /// For classification only: it must not be shown.
     pub message: String,
 }
 
 /// An event of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When it was seen last, in seconds since 1970.
+    /// When it last occurred, in seconds since 1970.
     pub last: i64,
-    /// Its sentence, for telling cases apart only.
+    /// For classification only: it must not be shown.
     pub message: String,
 }
 
-/// A place in the store that an ExternalSecret reads.
+/// A source of an ExternalSecret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntrySource {
-    /// Every field of an entry (`dataFrom.extract`).
-    Entry {
-        /// The entry.
-        path: String,
-    },
+    /// All fields of an entry (`dataFrom.extract`).
+    Entry { path: String },
     /// One field (`data`).
     Field {
-        /// The key of the Secret.
+        /// The key in the Secret.
         key: String,
-        /// The entry.
+        /// The path of the entry.
         path: String,
-        /// The field; `None` for the whole entry.
+        /// The field of the entry; `None` for the whole entry.
         property: Option<String>,
     },
-    /// Something else: a search, a generator, an extract of a property or with a rewrite.
+    /// A search, a generator, or an extract with a property or a rewrite.
     Other,
 }
 
-/// An ExternalSecret.
 #[derive(Clone, Debug)]
 pub struct ExternalSecret {
-    /// Where it is.
     pub namespace: Namespace,
-    /// What it is called.
     pub name: String,
-    /// Its uid.
     pub uid: String,
     /// `metadata.resourceVersion`, the precondition of a later write.
     pub resource_version: String,
-    /// Those of its annotations that are this program's own.
+    /// This program's annotations only.
     pub annotations: BTreeMap<String, String>,
-    /// When a rotation last noted something on it, in seconds since 1970.
+    /// When a rotation last annotated it, in seconds since 1970.
     pub rotated: Option<i64>,
-    /// Counts the changes of its spec.
+    /// `metadata.generation`: counts the changes of the spec.
     pub generation: i64,
-    /// When it was made, in seconds since 1970.
+    /// `metadata.creationTimestamp`, in seconds since 1970.
     pub created: Option<i64>,
-    /// Whether it is going away.
     pub deleting: bool,
-    /// Who applies it, where that is not a person.
+    /// The owner that applies it; `None` for a person.
     pub owner: Option<Owner>,
-    /// The store; `None` where each source names its own.
+    /// `None` if each source names its own store.
     pub store: Option<StoreRef>,
-    /// The Secret.
+    /// The name of the Secret.
     pub target: String,
     /// `Owner`, `Orphan`, `Merge` or `None`.
     pub creation_policy: String,
     /// `Retain`, `Delete` or `Merge`.
     pub deletion_policy: String,
-    /// How often it is refreshed, in seconds; 0 is never again.
+    /// `refreshInterval` in seconds; 0 for no refresh after the first.
     pub interval: i64,
     /// `Periodic`, `OnChange` or `CreatedOnce`.
     pub refresh_policy: String,
-    /// What it reads.
     pub sources: Vec<EntrySource>,
-    /// Whether a template makes the data.
+    /// Whether a template creates the data.
     pub templated: bool,
     /// The value of [`FORCE_SYNC`].
     pub forced: Option<String>,
-    /// What the operator says of it; `None` before it has.
+    /// `None` before the operator has set it.
     pub condition: Option<Condition>,
     /// When the operator last refreshed it, in seconds since 1970.
     pub refreshed: Option<i64>,
-    /// Which generation and metadata the operator has worked off (`syncedResourceVersion`).
+    /// `status.syncedResourceVersion`: the generation and a hash of the metadata.
     pub synced: String,
 }
 
 impl ExternalSecret {
-    /// Tells whether it makes a Secret of its own, and does not only add to one.
+    /// True if it creates its Secret instead of adding keys to an existing one.
     pub fn makes_secret(&self) -> bool {
         !matches!(self.creation_policy.as_str(), "Merge" | "None")
     }
 
-    /// Tells whether the operator has worked off this generation.
+    /// True if the operator has synced this generation.
     pub fn is_settled(&self) -> bool {
         let generation = self.synced.split('-').next();
         generation == Some(self.generation.to_string().as_str())
     }
 
-    /// The entry of which it copies every field, where that is all it does.
+    /// The path of the entry if a full copy of one entry is its only source.
     pub fn entry(&self) -> Option<&str> {
         match self.sources.as_slice() {
             [EntrySource::Entry { path }] => Some(path),
@@ -230,35 +214,34 @@ impl fmt::Display for ExternalSecret {
     }
 }
 
-/// What a store is.
+/// The provider of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Provider {
     /// OpenBao or Vault.
     Vault {
-        /// Its URL, as the operator reaches it.
+        /// The URL that the operator uses.
         server: String,
-        /// The mount of the KV engine; `None` where the paths begin with it.
+        /// The mount of the KV engine; `None` if the paths begin with it.
         mount: Option<String>,
-        /// The version of the KV engine: `v1`, `v2`.
+        /// The version of the KV engine: `v1` or `v2`.
         version: String,
-        /// The namespace within it.
+        /// The namespace in OpenBao or Vault.
         namespace: Option<String>,
     },
-    /// Another one, as the API calls it: `aws`, `gcpsm`, `azurekv`, `kubernetes`.
+    /// Another provider by its key in the spec: `aws`, `gcpsm`, `azurekv`, `kubernetes`.
     Other(String),
 }
 
-/// A place in a KV engine of version 2.
+/// The path of an entry in a KV engine of version 2.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KvPath {
-    /// The engine's mount.
     pub mount: String,
-    /// The path below it.
+    /// The path below the mount.
     pub path: String,
 }
 
 impl Provider {
-    /// The server of OpenBao or Vault, and the namespace within it.
+    /// The server of OpenBao or Vault, and the namespace in it.
     pub fn place(&self) -> Option<(&str, Option<&str>)> {
         match self {
             Self::Vault {
@@ -268,9 +251,9 @@ impl Provider {
         }
     }
 
-    /// Where the operator looks for an entry; `None` where that is not a KV engine of version 2.
+    /// The path that the operator reads for an entry; `None` if it is not in a KV engine of version 2.
     ///
-    /// It takes the mount off a path that begins with it, and `data/` after that.
+    /// Like the operator, it strips the mount and a following `data/` from the start of the path.
     pub fn slot(&self, path: &str) -> Option<KvPath> {
         let Self::Vault { mount, version, .. } = self else {
             return None;
@@ -295,12 +278,12 @@ impl Provider {
     }
 }
 
-/// The Secret that the operator takes a store's token from.
+/// The Secret with the operator's token for a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
-    /// Its namespace; `None` for that of the ExternalSecret.
+    /// `None` for the namespace of the ExternalSecret.
     pub namespace: Option<String>,
-    /// Its name.
+    /// The name of the Secret.
     pub secret: String,
     /// The key with the token.
     pub key: String,
@@ -309,77 +292,71 @@ pub struct Credentials {
 /// A SecretStore or ClusterSecretStore.
 #[derive(Clone, Debug)]
 pub struct SecretStore {
-    /// What it is called.
     pub at: StoreRef,
-    /// Its uid.
     pub uid: String,
-    /// When it was made, in seconds since 1970.
+    /// `metadata.creationTimestamp`, in seconds since 1970.
     pub created: Option<i64>,
-    /// Who applies it, where that is not a person.
+    /// The owner that applies it; `None` for a person.
     pub owner: Option<Owner>,
-    /// The class of operators that it is reserved for.
+    /// `spec.controller`: the class of operators that may use the store.
     pub controller: Option<String>,
-    /// What it is.
     pub provider: Provider,
-    /// Where its token is; `None` where it uses another way in.
+    /// `None` if the store does not log in with a token.
     pub credentials: Option<Credentials>,
-    /// What the operator says of it; `None` before it has.
+    /// `None` before the operator has set it.
     pub condition: Option<Condition>,
-    /// What the operator thinks it can do: `ReadOnly`, `WriteOnly`, `ReadWrite`.
+    /// `status.capabilities`: `ReadOnly`, `WriteOnly` or `ReadWrite`.
     pub capabilities: Option<String>,
 }
 
 impl SecretStore {
-    /// Tells whether the operator can use it.
     pub fn is_ready(&self) -> bool {
         self.condition.as_ref().is_some_and(|found| found.ready)
     }
 }
 
-/// Why an ExternalSecret or a store does not work.
+/// The cause why an ExternalSecret or a store does not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The entry is not in the store.
     PathMissing,
     /// The entry has no fields.
     PathEmpty,
-    /// The store refuses the operator's credentials: unknown, revoked or expired.
+    /// The store rejects the operator's credentials: unknown, revoked or expired.
     Refused,
-    /// The store knows the operator, and does not let it do that there.
+    /// The store accepts the credentials, but denies the operation or the path.
     NotAllowed,
-    /// The Secret with the operator's credentials, or its key, is not there.
+    /// The Secret with the operator's credentials, or its key, does not exist.
     NoCredentials,
-    /// The store is sealed.
     Sealed,
-    /// Nobody answers at the store's address.
     Unreachable,
     /// The operator does not trust the store's certificate.
     Untrusted,
-    /// The object of the store does not exist.
+    /// The SecretStore or ClusterSecretStore does not exist.
     StoreAbsent,
-    /// The store may not be used from that namespace.
+    /// The conditions of the store exclude the namespace.
     StoreForbidden,
-    /// The object of the store is not ready; its own events tell why.
+    /// The store is not ready; its events have the cause.
     StoreNotReady,
     /// The entry has no such field.
     FieldMissing,
     /// Another ExternalSecret owns the Secret.
     TargetTaken,
-    /// The entry is there and was not written by the operator, which therefore leaves it.
+    /// The entry exists and was not written by the operator, so the operator does not change it.
     NotManaged,
-    /// The operator does not know, for that kind of store, how to create only what is missing.
+    /// The operator does not implement `IfNotExists` for this provider.
     NoCreateOnly,
-    /// The store knows no such names.
+    /// The provider does not allow such a name.
     BadName,
 }
 
 impl Cause {
-    /// What a sentence of the operator tells.
+    /// Classifies a message of the operator.
     ///
-    /// The texts are those of External Secrets Operator 0.20 and of the providers in it.
+    /// The texts are those of External Secrets Operator 0.20 and its providers.
     pub fn of(message: &str) -> Option<Self> {
         let says = |text: &str| message.contains(text);
-        // The first that fits: a message holds those of its causes.
+        // The first match counts: a message contains the messages of its causes.
         let table: [(bool, Self); 18] = [
             (
                 says("could not verify if secret exists in store")
@@ -408,7 +385,7 @@ impl Cause {
             (says("not managed by external-secrets"), Self::NotManaged),
             (says("Vault is sealed") || says("is sealed"), Self::Sealed),
             (says("x509: "), Self::Untrusted),
-            // A policy that lacks the path is an error in a list of one, a token that is none is not.
+            // For a policy without the path the store lists one error. For an invalid token it does not.
             (
                 says("1 error occurred:") && says("permission denied") || says("AccessDenied"),
                 Self::NotAllowed,
@@ -442,14 +419,17 @@ impl Cause {
         table.into_iter().find(|row| row.0).map(|row| row.1)
     }
 
-    /// What the newest of these events that tells anything tells.
+    /// The cause of the newest event that can be classified.
     pub fn of_events(events: &[Event]) -> Option<Self> {
-        let mut told: Vec<_> = events.iter().collect();
-        told.sort_by_key(|event| event.last);
-        told.iter().rev().find_map(|event| Self::of(&event.message))
+        let mut events: Vec<_> = events.iter().collect();
+        events.sort_by_key(|event| event.last);
+        events
+            .iter()
+            .rev()
+            .find_map(|event| Self::of(&event.message))
     }
 
-    /// In a few words, after "because".
+    /// Describes the cause in a clause that can follow "because".
     pub fn describe(&self) -> &'static str {
         match self {
             Self::PathMissing => "there is no such entry in the store",
@@ -458,14 +438,13 @@ impl Cause {
                 "the store refuses the operator's credentials: unknown, revoked or expired"
             }
             Self::NotAllowed => {
-                "the store knows the operator and does not let it do that there: the path is wrong, or \
-                 its policy lacks it"
+                "the store denies the operator access there: the path is wrong, or its policy lacks it"
             }
-            Self::NoCredentials => "the Secret with the operator's credentials is not there",
+            Self::NoCredentials => "the Secret with the operator's credentials was not found",
             Self::Sealed => "the store is sealed",
-            Self::Unreachable => "nobody answers at the store's address",
+            Self::Unreachable => "the store does not answer at its address",
             Self::Untrusted => "the operator does not trust the store's certificate",
-            Self::StoreAbsent => "there is no such store object",
+            Self::StoreAbsent => "the store object does not exist",
             Self::StoreForbidden => "the store may not be used from that namespace",
             Self::StoreNotReady => "the store is not ready",
             Self::FieldMissing => "the entry in the store has no such field",
@@ -475,11 +454,11 @@ impl Cause {
                 "this version of the operator cannot create only what is missing in a store of that \
                  kind (IfNotExists)"
             }
-            Self::BadName => "names in a store of that kind have no slash",
+            Self::BadName => "names in a store of that kind cannot contain a slash",
         }
     }
 
-    /// Tells whether trying again would be of no use.
+    /// True if a retry cannot succeed.
     pub fn is_final(&self) -> bool {
         matches!(
             self,
@@ -487,27 +466,27 @@ impl Cause {
         )
     }
 
-    /// What to do about it, where a store is used from a namespace.
+    /// The hint for a store that is used from a namespace.
     pub fn remedy(&self, store: &StoreRef, namespace: &Namespace, reach: &HintContext) -> String {
         let describe = store.describe(namespace, reach);
         match self {
             Self::StoreAbsent => format!(
-                "name another: {} -n {namespace} get clustersecretstores,secretstores",
+                "choose another: {} -n {namespace} get clustersecretstores,secretstores",
                 reach.kubectl
             ),
             Self::Refused | Self::NotAllowed | Self::NoCredentials => {
-                format!("see which credentials it has, and mend them: {describe}")
+                format!("check and replace its credentials: {describe}")
             }
-            Self::StoreForbidden => format!("see its conditions: {describe}"),
+            Self::StoreForbidden => format!("check its conditions: {describe}"),
             Self::NoCreateOnly => {
                 "update the operator, or write the entries with the store's own program: populate -o \
                  yaml --show-values prints them"
                     .to_owned()
             }
-            Self::BadName => "name each entry: --path router=NAME".to_owned(),
+            Self::BadName => "give each entry a name: --path router=NAME".to_owned(),
             Self::Sealed => "unseal it, then run this again".to_owned(),
             Self::Unreachable | Self::Untrusted => {
-                format!("see its address and CA, and whether the store runs: {describe}")
+                format!("check its address and CA, and that the store runs: {describe}")
             }
             _ => describe,
         }

@@ -1,10 +1,10 @@
-//! The operator's sentences, and where it looks for an entry.
+//! Tests of the classification of the operator's messages, and of the paths that it reads.
 
 use super::objects::{Cause, Event, Provider};
 
-/// As seen on a real operator with a real store.
+/// The messages are from a real operator with a real store.
 #[test]
-fn the_operators_sentences_tell_the_cause() {
+fn messages_of_the_operator_are_classified() {
     for (message, cause) in [
         (
             "error processing spec.dataFrom[0].extract, err: Secret does not exist",
@@ -70,7 +70,7 @@ fn the_operators_sentences_tell_the_cause() {
 }
 
 #[test]
-fn an_entry_is_looked_for_where_the_operator_looks() {
+fn the_path_of_an_entry_is_the_one_that_the_operator_reads() {
     let at = |mount: Option<&str>, version: &str, path: &str| {
         let provider = Provider::Vault {
             server: String::new(),
@@ -98,14 +98,14 @@ fn an_entry_is_looked_for_where_the_operator_looks() {
 }
 
 #[test]
-fn the_newest_event_that_tells_anything_counts() {
+fn the_newest_event_with_a_known_message_counts() {
     let event = |last, message: &str| Event {
         last,
         message: message.to_owned(),
     };
     let events = [
         event(3, "Code: 403"),
-        event(5, "who knows"),
+        event(5, "an unknown message"),
         event(4, "Vault is sealed"),
     ];
     assert_eq!(Cause::of_events(&events), Some(Cause::Sealed));

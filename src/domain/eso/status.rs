@@ -1,5 +1,5 @@
-//! What is known of Path 2: the ExternalSecrets that make the Secrets of the table, their stores,
-//! and what is in those, as far as a person's own token shows it.
+//! The status of Path 2: the ExternalSecrets of the Secrets in the table, their stores, and the store
+//! entries that the user's own token can read.
 
 use super::objects::{
     Cause, Condition, EntrySource, Event, ExternalSecret, KvPath, SecretStore, Seen, Served,
@@ -9,86 +9,84 @@ use super::store_entry::Entry;
 use crate::domain::cluster::names::Namespace;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How much older than its interval a refresh may be: so many times.
+/// How many intervals may pass before a refresh counts as stale.
 const INTERVALS: i64 = 3;
 /// How far two clocks may be apart, in seconds.
 const SKEW: i64 = 5;
-/// How long the operator has to look at an object for the first time, in seconds.
-const FIRST_LOOK: i64 = 15;
+/// How long the operator may take to set the first condition of an object, in seconds.
+const FIRST_CONDITION: i64 = 15;
 
-/// Everything that is known of Path 2.
+/// The facts about Path 2.
 #[derive(Clone, Debug)]
 pub struct Path2 {
-    /// Which version of ExternalSecret is served.
     pub served: Served,
-    /// Those with a target of the table in a namespace that is looked at, and those that such a
-    /// Secret names as its owner.
+    /// The ExternalSecrets with a target in the table, and those that such a Secret names as owner.
     pub externals: Vec<ExternalSecretStatus>,
-    /// Their stores.
+    /// The stores of `externals`.
     pub stores: BTreeMap<StoreAt, StoreSeen>,
-    /// What is in the store.
     pub contents: Contents,
 }
 
-/// An ExternalSecret, and what is known of why it does not work.
+/// An ExternalSecret with the cause of its failure.
 #[derive(Clone, Debug)]
 pub struct ExternalSecretStatus {
-    /// The object.
     pub object: ExternalSecret,
-    /// What its events and its condition tell.
+    /// The cause according to its events and its condition.
     pub cause: Option<Cause>,
-    /// The field that its entry lacks, where that is the cause.
+    /// The field that the entry lacks, for [`Cause::FieldMissing`].
     pub field: Option<String>,
     /// Whether its events may not be listed.
-    pub unseen: bool,
+    pub events_denied: bool,
 }
 
 impl ExternalSecretStatus {
-    /// With what its warnings tell; `None` where they may not be listed.
+    /// `warnings` is `None` if the events may not be listed.
     pub fn new(object: ExternalSecret, warnings: Option<&[Event]>) -> Self {
         let events = warnings.unwrap_or_default();
         let condition = object.condition.as_ref();
         let own = condition.and_then(|condition| Cause::of(&condition.message));
         let mut cause = Cause::of_events(events).or(own);
-        // Of a whole entry no field can be missing: it is the key of the store's token.
+        // A copy of a whole entry needs no single field: the key with the store's token is missing.
         if cause == Some(Cause::FieldMissing) && object.entry().is_some() {
             cause = Some(Cause::NoCredentials);
         }
         let field = match cause {
-            Some(Cause::FieldMissing) => field(&object, events),
+            Some(Cause::FieldMissing) => missing_field(&object, events),
             _ => None,
         };
         Self {
             object,
             cause,
             field,
-            unseen: warnings.is_none(),
+            events_denied: warnings.is_none(),
         }
     }
 }
 
-/// The field of which the newest of these events speaks.
-fn field(object: &ExternalSecret, events: &[Event]) -> Option<String> {
+/// The field that the newest event names.
+fn missing_field(object: &ExternalSecret, events: &[Event]) -> Option<String> {
     let newest = events.iter().max_by_key(|event| event.last)?;
-    let mut properties = object.sources.iter().filter_map(|source| match source {
-        EntrySource::Field { property, .. } => property.as_ref(),
-        EntrySource::Entry { .. } | EntrySource::Other => None,
-    });
-    let told = |property: &&String| newest.message.contains(&format!("\"{property}\""));
-    properties.find(told).cloned()
+    object
+        .sources
+        .iter()
+        .filter_map(|source| match source {
+            EntrySource::Field { property, .. } => property.as_ref(),
+            EntrySource::Entry { .. } | EntrySource::Other => None,
+        })
+        .find(|property| newest.message.contains(&format!("\"{property}\"")))
+        .cloned()
 }
 
-/// A store, as an ExternalSecret of a namespace names it.
+/// A store with its namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StoreAt {
-    /// Where it is; `None` for a ClusterSecretStore.
+    /// `None` for a ClusterSecretStore.
     pub namespace: Option<Namespace>,
-    /// Its kind and name.
     pub at: StoreRef,
 }
 
 impl StoreAt {
-    /// The store of an ExternalSecret, where one serves all of it.
+    /// Returns `None` for an ExternalSecret whose sources name their own stores.
     pub fn of(external: &ExternalSecret) -> Option<Self> {
         let at = external.store.clone()?;
         let namespace = match at.kind {
@@ -99,27 +97,25 @@ impl StoreAt {
     }
 }
 
-/// What became of reading a store.
+/// A store object with the cause of its failure.
 #[derive(Clone, Debug)]
 pub struct StoreSeen {
-    /// The object.
     pub seen: Seen<SecretStore>,
-    /// Why it is not ready, as far as its events tell.
+    /// The cause according to its events.
     pub cause: Option<Cause>,
 }
 
 impl StoreSeen {
-    /// With what its warnings tell.
     pub fn new(seen: Seen<SecretStore>, warnings: &[Event]) -> Self {
         let cause = match Cause::of_events(warnings) {
-            // Of a store there is no other key.
+            // The only key that a store reads is the one with its token.
             Some(Cause::FieldMissing) => Some(Cause::NoCredentials),
             cause => cause,
         };
         Self { seen, cause }
     }
 
-    /// The object, where it could be read.
+    /// The object, if it was read.
     pub fn there(&self) -> Option<&SecretStore> {
         match &self.seen {
             Seen::There(store) => Some(store),
@@ -128,14 +124,14 @@ impl StoreSeen {
     }
 }
 
-/// What a person's own look into the store brought.
+/// The store entries that the user's own token can read.
 #[derive(Clone, Debug)]
 pub struct Contents {
-    /// The person's program: `bao` or `vault`.
+    /// The user's program: `bao` or `vault`.
     pub program: &'static str,
-    /// The store's URL as the person reaches it; `None` where the environment names none.
+    /// The store's URL from the environment; `None` if it is not set.
     pub address: Option<String>,
-    /// Every place that was looked at.
+    /// The result for every path that was read.
     pub entries: BTreeMap<KvPath, Result<Entry, Unread>>,
 }
 
@@ -149,54 +145,56 @@ impl Default for Contents {
     }
 }
 
-/// Why an entry could not be read.
+/// An entry could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unread {
-    /// In words that quote nothing.
+    /// The reason, which quotes no content.
     pub why: String,
-    /// What to do about it.
     pub hint: String,
 }
 
-/// What is wrong with an ExternalSecret.
+/// A problem of an ExternalSecret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SyncProblem {
-    /// The operator has not said anything of it.
+    /// It has no condition yet.
     Unjudged,
     /// It is not ready, for this reason.
     For(Cause),
-    /// It is not ready, and nothing tells why.
+    /// It is not ready, for an unknown reason.
     Unknown,
-    /// It is ready, and its Secret is deleted since the store has nothing for it.
+    /// It is ready, but the operator deleted its Secret because the store has no data for it.
     Deleted,
-    /// It is ready, and there is no Secret to which it could add.
+    /// It is ready, but the Secret to which it adds keys does not exist.
     NothingToMerge,
-    /// It is ready, and the operator has not worked off its latest change.
+    /// It is ready, but the operator has not synced its latest change.
     Pending,
-    /// It is ready, and was last refreshed so many seconds ago.
+    /// It is ready, but its last refresh is this many seconds old.
     Stale(i64),
 }
 
 impl Path2 {
-    /// What is known of the store of an ExternalSecret.
     pub fn store_of(&self, external: &ExternalSecret) -> Option<&StoreSeen> {
         self.stores.get(&StoreAt::of(external)?)
     }
 
-    /// The places in a KV engine that an ExternalSecret reads, as far as that is known.
+    /// The known paths in a KV engine that an ExternalSecret reads.
     pub fn slots_of(&self, external: &ExternalSecret) -> BTreeSet<KvPath> {
         let store = self.store_of(external).and_then(StoreSeen::there);
-        let paths = external.sources.iter().filter_map(|source| match source {
-            EntrySource::Entry { path } | EntrySource::Field { path, .. } => Some(path),
-            EntrySource::Other => None,
-        });
-        let slots = paths.filter_map(|path| store?.provider.slot(path));
-        slots.collect()
+        external
+            .sources
+            .iter()
+            .filter_map(|source| match source {
+                EntrySource::Entry { path } | EntrySource::Field { path, .. } => {
+                    store?.provider.slot(path)
+                }
+                EntrySource::Other => None,
+            })
+            .collect()
     }
 
-    /// What is wrong with an ExternalSecret at this time.
-    pub fn trouble(&self, tended: &ExternalSecretStatus, now: i64) -> Option<SyncProblem> {
-        let external = &tended.object;
+    /// The problem of an ExternalSecret; `now` is in seconds since 1970.
+    pub fn problem(&self, status: &ExternalSecretStatus, now: i64) -> Option<SyncProblem> {
+        let external = &status.object;
         let Some(Condition {
             ready,
             reason,
@@ -206,7 +204,7 @@ impl Path2 {
             return Some(SyncProblem::Unjudged);
         };
         if !ready {
-            let cause = self.cause(tended);
+            let cause = self.cause(status);
             return Some(cause.map_or(SyncProblem::Unknown, SyncProblem::For));
         }
         match reason.as_str() {
@@ -223,34 +221,30 @@ impl Path2 {
         }
     }
 
-    /// Why an ExternalSecret is not ready: its own cause, or that of its store.
-    fn cause(&self, tended: &ExternalSecretStatus) -> Option<Cause> {
-        let store = self.store_of(&tended.object);
-        let unready = store.and_then(|store| match &store.seen {
+    /// Why an ExternalSecret is not ready: its own cause, or the cause of its store.
+    fn cause(&self, status: &ExternalSecretStatus) -> Option<Cause> {
+        let store = self.store_of(&status.object);
+        let store_cause = store.and_then(|store| match &store.seen {
             Seen::There(found) if !found.is_ready() => {
                 Some(store.cause.clone().unwrap_or(Cause::StoreNotReady))
             }
             Seen::Absent => Some(Cause::StoreAbsent),
             Seen::There(_) | Seen::Forbidden => None,
         });
-        match &tended.cause {
-            Some(Cause::StoreNotReady) | None => unready.or(tended.cause.clone()),
+        match &status.cause {
+            Some(Cause::StoreNotReady) | None => store_cause.or(status.cause.clone()),
             Some(cause) => Some(cause.clone()),
         }
     }
 
-    /// What is wrong with a store as a whole, told by an ExternalSecret of it: the operator looks
-    /// at a store itself every few minutes only.
-    pub fn store_trouble(&self, at: &StoreAt) -> Option<Cause> {
-        let of_it = self
-            .externals
-            .iter()
-            .filter(|tended| StoreAt::of(&tended.object).as_ref() == Some(at));
-        let unready = |tended: &&ExternalSecretStatus| {
-            let condition = tended.object.condition.as_ref();
+    /// The problem of a whole store according to its ExternalSecrets: the operator checks the store
+    /// itself only every few minutes.
+    pub fn store_problem(&self, at: &StoreAt) -> Option<Cause> {
+        let is_not_ready = |object: &ExternalSecret| {
+            let condition = object.condition.as_ref();
             condition.is_some_and(|condition| !condition.ready)
         };
-        let whole = |cause: &Cause| {
+        let concerns_whole_store = |cause: &Cause| {
             matches!(
                 cause,
                 Cause::Refused
@@ -260,20 +254,24 @@ impl Path2 {
                     | Cause::Untrusted
             )
         };
-        let mut causes = of_it.filter(unready).filter_map(|it| it.cause.clone());
-        causes.find(whole)
+        self.externals
+            .iter()
+            .filter(|status| StoreAt::of(&status.object).as_ref() == Some(at))
+            .filter(|status| is_not_ready(&status.object))
+            .filter_map(|status| status.cause.clone())
+            .find(concerns_whole_store)
     }
 }
 
-/// How old the last refresh is, in seconds, where that is too old although Ready says True.
+/// The age of the last refresh in seconds if it is too old. The condition `Ready` can be True then.
 pub fn age_if_stale(external: &ExternalSecret, now: i64) -> Option<i64> {
-    let periodic = external.refresh_policy == "Periodic" && external.interval > 0;
+    let is_periodic = external.refresh_policy == "Periodic" && external.interval > 0;
     let age = now - external.refreshed?;
     let limit = external.interval.saturating_mul(INTERVALS);
-    (periodic && age > limit.saturating_add(SKEW)).then_some(age)
+    (is_periodic && age > limit.saturating_add(SKEW)).then_some(age)
 }
 
-/// Tells whether an object has waited too long for the operator's first look.
+/// True if an object has waited too long for its first condition.
 pub fn is_left_alone(condition: Option<&Condition>, created: Option<i64>, now: i64) -> bool {
-    condition.is_none() && created.is_some_and(|created| now - created > FIRST_LOOK)
+    condition.is_none() && created.is_some_and(|created| now - created > FIRST_CONDITION)
 }

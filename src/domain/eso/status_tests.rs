@@ -1,4 +1,4 @@
-//! How an ExternalSecret and its store are judged by what the operator says of them.
+//! Tests of the problems of ExternalSecrets and stores, from their conditions and events.
 
 use super::objects::{
     Cause, Condition, EntrySource, Event, ExternalSecret, Provider, SecretStore, Seen, Served,
@@ -9,10 +9,9 @@ use super::status::{
     is_left_alone,
 };
 
-/// The time.
+/// In seconds since 1970.
 pub const NOW: i64 = 1_000_000;
 
-/// A condition.
 pub fn condition(ready: bool, reason: &str, message: &str) -> Option<Condition> {
     Some(Condition {
         ready,
@@ -21,7 +20,7 @@ pub fn condition(ready: bool, reason: &str, message: &str) -> Option<Condition> 
     })
 }
 
-/// An ExternalSecret of the router Secret in `brain` that is well at [`NOW`].
+/// An ExternalSecret of the router Secret in `brain` without problems at [`NOW`].
 pub fn external() -> ExternalSecret {
     ExternalSecret {
         namespace: "brain".parse().unwrap(),
@@ -54,7 +53,7 @@ pub fn external() -> ExternalSecret {
     }
 }
 
-/// The ClusterSecretStore that it names.
+/// The ClusterSecretStore of [`external`].
 pub fn store(condition: Option<Condition>) -> SecretStore {
     SecretStore {
         at: external().store.unwrap(),
@@ -76,29 +75,29 @@ fn event(last: i64, message: &str) -> Event {
     }
 }
 
-/// What is wrong with it, with these warnings, beside that store.
-fn trouble(external: ExternalSecret, warnings: &[Event], store: StoreSeen) -> Option<SyncProblem> {
+/// The problem of an ExternalSecret with these warnings and this store.
+fn problem(external: ExternalSecret, warnings: &[Event], store: StoreSeen) -> Option<SyncProblem> {
     let at = StoreAt::of(&external).unwrap();
-    let tended = ExternalSecretStatus::new(external, Some(warnings));
+    let status = ExternalSecretStatus::new(external, Some(warnings));
     let path2 = Path2 {
         served: Served::Version("v1"),
-        externals: vec![tended.clone()],
+        externals: vec![status.clone()],
         stores: [(at, store)].into(),
         contents: Contents::default(),
     };
-    path2.trouble(&tended, NOW)
+    path2.problem(&status, NOW)
 }
 
-fn well() -> StoreSeen {
+fn ready_store() -> StoreSeen {
     StoreSeen::new(Seen::There(store(condition(true, "Valid", ""))), &[])
 }
 
 #[test]
-fn what_says_ready_is_judged_by_what_else_it_says() {
+fn a_ready_external_secret_can_have_a_problem() {
     let of = |change: fn(&mut ExternalSecret)| {
         let mut external = external();
         change(&mut external);
-        trouble(external, &[], well())
+        problem(external, &[], ready_store())
     };
     assert_eq!(of(|_| {}), None);
     assert_eq!(
@@ -150,20 +149,20 @@ fn a_refresh_is_stale_after_three_intervals() {
 }
 
 #[test]
-fn an_object_that_nobody_has_looked_at_for_long_is_left_alone() {
-    let judged = condition(false, "", "");
+fn an_object_without_a_condition_is_left_alone_after_15_seconds() {
+    let condition_set = condition(false, "", "");
     for (condition, created, expected) in [
         (None, Some(NOW - 16), true),
         (None, Some(NOW - 15), false),
         (None, None, false),
-        (judged, Some(0), false),
+        (condition_set, Some(0), false),
     ] {
         let left = is_left_alone(condition.as_ref(), created, NOW);
         assert_eq!(left, expected, "{created:?}");
     }
 }
 
-/// One that is not ready.
+/// An ExternalSecret that is not ready.
 pub fn failing() -> ExternalSecret {
     ExternalSecret {
         condition: condition(false, "SecretSyncedError", "could not get secret data"),
@@ -172,7 +171,7 @@ pub fn failing() -> ExternalSecret {
 }
 
 #[test]
-fn the_cause_is_its_own_or_that_of_its_store() {
+fn the_cause_is_that_of_the_external_secret_or_of_its_store() {
     let not_ready = "ClusterSecretStore \"bao\" is not ready";
     let unready = |events: &[Event]| {
         let store = store(condition(false, "InvalidProviderConfig", ""));
@@ -182,16 +181,16 @@ fn the_cause_is_its_own_or_that_of_its_store() {
     let key = [event(1, "cannot find secret data for key: \"token\"")];
     let some = |cause| Some(SyncProblem::For(cause));
     for (warnings, store, expected) in [
-        (vec![], well(), Some(SyncProblem::Unknown)),
+        (vec![], ready_store(), Some(SyncProblem::Unknown)),
         (
             vec![event(1, "Secret does not exist")],
-            well(),
+            ready_store(),
             some(Cause::PathMissing),
         ),
-        // The store was well when the operator last looked at it.
+        // The store was ready when the operator last checked it.
         (
             vec![event(1, "Code: 403. Errors:\n\n* permission denied")],
-            well(),
+            ready_store(),
             some(Cause::Refused),
         ),
         (
@@ -204,7 +203,7 @@ fn the_cause_is_its_own_or_that_of_its_store() {
             unready(&[]),
             some(Cause::StoreNotReady),
         ),
-        // Its own events may not be listed.
+        // The ExternalSecret has no events, or they may not be listed.
         (vec![], unready(&sealed), some(Cause::Sealed)),
         (vec![], unready(&key), some(Cause::NoCredentials)),
         (
@@ -218,7 +217,7 @@ fn the_cause_is_its_own_or_that_of_its_store() {
             Some(SyncProblem::Unknown),
         ),
     ] {
-        assert_eq!(trouble(failing(), &warnings, store), expected);
+        assert_eq!(problem(failing(), &warnings, store), expected);
     }
 }
 
@@ -239,19 +238,19 @@ fn a_field_that_is_missing_is_named() {
         1,
         "error processing spec.data[1], err: cannot find secret data for key: \"B\"",
     )];
-    let tended = ExternalSecretStatus::new(fields(&["A", "B"]), Some(&events));
-    assert_eq!(tended.cause, Some(Cause::FieldMissing));
-    assert_eq!(tended.field.as_deref(), Some("B"));
-    let tended = ExternalSecretStatus::new(fields(&["A"]), Some(&events));
-    assert_eq!(tended.field, None);
-    // Of a whole entry it is the key of the store's token.
-    let tended = ExternalSecretStatus::new(failing(), Some(&events));
-    assert_eq!(tended.cause, Some(Cause::NoCredentials));
-    assert!(ExternalSecretStatus::new(failing(), None).unseen);
+    let status = ExternalSecretStatus::new(fields(&["A", "B"]), Some(&events));
+    assert_eq!(status.cause, Some(Cause::FieldMissing));
+    assert_eq!(status.field.as_deref(), Some("B"));
+    let status = ExternalSecretStatus::new(fields(&["A"]), Some(&events));
+    assert_eq!(status.field, None);
+    // A copy of a whole entry lacks the key with the store's token.
+    let status = ExternalSecretStatus::new(failing(), Some(&events));
+    assert_eq!(status.cause, Some(Cause::NoCredentials));
+    assert!(ExternalSecretStatus::new(failing(), None).events_denied);
 }
 
 #[test]
-fn a_store_is_judged_by_its_external_secrets_too() {
+fn the_problem_of_a_store_shows_in_its_external_secrets() {
     let at = StoreAt::of(&external()).unwrap();
     let of = |external: ExternalSecret, message: &str| {
         let path2 = Path2 {
@@ -260,14 +259,14 @@ fn a_store_is_judged_by_its_external_secrets_too() {
                 external,
                 Some(&[event(1, message)]),
             )],
-            stores: [(at.clone(), well())].into(),
+            stores: [(at.clone(), ready_store())].into(),
             contents: Contents::default(),
         };
-        path2.store_trouble(&at)
+        path2.store_problem(&at)
     };
     let refused = "Code: 403. Errors:\n\n* permission denied";
     assert_eq!(of(failing(), refused), Some(Cause::Refused));
     assert_eq!(of(failing(), "Secret does not exist"), None);
-    // It has been mended since.
+    // The ExternalSecret is ready again.
     assert_eq!(of(external(), refused), None);
 }

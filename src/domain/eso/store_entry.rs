@@ -1,44 +1,46 @@
-//! The secret store of Path 2: where the bundles are in it, and what is there.
+//! The secret store of Path 2: the paths of the bundles, their entries, and store commands for hints.
+//!
+//! A hint must not contain a value.
 
 use crate::domain::table::{BUNDLES, Bundle};
 use crate::domain::values::secret_value::SecretValue;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The default of `LOG_LEVEL` in the store, whose embeddings entry has six fields. It is the
-/// service's own.
+/// The value of `LOG_LEVEL` in a new embeddings entry: the default of the service.
 pub const LOG_LEVEL_DEFAULT: &str = "INFO";
 
-/// Where each bundle is.
+/// The paths of the bundles in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     prefix: String,
-    renamed: BTreeMap<&'static str, String>,
+    own_paths: BTreeMap<&'static str, String>,
 }
 
 impl Layout {
-    /// Bundles below a prefix, except those that have a path of their own, by the name of their
-    /// entry. `None` where two would be in one place.
-    pub fn new(prefix: &str, renamed: BTreeMap<&'static str, String>) -> Option<Self> {
+    /// A layout with all bundles below a prefix, except those in `own_paths`: paths by entry name.
+    /// Returns `None` if two bundles would have the same path.
+    pub fn new(prefix: &str, own_paths: BTreeMap<&'static str, String>) -> Option<Self> {
         let layout = Self {
             prefix: prefix.to_owned(),
-            renamed,
+            own_paths,
         };
         let paths = BTreeSet::from(BUNDLES.map(|bundle| layout.path(bundle)));
         (paths.len() == BUNDLES.len()).then_some(layout)
     }
 
-    /// The options that say so. Paths need no quotes.
+    /// The command line options for this layout. Paths need no quotes.
     pub fn options(&self) -> String {
-        let renamed = self.renamed.iter();
-        let renamed: String = renamed
+        let own_paths: String = self
+            .own_paths
+            .iter()
             .map(|(entry, path)| format!(" --path {entry}={path}"))
             .collect();
-        format!("--prefix {}{renamed}", self.prefix)
+        format!("--prefix {}{own_paths}", self.prefix)
     }
 
     /// The path of a bundle, without the mount.
     pub fn path(&self, bundle: &Bundle) -> String {
-        match self.renamed.get(bundle.entry) {
+        match self.own_paths.get(bundle.entry) {
             Some(path) => path.clone(),
             None => format!("{}/{}", self.prefix, bundle.entry),
         }
@@ -48,9 +50,9 @@ impl Layout {
 /// An entry of the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// The version that was read, the precondition of a write; 0 where there never was one.
+    /// The version that was read, the precondition of a write; 0 for an entry that never existed.
     pub version: u64,
-    /// Its fields; `None` where there is no entry, or its newest version is deleted.
+    /// `None` if the entry does not exist, or if its newest version is deleted.
     pub fields: Option<Fields>,
 }
 
@@ -58,12 +60,12 @@ pub struct Entry {
 pub type Fields = BTreeMap<String, Field>;
 
 impl Entry {
-    /// The text of a field; `None` where it is absent or no text.
+    /// The text of a field; `None` if the field is absent or not text.
     pub fn text(&self, key: &str) -> Option<&SecretValue> {
         self.fields.as_ref()?.get(key)?.text.as_ref()
     }
 
-    /// Tells whether it has a field.
+    /// True if the entry has the field, with any type.
     pub fn has(&self, key: &str) -> bool {
         self.fields
             .as_ref()
@@ -74,14 +76,14 @@ impl Entry {
 /// A field of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// As JSON, so that it can be sent back unchanged.
+    /// The original JSON, so that it can be sent back unchanged.
     pub json: SecretValue,
-    /// Its text; `None` where it is a number, an object, anything but text.
+    /// `None` for a number, an object or another JSON type.
     pub text: Option<SecretValue>,
 }
 
 impl Field {
-    /// What External Secrets Operator copies into a Secret.
+    /// The value that External Secrets Operator copies to a Secret; empty for JSON `null`.
     pub fn copied(&self) -> SecretValue {
         let is_null = self.text.is_none() && self.json == SecretValue::from("null");
         if is_null {
@@ -90,7 +92,6 @@ impl Field {
         self.text.as_ref().unwrap_or(&self.json).clone()
     }
 
-    /// A field that holds a text.
     pub fn of_text(text: &SecretValue) -> Self {
         Self {
             json: SecretValue::from(serde_json::Value::from(text.expose()).to_string()),
@@ -99,21 +100,21 @@ impl Field {
     }
 }
 
-/// Every entry that was read, by path.
+/// The entries that were read, by path.
 pub type Entries = BTreeMap<String, Entry>;
 
-/// How a person writes to the store: OpenBao's program or Vault's, with the options that lead
-/// there. The default is a store that only the operator reaches, whose program nobody knows.
+/// The store's command line program for hints. The default is a store that only External Secrets
+/// Operator can reach, with an unknown program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoreReach {
-    /// `bao` or `vault`; empty where it is not known.
+    /// `bao` or `vault`; empty if unknown.
     pub program: &'static str,
-    /// The mount of the KV engine; empty where there is none.
+    /// The mount of the KV engine; empty if there is none.
     pub mount: String,
 }
 
 impl StoreReach {
-    /// An entry, for words: its path with the mount.
+    /// The path of an entry with the mount, for messages.
     pub fn shown(&self, path: &str) -> String {
         match self.mount.as_str() {
             "" => path.to_owned(),
@@ -121,16 +122,16 @@ impl StoreReach {
         }
     }
 
-    /// Brings a deleted version of an entry back, or lets go of it for good.
+    /// The hint for an entry whose newest version is deleted: two commands to choose from.
     pub fn undelete(&self, path: &str, version: u64) -> String {
         let (program, mount, path) = (self.program, quoted(&self.mount), quoted(path));
         format!(
-            "bring it back with `{program} kv undelete -mount={mount} -versions={version} {path}`, or \
-             let go of it with `{program} kv metadata delete -mount={mount} {path}`"
+            "restore it with `{program} kv undelete -mount={mount} -versions={version} {path}`, or \
+             remove it for good with `{program} kv metadata delete -mount={mount} {path}`"
         )
     }
 
-    /// Takes fields out of an entry.
+    /// The command that removes fields of an entry.
     pub fn remove(&self, path: &str, keys: &[String]) -> String {
         let keys: String = keys
             .iter()
@@ -144,7 +145,7 @@ impl StoreReach {
         )
     }
 
-    /// Prints one field of an entry, as it is.
+    /// The command that prints one field of an entry.
     pub fn get(&self, path: &str, key: &str) -> String {
         format!(
             "{} kv get -mount={} -field={} {}",
@@ -155,7 +156,8 @@ impl StoreReach {
         )
     }
 
-    /// Sets one field of an entry to what stands on stdin: no value is on the command line.
+    /// The command that sets one field of an entry from stdin, so that no value is on the command
+    /// line.
     pub fn patch(&self, path: &str, key: &str) -> String {
         format!(
             "{} kv patch -mount={} {} {}=-",
@@ -166,7 +168,7 @@ impl StoreReach {
         )
     }
 
-    /// How to set one field of an entry, after a colon.
+    /// The hint that sets one field of an entry, to follow a colon.
     pub fn set(&self, path: &str, key: &str) -> String {
         match self.program {
             "" => format!("{key} of {path}, with the store's own program"),
@@ -175,7 +177,8 @@ impl StoreReach {
     }
 }
 
-/// A word for a shell: a mount that the cluster names, or a field of the store, can be anything.
+/// Quotes a word for a shell. A mount from the cluster or a field of the store can contain any
+/// character.
 pub fn quoted(word: &str) -> String {
     let word = word.replace(char::is_control, "?");
     shlex::try_quote(&word).map_or_else(|_| "?".to_owned(), |word| word.into_owned())

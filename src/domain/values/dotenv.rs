@@ -1,47 +1,44 @@
-//! Lines of `KEY=value`, as the tokens file and an env-file hold them.
+//! Parses the `KEY=value` lines of the tokens file and of an env-file.
 //!
-//! Both are read by one strict grammar: `KEY=v`, `KEY="v"`, `KEY='v'`, an optional `export` before,
-//! comments and blank lines. Nothing is expanded or run; what a shell would expand or run when it
-//! sources the file is an error. Errors name the line and never its content.
+//! Both have one strict grammar: `KEY=v`, `KEY="v"` or `KEY='v'`, an optional `export`, comments and
+//! blank lines. Text that a shell would expand or run is an error. Errors name the line and must not
+//! quote it.
 
 use super::secret_value::SecretValue;
 
-/// Which characters a value without quotes may have.
+/// The characters that a value without quotes may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// A file that people source: only what every shell takes literally.
+    /// A file that people source: only characters that every shell takes literally.
     Sourced,
-    /// A dotenv file: everything but white space and what dotenv readers expand.
+    /// A dotenv file: all characters except white space, quotes and those that parsers expand.
     Dotenv,
 }
 
-/// What a shell takes as white space within a line.
+/// The white space of a shell within a line.
 const BLANK: [char; 2] = [' ', '\t'];
 
-/// A line of the file.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// The line as it stands, without its end.
+    /// The line without its line break.
     pub text: SecretValue,
-    /// What it sets; `None` for a comment or a blank line.
+    /// `None` for a comment or a blank line.
     pub assignment: Option<Assignment>,
 }
 
-/// What a line sets.
 #[derive(Clone, Debug)]
 pub struct Assignment {
-    /// The variable.
     pub name: String,
-    /// Its value, without quotes.
+    /// The value without quotes.
     pub value: SecretValue,
-    /// What stands before the name: white space and `export`.
+    /// The text before the name: white space and `export`.
     before: String,
-    /// What stands behind the value: white space and a comment.
+    /// The text after the value: white space and a comment.
     after: SecretValue,
 }
 
 impl Assignment {
-    /// The line with another value in it, in double quotes; for values that need no escape there.
+    /// The line with another value in double quotes. The value must not need escapes there.
     pub fn with_value(&self, value: &SecretValue) -> SecretValue {
         SecretValue::from(format!(
             "{}{}=\"{}\"{}",
@@ -53,48 +50,39 @@ impl Assignment {
     }
 }
 
-/// A line that cannot be read.
+/// A line that is not in the grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct LineError {
-    /// The line's number, from 1.
+    /// The line number, from 1.
     pub line: usize,
-    /// What is wrong with it.
     pub problem: Problem,
 }
 
-/// What is wrong with a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// Neither an assignment nor a comment.
     #[error("is neither KEY=value nor a comment")]
     NoAssignment,
-    /// The part before `=` is no variable name.
     #[error("has no variable name directly before '='")]
     BadName,
-    /// A quote without its partner.
     #[error("has a quote that is not closed")]
     OpenQuote,
-    /// Text after the value.
     #[error("has text after the value")]
     Trailing,
-    /// `$`, a backtick or a backslash where a shell would act on it.
     #[error("has '$', '`' or '\\', which a shell would act on: put the value in single quotes")]
     Active,
-    /// A character that needs quotes.
     #[error("has a character that needs quotes: put the value in single quotes")]
     NeedsQuotes,
-    /// A control character: a carriage return, NUL, ...
     #[error("has a control character (a Windows line ending?)")]
     Control,
 }
 
-/// Reads the lines of a file.
+/// Parses all lines of a file.
 ///
 /// # Errors
-/// The first line that is not of the grammar.
+/// The first line that is not in the grammar.
 pub fn parse(text: &str, dialect: Dialect) -> Result<Vec<Line>, LineError> {
-    // Not `str::lines`: it drops a carriage return that a shell would keep in the value.
+    // `str::lines` would drop a carriage return, which a shell keeps in the value.
     text.split_terminator('\n')
         .enumerate()
         .map(|(index, line)| {
@@ -128,15 +116,15 @@ fn parse_line(line: &str, dialect: Dialect) -> Result<Option<Assignment>, Proble
         return Err(Problem::BadName);
     }
     let (value, after) = match rest.chars().next() {
-        Some('\'') => quoted(&rest[1..], '\'')?,
+        Some('\'') => split_quoted(&rest[1..], '\'')?,
         Some('"') => {
-            let (value, after) = quoted(&rest[1..], '"')?;
+            let (value, after) = split_quoted(&rest[1..], '"')?;
             if value.contains(['$', '`', '\\']) {
                 return Err(Problem::Active);
             }
             (value, after)
         }
-        _ => bare(rest, dialect)?,
+        _ => split_unquoted(rest, dialect)?,
     };
     Ok(Some(Assignment {
         name: name.to_owned(),
@@ -152,40 +140,41 @@ fn is_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Reads up to the closing quote; gives the value and what is behind it, which may be a comment.
-fn quoted(rest: &str, quote: char) -> Result<(&str, &str), Problem> {
+/// Splits at the closing quote into the value and the text after it.
+fn split_quoted(rest: &str, quote: char) -> Result<(&str, &str), Problem> {
     let (value, after) = rest.split_once(quote).ok_or(Problem::OpenQuote)?;
-    only_comment(after)?;
+    check_after_value(after)?;
     Ok((value, after))
 }
 
-/// Reads a value without quotes; gives it and what is behind it, which may be a comment.
-fn bare(rest: &str, dialect: Dialect) -> Result<(&str, &str), Problem> {
+/// Splits into a value without quotes and the text after it.
+fn split_unquoted(rest: &str, dialect: Dialect) -> Result<(&str, &str), Problem> {
     let end = rest.find(BLANK).unwrap_or(rest.len());
     let (value, after) = rest.split_at(end);
-    only_comment(after)?;
+    check_after_value(after)?;
     if value.contains(['$', '`', '\\']) {
         return Err(Problem::Active);
     }
-    let literal = match dialect {
+    let is_literal = match dialect {
         Dialect::Sourced => {
-            let plain = |c: char| c.is_ascii_alphanumeric() || "._~+/=:@%,-".contains(c);
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || "._~+/=:@%,-".contains(c);
             // A shell expands a tilde at the start and after a colon.
-            value.chars().all(plain) && !value.starts_with('~') && !value.contains(":~")
+            value.chars().all(is_plain) && !value.starts_with('~') && !value.contains(":~")
         }
         Dialect::Dotenv => !value.contains(['"', '\'']),
     };
-    if literal {
+    if is_literal {
         Ok((value, after))
     } else {
         Err(Problem::NeedsQuotes)
     }
 }
 
-fn only_comment(after: &str) -> Result<(), Problem> {
+/// Allows nothing but white space and a comment.
+fn check_after_value(after: &str) -> Result<(), Problem> {
     let text = after.trim_start_matches(BLANK);
-    let comment = text.starts_with('#') && text.len() < after.len();
-    if text.is_empty() || comment {
+    let is_comment = text.starts_with('#') && text.len() < after.len();
+    if text.is_empty() || is_comment {
         Ok(())
     } else {
         Err(Problem::Trailing)
@@ -202,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_forms_of_an_assignment() {
+    fn all_forms_of_an_assignment_are_parsed() {
         for (line, expected) in [
             ("K=v", "v"),
             ("K=", ""),
@@ -230,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shell_would_act_on_is_an_error() {
+    fn text_that_a_shell_would_expand_or_run_is_an_error() {
         for (line, problem) in [
             ("K=$(id)", Problem::Active),
             ("K=`id`", Problem::Active),
@@ -283,7 +272,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused_without_losing_a_line(text in "[ -~\n\t\r]{0,80}|\\PC{0,40}") {
+        fn any_text_is_rejected_or_parsed_without_losing_a_line(text in "[ -~\n\t\r]{0,80}|\\PC{0,40}") {
             for dialect in [Dialect::Sourced, Dialect::Dotenv] {
                 if let Ok(lines) = parse(&text, dialect) {
                     let joined: String = lines.iter().map(|l| format!("{}\n", l.text.expose())).collect();
@@ -293,7 +282,7 @@ mod tests {
         }
 
         #[test]
-        fn a_single_quoted_value_comes_back(v in "[ -&(-~]{0,60}") {
+        fn a_single_quoted_value_is_parsed_unchanged(v in "[ -&(-~]{0,60}") {
             let line = format!("K='{v}'");
             prop_assert_eq!(value(&line, Dialect::Sourced), Ok(v.clone()));
             prop_assert_eq!(value(&line, Dialect::Dotenv), Ok(v));

@@ -1,14 +1,15 @@
-//! What the operator gives: the values of the table that are not tokens.
+//! The inputs: the values of the table that an operator provides and that are not tokens.
+//!
+//! An error must not show a value.
 
 use super::secret_value::SecretValue;
 use crate::domain::table::{self, InputRule};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Where an input was found.
+/// The source of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The process environment.
     Environment,
     /// The file of `--env-file`.
     EnvFile,
@@ -23,15 +24,12 @@ impl fmt::Display for Place {
     }
 }
 
-/// An input whose value cannot be used. It does not show the value.
+/// An input with an invalid value, which the error does not show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} from {place} has {problem}")]
 pub struct BadInput {
-    /// The variable.
     pub name: &'static str,
-    /// Where it was found.
     pub place: Place,
-    /// What is wrong with it.
     pub problem: &'static str,
 }
 
@@ -40,11 +38,11 @@ pub struct BadInput {
 pub struct Inputs(BTreeMap<&'static str, (SecretValue, Place)>);
 
 impl Inputs {
-    /// Takes the inputs of the table from both places; the env-file beats the environment, also
-    /// with an empty value. Whatever else is in them, tokens included, is ignored.
+    /// Reads the inputs of the table from both sources. The env-file has priority over the
+    /// environment, even with an empty value. Other variables are ignored, including tokens.
     ///
     /// # Errors
-    /// The first value with a line break, NUL, or white space at an end.
+    /// The first value with a line break, a NUL character, or white space at its start or end.
     pub fn gather(
         environment: &BTreeMap<String, SecretValue>,
         env_file: &BTreeMap<String, SecretValue>,
@@ -74,12 +72,12 @@ impl Inputs {
         Ok(Self(inputs))
     }
 
-    /// The value of an input, if there is one that is not empty.
+    /// Returns `None` for an input that is not set or empty.
     pub fn get(&self, name: &str) -> Option<&SecretValue> {
         self.0.get(name).map(|(value, _)| value)
     }
 
-    /// The names of the inputs that came from there, in alphabetical order.
+    /// The names of the inputs from one source, in alphabetical order.
     pub fn names_from(&self, wanted: Place) -> impl Iterator<Item = &'static str> {
         self.0
             .iter()
@@ -112,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_env_file_beats_the_environment_and_empty_means_unset() {
+    fn the_env_file_has_priority_and_empty_means_unset() {
         let environment = map(&[
             ("POSTGRES_URL", "env"),
             ("LLM_API_KEY", "env"),
@@ -126,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_and_strangers_are_ignored_and_log_level_is_read_from_the_file_only() {
+    fn other_variables_are_ignored_and_log_level_is_read_from_the_file_only() {
         let pairs = map(&[
             ("KB_ROUTER_TOKEN", "x"),
             ("LOG_LEVEL", "DEBUG"),
@@ -143,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_value_is_named_and_not_shown() {
+    fn an_invalid_value_is_an_error_with_its_name() {
         for value in ["a\nb", "a\rb", "a\0b", " a", "a ", "\ta", "a\n"] {
             let error =
                 Inputs::gather(&map(&[("POSTGRES_URL", value)]), &BTreeMap::new()).unwrap_err();

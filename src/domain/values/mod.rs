@@ -1,4 +1,5 @@
-//! Secret values and where they come from: tokens, the tokens file, dotenv files, inputs.
+//! Secret values and their sources: tokens, the tokens file, dotenv files, inputs. It parses and
+//! formats text only and must not open a file.
 
 pub mod dotenv;
 pub mod inputs;

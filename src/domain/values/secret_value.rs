@@ -1,36 +1,34 @@
 //! A value that must not be shown: a token, a password, a connection string.
 //!
-//! [`SecretValue::expose`] is the one way out, so that every place where a value leaves can be
-//! found by searching for that word.
+//! [`SecretValue::expose`] is the only access to the text, so that a search for `expose` finds every
+//! use of it.
 
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
 
-/// A text that is wiped from memory when dropped and that `Debug` does not show.
-///
-/// It has no `Display` and no `Serialize`.
+/// A text that is erased from memory when dropped. `Debug` does not show it, and there is no
+/// `Display` and no `Serialize`.
 #[derive(Clone)]
 pub struct SecretValue(SecretString);
 
 impl SecretValue {
-    /// Gives the text itself, for the few places where it has to leave the program.
+    /// The text itself, for the few places that send or write it.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// Tells whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.expose().is_empty()
     }
 
-    /// Tells whether the comma list has this entry.
+    /// True if this value, as a comma list, contains `entry`.
     pub fn lists(&self, entry: &Self) -> bool {
         self.entries().any(|listed| listed == entry.expose())
     }
 
-    /// Reads the value as a comma list: entries trimmed, empty ones left out.
+    /// The trimmed entries of this value as a comma list, without empty ones.
     ///
-    /// The services read `EMBEDDINGS_API_KEYS`, `API_KEYS` and `KB_ROUTER_TOKENS` this way.
+    /// The services parse `EMBEDDINGS_API_KEYS`, `API_KEYS` and `KB_ROUTER_TOKENS` this way.
     pub fn entries(&self) -> impl Iterator<Item = &str> {
         self.expose()
             .split(',')
@@ -70,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_are_trimmed_and_empty_ones_left_out() {
+    fn entries_are_trimmed_and_empty_entries_are_skipped() {
         let list = SecretValue::from(" a,, b ,c,");
         assert_eq!(list.entries().collect::<Vec<_>>(), ["a", "b", "c"]);
         assert_eq!(SecretValue::from(" ,").entries().count(), 0);

@@ -1,31 +1,31 @@
-//! Tokens: their names, their form, and how a new one is minted.
+//! Tokens: their names, their format, minting and fingerprints. The source of randomness is an
+//! argument: this module must not choose one.
 
 use super::secret_value::SecretValue;
 use rand::TryCryptoRng;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// The shortest token that is accepted, in characters.
+/// The minimum length of a token, in characters.
 pub const SHORTEST: usize = 16;
-/// The longest token that is accepted, in characters.
+/// The maximum length of a token, in characters.
 pub const LONGEST: usize = 512;
-/// Random bytes in a minted token; it is written as twice as many hex digits.
+/// The number of random bytes in a minted token. Its text has twice as many hex digits.
 const MINTED_BYTES: usize = 32;
 
-/// Which of the two tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TokenName {
-    /// What brain-api checks and every agent pod sends.
+    /// brain-api checks it, every agent pod sends it.
     KbRouterToken,
-    /// What the embeddings service checks and its clients send.
+    /// The embeddings service checks it, its clients send it.
     EmbeddingsApiKey,
 }
 
 impl TokenName {
-    /// Both, in the order in which they are shown.
+    /// Both tokens in display order.
     pub const ALL: [Self; 2] = [Self::KbRouterToken, Self::EmbeddingsApiKey];
 
-    /// The name of the variable and of the Secret's key.
+    /// The name of the variable and of the key in a Secret.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::KbRouterToken => "KB_ROUTER_TOKEN",
@@ -33,7 +33,6 @@ impl TokenName {
         }
     }
 
-    /// Finds the token of that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|token| token.as_str() == name)
     }
@@ -45,17 +44,14 @@ impl fmt::Display for TokenName {
     }
 }
 
-/// Something of each token.
+/// One value for each token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PerToken<T> {
-    /// For `KB_ROUTER_TOKEN`.
     pub kb_router_token: T,
-    /// For `EMBEDDINGS_API_KEY`.
     pub embeddings_api_key: T,
 }
 
 impl<T> PerToken<T> {
-    /// Gives the one that belongs to `name`.
     pub fn get(&self, name: TokenName) -> &T {
         match name {
             TokenName::KbRouterToken => &self.kb_router_token,
@@ -63,7 +59,6 @@ impl<T> PerToken<T> {
         }
     }
 
-    /// Gives the one that belongs to `name`, to be changed.
     pub fn get_mut(&mut self, name: TokenName) -> &mut T {
         match name {
             TokenName::KbRouterToken => &mut self.kb_router_token,
@@ -71,8 +66,6 @@ impl<T> PerToken<T> {
         }
     }
 
-    /// Makes one for each name.
-    ///
     /// # Errors
     /// The first error of `make`.
     pub fn try_from_fn<E>(mut make: impl FnMut(TokenName) -> Result<T, E>) -> Result<Self, E> {
@@ -82,7 +75,6 @@ impl<T> PerToken<T> {
         })
     }
 
-    /// Makes one for each name.
     pub fn from_fn(mut make: impl FnMut(TokenName) -> T) -> Self {
         Self {
             kb_router_token: make(TokenName::KbRouterToken),
@@ -90,7 +82,7 @@ impl<T> PerToken<T> {
         }
     }
 
-    /// Both, in the order in which they are shown.
+    /// Both values in display order.
     pub fn iter(&self) -> impl Iterator<Item = (TokenName, &T)> {
         TokenName::ALL
             .into_iter()
@@ -98,21 +90,19 @@ impl<T> PerToken<T> {
     }
 }
 
-/// Why a text is no token. It names no part of the text.
+/// A text is not a token. The error must not quote the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OddToken {
-    /// Shorter than [`SHORTEST`].
     #[error("is shorter than {SHORTEST} characters")]
     TooShort,
-    /// Longer than [`LONGEST`].
     #[error("is longer than {LONGEST} characters")]
     TooLong,
-    /// A character outside `A-Za-z0-9._~+/=-`.
+    /// It has a character outside `A-Za-z0-9._~+/=-`.
     #[error("has white space or a character outside A-Z a-z 0-9 . _ ~ + / = -")]
     BadCharacter,
 }
 
-/// A token in the form that is accepted: `[A-Za-z0-9._~+/=-]{16,512}`.
+/// A token in the valid format: `[A-Za-z0-9._~+/=-]{16,512}`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Token(SecretValue);
 
@@ -120,17 +110,17 @@ impl Token {
     /// Mints a token: 32 bytes of `rng` as 64 lower-case hex digits.
     ///
     /// # Errors
-    /// What the generator fails with.
+    /// The error of the generator.
     pub fn mint<R: TryCryptoRng>(rng: &mut R) -> Result<Self, R::Error> {
         let mut bytes = [0; MINTED_BYTES];
         rng.try_fill_bytes(&mut bytes)?;
         Ok(Self(SecretValue::from(hex(&bytes))))
     }
 
-    /// Checks the form of a token that was found somewhere.
+    /// Checks the format of an existing token.
     ///
     /// # Errors
-    /// What is odd about it.
+    /// The text is too short or too long, or has an invalid character.
     pub fn parse(value: &SecretValue) -> Result<Self, OddToken> {
         let text = value.expose();
         let allowed = |c: char| c.is_ascii_alphanumeric() || "._~+/=-".contains(c);
@@ -145,24 +135,23 @@ impl Token {
         }
     }
 
-    /// Gives the value that is kept in files and Secrets.
     pub fn value(&self) -> &SecretValue {
         &self.0
     }
 
-    /// Tells whether `value` is this token.
+    /// True if `value` is this token.
     pub fn is(&self, value: &SecretValue) -> bool {
         self.0 == *value
     }
 
-    /// Tells whether this token is an entry of the comma list.
+    /// True if this token is an entry of the comma list.
     pub fn is_on(&self, list: &SecretValue) -> bool {
         list.lists(&self.0)
     }
 }
 
-/// Names a value without showing it: 12 hex digits of its SHA-256, or a word where the value is
-/// too short (under 128 bits) for its hash to keep it secret.
+/// Identifies a value without showing it: 12 hex digits of its SHA-256. A value with less than 16
+/// characters (128 bits) gets a fixed text instead: it could be guessed from its hash.
 pub fn fingerprint(value: &SecretValue) -> String {
     if value.is_empty() {
         return "empty".to_owned();
@@ -184,7 +173,7 @@ mod tests {
     use rand::TryRng;
     use std::convert::Infallible;
 
-    /// Yields 0, 1, 2, ... so that a test can write down what comes out.
+    /// Yields the bytes 0, 1, 2, ... for a predictable token.
     struct Counting(u8);
 
     impl TryRng for Counting {
@@ -216,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_of_a_token_is_checked() {
+    fn the_format_of_a_token_is_checked() {
         let parse = |text: &str| Token::parse(&SecretValue::from(text)).map(|_| ());
         assert_eq!(parse("abcdefghijklmnop"), Ok(()));
         assert_eq!(parse("Az09._~+/=-Az09._~+/=-"), Ok(()));
@@ -234,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_is_shown_for_long_values_only() {
+    fn only_long_values_have_a_fingerprint() {
         let of = |text: &str| fingerprint(&SecretValue::from(text));
         // echo -n abcdefghijklmnop | sha256sum
         assert_eq!(of("abcdefghijklmnop"), "sha256:f39dac6cbaba");

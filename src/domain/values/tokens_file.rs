@@ -1,6 +1,7 @@
-//! The text of the tokens file: reading it, and changing it without losing what else is in it.
+//! Parses and edits the text of the tokens file.
 //!
-//! The file is `source`-able: `KEY="value"` lines. Unknown keys and comments survive a rewrite.
+//! A shell can source the file: it has `KEY="value"` lines. An edit must keep unknown keys and
+//! comments. An error must not quote a value.
 
 use super::dotenv::{self, Dialect, Line, LineError};
 use super::secret_value::SecretValue;
@@ -11,8 +12,8 @@ const HEADER: &str =
     "# Tokens of agentibrain-kernel, kept by k8s-bootstrap. Keep this file out of git.";
 const APPLIED_TO: &str = "# k8s-bootstrap: last applied to ";
 
-/// Which value of a token a line holds: the one in use, or, while a rotation is open, the one that
-/// is to come or the one that was.
+/// The value of a token in a line: the current one or, while a rotation is open, the next or the
+/// previous one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slot {
     Current,
@@ -23,7 +24,7 @@ enum Slot {
 impl Slot {
     const ALL: [Self; 3] = [Self::Current, Self::Next, Self::Previous];
 
-    /// What stands behind the token's name in the variable's.
+    /// The suffix of the variable after the name of the token.
     const fn suffix(self) -> &'static str {
         match self {
             Self::Current => "",
@@ -33,21 +34,19 @@ impl Slot {
     }
 }
 
-/// What is in a tokens file.
 #[derive(Clone, Debug, Default)]
 pub struct TokensFile {
     lines: Vec<Line>,
     held: Held,
 }
 
-/// The values of the tokens in a file.
+/// The tokens in a tokens file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// Those in use.
     pub current: PerToken<Option<Token>>,
-    /// Those that a rotation brings.
+    /// The new tokens of a rotation before clients use them.
     pub next: PerToken<Option<Token>>,
-    /// Those that a rotation replaces.
+    /// The old tokens of a rotation while servers accept them.
     pub previous: PerToken<Option<Token>>,
 }
 
@@ -68,20 +67,16 @@ impl Held {
         }
     }
 
-    /// The variable that holds a value.
+    /// The name of the variable that holds a value.
     pub fn variable_of(&self, value: &SecretValue) -> Option<String> {
-        let mut places = Slot::ALL
-            .into_iter()
-            .flat_map(|slot| TokenName::ALL.map(|name| (name, slot)));
-        let holds = |(name, slot): &(TokenName, Slot)| {
+        let (name, slot) = variables().find(|(name, slot)| {
             let token = self.slot(*slot).get(*name).as_ref();
             token.is_some_and(|token| token.is(value))
-        };
-        let (name, slot) = places.find(holds)?;
+        })?;
         Some(format!("{name}{}", slot.suffix()))
     }
 
-    /// Every value of a token that is there.
+    /// All values of a token that are in the file.
     pub fn all(&self, name: TokenName) -> impl Iterator<Item = &Token> {
         Slot::ALL
             .into_iter()
@@ -89,62 +84,54 @@ impl Held {
     }
 }
 
-/// Where the tokens were last applied, as a comment in the file tells.
+/// The cluster and home namespace of the last `--apply`, from a comment in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppliedTo {
-    /// The API server's URL.
+    /// The URL of the API server.
     pub server: String,
-    /// The home namespace.
     pub namespace: String,
 }
 
-/// Why a text is no tokens file. It names no part of a value.
+/// A text is not a valid tokens file. Line numbers start at 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadTokensFile {
-    /// A line that cannot be read.
     #[error(transparent)]
     Line(#[from] LineError),
-    /// A token in a form that is not accepted.
     #[error("line {line}: {token} {why}")]
     OddToken {
-        /// The line's number, from 1.
         line: usize,
-        /// Which token.
         token: TokenName,
-        /// What is odd about it.
         why: OddToken,
     },
-    /// A token that is set twice.
     #[error("line {line}: {token} is set a second time")]
     Twice {
-        /// The second line's number, from 1.
+        /// The second of the two lines.
         line: usize,
-        /// Which token.
         token: TokenName,
     },
 }
 
 impl TokensFile {
-    /// Reads the text of a file.
+    /// Parses the text of a file.
     ///
     /// # Errors
-    /// The first line that is not accepted.
+    /// The first invalid line.
     pub fn parse(text: &str) -> Result<Self, BadTokensFile> {
         let lines = dotenv::parse(text, Dialect::Sourced)?;
         let mut seen = Vec::new();
         let mut held = Held::default();
         for (index, found) in lines.iter().enumerate() {
-            let Some((place, value)) = value_of(found) else {
+            let Some((variable, value)) = variable_of_line(found) else {
                 continue;
             };
             let line = index + 1;
-            let (token, slot) = place;
-            // An empty one may stand before: whoever sources the file gets the last one.
-            if seen.contains(&place) {
+            let (token, slot) = variable;
+            // An empty line before the token is allowed: a shell takes the last assignment.
+            if seen.contains(&variable) {
                 return Err(BadTokensFile::Twice { line, token });
             }
             if !value.is_empty() {
-                seen.push(place);
+                seen.push(variable);
                 let value = Token::parse(value).map_err(|why| BadTokensFile::OddToken {
                     line,
                     token,
@@ -156,17 +143,15 @@ impl TokensFile {
         Ok(Self { lines, held })
     }
 
-    /// The tokens in use; one that is absent or empty is `None`.
+    /// The current tokens; `None` for a token that is absent or empty.
     pub fn tokens(&self) -> &PerToken<Option<Token>> {
         &self.held.current
     }
 
-    /// All of its tokens.
     pub fn held(&self) -> &Held {
         &self.held
     }
 
-    /// Where it was last applied.
     pub fn applied_to(&self) -> Option<AppliedTo> {
         let comment = self
             .lines
@@ -179,10 +164,9 @@ impl TokensFile {
         })
     }
 
-    /// Gives the text of the file with these tokens in it, and this place as the last one.
-    ///
-    /// Every other line stays as it is.
-    pub fn rewritten(
+    /// The text of the file with these current tokens, and with `place` in the comment. All other
+    /// lines are unchanged.
+    pub fn text_with_tokens(
         &self,
         tokens: &PerToken<Option<Token>>,
         place: Option<&AppliedTo>,
@@ -191,33 +175,30 @@ impl TokensFile {
             current: tokens.clone(),
             ..self.held.clone()
         };
-        self.holding(&held, place)
+        self.text_with(&held, place)
     }
 
-    /// Gives the text of the file with these values in it: a token in use that is not given stays, a
-    /// value of a rotation that is not given goes.
-    pub fn holding(&self, held: &Held, place: Option<&AppliedTo>) -> SecretValue {
-        let mut missing: Vec<_> = Slot::ALL
-            .into_iter()
-            .flat_map(|slot| TokenName::ALL.map(|name| (name, slot)))
-            .collect();
+    /// The text of the file with these values. A current token that is not given stays. A next or
+    /// previous token that is not given is removed.
+    pub fn text_with(&self, held: &Held, place: Option<&AppliedTo>) -> SecretValue {
+        let mut missing: Vec<_> = variables().collect();
         let mut text = String::new();
         if self.lines.is_empty() {
             push_line(&mut text, HEADER);
         }
-        let stated = self
+        let has_comment = self
             .lines
             .iter()
             .any(|line| line.text.expose().starts_with(APPLIED_TO));
-        if let (false, Some(place)) = (stated, place) {
+        if let Some(place) = place.filter(|_| !has_comment) {
             push_line(&mut text, &applied_line(place));
         }
         for (index, line) in self.lines.iter().enumerate() {
-            let found = value_of(line).map(|(place, _)| place);
+            let found = variable_of_line(line).map(|(variable, _)| variable);
             let wanted = found.map(|(name, slot)| (slot, held.slot(slot).get(name).as_ref()));
             match (found, wanted, &line.assignment) {
                 (Some(found), Some((_, Some(token))), Some(assignment))
-                    // Only the last line of a token counts; an empty one before it stays.
+                    // Only the last line of a variable counts. An empty line before it stays.
                     if self.last_line_of(found) == Some(index) =>
                 {
                     missing.retain(|other| *other != found);
@@ -245,21 +226,28 @@ impl TokensFile {
         SecretValue::from(text)
     }
 
-    fn last_line_of(&self, place: (TokenName, Slot)) -> Option<usize> {
+    fn last_line_of(&self, variable: (TokenName, Slot)) -> Option<usize> {
         self.lines
             .iter()
-            .rposition(|line| value_of(line).is_some_and(|(other, _)| other == place))
+            .rposition(|line| variable_of_line(line).is_some_and(|(other, _)| other == variable))
     }
 }
 
-/// Which value of which token a line holds.
-fn value_of(line: &Line) -> Option<((TokenName, Slot), &SecretValue)> {
+/// All variables of a tokens file, in the order in which new lines are added.
+fn variables() -> impl Iterator<Item = (TokenName, Slot)> {
+    Slot::ALL
+        .into_iter()
+        .flat_map(|slot| TokenName::ALL.map(|name| (name, slot)))
+}
+
+/// The variable of a line with its value; `None` for a line that sets no token.
+fn variable_of_line(line: &Line) -> Option<((TokenName, Slot), &SecretValue)> {
     let assignment = line.assignment.as_ref()?;
-    let place = Slot::ALL.into_iter().find_map(|slot| {
+    let variable = Slot::ALL.into_iter().find_map(|slot| {
         let name = assignment.name.strip_suffix(slot.suffix())?;
         Some((TokenName::parse(name)?, slot))
     })?;
-    Some((place, &assignment.value))
+    Some((variable, &assignment.value))
 }
 
 fn applied_line(place: &AppliedTo) -> String {
@@ -301,12 +289,13 @@ mod tests {
     }
 
     #[test]
-    fn a_new_file_has_a_header_the_place_and_both_tokens() {
+    fn a_new_file_has_a_header_the_last_place_and_both_tokens() {
         let place = AppliedTo {
             server: "https://s:6443".into(),
             namespace: "brain".into(),
         };
-        let text = TokensFile::default().rewritten(&tokens(token(A), token(B)), Some(&place));
+        let text =
+            TokensFile::default().text_with_tokens(&tokens(token(A), token(B)), Some(&place));
         assert_eq!(
             text.expose(),
             format!(
@@ -320,22 +309,22 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_the_old_script_is_read_as_it_is() {
+    fn a_file_of_the_former_script_is_parsed_and_unchanged() {
         let text = format!("KB_ROUTER_TOKEN=\"{A}\"\nEMBEDDINGS_API_KEY=\"{B}\"\n");
         let file = TokensFile::parse(&text).unwrap();
         assert_eq!(file.tokens(), &tokens(token(A), token(B)));
         assert_eq!(file.applied_to(), None);
-        assert_eq!(file.rewritten(file.tokens(), None).expose(), text);
+        assert_eq!(file.text_with_tokens(file.tokens(), None).expose(), text);
     }
 
     #[test]
-    fn a_rewrite_keeps_everything_else() {
+    fn an_edit_keeps_all_other_lines() {
         let text = format!(
             "# mine\nexport OTHER='x y'\n  export EMBEDDINGS_API_KEY= # todo\n\nKB_ROUTER_TOKEN='{A}' # c"
         );
         let file = TokensFile::parse(&text).unwrap();
         assert_eq!(file.tokens(), &tokens(token(A), None));
-        let rewritten = file.rewritten(&tokens(token(A), token(B)), None);
+        let rewritten = file.text_with_tokens(&tokens(token(A), token(B)), None);
         assert_eq!(
             rewritten.expose(),
             format!(
@@ -345,11 +334,11 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_line_before_the_token_stays_and_does_not_count() {
+    fn an_empty_assignment_before_the_token_stays_and_does_not_count() {
         let text = format!("KB_ROUTER_TOKEN=\nKB_ROUTER_TOKEN={A}\n");
         let file = TokensFile::parse(&text).unwrap();
         assert_eq!(file.tokens(), &tokens(token(A), None));
-        let rewritten = file.rewritten(&tokens(token(B), None), None);
+        let rewritten = file.text_with_tokens(&tokens(token(B), None), None);
         assert_eq!(
             rewritten.expose(),
             format!("KB_ROUTER_TOKEN=\nKB_ROUTER_TOKEN=\"{B}\"\n")
@@ -357,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_tokens_and_doubles_are_refused_by_line() {
+    fn invalid_and_repeated_tokens_are_errors_with_a_line() {
         let error = |text: String| TokensFile::parse(&text).unwrap_err().to_string();
         assert_eq!(
             error("\nKB_ROUTER_TOKEN=short\n".into()),
@@ -371,21 +360,21 @@ mod tests {
     }
 
     #[test]
-    fn the_values_of_a_rotation_come_and_go() {
+    fn the_values_of_a_rotation_are_added_and_removed() {
         let start = format!("# mine\nexport KB_ROUTER_TOKEN='{A}' # c\nOTHER=x\n");
         let file = TokensFile::parse(&start).unwrap();
         let mut held = file.held().clone();
         held.next = tokens(token(B), None);
-        let opened = file.holding(&held, None);
+        let opened = file.text_with(&held, None);
         assert_eq!(
             opened.expose(),
             format!("{start}KB_ROUTER_TOKEN_NEXT=\"{B}\"\n")
         );
         let file = TokensFile::parse(opened.expose()).unwrap();
         assert_eq!(file.held(), &held);
-        // What does not know of a rotation leaves its values alone.
+        // Commands other than rotate keep the values of a rotation.
         assert_eq!(
-            file.rewritten(file.tokens(), None).expose(),
+            file.text_with_tokens(file.tokens(), None).expose(),
             opened.expose()
         );
         let switched = Held {
@@ -393,7 +382,7 @@ mod tests {
             next: tokens(None, None),
             previous: tokens(token(A), None),
         };
-        let text = file.holding(&switched, None);
+        let text = file.text_with(&switched, None);
         assert_eq!(
             text.expose(),
             format!(
@@ -406,7 +395,7 @@ mod tests {
             previous: tokens(None, None),
             ..switched
         };
-        let text = file.holding(&closed, None);
+        let text = file.text_with(&closed, None);
         assert_eq!(
             text.expose(),
             format!("# mine\nexport KB_ROUTER_TOKEN=\"{B}\" # c\nOTHER=x\n")
@@ -415,7 +404,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(
+        fn tokens_are_parsed_as_they_were_written(
             before in "(# [ -~]{0,20}\n|OTHER='[ -&(-~]{0,20}'\n|\n){0,4}",
             router in proptest::option::of("[A-Za-z0-9._~+/=-]{16,80}"),
             embeddings in proptest::option::of("[A-Za-z0-9._~+/=-]{16,80}"),
@@ -423,11 +412,11 @@ mod tests {
             prop_assume!(before.matches("OTHER").count() <= 1);
             let file = TokensFile::parse(&before).unwrap();
             let wanted = tokens(router.as_deref().and_then(token), embeddings.as_deref().and_then(token));
-            let text = file.rewritten(&wanted, None);
+            let text = file.text_with_tokens(&wanted, None);
             prop_assert!(text.expose().contains(&before));
             let back = TokensFile::parse(text.expose()).unwrap();
             prop_assert_eq!(back.tokens(), &wanted);
-            let again = back.rewritten(&wanted, None);
+            let again = back.text_with_tokens(&wanted, None);
             prop_assert_eq!(again.expose(), text.expose());
         }
     }

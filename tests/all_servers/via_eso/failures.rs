@@ -36,7 +36,7 @@ fn a_store_that_is_not_ready_is_refused_before_anything_is_made() {
     let away = Space::new();
     away.store_at("SecretStore", "http://127.0.0.1:1", "token");
     let texts = [
-        "nobody answers at the store's address",
+        "the store does not answer at its address",
         "describe secretstores",
     ];
     fails(&away, &["--store-kind", "SecretStore"], &texts);
@@ -73,7 +73,7 @@ fn credentials_that_may_only_read_are_told() {
     let entry = space.entry("router");
     let texts = [
         &format!("cannot write {entry} through ClusterSecretStore"),
-        "does not let it do that there",
+        "denies the operator access there",
         "router was not",
     ];
     fails(&space, &[], &texts);

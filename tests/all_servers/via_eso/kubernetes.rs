@@ -116,7 +116,7 @@ fn a_store_in_which_the_operator_could_only_overwrite_is_refused() {
 fn names_with_slashes_and_rights_that_lack_are_told() {
     let (space, _) = spaces("get,list,create,update,patch");
     let ran = space.fill(&[]).exits(3);
-    ran.says(&["have no slash", "--path router=NAME"]);
+    ran.says(&["cannot contain a slash", "--path router=NAME"]);
     space.has_no_temporaries();
 
     let (space, away) = spaces("get");

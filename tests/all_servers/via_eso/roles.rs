@@ -49,12 +49,12 @@ fn causes_are_told_with_just_that_role() {
     space.cluster_store(&BAO.token(&space.namespace, &["read"]));
     bind_printed(&space, "populate --via-eso");
     let ran = space.fill(&[]).exits(3);
-    ran.says(&["cannot write", "does not let it do that there"]);
+    ran.says(&["cannot write", "denies the operator access there"]);
     space.has_no_temporaries();
 
     let gone = space.store_path("ClusterSecretStore");
     SANDBOX.expect("DELETE", &gone, &serde_json::Value::Null);
     let ran = space.fill(&[]).exits(3);
-    ran.says(&["cannot read", "there is no such store object"]);
+    ran.says(&["cannot read", "the store object does not exist"]);
     space.has_no_temporaries();
 }

@@ -75,7 +75,7 @@ impl Eso<'_> {
             return Some(Check::warn(id, message, self.describe(maker)));
         }
         let live = live?;
-        let has_problem = self.path2.trouble(maker, self.case.cluster.now).is_some();
+        let has_problem = self.path2.problem(maker, self.case.cluster.now).is_some();
         Some(match &live.marks.owner {
             Some((_, uid)) if *uid == object.uid => {
                 Check::pass(id, format!("owned by ExternalSecret {name}"))

@@ -34,7 +34,7 @@ impl Eso<'_> {
                 return Check::fail(id, message, hint);
             }
         };
-        let trouble = self.path2.store_trouble(at);
+        let trouble = self.path2.store_problem(at);
         match (&store.condition, trouble) {
             (None, _) => Check::fail(
                 id,

@@ -15,7 +15,7 @@ impl Eso<'_> {
                 .map(move |external| (target, external))
         });
         let checks = all.map(|(target, external)| {
-            let check = match self.path2.trouble(external, self.case.cluster.now) {
+            let check = match self.path2.problem(external, self.case.cluster.now) {
                 None => Check::pass(Id::EsoSynced, self.describe_sync(external)),
                 Some(problem) => self.problem(target, external, &problem),
             };
@@ -77,7 +77,7 @@ impl Eso<'_> {
                 self.fix(external, cause),
             ),
             SyncProblem::Unknown => {
-                let why = if external.unseen {
+                let why = if external.events_denied {
                     self.events_denied(Some(&object.namespace))
                 } else {
                     String::new()
@@ -123,7 +123,7 @@ impl Eso<'_> {
     pub(super) fn fields(&self, targets: &[BundleTarget<'_>]) -> Vec<Check> {
         let checks = targets.iter().filter_map(|target| {
             let maker = target.makers().next()?;
-            let check = match self.path2.trouble(maker, self.case.cluster.now) {
+            let check = match self.path2.problem(maker, self.case.cluster.now) {
                 None => self.complete(target, maker)?,
                 Some(_) => Check::skip(Id::EsoFields, "not checked: it is not synced"),
             };

@@ -132,7 +132,7 @@ fn credentials_that_are_not_there_are_named() {
             false => drop(SANDBOX.expect("DELETE", &token, &Value::Null)),
         }
         extract(&space);
-        let message = "the Secret with the operator's credentials is not there";
+        let message = "the Secret with the operator's credentials was not found";
         let check = both_fail(&space, message);
         both_mended(&space, &check, &[("POLICY", &policy(&space))]);
     }
@@ -172,7 +172,7 @@ fn a_store_that_is_stopped_is_told_and_looked_at_again_when_it_runs() {
     let space = in_own_store(&own);
     own.stop();
     refresh(&space, EXTERNAL);
-    let check = both_fail(&space, "nobody answers at the store's address");
+    let check = both_fail(&space, "the store does not answer at its address");
     // While it is down the hint does nothing.
     let hint = check["hint"].as_str().unwrap();
     assert_ne!(follow(&space, hint, &[]).code, 0);
@@ -218,7 +218,7 @@ fn a_store_that_does_not_exist_is_told_and_another_named() {
     extract(&space);
     let message = "store not found; ExternalSecret";
     let of_store = until(&space, STORE, &store(&space), "fail", message);
-    let message = "there is no such store object";
+    let message = "the store object does not exist";
     let check = until(&space, SYNCED, &named(EXTERNAL), "fail", message);
     assert_eq!(check["hint"], of_store["hint"]);
     let other = Space::new();
