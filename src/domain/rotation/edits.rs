@@ -301,8 +301,11 @@ pub fn has_list_of_both(rotation: &Rotation, targets: &[TokenPlace]) -> bool {
         return true;
     };
     let mut lists = targets.iter().flat_map(|target| {
-        let keys = target.bundle.keys.iter();
-        keys.filter(|key| matches!(key.origin, Origin::TokenList(of, _) if of == token))
+        target
+            .bundle
+            .keys
+            .iter()
+            .filter(|key| matches!(key.origin, Origin::TokenList(of, _) if of == token))
             .filter_map(|key| target.texts.get(key.name))
     });
     lists.any(|list| {

@@ -248,10 +248,9 @@ impl Preflight<'_> {
             if live.immutable {
                 found.push(Obstacle::Immutable(at.clone()));
             }
-            let keys = bundle.keys.iter();
-            for key in keys.filter(|key| !matches!(key.origin, Origin::Input(_))) {
+            for key in bundle.keys {
                 let managers = live.foreign_managers(key.name);
-                if !managers.is_empty() {
+                if !matches!(key.origin, Origin::Input(_)) && !managers.is_empty() {
                     found.push(Obstacle::Managed {
                         at: at.clone(),
                         key: key.name,

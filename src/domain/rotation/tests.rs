@@ -156,8 +156,8 @@ fn the_home_router_secret_is_edited_in_each_phase() {
         (
             Open,
             false,
-            with(0, "KB_ROUTER_TOKENS=theirs,kb0,other"),
-            "EMBEDDINGS_API_KEY_NEXT=em1 KB_ROUTER_TOKENS=theirs,kb0,other,kb1",
+            with(0, "KB_ROUTER_TOKENS=foreign,kb0,other"),
+            "EMBEDDINGS_API_KEY_NEXT=em1 KB_ROUTER_TOKENS=foreign,kb0,other,kb1",
         ),
         (Open, true, with(0, opened), "nothing"),
         (
@@ -177,15 +177,15 @@ fn the_home_router_secret_is_edited_in_each_phase() {
         (
             Close,
             false,
-            with(1, "KB_ROUTER_TOKENS=theirs,kb0,other,kb1"),
-            "KB_ROUTER_TOKENS=theirs,other,kb1",
+            with(1, "KB_ROUTER_TOKENS=foreign,kb0,other,kb1"),
+            "KB_ROUTER_TOKENS=foreign,other,kb1",
         ),
         // A foreign entry in a list that the rotation added: the list stays and is no longer ours.
         (
             Close,
             true,
-            with(1, "KB_ROUTER_TOKENS=kb0,kb1,theirs"),
-            "KB_ROUTER_TOKENS=kb1,theirs",
+            with(1, "KB_ROUTER_TOKENS=kb0,kb1,foreign"),
+            "KB_ROUTER_TOKENS=kb1,foreign",
         ),
         // The list was removed or emptied by somebody else: it no longer counts as added.
         (Close, true, with(1, ""), ""),
@@ -212,14 +212,14 @@ fn the_home_router_secret_is_edited_in_each_phase() {
         (
             Undo,
             false,
-            with(0, "KB_ROUTER_TOKENS=kb1,theirs,kb0"),
-            "KB_ROUTER_TOKENS=theirs,kb0",
+            with(0, "KB_ROUTER_TOKENS=kb1,foreign,kb0"),
+            "KB_ROUTER_TOKENS=foreign,kb0",
         ),
         (
             Immediate,
             false,
-            with(0, "KB_ROUTER_TOKENS=theirs,kb0"),
-            "EMBEDDINGS_API_KEY=em1 KB_ROUTER_TOKEN=kb1 KB_ROUTER_TOKENS=theirs,kb1",
+            with(0, "KB_ROUTER_TOKENS=foreign,kb0"),
+            "EMBEDDINGS_API_KEY=em1 KB_ROUTER_TOKEN=kb1 KB_ROUTER_TOKENS=foreign,kb1",
         ),
     ] {
         let target = target(&ROUTER, added_list, &before);
@@ -239,8 +239,8 @@ fn the_lists_of_embeddings_keys_are_edited_in_each_phase() {
         ),
         (
             Open,
-            "EMBEDDINGS_API_KEYS=theirs,em0,other API_KEYS=em0,theirs",
-            "API_KEYS=em0,theirs,em1 EMBEDDINGS_API_KEYS=theirs,em0,other,em1",
+            "EMBEDDINGS_API_KEYS=foreign,em0,other API_KEYS=em0,foreign",
+            "API_KEYS=em0,foreign,em1 EMBEDDINGS_API_KEYS=foreign,em0,other,em1",
         ),
         (Open, "EMBEDDINGS_API_KEYS=em0,em1 API_KEYS=", "nothing"),
         (Open, "EMBEDDINGS_API_KEYS= LOG_LEVEL=INFO", "nothing"),
@@ -252,20 +252,20 @@ fn the_lists_of_embeddings_keys_are_edited_in_each_phase() {
         ),
         (
             Close,
-            "EMBEDDINGS_API_KEYS=theirs,em0,other,em1",
-            "EMBEDDINGS_API_KEYS=theirs,other,em1",
+            "EMBEDDINGS_API_KEYS=foreign,em0,other,em1",
+            "EMBEDDINGS_API_KEYS=foreign,other,em1",
         ),
-        (Close, "EMBEDDINGS_API_KEYS=theirs,em1", "nothing"),
+        (Close, "EMBEDDINGS_API_KEYS=foreign,em1", "nothing"),
         (Back, "EMBEDDINGS_API_KEYS=em0,em1", "nothing"),
         (
             Undo,
-            "EMBEDDINGS_API_KEYS=em1,em0,theirs",
-            "EMBEDDINGS_API_KEYS=em0,theirs",
+            "EMBEDDINGS_API_KEYS=em1,em0,foreign",
+            "EMBEDDINGS_API_KEYS=em0,foreign",
         ),
         (
             Immediate,
-            "EMBEDDINGS_API_KEYS=em0,theirs",
-            "EMBEDDINGS_API_KEYS=theirs,em1",
+            "EMBEDDINGS_API_KEYS=em0,foreign",
+            "EMBEDDINGS_API_KEYS=foreign,em1",
         ),
     ] {
         let target = target(&EMBEDDINGS_BUNDLE, false, before);

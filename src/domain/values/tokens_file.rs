@@ -3,7 +3,7 @@
 //! A shell can source the file: it has `KEY="value"` lines. An edit must keep unknown keys and
 //! comments. An error must not quote a value.
 
-use super::dotenv::{self, Dialect, Line, LineError};
+use super::dotenv::{self, Assignment, Dialect, Line, LineError};
 use super::secret_value::SecretValue;
 use super::token::{OddToken, PerToken, Token, TokenName};
 use std::fmt::Write;
@@ -121,7 +121,7 @@ impl TokensFile {
         let mut seen = Vec::new();
         let mut held = Held::default();
         for (index, found) in lines.iter().enumerate() {
-            let Some((variable, value)) = variable_of_line(found) else {
+            let Some((variable, assignment)) = variable_of_line(found) else {
                 continue;
             };
             let line = index + 1;
@@ -130,13 +130,10 @@ impl TokensFile {
             if seen.contains(&variable) {
                 return Err(BadTokensFile::Twice { line, token });
             }
-            if !value.is_empty() {
+            if !assignment.value.is_empty() {
                 seen.push(variable);
-                let value = Token::parse(value).map_err(|why| BadTokensFile::OddToken {
-                    line,
-                    token,
-                    why,
-                })?;
+                let value = Token::parse(&assignment.value)
+                    .map_err(|why| BadTokensFile::OddToken { line, token, why })?;
                 *held.slot_mut(slot).get_mut(token) = Some(value);
             }
         }
@@ -194,28 +191,28 @@ impl TokensFile {
             push_line(&mut text, &applied_line(place));
         }
         for (index, line) in self.lines.iter().enumerate() {
-            let found = variable_of_line(line).map(|(variable, _)| variable);
-            let wanted = found.map(|(name, slot)| (slot, held.slot(slot).get(name).as_ref()));
-            match (found, wanted, &line.assignment) {
-                (Some(found), Some((_, Some(token))), Some(assignment))
-                    // Only the last line of a variable counts. An empty line before it stays.
-                    if self.last_line_of(found) == Some(index) =>
-                {
-                    missing.retain(|other| *other != found);
-                    let (name, slot) = found;
-                    if self.held.slot(slot).get(name).as_ref() == Some(token) {
+            let Some((variable, assignment)) = variable_of_line(line) else {
+                match place {
+                    Some(place) if line.text.expose().starts_with(APPLIED_TO) => {
+                        push_line(&mut text, &applied_line(place));
+                    }
+                    _ => push_line(&mut text, line.text.expose()),
+                }
+                continue;
+            };
+            let (name, slot) = variable;
+            match held.slot(slot).get(name) {
+                None if slot != Slot::Current => {}
+                // Only the last line of a variable counts. An empty line before it stays.
+                Some(token) if self.last_line_of(variable) == Some(index) => {
+                    missing.retain(|other| *other != variable);
+                    if token.is(&assignment.value) {
                         push_line(&mut text, line.text.expose());
                     } else {
                         push_line(&mut text, assignment.with_value(token.value()).expose());
                     }
                 }
-                (_, Some((Slot::Next | Slot::Previous, None)), _) => {}
-                _ => match place {
-                    Some(place) if line.text.expose().starts_with(APPLIED_TO) => {
-                        push_line(&mut text, &applied_line(place));
-                    }
-                    _ => push_line(&mut text, line.text.expose()),
-                },
+                _ => push_line(&mut text, line.text.expose()),
             }
         }
         for (name, slot) in missing {
@@ -240,14 +237,14 @@ fn variables() -> impl Iterator<Item = (TokenName, Slot)> {
         .flat_map(|slot| TokenName::ALL.map(|name| (name, slot)))
 }
 
-/// The variable of a line with its value; `None` for a line that sets no token.
-fn variable_of_line(line: &Line) -> Option<((TokenName, Slot), &SecretValue)> {
+/// The variable of a line with its assignment; `None` for a line that sets no token.
+fn variable_of_line(line: &Line) -> Option<((TokenName, Slot), &Assignment)> {
     let assignment = line.assignment.as_ref()?;
     let variable = Slot::ALL.into_iter().find_map(|slot| {
         let name = assignment.name.strip_suffix(slot.suffix())?;
         Some((TokenName::parse(name)?, slot))
     })?;
-    Some((variable, &assignment.value))
+    Some((variable, assignment))
 }
 
 fn applied_line(place: &AppliedTo) -> String {
@@ -416,8 +413,8 @@ mod tests {
             prop_assert!(text.expose().contains(&before));
             let back = TokensFile::parse(text.expose()).unwrap();
             prop_assert_eq!(back.tokens(), &wanted);
-            let again = back.text_with_tokens(&wanted, None);
-            prop_assert_eq!(again.expose(), text.expose());
+            let repeated = back.text_with_tokens(&wanted, None);
+            prop_assert_eq!(repeated.expose(), text.expose());
         }
     }
 }

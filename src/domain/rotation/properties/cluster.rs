@@ -232,12 +232,15 @@ impl Sim {
         let workload = &self.loads[index].workload;
         let mut env = Texts::new();
         for reference in workload.spec.references() {
-            let mut secrets = self.secrets.iter();
-            let found = secrets
-                .find(|(at, _)| at.namespace == workload.namespace && at.name == reference.secret);
-            let texts = found.iter().flat_map(|(_, stored)| &stored.texts);
-            let read = texts.filter(|(key, _)| reference.key.is_none_or(|it| it == *key));
-            env.extend(read.map(|(key, value)| (key.clone(), value.clone())));
+            let variables = self
+                .secrets
+                .iter()
+                .filter(|(at, _)| at.namespace == workload.namespace)
+                .filter(|(at, _)| at.name == reference.secret)
+                .flat_map(|(_, stored)| &stored.texts)
+                .filter(|(key, _)| reference.key.is_none_or(|it| it == *key))
+                .map(|(key, value)| (key.clone(), value.clone()));
+            env.extend(variables);
         }
         let load = &mut self.loads[index];
         if load.pods.last().is_some_and(|pod| pod.at.is_none()) {
@@ -249,8 +252,8 @@ impl Sim {
     }
 
     pub(super) fn index(&self, of: &WorkloadRef) -> usize {
-        let mut loads = self.loads.iter();
-        loads
+        self.loads
+            .iter()
             .position(|load| WorkloadRef::of(&load.workload) == *of)
             .unwrap()
     }
@@ -258,9 +261,10 @@ impl Sim {
     pub(super) fn facts(&self) -> ClusterSnapshot {
         let mut places: BTreeMap<Namespace, NamespaceSnapshot> = BTreeMap::new();
         for (at, stored) in &self.secrets {
-            let data = stored.texts.iter();
             let live = LiveSecret {
-                data: data
+                data: stored
+                    .texts
+                    .iter()
                     .map(|(key, value)| (key.clone(), LiveValue::encode(value)))
                     .collect(),
                 changed: Some(stored.changed),
@@ -403,8 +407,8 @@ impl Sim {
             .entries()
             .filter(|entry| *entry != new.value().expose())
             .collect();
-        let kept = kept.join(",");
-        self.put(at, key, &kept);
+        let text = kept.join(",");
+        self.put(at, key, &text);
         self.notify_reloader(at);
     }
 

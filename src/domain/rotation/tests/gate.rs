@@ -118,7 +118,7 @@ fn a_pod_holds_the_old_token_unless_it_certainly_started_after_the_switch() {
             "same 2",
         ),
         (pod("after", agents, Some(101), None), false, ""),
-        (pod("made", agents, None, None), false, ""),
+        (pod("not started", agents, None, None), false, ""),
         (
             pod("going", agents, Some(99), None),
             true,
@@ -171,20 +171,20 @@ fn copies_and_other_secrets_hold_the_tokens_in_their_keys() {
         namespace: "tools".parse().unwrap(),
         name: "copy".to_owned(),
     };
-    facts.copies.insert(copy, secret("LIST=theirs,em0 NEW=em1"));
+    facts
+        .copies
+        .insert(copy, secret("LIST=foreign,em0 NEW=em1"));
     let place = facts.places.values_mut().next().unwrap();
-    place
-        .others
-        .insert("theirs".to_owned(), secret("A=kb0 B=x"));
+    place.others.insert("other".to_owned(), secret("A=kb0 B=x"));
     place.others.insert("clean".to_owned(), secret("A=kb1"));
     let outside = BTreeMap::from([
         ("other".parse().unwrap(), secret("KB_ROUTER_TOKEN=kb0")),
         ("new".parse().unwrap(), secret("KB_ROUTER_TOKEN=kb1")),
-        ("gone".parse().unwrap(), Observed::default()),
+        ("absent".parse().unwrap(), Observed::default()),
     ]);
     let found = describe_holders(&rotation(Phase::Switch), Side::Old, &facts, &outside);
     let expected = [
-        "home/theirs A",
+        "home/other A",
         "other/agentibrain-router-secrets KB_ROUTER_TOKEN",
         "tools/copy LIST",
     ];
