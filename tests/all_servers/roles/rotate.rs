@@ -67,9 +67,7 @@ fn each_right_in_the_role_for_rotate_is_used() {
         quota["status"]["hard"]["pods"] == "0"
     });
     let switch = ["--until", "switch", "--timeout", "8s", "--apply"];
-    run(&switch)
-        .exits(3)
-        .says(&["a ResourceQuota prevents"]);
+    run(&switch).exits(3).says(&["a ResourceQuota prevents"]);
     account.terminate();
     run(&["--status"]).exits(3).says(&["is being deleted"]);
 
