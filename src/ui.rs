@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// The format of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Plain text.
     Text,
     /// One JSON document.
     Json,
@@ -21,9 +21,7 @@ pub enum Format {
 pub enum Color {
     /// On a terminal, unless NO_COLOR is set.
     Auto,
-    /// Always.
     Always,
-    /// Never.
     Never,
 }
 
