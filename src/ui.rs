@@ -44,7 +44,27 @@ pub struct Palette {
     pub pretty: bool,
 }
 
+/// The mark at the beginning of a line about a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    Ok,
+    /// A preview of a change.
+    Plan,
+    Skip,
+    Fail,
+}
+
 impl Palette {
+    pub fn mark(self, mark: Mark) -> String {
+        let (tone, text) = match mark {
+            Mark::Ok => (Tone::Good, "[ok]  "),
+            Mark::Plan => (Tone::Good, "[plan]"),
+            Mark::Skip => (Tone::Muted, "[skip]"),
+            Mark::Fail => (Tone::Bad, "[fail]"),
+        };
+        self.paint(tone, text)
+    }
+
     /// Wraps a text in the colour of its tone.
     pub fn paint(self, tone: Tone, text: &str) -> String {
         let code = match tone {

@@ -18,7 +18,7 @@ use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::NamespaceState;
 use crate::domain::hint_context::HintContext;
 use crate::domain::plan::manifest::Manifest;
-use crate::domain::plan::{Action, Plan, SecretPlan, Wish};
+use crate::domain::plan::{Action, PlacePlan, Plan, SecretPlan, Wish};
 use crate::domain::rotation::elsewhere;
 use crate::domain::table::{BUNDLES, ROUTER};
 use crate::domain::values::token::{PerToken, Token};
@@ -29,7 +29,7 @@ use crate::io::kube::observe::{FleetScope, Found};
 use crate::io::local::environment;
 use crate::io::written::Written;
 use crate::render::json::Body;
-use crate::render::report::{Report, SecretReport};
+use crate::render::report::{PlaceReport, Report};
 use crate::render::text;
 use crate::ui::Ui;
 
@@ -238,7 +238,7 @@ impl ApplyRun<'_> {
         report.context.clone_from(&self.cluster.context);
         report.server = Some(self.cluster.server.clone());
         if self.started {
-            report.file = self.session.change;
+            report.file.change = self.session.change;
             for secret in &mut report.secrets {
                 self.fill_in_result(secret, outcome.is_err());
             }
@@ -268,7 +268,7 @@ impl ApplyRun<'_> {
     }
 
     /// Puts the result of a write into the report. `interrupted` is true if the run ended early.
-    fn fill_in_result(&self, secret: &mut SecretReport, interrupted: bool) {
+    fn fill_in_result(&self, secret: &mut PlaceReport<SecretPlan>, interrupted: bool) {
         match self.writer.result(&secret.plan.at) {
             Some((plan, failure)) => {
                 secret.plan = plan.clone();

@@ -13,9 +13,8 @@ use crate::domain::values::tokens_file::{AppliedTo, TokensFile};
 use crate::error::Failure;
 use crate::io::kube::client::Cluster;
 use crate::io::local::tokens_file::{self, Locked};
-use crate::render::fields::FileBody;
 use crate::render::json::Body;
-use crate::render::report::FileChange;
+use crate::render::report::{FileChange, FileReport};
 use crate::render::tokens as render;
 use crate::ui::Ui;
 
@@ -146,11 +145,12 @@ fn recovery_answer(
         }
     }
     let would = if apply { "" } else { "would be " };
-    text.push_str(&match change {
-        FileChange::Created => format!("tokens file {path}: {would}created\n"),
-        FileChange::Updated => format!("tokens file {path}: {would}updated\n"),
-        FileChange::Unchanged => format!("tokens file {path}: unchanged\n"),
-    });
+    let would = if change == FileChange::Unchanged {
+        ""
+    } else {
+        would
+    };
+    text.push_str(&format!("tokens file {path}: {would}{}\n", change.as_str()));
     if !apply && change != FileChange::Unchanged {
         text.push_str(&format!(
             "This was a preview; to write it: {run} tokens recover --apply\n"
@@ -165,10 +165,7 @@ fn recovery_answer(
             )),
         )
     };
-    let tokens_file = FileBody {
-        path,
-        action: change,
-    };
+    let tokens_file = FileReport { path, change };
     Answer {
         text,
         next: None,

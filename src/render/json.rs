@@ -1,9 +1,10 @@
 //! The one JSON document that `-o json` prints.
 
-use super::fields::{FileBody, KeyBody, exposed};
-use super::report::{Report, SecretReport};
+use super::plain_values::plain_values;
+use super::report::{FileReport, PlaceReport, Report};
 use super::store::{EntryDocument, StoreBody};
 use crate::domain::checks::check::Check;
+use crate::domain::plan::{KeyPlan, SecretPlan};
 use crate::domain::values::secret_value::SecretValue;
 use crate::error::Failure;
 use serde::Serialize;
@@ -22,12 +23,12 @@ pub enum Body {
     Report(ReportBody),
     /// Of `tokens show`.
     Tokens {
-        #[serde(serialize_with = "exposed")]
+        #[serde(serialize_with = "plain_values")]
         tokens: BTreeMap<&'static str, SecretValue>,
     },
     /// Of `tokens recover`.
     Recovery {
-        tokens_file: FileBody,
+        tokens_file: FileReport,
         /// The tokens that the file has or gets.
         found: Vec<&'static str>,
         /// The tokens that exist nowhere.
@@ -63,7 +64,7 @@ pub enum Body {
 pub struct ReportBody {
     context: Option<String>,
     server: Option<String>,
-    tokens_file: FileBody,
+    tokens_file: FileReport,
     secrets: Vec<SecretBody>,
 }
 
@@ -74,7 +75,7 @@ struct SecretBody {
     action: &'static str,
     owner: Option<String>,
     reason: Option<String>,
-    keys: Vec<KeyBody<&'static str>>,
+    keys: Vec<KeyPlan>,
 }
 
 #[derive(Serialize)]
@@ -118,29 +119,22 @@ impl From<&Report> for Body {
         Self::Report(ReportBody {
             context: report.context.clone(),
             server: report.server.clone(),
-            tokens_file: FileBody {
-                path: report.path.clone(),
-                action: report.file,
-            },
+            tokens_file: report.file.clone(),
             secrets: report.secrets.iter().map(SecretBody::from).collect(),
         })
     }
 }
 
-impl From<&SecretReport> for SecretBody {
-    fn from(report: &SecretReport) -> Self {
-        let keys = report.plan.keys.iter().map(|key| KeyBody {
-            key: key.key,
-            action: key.action.as_str(),
-            source: key.source,
-        });
+impl From<&PlaceReport<SecretPlan>> for SecretBody {
+    fn from(report: &PlaceReport<SecretPlan>) -> Self {
+        let plan = &report.plan;
         Self {
-            namespace: report.plan.at.namespace.to_string(),
-            name: report.plan.at.name,
+            namespace: plan.at.namespace.to_string(),
+            name: plan.at.name,
             action: report.action(),
-            owner: report.plan.owner.as_ref().map(ToString::to_string),
+            owner: plan.owner.as_ref().map(ToString::to_string),
             reason: report.reason().map(str::to_owned),
-            keys: keys.collect(),
+            keys: plan.keys.clone(),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::domain::eso::objects::StoreRef;
 use crate::domain::eso::store_entry::{LOG_LEVEL_DEFAULT, Layout};
 use crate::domain::migration::{LOG_LEVEL, MigrationPlan, Move, MoveState};
 use crate::domain::table::BUNDLES;
-use crate::ui::{Palette, Tone};
+use crate::ui::{Mark, Palette};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -42,12 +42,12 @@ impl MoveOutcome {
         }
     }
 
-    fn mark(&self) -> (Tone, &'static str) {
+    fn mark(&self) -> Mark {
         match self {
-            Self::Planned => (Tone::Good, "[plan]"),
-            Self::Done | Self::Unchanged => (Tone::Good, "[ok]  "),
-            Self::Skipped(_) => (Tone::Muted, "[skip]"),
-            Self::Refused(_) | Self::Failed(_) => (Tone::Bad, "[fail]"),
+            Self::Planned => Mark::Plan,
+            Self::Done | Self::Unchanged => Mark::Ok,
+            Self::Skipped(_) => Mark::Skip,
+            Self::Refused(_) | Self::Failed(_) => Mark::Fail,
         }
     }
 }
@@ -202,7 +202,7 @@ pub fn additions_text(additions: &[Addition], mount: &str, preview: bool) -> Str
 pub fn results_text(results: &[MoveResult], templates: (&str, &str), palette: Palette) -> String {
     let mut text = String::new();
     for result in results {
-        let (tone, mark) = result.outcome.mark();
+        let mark = palette.mark(result.outcome.mark());
         let message = match &result.outcome {
             MoveOutcome::Planned => fill_template(templates.1, result),
             MoveOutcome::Done => fill_template(templates.0, result),
@@ -214,7 +214,6 @@ pub fn results_text(results: &[MoveResult], templates: (&str, &str), palette: Pa
         let MoveResult {
             namespace, secret, ..
         } = result;
-        let mark = palette.paint(tone, mark);
         let note = note.unwrap_or_default();
         let _ = writeln!(text, "{mark} {namespace}/{secret}: {message}{note}");
     }

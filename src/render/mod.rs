@@ -2,10 +2,10 @@
 
 pub mod checks;
 pub mod external_secrets;
-pub mod fields;
 pub mod json;
 pub mod manual;
 pub mod migration;
+mod plain_values;
 pub mod rbac;
 pub mod report;
 pub mod rotation;

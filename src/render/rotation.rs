@@ -8,7 +8,7 @@ use crate::domain::rotation::outcome::Outcome;
 use crate::domain::rotation::workloads::{WorkloadRef, role, sends};
 use crate::domain::rotation::{Phase, Rotation, Side};
 use crate::error::Failure;
-use crate::ui::{Palette, Tone};
+use crate::ui::{Mark, Palette};
 use std::fmt::Write;
 
 /// The workloads that a rotation would restart.
@@ -377,7 +377,7 @@ pub fn holders_failure(holders: &[OldTokenUser], side: Side, reach: &HintContext
 
 /// The result of a run.
 pub fn outcome(outcome: &Outcome, reach: &HintContext, palette: Palette) -> String {
-    let ok = palette.paint(Tone::Good, "[ok]  ");
+    let ok = palette.mark(Mark::Ok);
     match outcome {
         Outcome::Nothing => "no rotation is open: nothing to do\n".to_owned(),
         Outcome::FinishedByOther => {

@@ -2,7 +2,7 @@
 //!
 //! The script holds no value and puts none on a command line: kubectl reads here-documents.
 
-use crate::domain::plan::{KeyAction, Plan, SecretPlan};
+use crate::domain::plan::{KeyAction, PlacePlan, Plan, SecretPlan};
 use crate::domain::table::{InputRule, Origin, ROUTER};
 use crate::domain::values::inputs::{Inputs, Place};
 use crate::domain::values::token::TokenName;

@@ -1,7 +1,7 @@
 //! The output of `sync`: text and JSON.
 
 use crate::domain::cluster::names::Namespace;
-use crate::ui::{Palette, Tone};
+use crate::ui::{Mark, Palette};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -50,14 +50,10 @@ impl From<&Refresh> for RefreshBody {
 pub fn text(refreshes: &[Refresh], palette: Palette) -> String {
     let mut text = String::new();
     for refresh in refreshes {
-        let (tone, mark, what) = match &refresh.outcome {
-            Ok(changed) if changed.is_empty() => (Tone::Good, "[ok]  ", "no changes".to_owned()),
-            Ok(changed) => (
-                Tone::Good,
-                "[ok]  ",
-                format!("changed {}", changed.join(", ")),
-            ),
-            Err(reason) => (Tone::Bad, "[fail]", reason.clone()),
+        let (mark, what) = match &refresh.outcome {
+            Ok(changed) if changed.is_empty() => (Mark::Ok, "no changes".to_owned()),
+            Ok(changed) => (Mark::Ok, format!("changed {}", changed.join(", "))),
+            Err(reason) => (Mark::Fail, reason.clone()),
         };
         let Refresh {
             namespace,
@@ -65,7 +61,7 @@ pub fn text(refreshes: &[Refresh], palette: Palette) -> String {
             secret,
             ..
         } = refresh;
-        let mark = palette.paint(tone, mark);
+        let mark = palette.mark(mark);
         let _ = writeln!(
             text,
             "{mark} {namespace}/{secret} (ExternalSecret {name}): {what}"

@@ -2,7 +2,7 @@
 
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::LiveValue;
-use crate::domain::plan::{KeyAction, NewValue, Plan, SecretPlan};
+use crate::domain::plan::{KeyAction, NewValue, PlacePlan, Plan, SecretPlan};
 use crate::domain::values::secret_value::SecretValue;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ struct Manifest<'a> {
     kind: &'static str,
     metadata: Metadata<'a>,
     r#type: &'static str,
-    data: BTreeMap<&'static str, String>,
+    data: BTreeMap<&'a str, String>,
 }
 
 #[derive(Serialize)]
@@ -70,9 +70,9 @@ pub fn to_yaml<T: Serialize>(object: &T) -> String {
     text
 }
 
-fn data(plan: &Plan, secret: &SecretPlan, show_values: bool) -> BTreeMap<&'static str, String> {
+fn data<'a>(plan: &Plan, secret: &'a SecretPlan, show_values: bool) -> BTreeMap<&'a str, String> {
     let set = secret.keys.iter().filter_map(|key| match &key.action {
-        KeyAction::Set(value) => Some((key.key, value)),
+        KeyAction::Set(value) => Some((&*key.key, value)),
         _ => None,
     });
     set.map(|(key, value)| {

@@ -179,7 +179,7 @@ fn values_are_exposed_in_few_places() {
         "io/local/tokens_file.rs",
         "io/store/mod.rs",
         "io/store/settings.rs",
-        "render/fields.rs",
+        "render/plain_values.rs",
         "render/tokens.rs",
         "render/yaml.rs",
     ];

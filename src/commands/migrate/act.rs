@@ -112,7 +112,7 @@ impl MigrateRun<'_> {
             return Err(failure);
         }
         if let (None, Some(entry)) = (&self.direct, plan.written().next()) {
-            let keys: Vec<_> = entry.keys.iter().map(|key| key.key.as_str()).collect();
+            let keys: Vec<_> = entry.keys.iter().map(|key| &*key.key).collect();
             let (path, options) = (&entry.path, self.layout.options());
             return Err(
                 Failure::no(format!("the store lacks {} in {path}", keys.join(", "))).hint(

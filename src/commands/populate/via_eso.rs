@@ -216,7 +216,7 @@ impl ViaEso<'_> {
             .keys
             .iter()
             .filter(|field| matches!(field.action, KeyAction::Set(_)))
-            .map(|field| field.key.as_str())
+            .map(|field| field.key.as_ref())
             .collect();
         let cause = format!("{} exists and would need {}", entry.path, keys.join(", "));
         let hint = format!(

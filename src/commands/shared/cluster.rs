@@ -96,7 +96,7 @@ pub fn refuse_rotation(
     let what = match open {
         Ok(None) => return Ok(()),
         Ok(Some(rotation)) => format!("{} since {}", rotation.describe(), rotation.at),
-        Err(bad) => format!("whether a rotation is open is not known: {bad}"),
+        Err(bad) => format!("cannot tell whether a rotation is open: {bad}"),
     };
     let failure = if started {
         Failure::unable(format!(

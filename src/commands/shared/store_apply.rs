@@ -8,7 +8,7 @@ use super::writer::{Writer, rounds};
 use crate::commands::shared::cluster::refuse_rotation;
 use crate::domain::eso::store_entry::{Entries, Fields, Layout, StoreReach};
 use crate::domain::hint_context::HintContext;
-use crate::domain::plan::{EntryPlan, StorePlan, StoreWish};
+use crate::domain::plan::{EntryPlan, PlacePlan, StorePlan, StoreWish};
 use crate::domain::rotation::elsewhere;
 use crate::domain::table::{BUNDLES, ROUTER};
 use crate::error::Failure;
@@ -120,7 +120,7 @@ impl<B: Backend> StoreApply<B> {
         let plan = self.plan.as_ref()?;
         let mut report = StoreReport::of_plan(plan, Some(self.backend.address()), path);
         // What was done, not what was planned: a refused plan changes nothing.
-        report.file = self.session.change;
+        report.file.change = self.session.change;
         for entry in report.entries.iter_mut().filter(|_| self.started) {
             match self.writer.result(&entry.plan.path) {
                 Some((plan, failure)) => {

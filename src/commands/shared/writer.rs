@@ -4,14 +4,12 @@
 //! The router place is written first, because it decides which tokens win. Places without tokens
 //! are written at the same time, all others after it.
 
-use crate::domain::cluster::names::SecretRef;
-use crate::domain::plan::{EntryPlan, SecretPlan};
+use crate::domain::plan::PlacePlan;
 use crate::error::Failure;
 use crate::io::kube::client::WIDTH;
 use crate::io::written::Written;
 use futures_util::stream::{self, StreamExt};
 use std::collections::BTreeMap;
-use std::fmt::Display;
 
 /// How often a run reads and plans before it gives up because of concurrent writes.
 const ROUNDS: usize = 10;
@@ -32,53 +30,13 @@ pub async fn rounds(
     Ok(None)
 }
 
-/// A place that a plan writes.
-pub trait Place: Clone {
-    type Key: Ord + Display;
-    fn key(&self) -> Self::Key;
-    fn is_written(&self) -> bool;
-    fn holds_tokens(&self) -> bool;
-}
-
-impl Place for SecretPlan {
-    type Key = SecretRef;
-
-    fn key(&self) -> SecretRef {
-        self.at.clone()
-    }
-
-    fn is_written(&self) -> bool {
-        self.is_written()
-    }
-
-    fn holds_tokens(&self) -> bool {
-        self.bundle.holds_tokens()
-    }
-}
-
-impl Place for EntryPlan {
-    type Key = String;
-
-    fn key(&self) -> String {
-        self.path.clone()
-    }
-
-    fn is_written(&self) -> bool {
-        self.is_written()
-    }
-
-    fn holds_tokens(&self) -> bool {
-        self.bundle.holds_tokens()
-    }
-}
-
 /// The writes of a run so far.
-pub struct Writer<P: Place> {
+pub struct Writer<P: PlacePlan> {
     /// Each place with the failure of its write, if there was one.
-    done: BTreeMap<P::Key, (P, Option<Failure>)>,
+    done: BTreeMap<P::Name, (P, Option<Failure>)>,
 }
 
-impl<P: Place> Writer<P> {
+impl<P: PlacePlan> Writer<P> {
     pub fn new() -> Self {
         Self {
             done: BTreeMap::new(),
@@ -95,14 +53,14 @@ impl<P: Place> Writer<P> {
     pub async fn write(
         &mut self,
         places: &[P],
-        router: &P::Key,
+        router: &P::Name,
         name: &str,
         write: impl AsyncFn(&P) -> Result<Written, Failure>,
     ) -> Written {
         let (first, second): (Vec<_>, Vec<_>) = places
             .iter()
             .filter(|place| place.is_written())
-            .partition(|place| place.key() == *router || !place.holds_tokens());
+            .partition(|place| place.name() == *router || !place.bundle().holds_tokens());
         if self.wave(&first, &write).await == Written::Stale {
             return Written::Stale;
         }
@@ -136,11 +94,11 @@ impl<P: Place> Writer<P> {
     }
 
     fn record(&mut self, place: &P, failure: Option<Failure>) {
-        self.done.insert(place.key(), (place.clone(), failure));
+        self.done.insert(place.name(), (place.clone(), failure));
     }
 
     /// The plan and the failure of a place; `None` if no write was tried.
-    pub fn result(&self, key: &P::Key) -> Option<(&P, Option<&Failure>)> {
+    pub fn result(&self, key: &P::Name) -> Option<(&P, Option<&Failure>)> {
         let (place, failure) = self.done.get(key)?;
         Some((place, failure.as_ref()))
     }

@@ -8,11 +8,11 @@ pub mod refusal;
 use self::refusal::MigrationRefusal;
 use super::cluster::names::{Namespace, SecretRef};
 use super::cluster::observed_secret::{LiveSecret, OPAQUE, Observations, Observed};
-use super::eso::comparison::{Difference, SecretData, secret_data};
+use super::eso::comparison::{Difference, SecretData, key_of_field, secret_data};
 use super::eso::objects::{ExternalSecret, StoreRef};
 use super::eso::store_entry::{Entries, Entry, Field, Fields, LOG_LEVEL_DEFAULT, Layout};
 use super::plan::{Action, KeyAction, NewValue, ValueSource};
-use super::plan::{EntryPlan, FieldPlan};
+use super::plan::{EntryPlan, KeyPlan, PlacePlan};
 use super::table::{BUNDLES, Bundle, EMBEDDINGS, ROUTER};
 use super::values::secret_value::SecretValue;
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,7 +160,7 @@ impl MigrationPlan {
         moved: &mut Move,
         live: &LiveSecret,
         base: &Entry,
-    ) -> Vec<FieldPlan> {
+    ) -> Vec<KeyPlan> {
         let mut added = Vec::new();
         let mut difference = Difference::default();
         let stored = base.fields.as_ref().map(secret_data).unwrap_or_default();
@@ -184,11 +184,16 @@ impl MigrationPlan {
             }
         }
         let order = |key: &str| moved.bundle.keys.iter().position(|known| known.name == key);
-        added.sort_by_key(|field: &FieldPlan| order(&field.key).unwrap_or(usize::MAX));
-        let only_in_store = stored
-            .into_keys()
-            .filter(|key| !live.data.contains_key(key) && key != LOG_LEVEL);
-        difference.only_in_store.extend(only_in_store);
+        added.sort_by_key(|field: &KeyPlan| order(&field.key).unwrap_or(usize::MAX));
+        // By their names in the store, since the hint removes them there.
+        let mut keys = BTreeSet::new();
+        for field in base.fields.iter().flatten().map(|(name, _)| name) {
+            let key = key_of_field(field);
+            let is_known = live.data.contains_key(&key) || key == LOG_LEVEL;
+            if !keys.insert(key) || !is_known {
+                difference.only_in_store.push(field.clone());
+            }
+        }
         self.refuse_difference(moved, difference);
         added
     }
@@ -350,11 +355,12 @@ impl MigrationPlan {
     }
 }
 
-fn field(key: &str, value: &SecretValue, source: ValueSource) -> FieldPlan {
-    FieldPlan {
-        key: key.to_owned(),
+fn field(key: &str, value: &SecretValue, source: ValueSource) -> KeyPlan {
+    KeyPlan {
+        key: key.to_owned().into(),
         action: KeyAction::Set(NewValue::Plain(value.clone())),
         source,
+        live: false,
     }
 }
 
@@ -363,7 +369,7 @@ pub fn fields_after(entry: &EntryPlan) -> Fields {
     let mut fields = entry.base.fields.clone().unwrap_or_default();
     for key in &entry.keys {
         if let KeyAction::Set(NewValue::Plain(value)) = &key.action {
-            fields.insert(key.key.clone(), Field::of_text(value));
+            fields.insert(key.key.to_string(), Field::of_text(value));
         }
     }
     fields

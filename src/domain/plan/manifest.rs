@@ -40,7 +40,7 @@ impl Manifest {
                 continue;
             };
             data.insert(
-                key.key.to_owned(),
+                key.key.to_string(),
                 LiveValue::encode(&value.fill(tokens)).base64,
             );
             if let NewValue::Token(_) = value {

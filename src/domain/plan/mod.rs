@@ -6,6 +6,7 @@
 //! adopt the tokens of the winner.
 
 pub mod manifest;
+mod place;
 #[cfg(test)]
 mod plan_properties;
 #[cfg(test)]
@@ -27,11 +28,12 @@ pub mod store_refusal;
 mod store_types;
 mod types;
 
+pub use place::PlacePlan;
 pub use resolve::resolve;
 pub use secret_plan::Plan;
 pub use settlement::Settlement;
 pub use store_plan::StorePlan;
-pub use store_types::{EntryPlan, FieldPlan, LiveValues, StoreWish};
+pub use store_types::{EntryPlan, LiveValues, StoreWish};
 pub use types::{
     Action, Base, Decision, FileAction, Filed, FiledTokens, KeyAction, KeyPlan, NewValue, Prefer,
     SecretPlan, ValueSource, Wish,

@@ -1,6 +1,7 @@
 //! Properties of the plan for the Secrets, for any state of the file, the cluster and the options.
 
 use super::Decision;
+use super::PlacePlan;
 use super::plan_tests::*;
 use super::{FiledTokens, KeyAction, Plan, Prefer, ValueSource, Wish};
 use crate::domain::cluster::names::SecretRef;

@@ -1,6 +1,7 @@
 //! Tests of the plan for the Secrets, one for each row of the decision table. Refusals and owned
 //! Secrets are in `refusal_tests`, properties in `plan_properties`.
 
+use super::PlacePlan;
 use super::manifest::Manifest;
 use super::{Decision, Filed};
 use super::{FileAction, FiledTokens, KeyAction, Plan, Prefer, Wish};

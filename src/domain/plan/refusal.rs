@@ -6,6 +6,7 @@ use crate::domain::cluster::owner::Owner;
 use crate::domain::hint_context::HintContext;
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{OddToken, Token, TokenName, fingerprint};
+use std::borrow::Cow;
 
 /// A conflict that a person has to settle. `owner` is `None` where no other program owns the
 /// Secret.
@@ -75,7 +76,7 @@ pub enum Refusal {
     /// A controller manages a key that would change.
     FieldConflict {
         at: SecretRef,
-        key: &'static str,
+        key: Cow<'static, str>,
         managers: Vec<String>,
     },
     /// The Secret is not of type Opaque.

@@ -1,5 +1,6 @@
 //! The plan for the Secrets: one decision for each Secret and each key.
 
+use super::place::PlacePlan;
 use super::refusal::Refusal;
 use super::resolve;
 use super::secret_planner::SecretPlanner;

@@ -157,11 +157,11 @@ impl SecretPlanner<'_> {
             .iter()
             .filter(|key| matches!(key.action, KeyAction::Set(_)))
         {
-            let managers = live.foreign_managers(key.key);
+            let managers = live.foreign_managers(&key.key);
             if !managers.is_empty() {
                 self.refusals.push(Refusal::FieldConflict {
                     at: at.clone(),
-                    key: key.key,
+                    key: key.key.clone(),
                     managers: managers.into_iter().map(str::to_owned).collect(),
                 });
             }
@@ -176,7 +176,7 @@ impl SecretPlanner<'_> {
             live.is_some_and(|live| live.data.contains_key(key.name)) && value.is_none();
         if is_undecodable {
             return Some(KeyPlan {
-                key: key.name,
+                key: key.name.into(),
                 action: KeyAction::Differs,
                 source: ValueSource::Cluster,
                 live: true,
@@ -190,7 +190,7 @@ impl SecretPlanner<'_> {
             Origin::Input(rule) => self.input(key.name, rule, value)?,
         };
         Some(KeyPlan {
-            key: key.name,
+            key: key.name.into(),
             action,
             source,
             live: value.is_some(),

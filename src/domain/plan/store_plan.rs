@@ -3,6 +3,7 @@
 //! The rules are those of the plan for the Secrets: only add, one value for each token, and adopt a
 //! found token before minting a new one. The store is one more place that can hold a token.
 
+use super::place::PlacePlan;
 use super::store_planner::EntryPlanner;
 use super::store_refusal::{StoreRefusal, TokenSource};
 use super::store_types::{EntryPlan, StoreWish};

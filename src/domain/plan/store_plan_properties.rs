@@ -1,6 +1,7 @@
 //! Properties of the plan for the store, for any state of the file, the live Secrets, the store and
 //! the options.
 
+use super::PlacePlan;
 use super::plan_tests::{A, B, MINTED, filed, token, wish};
 use super::{Decision, Filed};
 use super::{FiledTokens, KeyAction};

@@ -1,8 +1,8 @@
 //! Plans one entry of the store and each of its fields, after the tokens have been resolved.
 
 use super::store_refusal::StoreRefusal;
-use super::store_types::{EntryPlan, FieldPlan, StoreWish};
-use super::types::{Action, Decision, KeyAction, NewValue, ValueSource};
+use super::store_types::{EntryPlan, StoreWish};
+use super::types::{Action, Decision, KeyAction, KeyPlan, NewValue, ValueSource};
 use crate::domain::eso::store_entry::{Entries, Entry, LOG_LEVEL_DEFAULT};
 use crate::domain::table::{
     API_KEYS, Bundle, EMBEDDINGS, EMBEDDINGS_API_KEYS, InputRule, Key, Origin, Presence, ROUTER,
@@ -65,7 +65,7 @@ impl EntryPlanner<'_> {
         }
     }
 
-    fn fields(&mut self, bundle: &'static Bundle, path: &str, base: &Entry) -> Vec<FieldPlan> {
+    fn fields(&mut self, bundle: &'static Bundle, path: &str, base: &Entry) -> Vec<KeyPlan> {
         let mut fields: Vec<_> = bundle
             .keys
             .iter()
@@ -76,7 +76,7 @@ impl EntryPlanner<'_> {
     }
 
     /// Plans a field of the table; `None` if the field is neither wanted nor in the entry.
-    fn field(&mut self, bundle: &Bundle, key: &Key, path: &str, base: &Entry) -> Option<FieldPlan> {
+    fn field(&mut self, bundle: &Bundle, key: &Key, path: &str, base: &Entry) -> Option<KeyPlan> {
         if base.has(key.name) && base.text(key.name).is_none() {
             self.refusals.push(StoreRefusal::NotText {
                 path: path.to_owned(),
@@ -104,10 +104,11 @@ impl EntryPlanner<'_> {
             }
             Origin::Input(rule) => self.input(bundle, key, rule, base)?,
         };
-        Some(FieldPlan {
-            key: key.name.to_owned(),
+        Some(KeyPlan {
+            key: key.name.into(),
             action,
             source,
+            live: base.has(key.name),
         })
     }
 
@@ -254,7 +255,7 @@ impl EntryPlanner<'_> {
 
     /// Plans the keys of the live Secret that are not in the table. If the entry lacked them, the
     /// operator would remove them from the Secret.
-    fn unknown_fields(&self, bundle: &Bundle, base: &Entry) -> Vec<FieldPlan> {
+    fn unknown_fields(&self, bundle: &Bundle, base: &Entry) -> Vec<KeyPlan> {
         let is_known = |name: &str| bundle.keys.iter().any(|key| key.name == name);
         self.wish
             .live
@@ -263,14 +264,15 @@ impl EntryPlanner<'_> {
             .into_iter()
             .flatten()
             .filter(|(name, _)| !is_known(name))
-            .map(|(name, value)| FieldPlan {
-                key: name.clone(),
+            .map(|(name, value)| KeyPlan {
+                key: name.clone().into(),
                 action: match base.text(name) {
                     Some(stored) if stored == value => KeyAction::Kept,
                     _ if base.has(name) => KeyAction::Differs,
                     _ => KeyAction::Set(NewValue::Plain(value.clone())),
                 },
                 source: ValueSource::Cluster,
+                live: base.has(name),
             })
             .collect()
     }

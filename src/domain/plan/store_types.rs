@@ -1,6 +1,6 @@
 //! The types of the plan for the store: the wanted state, and what happens to each entry and field.
 
-use super::types::{Action, KeyAction, ValueSource};
+use super::types::{Action, KeyAction, KeyPlan};
 use crate::domain::eso::store_entry::{Entry, Field, Fields, Layout};
 use crate::domain::table::Bundle;
 use crate::domain::values::inputs::Inputs;
@@ -38,33 +38,20 @@ pub struct EntryPlan {
     pub action: Action,
     /// Why the entry is skipped, or what is still missing.
     pub reason: Option<String>,
-    pub keys: Vec<FieldPlan>,
+    pub keys: Vec<KeyPlan>,
     /// The entry as it was read.
     pub base: Entry,
 }
 
 impl EntryPlan {
-    pub fn is_written(&self) -> bool {
-        matches!(self.action, Action::Create | Action::Configure)
-    }
-
     /// All fields of the entry after the write.
     pub fn fields(&self, tokens: &PerToken<Token>) -> Fields {
         let mut fields = self.base.fields.clone().unwrap_or_default();
         for key in &self.keys {
             if let KeyAction::Set(value) = &key.action {
-                fields.insert(key.key.clone(), Field::of_text(&value.fill(tokens)));
+                fields.insert(key.key.to_string(), Field::of_text(&value.fill(tokens)));
             }
         }
         fields
     }
-}
-
-/// The plan for one field.
-#[derive(Clone, Debug)]
-pub struct FieldPlan {
-    /// The name of the field. It need not be in the table if live Secrets are a source.
-    pub key: String,
-    pub action: KeyAction,
-    pub source: ValueSource,
 }

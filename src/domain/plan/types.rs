@@ -6,7 +6,8 @@ use crate::domain::table::{AGENTICORE, Bundle, EMBEDDINGS, ROUTER};
 use crate::domain::values::inputs::Inputs;
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, Token, TokenName};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -179,14 +180,28 @@ pub struct Base {
     pub annotated: BTreeSet<String>,
 }
 
-/// The plan for one key.
-#[derive(Clone, Debug)]
+/// The plan for a key of a Secret, or a field of a store entry. `-o json` prints it, without values.
+#[derive(Clone, Debug, Serialize)]
 pub struct KeyPlan {
-    pub key: &'static str,
+    /// In the store it need not be a key of the table, if live Secrets are a source.
+    pub key: Cow<'static, str>,
     pub action: KeyAction,
     pub source: ValueSource,
-    /// Whether the Secret has the key.
+    /// Whether the Secret or the entry has the key.
+    #[serde(skip)]
     pub live: bool,
+}
+
+impl KeyPlan {
+    pub fn is_set(&self) -> bool {
+        matches!(self.action, KeyAction::Set(_))
+    }
+}
+
+impl Serialize for KeyAction {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 /// What happens to a key.
@@ -250,12 +265,6 @@ pub enum NewValue {
         token: TokenName,
     },
     Plain(SecretValue),
-}
-
-impl SecretPlan {
-    pub fn is_written(&self) -> bool {
-        matches!(self.action, Action::Create | Action::Configure)
-    }
 }
 
 pub(super) fn file_action(filed: &FiledTokens, tokens: &PerToken<Option<Decision>>) -> FileAction {

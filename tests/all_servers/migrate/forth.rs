@@ -15,7 +15,7 @@ fn all_secrets_move_without_a_change_and_a_second_run_writes_nothing() {
     preview.says(&[
         "would be created with KB_ROUTER_TOKEN (cluster), EMB",
         "would follow the store, by ExternalSecret agentibrain-embeddings-secrets",
-        "LOG_LEVEL=INFO is added",
+        "LOG_LEVEL=INFO, the default of the service, is added",
         "enabled: false",
         "preview",
     ]);
@@ -103,10 +103,11 @@ fn every_key_moves_also_those_that_nobody_but_the_operator_knows() {
     // The store has a part of it already, and a version of its own.
     let entry = mover.entry("embeddings");
     BAO.put(&entry, &[INPUTS[0]]);
-    mover
-        .migrate(&["--apply"])
-        .exits(0)
-        .says(&["got", "API_KEYS (cluster)", "OF_A_PERSON"]);
+    mover.migrate(&["--apply"]).exits(0).says(&[
+        "updated with",
+        "API_KEYS (cluster)",
+        "OF_A_PERSON",
+    ]);
     let grown = Mover::grown(before);
     assert_eq!(mover.values(), grown);
     assert_eq!(BAO.entry(&entry).unwrap(), (grown[EMBEDDINGS].clone(), 2));

@@ -104,7 +104,7 @@ fn what_is_left_of_a_lost_state_is_no_ground_to_begin_on() {
     for words in [&[][..], &["--apply"], &["--immediate", "--apply"]] {
         let ran = rotate(&space, words).exits(1);
         ran.says(&[
-            "k8s-bootstrap/rotation-made left over from a rotation without state",
+            "k8s-bootstrap/rotation-made of a rotation whose state is gone",
             "has a previous KB_ROUTER_TOKEN",
             "edit secret agentibrain-router-secrets",
         ]);

@@ -138,7 +138,7 @@ fn what_keeps_a_person_from_the_store_is_a_skip_with_its_reason() {
         ),
         (
             vec![("BAO_ADDR", address), ("BAO_TOKEN", &token)],
-            "403: the token may not",
+            "403: the token lacks the permission",
         ),
         (
             vec![
