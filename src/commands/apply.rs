@@ -19,7 +19,7 @@ use crate::domain::cluster::observed_secret::NamespaceState;
 use crate::domain::hint_context::HintContext;
 use crate::domain::plan::manifest::Manifest;
 use crate::domain::plan::{Action, PlacePlan, Plan, SecretPlan, Wish};
-use crate::domain::rotation::elsewhere;
+use crate::domain::rotation::stored_state;
 use crate::domain::table::{BUNDLES, ROUTER};
 use crate::domain::values::token::{PerToken, Token};
 use crate::domain::values::tokens_file::AppliedTo;
@@ -109,7 +109,7 @@ impl ApplyRun<'_> {
             .await?;
         let create_namespace = self.check_namespace(found.home)?;
         self.wish.fleet = usable_fleet(&found, &self.fleet, &self.reach, self.ui)?;
-        let open = elsewhere::of_cluster(home_router(&found.secrets, &self.wish.home));
+        let open = stored_state::of_cluster(home_router(&found.secrets, &self.wish.home));
         refuse_rotation(open, self.started, &self.reach)?;
         let plan = Plan::new(&self.wish, &self.session.filed, &found.secrets);
         self.plan = Some(plan.clone());

@@ -11,7 +11,7 @@ use crate::commands::shared::options::{fleet, wish};
 use crate::commands::shared::tokens_file::filed;
 use crate::domain::cluster::observed_secret::NamespaceState;
 use crate::domain::plan::Plan;
-use crate::domain::rotation::elsewhere;
+use crate::domain::rotation::stored_state;
 use crate::domain::table::BUNDLES;
 use crate::error::Failure;
 use crate::io::local::tokens_file;
@@ -41,7 +41,7 @@ pub async fn run(global: &Global, diff: &Diff, ui: Ui) -> Result<Answer, Failure
         ui.warn(warning);
     }
     let home = &global.namespace;
-    let open = elsewhere::of_cluster(home_router(&found.secrets, home));
+    let open = stored_state::of_cluster(home_router(&found.secrets, home));
     refuse_rotation(open, false, &reach)?;
     match found.home {
         NamespaceState::Active | NamespaceState::Forbidden => {}

@@ -4,11 +4,11 @@ use super::shared::answer::{Answer, Verdict};
 use super::usage::description;
 use crate::error::Failure;
 use crate::render::json::Body;
-use crate::render::manual;
+use crate::render::man_page;
 
 /// Prints a completion script.
 pub fn completions(shell: clap_complete::Shell) -> Answer {
-    answer(manual::completions(description(), shell))
+    answer(man_page::completions(description(), shell))
 }
 
 /// Prints the manual page.
@@ -16,7 +16,7 @@ pub fn completions(shell: clap_complete::Shell) -> Answer {
 /// # Errors
 /// Never in practice: the page is written to memory.
 pub fn man() -> Result<Answer, Failure> {
-    let page = manual::man(description())
+    let page = man_page::man(description())
         .map_err(|error| Failure::unable("cannot make the manual page").because(error))?;
     Ok(answer(page))
 }

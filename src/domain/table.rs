@@ -1,4 +1,5 @@
-//! THE TABLE: which Secrets there are, which keys they hold, and where each value comes from.
+//! The table of the Secrets: their names, their keys, and where each value comes from. A new key is
+//! added here.
 //!
 //! The plan, the documents, the help, the preview, `rbac` and the store layout derive from it.
 
@@ -7,68 +8,62 @@ use super::values::token::TokenName;
 /// One Secret of type `Opaque`, and one entry of the store.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Bundle {
-    /// The Secret's name.
     pub secret: &'static str,
-    /// The name of its entry in the store, below the prefix.
+    /// The name of the entry in the store, below the prefix.
     pub entry: &'static str,
-    /// The ExternalSecret that makes it on Path 2, as the charts call it.
+    /// The name of the ExternalSecret in the charts.
     pub external_secret: &'static str,
-    /// Its keys, in the order in which they are shown.
+    /// In the order of all output.
     pub keys: &'static [Key],
 }
 
 /// One key of a Secret.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Key {
-    /// Its name: a key of the Secret and an environment variable of the pods.
+    /// The key of the Secret and the environment variable of the pods.
     pub name: &'static str,
-    /// Where its value comes from.
     pub origin: Origin,
 }
 
 /// Where the value of a key comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// It is a token.
     Token(TokenName),
-    /// It is a comma list that has to hold the token; entries of others stay.
+    /// A list, separated by commas, that must contain the token. Other entries stay.
     TokenList(TokenName, Presence),
-    /// The operator gives it.
     Input(InputRule),
 }
 
-/// When a list is made that does not exist.
+/// When a list that does not exist is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// Always.
     Always,
     /// With `--with-api-keys`.
     OnRequest,
-    /// Never: it is only kept in step where it exists.
+    /// Never. A list that exists is updated.
     IfFound,
 }
 
-/// What happens where the operator gives no value.
+/// What happens if the operator provides no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputRule {
     /// The Secret is not created.
     Required,
-    /// This value is used.
     Default(&'static str),
-    /// The key is left out. It is read from an env-file only, since shells set such a variable for
+    /// The key is left out. It is read from `--env-file` only, because shells set such a variable for
     /// other programs.
     EnvFileOnly,
 }
 
 impl Bundle {
-    /// Tells whether a token is in it, as a key or on a list.
+    /// Whether a key is a token or a list of tokens.
     pub fn holds_tokens(&self) -> bool {
         self.keys
             .iter()
             .any(|key| !matches!(key.origin, Origin::Input(_)))
     }
 
-    /// The inputs without which its Secret is not made.
+    /// The inputs without which the Secret is not created.
     pub fn required_inputs(&self) -> Vec<&'static str> {
         let required = |key: &&Key| key.origin == Origin::Input(InputRule::Required);
         self.keys
@@ -79,25 +74,35 @@ impl Bundle {
     }
 }
 
-/// Read by brain-api and by every agent pod that calls it. In the home namespace it decides who
-/// wins when several operators bootstrap at once.
+const fn token(name: &'static str, token: TokenName) -> Key {
+    let origin = Origin::Token(token);
+    Key { name, origin }
+}
+
+const fn list(name: &'static str, token: TokenName, presence: Presence) -> Key {
+    let origin = Origin::TokenList(token, presence);
+    Key { name, origin }
+}
+
+const fn input(name: &'static str, rule: InputRule) -> Key {
+    let origin = Origin::Input(rule);
+    Key { name, origin }
+}
+
+/// Read by brain-api and by agent pods. In the home namespace it decides which tokens win if several
+/// operators bootstrap at once.
 pub static ROUTER: Bundle = Bundle {
     secret: "agentibrain-router-secrets",
     entry: "router",
     external_secret: "agentibrain-brain-api-secrets",
     keys: &[
-        Key {
-            name: "KB_ROUTER_TOKEN",
-            origin: Origin::Token(TokenName::KbRouterToken),
-        },
-        Key {
-            name: "EMBEDDINGS_API_KEY",
-            origin: Origin::Token(TokenName::EmbeddingsApiKey),
-        },
-        Key {
-            name: "KB_ROUTER_TOKENS",
-            origin: Origin::TokenList(TokenName::KbRouterToken, Presence::IfFound),
-        },
+        token("KB_ROUTER_TOKEN", TokenName::KbRouterToken),
+        token("EMBEDDINGS_API_KEY", TokenName::EmbeddingsApiKey),
+        list(
+            "KB_ROUTER_TOKENS",
+            TokenName::KbRouterToken,
+            Presence::IfFound,
+        ),
     ],
 };
 
@@ -107,34 +112,20 @@ pub static EMBEDDINGS: Bundle = Bundle {
     entry: "embeddings",
     external_secret: "agentibrain-embeddings-secrets",
     keys: &[
-        Key {
-            name: "POSTGRES_URL",
-            origin: Origin::Input(InputRule::Required),
-        },
-        Key {
-            name: "LLM_API_KEY",
-            origin: Origin::Input(InputRule::Default("")),
-        },
-        Key {
-            name: "LLM_API_BASE",
-            origin: Origin::Input(InputRule::Default("")),
-        },
-        Key {
-            name: "LLM_EMBED_MODEL",
-            origin: Origin::Input(InputRule::Default("text-embedding-3-small")),
-        },
-        Key {
-            name: EMBEDDINGS_API_KEYS,
-            origin: Origin::TokenList(TokenName::EmbeddingsApiKey, Presence::Always),
-        },
-        Key {
-            name: API_KEYS,
-            origin: Origin::TokenList(TokenName::EmbeddingsApiKey, Presence::OnRequest),
-        },
-        Key {
-            name: "LOG_LEVEL",
-            origin: Origin::Input(InputRule::EnvFileOnly),
-        },
+        input("POSTGRES_URL", InputRule::Required),
+        input("LLM_API_KEY", InputRule::Default("")),
+        input("LLM_API_BASE", InputRule::Default("")),
+        input(
+            "LLM_EMBED_MODEL",
+            InputRule::Default("text-embedding-3-small"),
+        ),
+        list(
+            EMBEDDINGS_API_KEYS,
+            TokenName::EmbeddingsApiKey,
+            Presence::Always,
+        ),
+        list(API_KEYS, TokenName::EmbeddingsApiKey, Presence::OnRequest),
+        input("LOG_LEVEL", InputRule::EnvFileOnly),
     ],
 };
 
@@ -144,26 +135,20 @@ pub static AGENTICORE: Bundle = Bundle {
     entry: "agenticore",
     external_secret: "brain-keeper-secrets",
     keys: &[
-        Key {
-            name: "ANTHROPIC_API_KEY",
-            origin: Origin::Input(InputRule::Required),
-        },
-        Key {
-            name: "GITHUB_TOKEN",
-            origin: Origin::Input(InputRule::Default("")),
-        },
+        input("ANTHROPIC_API_KEY", InputRule::Required),
+        input("GITHUB_TOKEN", InputRule::Default("")),
     ],
 };
 
-/// All of them, in the order in which they are written.
+/// In the order in which they are written.
 pub static BUNDLES: [&Bundle; 3] = [&ROUTER, &EMBEDDINGS, &AGENTICORE];
 
-/// The documented list of keys that the embeddings service accepts.
+/// The list of accepted keys, by the name that the documentation gives.
 pub const EMBEDDINGS_API_KEYS: &str = "EMBEDDINGS_API_KEYS";
-/// The variable that the embeddings service really reads; it gets the same value.
+/// The same list by the name that the embeddings service reads.
 pub const API_KEYS: &str = "API_KEYS";
 
-/// All inputs of the table with their rules, in its order.
+/// All inputs with their rules.
 pub fn inputs() -> impl Iterator<Item = (&'static str, InputRule)> {
     BUNDLES
         .iter()
@@ -174,7 +159,7 @@ pub fn inputs() -> impl Iterator<Item = (&'static str, InputRule)> {
         })
 }
 
-/// The keys whose values are no credentials.
+/// The keys whose values are not credentials.
 const CONFIGURATION: [&str; 3] = ["LLM_API_BASE", "LLM_EMBED_MODEL", "LOG_LEVEL"];
 
 /// The keys whose values are credentials, in the order of the table.

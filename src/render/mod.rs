@@ -3,7 +3,7 @@
 pub mod checks;
 pub mod external_secrets;
 pub mod json;
-pub mod manual;
+pub mod man_page;
 pub mod migration;
 mod plain_values;
 pub mod rbac;

@@ -127,12 +127,13 @@ fn list(phases: &[Phase]) -> String {
     names.join(", ")
 }
 
-/// What clients send and servers accept in each phase. docs/rotate.md has the same table.
+/// What clients send and servers accept in the phases of a rotation that is not aborted. docs/rotate.md
+/// has the same table.
 const TIME_LINE: &str = "              clients send   servers accept   restarts   when it is over
 before        old            old
 1. open       old            old and new      servers    both tokens are accepted
-2. switch     new            old and new      clients    no client that can be seen holds the old token
-3. close      new            new              servers    the old token is answered 401
+2. switch     new            old and new      clients    no visible pod or Secret has the old token
+3. close      new            new              servers    requests with the old token get 401
 ";
 
 /// The preview.
@@ -207,7 +208,7 @@ pub fn preview(forecast: &Forecast) -> String {
     text
 }
 
-/// The preview of a change of direction of the open rotation, for example `--abort`.
+/// The preview of `--abort` or `--immediate` for an open rotation.
 pub fn turn_preview(phase: Phase, command: &str) -> String {
     let cost = match phase {
         Phase::Immediate => {
@@ -217,7 +218,7 @@ pub fn turn_preview(phase: Phase, command: &str) -> String {
         _ => "",
     };
     format!(
-        "\nIt would turn to {}.\n{cost}Nothing has been changed. To do it: {command} --apply\n",
+        "\nThe rotation would go to the phase {}.\n{cost}Nothing has been changed. To do it: {command} --apply\n",
         describe(phase)
     )
 }

@@ -216,6 +216,8 @@ fn verify_tells_of_a_rotation_and_cries_no_wolf() {
         let said = messages(&ran, "rotation.open");
         assert!(said[0].starts_with(&told), "{said:?}");
 
+        // Ages are whole seconds, and 0 is not over 0.
+        sleep(Duration::from_millis(1100));
         let ran = run(&["verify", "-o", "json", "--max-overlap", "0s"]).exits(0);
         let late = of(&ran, "rotation.open");
         assert_eq!(late[0]["status"], "warn");

@@ -163,7 +163,7 @@ fn values_are_exposed_in_few_places() {
         "domain/lint/yaml.rs",
         "domain/plan/manifest.rs",
         "domain/rotation/edits.rs",
-        "domain/rotation/elsewhere.rs",
+        "domain/rotation/stored_state.rs",
         "domain/rotation/properties.rs",
         "domain/rotation/properties/cluster.rs",
         "domain/rotation/properties/promise.rs",

@@ -13,7 +13,7 @@ use k8s_bootstrap::domain::eso::store_entry::{Entry, Field, Layout, StoreReach};
 use k8s_bootstrap::domain::hint_context::HintContext;
 use k8s_bootstrap::domain::lint::{self, Source};
 use k8s_bootstrap::domain::plan::manifest::Manifest;
-use k8s_bootstrap::domain::plan::refusal::Refusal;
+use k8s_bootstrap::domain::plan::refusal::{Conflict, Refusal};
 use k8s_bootstrap::domain::plan::{Decision, Filed};
 use k8s_bootstrap::domain::plan::{FiledTokens, KeyAction, NewValue, Plan, SecretPlan, Wish};
 use k8s_bootstrap::domain::plan::{StorePlan, StoreWish};
@@ -255,36 +255,33 @@ fn refusals_and_failures() {
     let live = value("s3ntinel-of-somebody-else");
     let token = TokenName::KbRouterToken;
     let at = || at(ROUTER.secret);
-    for refusal in [
-        Refusal::FileDisagrees {
-            owner: None,
-            at: at(),
+    for conflict in [
+        Conflict::FileDisagrees {
             token,
             filed: self::token(0),
             live: live.clone(),
         },
-        Refusal::FileDisagrees {
-            owner: None,
-            at: at(),
+        Conflict::FileDisagrees {
             token,
             filed: self::token(0),
             live: value(SENTINEL),
         },
-        Refusal::FleetDisagrees {
-            owner: None,
-            at: at(),
+        Conflict::FleetDisagrees {
             token,
             decided: Some(Box::new((self::token(0), "the tokens file".to_owned()))),
             live: live.clone(),
         },
-        Refusal::FleetDisagrees {
-            owner: None,
-            at: at(),
+        Conflict::FleetDisagrees {
             token,
             decided: None,
             live,
         },
     ] {
+        let refusal = Refusal {
+            at: at(),
+            owner: None,
+            conflict,
+        };
         assert_refusal(&refusal);
     }
 }

@@ -81,13 +81,22 @@ impl Sandbox {
         } else {
             body.to_string().into_bytes()
         };
-        let request = http::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("content-type", content_type)
-            .body(Body::from(body))
-            .unwrap();
-        parsed(block_on(answer_to(self.client.clone(), request)))
+        let request = || {
+            let request = http::Request::builder().method(method).uri(path);
+            let request = request.header("content-type", content_type);
+            request.body(Body::from(body.clone())).unwrap()
+        };
+        // A busy server may close a connection that has been idle. What is not created twice may be
+        // sent again.
+        let tries = if method == "POST" { 1 } else { 3 };
+        let mut answers = (0..tries).map(|_| block_on(answer_to(self.client.clone(), request())));
+        let mut answer = answers.next().unwrap();
+        while answer.is_err()
+            && let Some(next) = answers.next()
+        {
+            answer = next;
+        }
+        parsed(answer.unwrap_or_else(|error| panic!("{method} {path}: {error}")))
     }
 
     /// An administrator's client, for whoever runs a runtime of their own.
@@ -148,16 +157,19 @@ pub fn exchange(address: &str, request: http::request::Builder, body: &Value) ->
     let address = address.parse().unwrap();
     parsed(block_on(async {
         let client = Client::try_from(Config::new(address)).unwrap();
-        answer_to(client, request).await
+        answer_to(client, request).await.unwrap()
     }))
 }
 
 /// The status and the body of an answer, which is not parsed here: all requests share a thread.
-async fn answer_to(client: Client, request: http::Request<Body>) -> (u16, Vec<u8>) {
-    let response = client.send(request).await.unwrap();
+async fn answer_to(
+    client: Client,
+    request: http::Request<Body>,
+) -> Result<(u16, Vec<u8>), kube::Error> {
+    let response = client.send(request).await?;
     let status = response.status().as_u16();
-    let bytes = response.into_body().collect_bytes().await.unwrap();
-    (status, bytes.into())
+    let bytes = response.into_body().collect_bytes().await?;
+    Ok((status, bytes.into()))
 }
 
 fn parsed((status, body): (u16, Vec<u8>)) -> (u16, Value) {

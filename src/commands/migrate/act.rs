@@ -44,7 +44,7 @@ impl MigrateRun<'_> {
         let failure = outcome.err().or_else(|| {
             (failed > 0).then(|| {
                 Failure::unable(format!(
-                    "{failed} of {} Secrets did not move",
+                    "{failed} of {} Secrets were not moved",
                     results.len()
                 ))
                 .hint(format!("{} verify{}", self.reach.program, self.reach.fleet))
@@ -181,8 +181,7 @@ impl MigrateRun<'_> {
                 return Ok(());
             }
             Err(Failure::no(format!(
-                "the operator reads other values at {} than {} has to hold; nothing has been \
-                     taken over",
+                "the operator reads other values at {} than {} must have; no Secret was moved",
                 moved.path, moved.at
             ))
             .hint(format!(
@@ -228,7 +227,7 @@ impl MigrateRun<'_> {
             .collect())
     }
 
-    /// Reports the pods that were replaced during the move, which may have caused that.
+    /// Warns about pods that were replaced during the move. The move may be the cause.
     async fn report_pods(&self, before: Pods) -> Result<(), Failure> {
         for (namespace, before) in before {
             let now = self.cluster.pods_of(&namespace).await?.unwrap_or_default();

@@ -24,7 +24,7 @@ use crate::domain::eso::store_entry::{Entries, Layout};
 use crate::domain::hint_context::HintContext;
 use crate::domain::migration::{Destination, MigrationPlan};
 use crate::domain::plan::Filed;
-use crate::domain::rotation::elsewhere;
+use crate::domain::rotation::stored_state;
 use crate::domain::table::BUNDLES;
 use crate::domain::values::token::TokenName;
 use crate::error::Failure;
@@ -253,7 +253,7 @@ impl<'a> MigrateRun<'a> {
     fn refuse_rotation(&self, snapshot: &Snapshot, started: bool) -> Result<(), Failure> {
         let router = home_router(&snapshot.found.secrets, &self.global.namespace);
         crate::commands::shared::cluster::refuse_rotation(
-            elsewhere::of_cluster(router),
+            stored_state::of_cluster(router),
             started,
             &self.reach,
         )

@@ -23,7 +23,7 @@ use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::eso::objects::ExternalSecret;
 use crate::domain::plan::manifest::Manifest;
-use crate::domain::rotation::elsewhere;
+use crate::domain::rotation::stored_state;
 use crate::domain::table::BUNDLES;
 use crate::error::Failure;
 use crate::io::eso::disown::Release;
@@ -65,7 +65,7 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
         ui.warn(warning);
     }
     check_home(home, found.home)?;
-    let open = elsewhere::of_cluster(home_router(&found.secrets, home));
+    let open = stored_state::of_cluster(home_router(&found.secrets, home));
     refuse_rotation(open, false, &reach)?;
     let usable = usable_fleet(&found, &fleet, &reach, ui)?;
     // List them again and strictly: an ExternalSecret that is missed would recreate its Secret.

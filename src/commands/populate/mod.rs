@@ -14,7 +14,7 @@ use crate::commands::shared::options::{inputs, layout};
 use crate::domain::eso::store_entry::{Entries, StoreReach};
 use crate::domain::hint_context::HintContext;
 use crate::domain::plan::{Decision, FiledTokens, LiveValues, StorePlan, StoreWish};
-use crate::domain::rotation::elsewhere;
+use crate::domain::rotation::stored_state;
 use crate::domain::table::{BUNDLES, ROUTER};
 use crate::error::Failure;
 use crate::io::local::tokens_file;
@@ -100,7 +100,7 @@ async fn live_values(global: &Global, reach: &HintContext, ui: Ui) -> Result<Liv
             observed.claim(external);
         }
     }
-    let open = elsewhere::of_cluster(home_router(&found, home));
+    let open = stored_state::of_cluster(home_router(&found, home));
     refuse_rotation(open, false, reach)?;
     let mut values = LiveValues::new();
     for (at, observed) in found {
@@ -188,7 +188,7 @@ async fn preview(
     let store = Store::connect(&populate.mount, global.request_timeout.0, ui).await?;
     let entries = store.entries(&wish.layout).await?;
     let router = entries.get(&wish.layout.path(&ROUTER));
-    refuse_rotation(elsewhere::of_entry(router), false, reach)?;
+    refuse_rotation(stored_state::of_entry(router), false, reach)?;
     let plan = StorePlan::new(wish, &filed, &entries);
     let path = global.tokens_file.display().to_string();
     let report = StoreReport::of_plan(&plan, Some(store.address()), path);

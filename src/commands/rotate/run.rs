@@ -22,8 +22,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-const IMMEDIATE_WARNING: &str =
-    "--immediate: until every workload has restarted, clients are answered 401";
+const IMMEDIATE_WARNING: &str = "--immediate: until every workload has restarted, clients get 401";
 
 /// The number of consecutive write conflicts after which a run gives up.
 const MAX_CONFLICTS: usize = 20;
@@ -175,8 +174,8 @@ impl RotateRun<'_> {
             }
             Step::CountRewrite => {
                 self.ui.story(
-                    "  another program changed values that this rotation had written: they \
-                     are written again, and workloads that may have started with them restart once more",
+                    "  another program overwrote values of this rotation: they are written again, \
+                     and workloads that may have started with the wrong values restart once more",
                 );
                 progress.rewrites += 1;
                 if progress.rewrites > MAX_REWRITES {
@@ -330,8 +329,8 @@ impl RotateRun<'_> {
             self.ui.warn(IMMEDIATE_WARNING);
         }
         let changed = view.rotation.in_phase(phase, &snapshot.now());
-        // The file is taken as up to date: else the next step is to write it, and no place is
-        // checked.
+        // Assume that the tokens file is up to date. Otherwise `next` would return the step that writes
+        // it, before it looks at any place.
         let held = changed.held(view.values, view.home);
         next(&View {
             rotation: &changed,

@@ -9,7 +9,7 @@ use crate::commands::shared::cluster::refuse_rotation;
 use crate::domain::eso::store_entry::{Entries, Fields, Layout, StoreReach};
 use crate::domain::hint_context::HintContext;
 use crate::domain::plan::{EntryPlan, PlacePlan, StorePlan, StoreWish};
-use crate::domain::rotation::elsewhere;
+use crate::domain::rotation::stored_state;
 use crate::domain::table::{BUNDLES, ROUTER};
 use crate::error::Failure;
 use crate::io::store::Store;
@@ -139,7 +139,7 @@ impl<B: Backend> StoreApply<B> {
         self.writer.forget_failures();
         let entries = self.backend.entries(&self.wish.layout).await?;
         let router = entries.get(&self.wish.layout.path(&ROUTER));
-        refuse_rotation(elsewhere::of_entry(router), self.started, &self.reach)?;
+        refuse_rotation(stored_state::of_entry(router), self.started, &self.reach)?;
         let plan = StorePlan::new(&self.wish, &self.session.filed, &entries);
         self.plan = Some(plan.clone());
         if !plan.refusals.is_empty() {

@@ -16,7 +16,7 @@ use crate::domain::cluster::snapshot::{
 use crate::domain::cluster::workload::{BRAIN_API, EMBEDDINGS, first_pod};
 use crate::domain::hint_context::HintContext;
 use crate::domain::rotation::Rotation;
-use crate::domain::rotation::elsewhere;
+use crate::domain::rotation::stored_state;
 use crate::domain::table::ROUTER;
 use crate::domain::values::token::TokenName;
 use crate::error::{Failure, Kind};
@@ -167,7 +167,7 @@ impl Session<'_> {
             Err(failure) => return Ok(Outcome::without_cluster(&file, reach, failure)),
         };
         let router = cluster.home_place().secrets.get(ROUTER.secret);
-        let rotation = elsewhere::of_cluster(router);
+        let rotation = stored_state::of_cluster(router);
         let case = Case {
             file: &file,
             cluster: &cluster,

@@ -8,7 +8,7 @@ use super::{rotation, settle};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::{LiveSecret, LiveValue, Observed};
 use crate::domain::cluster::snapshot::{CopyRef, FileState};
-use crate::domain::rotation::elsewhere;
+use crate::domain::rotation::stored_state;
 use crate::domain::table::{API_KEYS, BUNDLES, Bundle, Key, Origin, Presence, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{TokenName, fingerprint};
@@ -217,7 +217,7 @@ fn copies(case: &Case<'_>) -> Vec<Check> {
             let text = value.text.as_ref();
             let retired = TokenName::ALL.into_iter().find(|name| {
                 let router = case.cluster.home_place().secrets.get(ROUTER.secret);
-                text.is_some_and(|text| elsewhere::is_retired_in(router, *name, text))
+                text.is_some_and(|text| stored_state::is_retired_in(router, *name, text))
             });
             let replaced = retired.and_then(|name| Some((name, tokens.get(name).as_ref()?)));
             if let Some((name, token)) = replaced {

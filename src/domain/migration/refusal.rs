@@ -62,14 +62,14 @@ impl MigrationRefusal {
             Self::NotText { at, key } => format!("{key} of {at} is not text (base64 of UTF-8)"),
             Self::WrongType { at } => format!("{at} is not of type {OPAQUE}"),
             Self::Immutable { at } => {
-                format!("{at} is immutable, so External Secrets Operator could not keep it")
+                format!("{at} is immutable, so External Secrets Operator could not update it")
             }
             Self::KeysAdded { at, by } => format!("ExternalSecret {by} adds keys to {at}"),
             Self::SeveralMakers { at, by } => {
                 format!("several ExternalSecrets make {at}: {}", by.join(", "))
             }
             Self::NameTaken { at, by, target } => format!(
-                "ExternalSecret {by} of {}, whose name is needed for {at}, makes {target}",
+                "the name {by} is needed for {at}, but ExternalSecret {}/{by} makes {target}",
                 at.namespace
             ),
         }
@@ -79,7 +79,7 @@ impl MigrationRefusal {
     pub fn hint(&self, store: Option<&StoreReach>, kubectl: &str) -> String {
         match (self, store) {
             (Self::Differs { path, keys, .. }, Some(store)) => format!(
-                "write the right value, from stdin, where the wrong one is: `{}`",
+                "if the store is wrong, pipe the right value into: `{}`; if the Secret is wrong, correct it",
                 store.patch(path, &keys[0])
             ),
             (Self::OnlyInSecret { path, keys, .. }, Some(store)) => {

@@ -3,7 +3,7 @@
 
 use super::Decision;
 use super::plan_tests::*;
-use super::refusal::Refusal;
+use super::refusal::{Conflict, Refusal};
 use super::{Action, FileAction, FiledTokens, Plan, Prefer};
 use crate::domain::cluster::observed_secret::{LiveSecret, LiveValue, ManagedFields};
 use crate::domain::cluster::owner::Owner;
@@ -78,7 +78,10 @@ fn a_retired_token_of_the_file_is_never_applied_again() {
     let plan = Plan::new(&wish(&[]), &filed(Some(A), Some(C)), &observed);
     assert!(matches!(
         plan.refusals.as_slice(),
-        [Refusal::FileDisagrees { .. }]
+        [Refusal {
+            conflict: Conflict::FileDisagrees { .. },
+            ..
+        }]
     ));
 }
 

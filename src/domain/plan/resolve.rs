@@ -1,11 +1,11 @@
 //! Decides the value of each token of the Secrets. A token that is found is adopted before a new
 //! one is minted; places that disagree are a refusal.
 
-use super::refusal::Refusal;
+use super::refusal::{Conflict, Refusal};
 use super::types::{Decision, Filed, Prefer};
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{LiveSecret, Observations};
-use crate::domain::rotation::elsewhere;
+use crate::domain::rotation::stored_state;
 use crate::domain::table::{EMBEDDINGS, EMBEDDINGS_API_KEYS, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{Token, TokenName};
@@ -29,7 +29,9 @@ pub fn resolve(
         name: ROUTER.secret,
     };
     let retired = match filed {
-        Filed::Found(token) => elsewhere::is_retired_in(observed.get(&router), name, token.value()),
+        Filed::Found(token) => {
+            stored_state::is_retired_in(observed.get(&router), name, token.value())
+        }
         Filed::Absent | Filed::MintedNow(_) => false,
     };
     let live = live_of(observed, &router).and_then(|secret| secret.text(name.as_str()));
@@ -39,32 +41,38 @@ pub fn resolve(
                 Ok(Decision::File(token.clone()))
             }
             (Filed::Found(token), prefer) if retired && prefer != Some(Prefer::Cluster) => {
-                Err(Refusal::Retired {
-                    at: router,
-                    token: name,
-                    filed: token.clone(),
-                    live: Some(value.clone()),
-                })
+                Err(refuse(
+                    router,
+                    Conflict::Retired {
+                        token: name,
+                        filed: token.clone(),
+                        live: Some(value.clone()),
+                    },
+                ))
             }
             (Filed::Found(token), Some(Prefer::File)) => Ok(Decision::File(token.clone())),
-            (Filed::Found(token), None) => Err(Refusal::FileDisagrees {
+            (Filed::Found(token), None) => Err(Refusal {
                 owner: observed.get(&router).and_then(|found| found.owner.clone()),
                 at: router,
-                token: name,
-                filed: token.clone(),
-                live: value.clone(),
+                conflict: Conflict::FileDisagrees {
+                    token: name,
+                    filed: token.clone(),
+                    live: value.clone(),
+                },
             }),
             _ => adopt(router, name.as_str(), value),
         };
     }
     let filed = match filed {
         Filed::Found(token) if retired && prefer != Some(Prefer::Cluster) => {
-            return Err(Refusal::Retired {
-                at: router,
-                token: name,
-                filed: token.clone(),
-                live: None,
-            });
+            return Err(refuse(
+                router,
+                Conflict::Retired {
+                    token: name,
+                    filed: token.clone(),
+                    live: None,
+                },
+            ));
         }
         // `--prefer cluster` drops a retired token of the file.
         Filed::Found(_) if retired => &Filed::Absent,
@@ -83,7 +91,7 @@ pub fn resolve(
         (Filed::Found(token), _) => Ok(Decision::File(token.clone())),
         (_, Some((at, entries))) => match entries.as_slice() {
             [only] => adopt(at, EMBEDDINGS_API_KEYS, only),
-            _ => Err(Refusal::ManyOnList { at, token: name }),
+            _ => Err(refuse(at, Conflict::ManyOnList(name))),
         },
         (Filed::MintedNow(token), None) => Ok(Decision::Minted(Some(token.clone()))),
         (Filed::Absent, None) => Ok(Decision::Minted(None)),
@@ -110,7 +118,15 @@ fn list_entries(
 fn adopt(at: SecretRef, key: &'static str, value: &SecretValue) -> Result<Decision, Refusal> {
     Token::parse(value)
         .map(Decision::Cluster)
-        .map_err(|why| Refusal::OddToken { at, key, why })
+        .map_err(|why| refuse(at, Conflict::OddToken { key, why }))
+}
+
+fn refuse(at: SecretRef, conflict: Conflict) -> Refusal {
+    Refusal {
+        at,
+        owner: None,
+        conflict,
+    }
 }
 
 fn live_of<'a>(observed: &'a Observations, at: &SecretRef) -> Option<&'a LiveSecret> {

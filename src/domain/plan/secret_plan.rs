@@ -1,7 +1,7 @@
 //! The plan for the Secrets: one decision for each Secret and each key.
 
 use super::place::PlacePlan;
-use super::refusal::Refusal;
+use super::refusal::{Conflict, Refusal};
 use super::resolve;
 use super::secret_planner::SecretPlanner;
 use super::types::{Action, Decision, FileAction, FiledTokens, SecretPlan, Wish, file_action};
@@ -52,7 +52,7 @@ impl Plan {
             })
             .collect();
         for secret in &mut secrets {
-            if let Some(refusal) = refusals.iter().find(|refusal| *refusal.at() == secret.at) {
+            if let Some(refusal) = refusals.iter().find(|refusal| refusal.at == secret.at) {
                 secret.action = Action::Refuse;
                 secret.reason = Some(refusal.message());
             }
@@ -92,10 +92,10 @@ fn decide(
     };
     let owner = observed.get(&at).and_then(|found| found.owner.clone());
     match (&decision, owner) {
-        (Decision::Minted(_), Some(owner)) => Err(Refusal::OwnerBringsToken {
+        (Decision::Minted(_), Some(owner)) => Err(Refusal {
             at,
-            owner,
-            token: name,
+            owner: Some(owner),
+            conflict: Conflict::OwnerBringsToken(name),
         }),
         _ => Ok(decision),
     }

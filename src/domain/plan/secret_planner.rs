@@ -1,6 +1,6 @@
 //! Plans one Secret and each of its keys, after the tokens have been resolved.
 
-use super::refusal::Refusal;
+use super::refusal::{Conflict, Refusal};
 use super::types::{
     Action, Base, Decision, KeyAction, KeyPlan, NewValue, SecretPlan, ValueSource, Wish,
 };
@@ -23,6 +23,7 @@ pub(super) struct SecretPlanner<'a> {
 }
 
 impl SecretPlanner<'_> {
+    /// Decides what happens to a Secret, and to each of its keys.
     pub(super) fn secret(
         &mut self,
         at: SecretRef,
@@ -72,7 +73,7 @@ impl SecretPlanner<'_> {
         debug_assert!(
             self.refusals[refusals_before..]
                 .iter()
-                .all(|refusal| *refusal.at() == at)
+                .all(|refusal| refusal.at == at)
         );
         let base = found.live.as_ref().map(|live| {
             let (data, annotations) = live.applied_before();
@@ -110,45 +111,37 @@ impl SecretPlanner<'_> {
     fn check_form(&mut self, at: &SecretRef, bundle: &Bundle, live: Option<&LiveSecret>) {
         let Some(live) = live else { return };
         if live.type_ != OPAQUE {
-            let found = live.type_.clone();
-            self.refusals.push(Refusal::WrongType {
-                at: at.clone(),
-                found,
-            });
+            self.refuse(at, None, Conflict::WrongType(live.type_.clone()));
         }
-        let undecodable = bundle
-            .keys
-            .iter()
-            .filter(|key| {
-                live.data
-                    .get(key.name)
-                    .is_some_and(|value| value.text.is_none())
-            })
-            .map(|key| Refusal::Undecodable {
-                at: at.clone(),
-                key: key.name,
-            });
-        self.refusals.extend(undecodable);
+        for key in bundle.keys {
+            let value = live.data.get(key.name);
+            if value.is_some_and(|value| value.text.is_none()) {
+                self.refuse(at, None, Conflict::Undecodable(key.name));
+            }
+        }
     }
 
     /// Refuses an `--update` of a key in a Secret that has an owner.
     fn check_owned(&mut self, at: &SecretRef, bundle: &Bundle, owner: &Owner) {
-        let named = bundle
-            .keys
-            .iter()
-            .filter(|key| self.wish.update.contains(key.name));
-        self.refusals
-            .extend(named.map(|key| Refusal::UpdateOfOwned {
-                at: at.clone(),
-                key: key.name,
-                owner: owner.clone(),
-            }));
+        for key in bundle.keys {
+            if self.wish.update.contains(key.name) {
+                self.refuse(at, Some(owner), Conflict::UpdateOfOwned(key.name));
+            }
+        }
+    }
+
+    fn refuse(&mut self, at: &SecretRef, owner: Option<&Owner>, conflict: Conflict) {
+        self.refusals.push(Refusal {
+            at: at.clone(),
+            owner: owner.cloned(),
+            conflict,
+        });
     }
 
     /// Refuses a change that the API server would reject or a controller would undo.
     fn check_writable(&mut self, at: &SecretRef, live: &LiveSecret, keys: &[KeyPlan]) {
         if live.immutable {
-            self.refusals.push(Refusal::Immutable { at: at.clone() });
+            self.refuse(at, None, Conflict::Immutable);
         }
         if self.wish.force_conflicts {
             return;
@@ -159,11 +152,9 @@ impl SecretPlanner<'_> {
         {
             let managers = live.foreign_managers(&key.key);
             if !managers.is_empty() {
-                self.refusals.push(Refusal::FieldConflict {
-                    at: at.clone(),
-                    key: key.key.clone(),
-                    managers: managers.into_iter().map(str::to_owned).collect(),
-                });
+                let managers = managers.into_iter().map(str::to_owned).collect();
+                let key = key.key.clone();
+                self.refuse(at, None, Conflict::Field { key, managers });
             }
         }
     }
@@ -239,13 +230,12 @@ impl SecretPlanner<'_> {
                 home.map_or_else(|| "the tokens file".to_owned(), |home| home.0.to_string());
             Box::new((token.clone(), place))
         });
-        self.refusals.push(Refusal::FleetDisagrees {
-            at: at.clone(),
+        let conflict = Conflict::FleetDisagrees {
             token: name,
             decided,
-            owner: owner.cloned(),
             live: live.clone(),
-        });
+        };
+        self.refuse(at, owner, conflict);
         Some((KeyAction::Differs, ValueSource::Cluster))
     }
 
@@ -259,9 +249,7 @@ impl SecretPlanner<'_> {
     ) -> (KeyAction, ValueSource) {
         let Some(owner) = owner else { return set };
         if at.namespace == self.wish.home {
-            let (at, owner) = (at.clone(), owner.clone());
-            self.refusals
-                .push(Refusal::PreferOfOwned { at, key, owner });
+            self.refuse(at, Some(owner), Conflict::PreferOfOwned(key));
         }
         (KeyAction::Differs, ValueSource::Cluster)
     }
@@ -314,12 +302,7 @@ impl SecretPlanner<'_> {
             let set = (KeyAction::Set(list), source_of(decision));
             return Some(self.replace(at, key, found.owner.as_ref(), set));
         }
-        self.refusals.push(Refusal::NotOnList {
-            at: at.clone(),
-            key,
-            token,
-            owner: found.owner.clone(),
-        });
+        self.refuse(at, found.owner.as_ref(), Conflict::NotOnList { key, token });
         Some((KeyAction::Differs, ValueSource::Cluster))
     }
 

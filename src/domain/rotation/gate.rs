@@ -142,8 +142,8 @@ fn keys_with(rotation: &Rotation, side: Side, live: &LiveSecret) -> Vec<String> 
 fn pods(rotation: &Rotation, side: Side, place: &NamespaceSnapshot) -> Vec<OldTokenUser> {
     let row = rotation.phase.row();
     let all_have_it = rotation.phase == Phase::Open && side == row.sent;
-    // In `open` no client has the new value. After the phase in which clients restart, the time at
-    // which the Secret changed no longer says which value a pod has.
+    // In `open` no client has the new value. Later phases write the Secret again, so a pod that is older
+    // than the last write may still have the right value.
     if !all_have_it && !row.clients {
         return Vec::new();
     }

@@ -16,7 +16,6 @@
 //! must not contain a value: tokens are named by their fingerprints.
 
 pub mod edits;
-pub mod elsewhere;
 pub mod gate;
 pub mod next_step;
 pub mod outcome;
@@ -25,6 +24,7 @@ pub mod preflight;
 #[cfg(test)]
 mod properties;
 pub mod store_view;
+pub mod stored_state;
 pub mod targets;
 #[cfg(test)]
 mod tests;

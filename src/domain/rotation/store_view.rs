@@ -1,7 +1,7 @@
 //! The part of the secret store that a rotation reads on Path 2. It must not write to the store.
 
 use super::edits::{PlaceRef, TokenPlace};
-use super::elsewhere;
+use super::stored_state;
 use super::targets::texts;
 use super::workloads::reads_router_secret;
 use super::{BadState, NEXT_KEY, PREVIOUS_KEY, Rotation};
@@ -50,7 +50,7 @@ impl StoreView {
     /// # Errors
     /// The state is not in the format of this program.
     pub fn state(&self) -> Result<Option<Rotation>, BadState> {
-        elsewhere::of_entry(self.entries.get(&self.home))
+        stored_state::of_entry(self.entries.get(&self.home))
     }
 
     /// True if home's router entry has the state of this rotation. An entry that a person edits has

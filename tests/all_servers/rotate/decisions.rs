@@ -187,7 +187,7 @@ fn a_leak_of_one_token_exchanges_no_other_and_says_what_it_costs() {
         let ran = rotate(&space, &[option]).exits(0);
         let command = format!("rotate {option} --apply");
         ran.says(&[
-            "It would turn to",
+            "The rotation would go to the phase",
             told,
             "Nothing has been changed",
             &command,
@@ -197,7 +197,7 @@ fn a_leak_of_one_token_exchanges_no_other_and_says_what_it_costs() {
     let ran = rotate(&space, &["--immediate"]).exits(0);
     let (_, line) = ran.out.split_once("To do it: ").unwrap();
     let ran = Ran::from(space.shell(line).output().unwrap()).exits(0);
-    ran.says(&["clients are answered 401"]);
+    ran.says(&["clients get 401"]);
     assert_eq!(space.data(ROUTER)["EMBEDDINGS_API_KEY"], new);
 }
 

@@ -17,7 +17,7 @@ fn a_server_that_has_lost_the_new_token_restarts_before_a_client_gets_it() {
     restart(&scene.home, BRAIN_API);
     scene.settle();
     let ran = scene.rotate(&["--apply"]).exits(0);
-    ran.says(&["may have started with them restart once more"]);
+    ran.says(&["may have started with the wrong values restart once more"]);
     scene.rotated();
     scene.load.stop().assert_no_refusal();
 }
@@ -38,7 +38,7 @@ fn a_client_that_was_given_the_old_token_again_restarts_before_servers_forget_it
     let id = rotation_of(&scene.home)["id"].as_str().unwrap().to_owned();
     assert!(held(&format!("{id}.switch")), "it counts as switched");
     let ran = scene.rotate(&["--apply"]).exits(0);
-    ran.says(&["may have started with them restart once more"]);
+    ran.says(&["may have started with the wrong values restart once more"]);
     assert!(held(&format!("{id}.switch.1")), "it was restarted");
     assert!(scene.rotated() == new, "the same rotation");
     scene.load.stop().assert_no_refusal();
