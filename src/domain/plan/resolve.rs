@@ -23,7 +23,7 @@ pub fn resolve(
     home: &Namespace,
     observed: &Observations,
     prefer: Option<Prefer>,
-) -> Result<Decision, Refusal> {
+) -> Result<Decision, Box<Refusal>> {
     let router = SecretRef {
         namespace: home.clone(),
         name: ROUTER.secret,
@@ -51,7 +51,7 @@ pub fn resolve(
                 ))
             }
             (Filed::Found(token), Some(Prefer::File)) => Ok(Decision::File(token.clone())),
-            (Filed::Found(token), None) => Err(Refusal {
+            (Filed::Found(token), None) => Err(Box::new(Refusal {
                 owner: observed.get(&router).and_then(|found| found.owner.clone()),
                 at: router,
                 conflict: Conflict::FileDisagrees {
@@ -59,7 +59,7 @@ pub fn resolve(
                     filed: token.clone(),
                     live: value.clone(),
                 },
-            }),
+            })),
             _ => adopt(router, name.as_str(), value),
         };
     }
@@ -115,18 +115,18 @@ fn list_entries(
     (!entries.is_empty()).then_some((at, entries))
 }
 
-fn adopt(at: SecretRef, key: &'static str, value: &SecretValue) -> Result<Decision, Refusal> {
+fn adopt(at: SecretRef, key: &'static str, value: &SecretValue) -> Result<Decision, Box<Refusal>> {
     Token::parse(value)
         .map(Decision::Cluster)
         .map_err(|why| refuse(at, Conflict::OddToken { key, why }))
 }
 
-fn refuse(at: SecretRef, conflict: Conflict) -> Refusal {
-    Refusal {
+fn refuse(at: SecretRef, conflict: Conflict) -> Box<Refusal> {
+    Box::new(Refusal {
         at,
         owner: None,
         conflict,
-    }
+    })
 }
 
 fn live_of<'a>(observed: &'a Observations, at: &SecretRef) -> Option<&'a LiveSecret> {

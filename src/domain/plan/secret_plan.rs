@@ -26,7 +26,7 @@ impl Plan {
         let mut refusals = Vec::new();
         let tokens = PerToken::from_fn(|name| {
             decide(name, wish, filed, observed)
-                .map_err(|why| refusals.push(why))
+                .map_err(|why| refusals.push(*why))
                 .ok()
         });
         let absent = Observed::default();
@@ -78,7 +78,7 @@ fn decide(
     wish: &Wish,
     filed: &FiledTokens,
     observed: &Observations,
-) -> Result<Decision, Refusal> {
+) -> Result<Decision, Box<Refusal>> {
     let decision = resolve::resolve(
         name,
         filed.tokens.get(name),
@@ -92,11 +92,11 @@ fn decide(
     };
     let owner = observed.get(&at).and_then(|found| found.owner.clone());
     match (&decision, owner) {
-        (Decision::Minted(_), Some(owner)) => Err(Refusal {
+        (Decision::Minted(_), Some(owner)) => Err(Box::new(Refusal {
             at,
             owner: Some(owner),
             conflict: Conflict::OwnerBringsToken(name),
-        }),
+        })),
         _ => Ok(decision),
     }
 }
