@@ -84,8 +84,11 @@ impl Refusal {
     /// Describes the conflict in one sentence without a value.
     pub fn message(&self) -> String {
         let at = &self.at;
-        let owner = || self.owner.as_ref().map(ToString::to_string);
-        let owner = || owner().unwrap_or_default();
+        let owner = || {
+            self.owner
+                .as_ref()
+                .map_or_else(String::new, Owner::to_string)
+        };
         match &self.conflict {
             Conflict::FileDisagrees { token, filed, live } => format!(
                 "{token} differs: the tokens file has {}, {at} has {}",

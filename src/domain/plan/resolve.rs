@@ -12,7 +12,7 @@ use crate::domain::values::token::{Token, TokenName};
 
 /// Decides the value of one token.
 ///
-/// Only the home namespace is a source, never a fleet namespace: whoever can write there could
+/// Only the home namespace is a source, never a fleet namespace: someone who can write there could
 /// plant a token that every service would accept.
 ///
 /// # Errors

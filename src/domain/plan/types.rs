@@ -176,7 +176,7 @@ pub struct Base {
     pub data: BTreeMap<String, SecretValue>,
     /// The annotations that this program applied before.
     pub annotations: BTreeMap<String, String>,
-    /// The names of all annotations of the Secret, whoever set them.
+    /// The names of all annotations of the Secret, also those of other programs.
     pub annotated: BTreeSet<String>,
 }
 
