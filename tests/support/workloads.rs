@@ -158,7 +158,6 @@ fn is_true(pod: &Value, condition: &str) -> bool {
 /// looks at the same.
 pub fn wait_ready(space: &Space, workload: &str) {
     wait(&format!("{workload} is ready"), || {
-        kubelet(space);
         let object = get(space, workload);
         let (spec, status) = (&object["spec"], &object["status"]);
         let all = |count: &str| status[count] == spec["replicas"];
