@@ -6,7 +6,7 @@ use crate::readers::{
 };
 use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Space};
 use crate::wait::wait;
-use crate::workloads::{by_hand, kubelet, name_of_pod, pod_of, stick, wait_ready};
+use crate::workloads::{by_hand, kubelet, name_of_pod, pod_of, started, stick, wait_ready};
 use serde_json::{Value, json};
 
 const WAITING: &str = "workload.waiting";
@@ -49,7 +49,11 @@ fn a_secret_that_is_not_there_is_named() {
     let why = "CreateContainerConfigError: it waits for Secret embeddings-secrets";
     assert!(message.ends_with(why), "{message}");
     mends(&space, &hint, &INPUTS);
-    wait_ready(&space, "statefulsets/reader");
+    // Between the old pod and the new one, no pod waits either.
+    wait("the pod runs", || {
+        kubelet(&space);
+        started(&space, "statefulsets/reader").is_some()
+    });
 }
 
 #[test]
