@@ -10,15 +10,14 @@ use super::shared::restart;
 use super::shared::tokens_session::TokensSession;
 use super::shared::writer::{Writer, rounds};
 use crate::cli::{Bootstrap, Global};
-use crate::commands::shared::cluster::{
-    connect, home_router, refusal, refuse_rotation, usable_fleet,
-};
+use crate::commands::shared::cluster::{connect, home_router, refuse_rotation, usable_fleet};
 use crate::commands::shared::options::{fleet, wish};
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::NamespaceState;
+use crate::domain::eso::store_entry::StoreReach;
 use crate::domain::hint_context::HintContext;
 use crate::domain::plan::manifest::Manifest;
-use crate::domain::plan::{Action, PlacePlan, Plan, SecretPlan, Wish};
+use crate::domain::plan::{Action, Plan, SecretBase, SecretPlan, Wish};
 use crate::domain::rotation::stored_state;
 use crate::domain::table::{BUNDLES, ROUTER};
 use crate::domain::values::token::{PerToken, Token};
@@ -29,7 +28,6 @@ use crate::io::kube::observe::{FleetScope, Found};
 use crate::io::local::environment;
 use crate::io::written::Written;
 use crate::render::json::Body;
-use crate::render::report::{PlaceReport, Report};
 use crate::render::text;
 use crate::ui::Ui;
 
@@ -56,8 +54,6 @@ pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answe
         ui,
         cluster,
         session,
-        plan: None,
-        started: false,
         writer: Writer::new(),
     };
     let tracker = if bootstrap.restart {
@@ -66,7 +62,7 @@ pub async fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answe
         None
     };
     let mut outcome = run.rounds().await;
-    if let (Ok(()), Some(tracker), None) = (&outcome, tracker, run.failures()) {
+    if let (Ok(()), Some(tracker), None) = (&outcome, tracker, run.writer.failures("Secrets")) {
         let keys = bootstrap.changes.update.iter().copied().collect();
         outcome = restart::readers(&run.cluster, &global.namespace, &keys, tracker, ui).await;
     }
@@ -83,11 +79,7 @@ struct ApplyRun<'a> {
     ui: Ui,
     cluster: Cluster,
     session: TokensSession,
-    /// The newest plan.
-    plan: Option<Plan>,
-    /// Whether the writes of a plan have begun.
-    started: bool,
-    writer: Writer<SecretPlan>,
+    writer: Writer<SecretRef, Option<SecretBase>>,
 }
 
 impl ApplyRun<'_> {
@@ -102,7 +94,6 @@ impl ApplyRun<'_> {
 
     /// Reads, plans and writes once. [`Written::Stale`] if that has to be repeated.
     async fn round(&mut self) -> Result<Written, Failure> {
-        self.writer.forget_failures();
         let found = self
             .cluster
             .observe(&self.wish.home, &BUNDLES, &self.fleet)
@@ -110,22 +101,16 @@ impl ApplyRun<'_> {
         let create_namespace = self.check_namespace(found.home)?;
         self.wish.fleet = usable_fleet(&found, &self.fleet, &self.reach, self.ui)?;
         let open = stored_state::of_cluster(home_router(&found.secrets, &self.wish.home));
-        refuse_rotation(open, self.started, &self.reach)?;
-        let plan = Plan::new(&self.wish, &self.session.filed, &found.secrets);
-        self.plan = Some(plan.clone());
-        if !plan.refusals.is_empty() {
-            let mut failure = refusal(&plan, &self.reach);
-            if self.started {
-                failure = failure.too_late();
-            }
-            return Err(failure);
-        }
-        if !self.started {
+        refuse_rotation(open, self.writer.started, &self.reach)?;
+        let plan = Plan::for_secrets(&self.wish, &self.session.filed, &found.secrets);
+        let store = StoreReach::default();
+        self.writer.begin(&plan, &self.reach, &store)?;
+        if !self.writer.started {
             self.announce(&plan, &found);
         }
         let tokens = self.save_tokens(&plan)?;
-        self.started = true;
-        if create_namespace && plan.secrets.iter().any(SecretPlan::is_written) {
+        self.writer.started = true;
+        if create_namespace && plan.written().next().is_some() {
             self.cluster.create_namespace(&self.wish.home).await?;
             self.ui
                 .story(&format!("created namespace {}", self.wish.home));
@@ -212,76 +197,42 @@ impl ApplyRun<'_> {
             name: ROUTER.secret,
         };
         let (cluster, force) = (&self.cluster, self.wish.force_conflicts);
-        let count = plan
-            .secrets
-            .iter()
-            .filter(|secret| secret.is_written())
-            .count();
-        let progress = self.ui.progress(count, "Secrets written");
+        let progress = self.ui.progress(plan.written().count(), "Secrets written");
         let write = async |secret: &SecretPlan| {
             let manifest = Manifest::of(secret, tokens, &now);
             let written = cluster.write(&manifest, force).await;
             progress.step();
             written
         };
-        self.writer
-            .write(&plan.secrets, &router, router.name, write)
-            .await
+        let name = router.name;
+        self.writer.write(plan, &router, name, write).await
     }
 
     /// The answer of the run, with the result of each write.
     fn answer(self, outcome: Result<(), Failure>) -> Result<Answer, Failure> {
-        let Some(plan) = &self.plan else {
+        let path = self.global.tokens_file.display().to_string();
+        let Some(report) = self.writer.report(path, self.session.change) else {
             return outcome.map(|()| unreachable!("a plan was made"));
         };
-        let mut report = Report::of_plan(plan, self.global.tokens_file.display().to_string());
-        report.context.clone_from(&self.cluster.context);
-        report.server = Some(self.cluster.server.clone());
-        if self.started {
-            report.file.change = self.session.change;
-            for secret in &mut report.secrets {
-                self.fill_in_result(secret, outcome.is_err());
-            }
-        }
-        let verdict = match outcome.err().or_else(|| self.failures()) {
-            Some(failure) => Verdict::Failed(failure),
-            None => Verdict::Yes,
-        };
+        let failure = outcome.err().or_else(|| self.writer.failures("Secrets"));
         self.session.warn_about_git();
-        let text = if matches!(verdict, Verdict::Failed(_)) && !self.started {
+        let text = if failure.is_some() && !self.writer.started {
             String::new()
         } else {
             text::outcome(&report, self.ui.palette())
         };
-        let created = report
-            .secrets
+        let places = &report.places;
+        let is_created = places
             .iter()
-            .any(|secret| secret.plan.action == Action::Create);
-        let next = (created && matches!(verdict, Verdict::Yes))
+            .any(|place| place.plan.action == Action::Create);
+        let next = (is_created && failure.is_none())
             .then(|| text::next_steps(&report, &self.wish.home, &self.reach));
+        let server = Some(self.cluster.server.as_str());
         Ok(Answer {
             text,
             next,
-            body: Body::from(&report),
-            verdict,
+            body: Body::of_secrets(&report, self.cluster.context.as_deref(), server),
+            verdict: failure.map_or(Verdict::Yes, Verdict::Failed),
         })
-    }
-
-    /// Puts the result of a write into the report. `interrupted` is true if the run ended early.
-    fn fill_in_result(&self, secret: &mut PlaceReport<SecretPlan>, interrupted: bool) {
-        match self.writer.result(&secret.plan.at) {
-            Some((plan, failure)) => {
-                secret.plan = plan.clone();
-                secret.failed = failure.map(Failure::describe);
-            }
-            None if interrupted && secret.plan.is_written() => {
-                secret.failed = Some("not written".to_owned());
-            }
-            None => {}
-        }
-    }
-
-    fn failures(&self) -> Option<Failure> {
-        self.writer.failures(self.wish.targets().count(), "Secrets")
     }
 }

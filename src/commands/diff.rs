@@ -4,12 +4,12 @@
 use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{HintOptions, reach};
 use crate::cli::{Diff, Global};
-use crate::commands::shared::cluster::{
-    connect, home_router, refusal, refuse_rotation, usable_fleet,
-};
+use crate::commands::shared::cluster::{connect, home_router, refuse_rotation, usable_fleet};
 use crate::commands::shared::options::{fleet, wish};
 use crate::commands::shared::tokens_file::filed;
+use crate::commands::shared::writer::refusal;
 use crate::domain::cluster::observed_secret::NamespaceState;
+use crate::domain::eso::store_entry::StoreReach;
 use crate::domain::plan::Plan;
 use crate::domain::rotation::stored_state;
 use crate::domain::table::BUNDLES;
@@ -55,22 +55,18 @@ pub async fn run(global: &Global, diff: &Diff, ui: Ui) -> Result<Answer, Failure
         }
     }
     wish.fleet = usable_fleet(&found, &fleet, &reach, ui)?;
-    let plan = Plan::new(&wish, &filed, &found.secrets);
-    let mut report = Report::of_plan(&plan, global.tokens_file.display().to_string());
-    report.context = cluster.context.clone();
-    report.server = Some(cluster.server.clone());
-    let verdict = if !plan.refusals.is_empty() {
-        Verdict::Failed(refusal(&plan, &reach))
-    } else if plan.changes_anything() {
-        Verdict::No
-    } else {
-        Verdict::Yes
+    let plan = Plan::for_secrets(&wish, &filed, &found.secrets);
+    let report = Report::of_plan(&plan, global.tokens_file.display().to_string());
+    let verdict = match refusal(&plan, &reach, &StoreReach::default()) {
+        Some(failure) => Verdict::Failed(failure),
+        None if plan.changes_anything() => Verdict::No,
+        None => Verdict::Yes,
     };
     let text = text::difference(&report, ui.palette());
     Ok(Answer {
         text,
         next: None,
-        body: Body::from(&report),
+        body: Body::of_secrets(&report, cluster.context.as_deref(), Some(&cluster.server)),
         verdict,
     })
 }

@@ -31,10 +31,9 @@ pub fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answer, Fai
         ));
     }
     let filed = filed(loaded.as_ref().map(|loaded| &loaded.file));
-    let plan = Plan::new(&wish, &filed, &Observations::new());
+    let plan = Plan::for_secrets(&wish, &filed, &Observations::new());
     let path = global.tokens_file.display().to_string();
-    let mut report = Report::of_plan(&plan, path);
-    report.context.clone_from(&global.context);
+    let report = Report::of_plan(&plan, path);
     let given = HintOptions {
         changes: Some(&bootstrap.changes),
         fleet: Some(&bootstrap.fleet),
@@ -61,7 +60,7 @@ pub fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answer, Fai
     Ok(Answer {
         text,
         next: None,
-        body: Body::from(&report),
+        body: Body::of_secrets(&report, global.context.as_deref(), None),
         verdict: Verdict::Yes,
     })
 }

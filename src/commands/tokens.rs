@@ -6,6 +6,7 @@ use super::shared::hint_context::{HintOptions, reach};
 use crate::cli::{Global, Show, TokensFormat};
 use crate::commands::shared::cluster::connect;
 use crate::commands::shared::tokens_file::{filed, warn_unless_ignored};
+use crate::domain::eso::store_entry::StoreReach;
 use crate::domain::plan::{Decision, resolve};
 use crate::domain::table::{EMBEDDINGS, ROUTER};
 use crate::domain::values::token::{PerToken, Token};
@@ -80,7 +81,7 @@ pub async fn recover(global: &Global, apply: bool, ui: Ui) -> Result<Answer, Fai
         resolve(name, filed.tokens.get(name), home, &found, None).map_err(|why| {
             Failure::undecided()
                 .cause(why.message())
-                .hint(why.hint(&reach))
+                .hint(why.hint(&reach, &StoreReach::default()))
         })
     })?;
     let tokens = PerToken::from_fn(|name| decisions.get(name).token().cloned());
@@ -135,7 +136,9 @@ fn recovery_answer(
     for (name, decision) in decisions.iter() {
         let line = match decision {
             Decision::File(_) => format!("{name}: in the file\n"),
-            Decision::Cluster(_) => format!("{name}: found in namespace {}\n", global.namespace),
+            Decision::Cluster(_) | Decision::Store(_) => {
+                format!("{name}: found in namespace {}\n", global.namespace)
+            }
             Decision::Minted(_) => format!("{name}: not found\n"),
         };
         text.push_str(&line);

@@ -1,10 +1,10 @@
 //! The one JSON document that `-o json` prints.
 
 use super::plain_values::plain_values;
-use super::report::{FileReport, PlaceReport, Report};
-use super::store::{EntryDocument, StoreBody};
+use super::report::{FileReport, SecretsReport, StoreReport};
+use super::store::EntryDocument;
 use crate::domain::checks::check::Check;
-use crate::domain::plan::{KeyPlan, SecretPlan};
+use crate::domain::plan::KeyPlan;
 use crate::domain::values::secret_value::SecretValue;
 use crate::error::Failure;
 use serde::Serialize;
@@ -78,6 +78,21 @@ struct SecretBody {
     keys: Vec<KeyPlan>,
 }
 
+#[derive(Debug, Serialize)]
+pub struct StoreBody {
+    store: Option<String>,
+    tokens_file: FileReport,
+    entries: Vec<EntryBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct EntryBody {
+    path: String,
+    action: &'static str,
+    reason: Option<String>,
+    keys: Vec<KeyPlan>,
+}
+
 #[derive(Serialize)]
 struct Document<'a> {
     version: u8,
@@ -114,27 +129,37 @@ pub fn document(command: &str, ok: bool, body: &Body, failure: Option<&Failure>)
     text
 }
 
-impl From<&Report> for Body {
-    fn from(report: &Report) -> Self {
+impl Body {
+    /// `server` is the URL of the API server, if it was contacted.
+    pub fn of_secrets(report: &SecretsReport, context: Option<&str>, server: Option<&str>) -> Self {
+        let secrets = report.places.iter().map(|place| SecretBody {
+            namespace: place.plan.at.namespace.to_string(),
+            name: place.plan.at.name,
+            action: place.action(),
+            owner: place.plan.owner.as_ref().map(ToString::to_string),
+            reason: place.reason().map(str::to_owned),
+            keys: place.plan.keys.clone(),
+        });
         Self::Report(ReportBody {
-            context: report.context.clone(),
-            server: report.server.clone(),
+            context: context.map(str::to_owned),
+            server: server.map(str::to_owned),
             tokens_file: report.file.clone(),
-            secrets: report.secrets.iter().map(SecretBody::from).collect(),
+            secrets: secrets.collect(),
         })
     }
-}
 
-impl From<&PlaceReport<SecretPlan>> for SecretBody {
-    fn from(report: &PlaceReport<SecretPlan>) -> Self {
-        let plan = &report.plan;
-        Self {
-            namespace: plan.at.namespace.to_string(),
-            name: plan.at.name,
-            action: report.action(),
-            owner: plan.owner.as_ref().map(ToString::to_string),
-            reason: report.reason().map(str::to_owned),
-            keys: plan.keys.clone(),
-        }
+    /// `store` is the URL of the store, if it was contacted.
+    pub fn of_store(report: &StoreReport, store: Option<&str>) -> Self {
+        let entries = report.places.iter().map(|place| EntryBody {
+            path: place.plan.at.clone(),
+            action: place.action(),
+            reason: place.reason().map(str::to_owned),
+            keys: place.plan.keys.clone(),
+        });
+        Self::Store(StoreBody {
+            store: store.map(str::to_owned),
+            tokens_file: report.file.clone(),
+            entries: entries.collect(),
+        })
     }
 }

@@ -143,7 +143,7 @@ pub fn body(
 pub fn additions(plan: &MigrationPlan) -> Vec<Addition> {
     plan.written()
         .map(|entry| Addition {
-            path: entry.path.clone(),
+            path: entry.at.clone(),
             created: entry.base.fields.is_none(),
             keys: entry
                 .keys

@@ -1,28 +1,30 @@
 //! The result or plan of `--apply` and `populate`, from which every output format is rendered.
 //! Secrets and store entries are reported alike.
 
-use crate::domain::plan::{Action, FileAction, KeyAction, PlacePlan, Plan, SecretPlan};
+use crate::domain::cluster::names::SecretRef;
+use crate::domain::eso::store_entry::Entry;
+use crate::domain::plan::{Action, FileAction, KeyAction, PlacePlan, Plan, SecretBase};
 use crate::ui::{Mark, Palette, Tone};
 use std::fmt::Write;
 
 #[derive(Clone, Debug)]
-pub struct Report {
-    /// The kubeconfig context, if one was used.
-    pub context: Option<String>,
-    /// The URL of the API server, if it was contacted.
-    pub server: Option<String>,
+pub struct Report<At, Base> {
     pub file: FileReport,
-    pub secrets: Vec<PlaceReport<SecretPlan>>,
+    pub places: Vec<PlaceReport<At, Base>>,
 }
 
-impl Report {
+pub type SecretsReport = Report<SecretRef, Option<SecretBase>>;
+pub type StoreReport = Report<String, Entry>;
+
+impl<At: Clone, Base: Clone> Report<At, Base> {
     /// The report of a preview. `path` is that of the tokens file.
-    pub fn of_plan(plan: &Plan, path: String) -> Self {
+    pub fn of_plan(plan: &Plan<PlacePlan<At, Base>>, path: String) -> Self {
         Self {
-            context: None,
-            server: None,
-            file: FileReport::of_plan(path, plan.file),
-            secrets: plan.secrets.iter().map(PlaceReport::of_plan).collect(),
+            file: FileReport {
+                path,
+                change: plan.file.into(),
+            },
+            places: plan.places.iter().map(PlaceReport::of_plan).collect(),
         }
     }
 }
@@ -65,13 +67,6 @@ impl From<FileAction> for FileChange {
 }
 
 impl FileReport {
-    pub fn of_plan(path: String, action: FileAction) -> Self {
-        Self {
-            path,
-            change: action.into(),
-        }
-    }
-
     /// The line after `--apply`.
     pub fn outcome(&self, palette: Palette) -> String {
         let mark = palette.mark(Mark::Ok);
@@ -90,14 +85,14 @@ impl FileReport {
 
 /// The plan for a place and the error of its write.
 #[derive(Clone, Debug)]
-pub struct PlaceReport<P> {
-    pub plan: P,
+pub struct PlaceReport<At, Base> {
+    pub plan: PlacePlan<At, Base>,
     /// Why the write failed.
     pub failed: Option<String>,
 }
 
-impl<P: PlacePlan> PlaceReport<P> {
-    pub fn of_plan(plan: &P) -> Self {
+impl<At: Clone, Base: Clone> PlaceReport<At, Base> {
+    fn of_plan(plan: &PlacePlan<At, Base>) -> Self {
         Self {
             plan: plan.clone(),
             failed: None,
@@ -106,7 +101,7 @@ impl<P: PlacePlan> PlaceReport<P> {
 
     /// The documented word for the result.
     pub fn action(&self) -> &'static str {
-        match self.plan.action() {
+        match self.plan.action {
             _ if self.failed.is_some() => "failed",
             Action::Create => "created",
             Action::Configure => "configured",
@@ -118,13 +113,13 @@ impl<P: PlacePlan> PlaceReport<P> {
 
     /// Why the write failed, or the reason in the plan.
     pub fn reason(&self) -> Option<&str> {
-        self.failed.as_deref().or(self.plan.reason())
+        self.failed.as_deref().or(self.plan.reason.as_deref())
     }
 
     /// The line after a run: the result, the keys, and the reason. `present` is what values
     /// there are called, `update` how to change a key that was kept.
     pub fn outcome(&self, name: &str, present: &str, update: &str, palette: Palette) -> String {
-        let mark = palette.mark(match (self.plan.action(), &self.failed) {
+        let mark = palette.mark(match (self.plan.action, &self.failed) {
             (_, Some(_)) | (Action::Refuse, _) => Mark::Fail,
             (Action::Skip, _) => Mark::Skip,
             _ => Mark::Ok,
@@ -141,7 +136,7 @@ impl<P: PlacePlan> PlaceReport<P> {
             }
         }
         let differing = self.keys_with(|action| matches!(action, KeyAction::Differs));
-        if self.plan.action() != Action::Refuse && !differing.is_empty() {
+        if self.plan.action != Action::Refuse && !differing.is_empty() {
             words.push(format!(
                 "kept the {present} {differing} although another value is given{update}"
             ));
@@ -152,7 +147,7 @@ impl<P: PlacePlan> PlaceReport<P> {
 
     /// The keys that are set, grouped by source: `A, B (minted), C (env)`.
     fn keys_by_source(&self) -> String {
-        let keys: Vec<_> = self.plan.keys().iter().filter(|key| key.is_set()).collect();
+        let keys: Vec<_> = self.plan.new_values().map(|(key, _)| key).collect();
         let groups = keys.chunk_by(|one, other| one.source == other.source);
         let groups = groups.map(|group| {
             let names: Vec<_> = group.iter().map(|key| &*key.key).collect();
@@ -162,7 +157,7 @@ impl<P: PlacePlan> PlaceReport<P> {
     }
 
     fn keys_with(&self, wanted: impl Fn(&KeyAction) -> bool) -> String {
-        let keys = self.plan.keys().iter();
+        let keys = self.plan.keys.iter();
         let keys = keys.filter(|key| wanted(&key.action));
         keys.map(|key| &*key.key).collect::<Vec<_>>().join(", ")
     }
@@ -170,7 +165,7 @@ impl<P: PlacePlan> PlaceReport<P> {
     /// The lines of a preview: one for the place, and one for each key that is not just kept.
     /// `configure` is what a change of the place is called.
     pub fn difference(&self, name: &str, configure: &str, palette: Palette) -> String {
-        let what = match self.plan.action() {
+        let what = match self.plan.action {
             Action::Create => "would be created",
             Action::Configure => configure,
             Action::Keep => "unchanged",
@@ -179,7 +174,7 @@ impl<P: PlacePlan> PlaceReport<P> {
         };
         let reason = self.reason().map(|reason| format!(": {reason}"));
         let mut text = format!("{name}: {what}{}\n", reason.unwrap_or_default());
-        for key in self.plan.keys() {
+        for key in &self.plan.keys {
             let (tone, mark, note) = match key.action {
                 KeyAction::Set(_) if key.live => (Tone::Good, "~", ""),
                 KeyAction::Set(_) => (Tone::Good, "+", ""),

@@ -2,7 +2,8 @@
 //!
 //! The script holds no value and puts none on a command line: kubectl reads here-documents.
 
-use crate::domain::plan::{KeyAction, PlacePlan, Plan, SecretPlan};
+use super::yaml::skipped_comment;
+use crate::domain::plan::{Plan, SecretPlan};
 use crate::domain::table::{InputRule, Origin, ROUTER};
 use crate::domain::values::inputs::{Inputs, Place};
 use crate::domain::values::token::TokenName;
@@ -60,13 +61,12 @@ pub fn script(preview: &Preview<'_>) -> String {
             preview.namespace
         );
     }
-    for secret in &preview.plan.secrets {
+    for secret in &preview.plan.places {
         text.push('\n');
         if secret.is_written() {
             push_secret(&mut text, secret, kubectl, secret.at.namespace.as_str());
         } else {
-            let reason = secret.reason.as_deref().unwrap_or("nothing to do");
-            let _ = writeln!(text, "# {}: skipped, {reason}", secret.at.name);
+            text.push_str(&skipped_comment(secret.at.name, secret.reason.as_deref()));
         }
     }
     if let Some(selector) = preview.fleet_selector {
@@ -78,12 +78,7 @@ pub fn script(preview: &Preview<'_>) -> String {
 
 /// Stops before the first command if a required input is missing.
 fn push_checks(text: &mut String, plan: &Plan) {
-    for (key, origin) in plan
-        .secrets
-        .iter()
-        .filter(|secret| secret.is_written())
-        .flat_map(set_keys)
-    {
+    for (key, origin) in plan.written().flat_map(set_keys) {
         if matches!(
             origin,
             Origin::Input(InputRule::Required | InputRule::EnvFileOnly)
@@ -95,11 +90,7 @@ fn push_checks(text: &mut String, plan: &Plan) {
 
 /// The keys that are written, with the origin of their values.
 fn set_keys(secret: &SecretPlan) -> impl Iterator<Item = (&'static str, Origin)> {
-    let set = secret
-        .keys
-        .iter()
-        .filter(|key| matches!(key.action, KeyAction::Set(_)));
-    set.filter_map(|key| {
+    secret.new_values().filter_map(|(key, _)| {
         let row = secret.bundle.keys.iter().find(|row| row.name == key.key)?;
         Some((row.name, row.origin))
     })
@@ -107,10 +98,7 @@ fn set_keys(secret: &SecretPlan) -> impl Iterator<Item = (&'static str, Origin)>
 
 /// The router Secret in every selected namespace that is not handled above.
 fn push_selected(text: &mut String, plan: &Plan, kubectl: &str, selector: &str) {
-    let routers = plan
-        .secrets
-        .iter()
-        .filter(|secret| *secret.bundle == ROUTER);
+    let routers = plan.places.iter().filter(|secret| *secret.bundle == ROUTER);
     let done: Vec<_> = routers
         .clone()
         .map(|secret| secret.at.namespace.as_str())

@@ -1,6 +1,6 @@
 //! The text output of `--apply` and `diff`: results, differences and next steps.
 
-use super::report::Report;
+use super::report::SecretsReport;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::hint_context::HintContext;
 use crate::domain::plan::Action;
@@ -12,9 +12,9 @@ use std::fmt::Write;
 const CHARTS: [&str; 4] = ["brain-api", "embeddings", "brain-ops", "brain-keeper"];
 
 /// One line for the tokens file and one for each Secret, after `--apply`.
-pub fn outcome(report: &Report, palette: Palette) -> String {
+pub fn outcome(report: &SecretsReport, palette: Palette) -> String {
     let mut text = report.file.outcome(palette);
-    for secret in &report.secrets {
+    for secret in &report.places {
         let at = &secret.plan.at;
         let name = format!("{}/{}", at.namespace, at.name);
         let update = match secret.plan.action {
@@ -27,9 +27,9 @@ pub fn outcome(report: &Report, palette: Palette) -> String {
 }
 
 /// The output of `diff`: one line for each Secret, and one for each key that is not just kept.
-pub fn difference(report: &Report, palette: Palette) -> String {
+pub fn difference(report: &SecretsReport, palette: Palette) -> String {
     let mut text = report.file.difference();
-    for secret in &report.secrets {
+    for secret in &report.places {
         let name = secret.plan.at.to_string();
         text.push_str(&secret.difference(&name, "would be configured", palette));
     }
@@ -37,7 +37,7 @@ pub fn difference(report: &Report, palette: Palette) -> String {
 }
 
 /// The commands to run after `--apply`.
-pub fn next_steps(report: &Report, namespace: &Namespace, reach: &HintContext) -> String {
+pub fn next_steps(report: &SecretsReport, namespace: &Namespace, reach: &HintContext) -> String {
     let HintContext {
         program,
         apply,
@@ -59,7 +59,7 @@ pub fn next_steps(report: &Report, namespace: &Namespace, reach: &HintContext) -
          \x20 curl -fsS -H \"Authorization: Bearer $KB_ROUTER_TOKEN\" http://localhost:8080/feed"
     ));
     let skipped = report
-        .secrets
+        .places
         .iter()
         .filter(|secret| secret.plan.action == Action::Skip && secret.plan.owner.is_none());
     for secret in skipped {
@@ -70,7 +70,7 @@ pub fn next_steps(report: &Report, namespace: &Namespace, reach: &HintContext) -
             secret.reason().unwrap_or_default()
         );
     }
-    let is_open = report.secrets.iter().any(|secret| {
+    let is_open = report.places.iter().any(|secret| {
         let plan = &secret.plan;
         plan.bundle == &EMBEDDINGS
             && matches!(

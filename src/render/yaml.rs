@@ -2,7 +2,7 @@
 
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::LiveValue;
-use crate::domain::plan::{KeyAction, NewValue, PlacePlan, Plan, SecretPlan};
+use crate::domain::plan::{NewValue, PlacePlan, Plan, SecretPlan};
 use crate::domain::values::secret_value::SecretValue;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -37,10 +37,9 @@ pub fn manifests(plan: &Plan, namespace: Option<&Namespace>, show_values: bool) 
             &serde_json::json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata }),
         )
     });
-    let documents = plan.secrets.iter().map(|secret| {
+    let documents = plan.places.iter().map(|secret| {
         if !secret.is_written() {
-            let reason = secret.reason.as_deref().unwrap_or("nothing to do");
-            return format!("# {}: skipped, {reason}\n", secret.at.name);
+            return skipped_comment(secret.at.name, secret.reason.as_deref());
         }
         to_yaml(&Manifest {
             api_version: "v1",
@@ -71,27 +70,27 @@ pub fn to_yaml<T: Serialize>(object: &T) -> String {
 }
 
 fn data<'a>(plan: &Plan, secret: &'a SecretPlan, show_values: bool) -> BTreeMap<&'a str, String> {
-    let set = secret.keys.iter().filter_map(|key| match &key.action {
-        KeyAction::Set(value) => Some((&*key.key, value)),
-        _ => None,
-    });
-    set.map(|(key, value)| {
-        let shown = match known(plan, value) {
-            None => TO_BE_MINTED.to_owned(),
-            Some(value) if show_values => LiveValue::encode(value).base64.expose().to_owned(),
-            Some(_) => MASKED.to_owned(),
-        };
-        (key, shown)
-    })
-    .collect()
+    let encode = |value| LiveValue::encode(&value).base64.expose().to_owned();
+    let shown = |value| shown(plan, value, show_values).map_or_else(str::to_owned, encode);
+    let set = secret.new_values();
+    set.map(|(key, value)| (&*key.key, shown(value))).collect()
 }
 
-/// The value; `None` if the token is not minted yet. In a preview a list contains its token only.
-fn known<'a>(plan: &'a Plan, value: &'a NewValue) -> Option<&'a SecretValue> {
-    match value {
-        NewValue::Plain(value) => Some(value),
-        NewValue::Token(token) | NewValue::List { token, .. } => {
-            Some(plan.tokens.get(*token).as_ref()?.token()?.value())
-        }
-    }
+/// The value.
+///
+/// # Errors
+/// A placeholder, for a value that is masked or not minted yet.
+pub(super) fn shown<At, Base>(
+    plan: &Plan<PlacePlan<At, Base>>,
+    value: &NewValue,
+    show_values: bool,
+) -> Result<SecretValue, &'static str> {
+    let value = plan.known(value).ok_or(TO_BE_MINTED)?;
+    if show_values { Ok(value) } else { Err(MASKED) }
+}
+
+/// The comment in place of a document.
+pub(super) fn skipped_comment(name: &str, reason: Option<&str>) -> String {
+    let reason = reason.unwrap_or("nothing to do");
+    format!("# {name}: skipped, {reason}\n")
 }

@@ -16,7 +16,7 @@ use k8s_bootstrap::domain::plan::manifest::Manifest;
 use k8s_bootstrap::domain::plan::refusal::{Conflict, Refusal};
 use k8s_bootstrap::domain::plan::{Decision, Filed};
 use k8s_bootstrap::domain::plan::{FiledTokens, KeyAction, NewValue, Plan, SecretPlan, Wish};
-use k8s_bootstrap::domain::plan::{StorePlan, StoreWish};
+use k8s_bootstrap::domain::plan::{PlaceRef, StorePlan, StoreWish};
 use k8s_bootstrap::domain::table::{EMBEDDINGS, ROUTER};
 use k8s_bootstrap::domain::values::dotenv::{self, Dialect};
 use k8s_bootstrap::domain::values::inputs::Inputs;
@@ -26,7 +26,7 @@ use k8s_bootstrap::domain::values::tokens_file::TokensFile;
 use k8s_bootstrap::error::Failure;
 use k8s_bootstrap::io::kube::wire::SecretBody;
 use k8s_bootstrap::render::report::Report;
-use k8s_bootstrap::render::store::{self, StoreReport};
+use k8s_bootstrap::render::store;
 use k8s_bootstrap::ui::{Color, Format, Ui};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -189,10 +189,10 @@ fn what_is_gathered() {
 #[test]
 fn plans_and_what_becomes_of_them() {
     for observed in [Observations::new(), observed()] {
-        let plan = Plan::new(&wish(), &filed(), &observed);
+        let plan = Plan::for_secrets(&wish(), &filed(), &observed);
         assert_hidden(&plan);
         assert_hidden(&Report::of_plan(&plan, "local/.k8s-tokens".into()));
-        for secret in &plan.secrets {
+        for secret in &plan.places {
             assert_hidden(&Manifest::of(secret, &tokens(), "2020-01-01T00:00:00Z"));
         }
         let set = |secret: &SecretPlan| {
@@ -201,7 +201,7 @@ fn plans_and_what_becomes_of_them() {
                 .iter()
                 .any(|key| matches!(key.action, KeyAction::Set(_)))
         };
-        assert!(plan.secrets.iter().any(set));
+        assert!(plan.places.iter().any(set));
         for refusal in &plan.refusals {
             assert_refusal(refusal);
         }
@@ -231,19 +231,20 @@ fn plans_for_the_store_and_documents() {
             inputs: wish().inputs,
             update: BTreeSet::new(),
             with_api_keys: true,
+            home: "home".parse().unwrap(),
             live: live.map(|live| BTreeMap::from([(ROUTER.secret, live)])),
         };
         assert_hidden(&wish);
         let entries = BTreeMap::from([("p/router".to_owned(), entry.clone())]);
         assert_hidden(&entries);
-        let plan = StorePlan::new(&wish, &filed(), &entries);
+        let plan = StorePlan::for_store(&wish, &filed(), &entries);
         assert_hidden(&plan);
         assert_eq!(!plan.refusals.is_empty(), refused);
         for refusal in &plan.refusals {
-            let hint = refusal.hint(&StoreReach::default(), &HintContext::default());
+            let hint = refusal.hint(&HintContext::default(), &StoreReach::default());
             assert_text_hides(&format!("{} {hint} {refusal:?}", refusal.message()));
         }
-        assert_hidden(&StoreReport::of_plan(&plan, None, String::new()));
+        assert_hidden(&Report::of_plan(&plan, String::new()));
         let documents = store::documents(&plan, true);
         assert_hidden(&documents);
         assert!(store::yaml(&plan, &documents).contains(INPUTS[0].1));
@@ -256,29 +257,27 @@ fn refusals_and_failures() {
     let token = TokenName::KbRouterToken;
     let at = || at(ROUTER.secret);
     for conflict in [
-        Conflict::FileDisagrees {
+        Conflict::Disagree {
+            token,
+            key: token.as_str(),
+            one: (PlaceRef::TokensFile, self::token(0).value().clone()),
+            other: live.clone(),
+        },
+        Conflict::Disagree {
+            token,
+            key: token.as_str(),
+            one: (PlaceRef::TokensFile, self::token(0).value().clone()),
+            other: value(SENTINEL),
+        },
+        Conflict::Retired {
             token,
             filed: self::token(0),
-            live: live.clone(),
+            live: Some(live.clone()),
         },
-        Conflict::FileDisagrees {
-            token,
-            filed: self::token(0),
-            live: value(SENTINEL),
-        },
-        Conflict::FleetDisagrees {
-            token,
-            decided: Some(Box::new((self::token(0), "the tokens file".to_owned()))),
-            live: live.clone(),
-        },
-        Conflict::FleetDisagrees {
-            token,
-            decided: None,
-            live,
-        },
+        Conflict::FleetAlone(token, live),
     ] {
         let refusal = Refusal {
-            at: at(),
+            at: PlaceRef::Secret(at()),
             owner: None,
             conflict,
         };
@@ -289,7 +288,8 @@ fn refusals_and_failures() {
 #[track_caller]
 fn assert_refusal(refusal: &Refusal) {
     assert_hidden(refusal);
-    let failure = Failure::no(refusal.message()).hint(refusal.hint(&HintContext::default()));
+    let failure = Failure::no(refusal.message())
+        .hint(refusal.hint(&HintContext::default(), &StoreReach::default()));
     assert_hidden(&failure);
     assert_text_hides(&format!(
         "{failure} {:?} {:?}",

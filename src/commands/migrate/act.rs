@@ -113,7 +113,7 @@ impl MigrateRun<'_> {
         }
         if let (None, Some(entry)) = (&self.direct, plan.written().next()) {
             let keys: Vec<_> = entry.keys.iter().map(|key| &*key.key).collect();
-            let (path, options) = (&entry.path, self.layout.options());
+            let (path, options) = (&entry.at, self.layout.options());
             return Err(
                 Failure::no(format!("the store lacks {} in {path}", keys.join(", "))).hint(
                     format!(

@@ -19,24 +19,25 @@ pub(super) fn of_run<B: Backend>(
     outcome: Result<(), Failure>,
     ui: Ui,
 ) -> Result<Answer, Failure> {
-    let Some(report) = run.report(global.tokens_file.display().to_string()) else {
+    let path = global.tokens_file.display().to_string();
+    let Some(report) = run.writer.report(path, run.session.change) else {
         return outcome.map(|()| unreachable!("a plan was made"));
     };
     run.session.warn_about_git();
-    let text = if run.started() {
+    let text = if run.writer.started {
         rendered::outcome(&report, run.backend.reach(), ui.palette())
     } else {
         String::new()
     };
     let has_skipped = report
-        .entries
+        .places
         .iter()
         .any(|entry| entry.plan.action == Action::Skip);
     let next = "An entry was skipped because an input is missing: set it, and run this again.";
     Ok(Answer {
         text,
         next: (has_skipped && outcome.is_ok()).then(|| next.to_owned()),
-        body: Body::Store(report.body()),
+        body: Body::of_store(&report, Some(run.backend.address())),
         verdict: outcome.map_or_else(Verdict::Failed, |()| Verdict::Yes),
     })
 }

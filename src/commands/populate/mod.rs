@@ -6,8 +6,9 @@ mod via_eso;
 
 use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{HintOptions, reach};
-use super::shared::store_apply::{Backend, StoreApply, refusal};
+use super::shared::store_apply::{Backend, StoreApply};
 use super::shared::tokens_session::TokensSession;
+use super::shared::writer::refusal;
 use crate::cli::{Global, Populate};
 use crate::commands::shared::cluster::{connect, home_router, refuse_rotation};
 use crate::commands::shared::options::{inputs, layout};
@@ -20,8 +21,8 @@ use crate::error::Failure;
 use crate::io::local::tokens_file;
 use crate::io::store::Store;
 use crate::render::json::Body;
+use crate::render::report::Report;
 use crate::render::store as rendered;
-use crate::render::store::StoreReport;
 use crate::ui::{Format, Ui};
 use std::collections::BTreeMap;
 
@@ -44,8 +45,14 @@ pub async fn run(global: &Global, populate: &Populate, ui: Ui) -> Result<Answer,
             via_eso::apply(global, populate, wish, &reach, ui).await
         }
         (false, Format::Text) if populate.via_eso.is_some() => {
-            let plan = StorePlan::new(&wish, &filed(global)?, &Entries::new());
-            Ok(via_eso::preview(global, &plan, &reach, ui))
+            // Without creating an object, the content of the store is not known.
+            let plan = StorePlan::for_store(&wish, &filed(global)?, &Entries::new());
+            let store = StoreReach::default();
+            let mut answer = difference(global, &plan, None, &store, &reach, ui);
+            let unknown = "The content of the store is not known before --apply: existing fields \
+                           are adopted and never changed.";
+            answer.next = answer.next.map(|next| format!("{unknown} {next}"));
+            Ok(answer)
         }
         (true, _) => apply(global, populate, wish, &reach, ui).await,
         (false, Format::Text) => preview(global, populate, &wish, &reach, ui).await,
@@ -76,6 +83,7 @@ async fn wish(
         inputs,
         update: populate.update.iter().copied().collect(),
         with_api_keys: populate.with_api_keys,
+        home: global.namespace.clone(),
         live,
     })
 }
@@ -132,14 +140,14 @@ fn documents(
     ui: Ui,
 ) -> Result<Answer, Failure> {
     let filed = filed(global)?;
-    let plan = StorePlan::new(wish, &filed, &Entries::new());
-    let report = StoreReport::of_plan(&plan, None, global.tokens_file.display().to_string());
-    if !plan.refusals.is_empty() {
+    let plan = StorePlan::for_store(wish, &filed, &Entries::new());
+    if let Some(failure) = refusal(&plan, reach, &StoreReach::default()) {
+        let report = Report::of_plan(&plan, global.tokens_file.display().to_string());
         return Ok(Answer {
             text: String::new(),
             next: None,
-            body: Body::Store(report.body()),
-            verdict: Verdict::Failed(refusal(&plan, &StoreReach::default(), reach)),
+            body: Body::of_store(&report, None),
+            verdict: Verdict::Failed(failure),
         });
     }
     let unminted: Vec<_> = plan
@@ -189,23 +197,31 @@ async fn preview(
     let entries = store.entries(&wish.layout).await?;
     let router = entries.get(&wish.layout.path(&ROUTER));
     refuse_rotation(stored_state::of_entry(router), false, reach)?;
-    let plan = StorePlan::new(wish, &filed, &entries);
-    let path = global.tokens_file.display().to_string();
-    let report = StoreReport::of_plan(&plan, Some(store.address()), path);
-    let is_refused = !plan.refusals.is_empty();
-    let next = (plan.changes_anything() && !is_refused).then(|| {
+    let plan = StorePlan::for_store(wish, &filed, &entries);
+    let address = Some(store.address());
+    Ok(difference(global, &plan, address, store.reach(), reach, ui))
+}
+
+/// The answer of a preview. `address` is that of the store, if it was contacted.
+fn difference(
+    global: &Global,
+    plan: &StorePlan,
+    address: Option<&str>,
+    store: &StoreReach,
+    reach: &HintContext,
+    ui: Ui,
+) -> Answer {
+    let report = Report::of_plan(plan, global.tokens_file.display().to_string());
+    let failure = refusal(plan, reach, store);
+    let next = (plan.changes_anything() && failure.is_none()).then(|| {
         "This was a preview: nothing has been written. Run it again with --apply.".to_owned()
     });
-    Ok(Answer {
-        text: rendered::difference(&report, store.reach(), ui.palette()),
+    Answer {
+        text: rendered::difference(&report, store, ui.palette()),
         next,
-        body: Body::Store(report.body()),
-        verdict: if is_refused {
-            Verdict::Failed(refusal(&plan, store.reach(), reach))
-        } else {
-            Verdict::Yes
-        },
-    })
+        body: Body::of_store(&report, address),
+        verdict: failure.map_or(Verdict::Yes, Verdict::Failed),
+    }
 }
 
 async fn apply(

@@ -3,26 +3,22 @@
 
 use super::answer;
 use crate::cli::{Global, Populate};
-use crate::commands::shared::answer::{Answer, Verdict};
+use crate::commands::shared::answer::Answer;
 use crate::commands::shared::cluster::connect;
 use crate::commands::shared::eso::{Through, check_ready, find_store, served};
-use crate::commands::shared::store_apply::{Backend, StoreApply, refusal};
+use crate::commands::shared::store_apply::{Backend, StoreApply};
 use crate::commands::shared::tokens_session::TokensSession;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::eso::objects::{StoreRef, temporary_name};
 use crate::domain::eso::store_entry::{Entries, Fields, Layout, StoreReach};
 use crate::domain::hint_context::HintContext;
-use crate::domain::plan::{Action, KeyAction};
-use crate::domain::plan::{EntryPlan, StorePlan, StoreWish};
+use crate::domain::plan::{Action, EntryPlan, StorePlan, StoreWish};
 use crate::domain::table::BUNDLES;
 use crate::error::Failure;
 use crate::io::eso::ephemeral::{EphemeralKind, Temporaries, Temporary};
 use crate::io::eso::write_via_eso::{PushTarget, Pushed};
 use crate::io::kube::client::Cluster;
 use crate::io::written::Written;
-use crate::render::json::Body;
-use crate::render::store as rendered;
-use crate::render::store::StoreReport;
 use crate::ui::Ui;
 use futures_util::future::try_join_all;
 use std::time::Duration;
@@ -43,27 +39,6 @@ struct ViaEso<'a> {
     store: StoreRef,
     address: String,
     reach: StoreReach,
-}
-
-/// Shows what `--apply` would do, as far as that is known without creating an object.
-pub fn preview(global: &Global, plan: &StorePlan, reach: &HintContext, ui: Ui) -> Answer {
-    let path = global.tokens_file.display().to_string();
-    let report = StoreReport::of_plan(plan, None, path);
-    let store = StoreReach::default();
-    let is_refused = !plan.refusals.is_empty();
-    let next = "The content of the store is not known before --apply: existing fields are adopted \
-                and never changed. This was a preview: nothing has been written. Run it again \
-                with --apply.";
-    Answer {
-        text: rendered::difference(&report, &store, ui.palette()),
-        next: (!is_refused).then(|| next.to_owned()),
-        body: Body::Store(report.body()),
-        verdict: if is_refused {
-            Verdict::Failed(refusal(plan, &store, reach))
-        } else {
-            Verdict::Yes
-        },
-    }
 }
 
 /// Fills the store that `--via-eso` names.
@@ -194,7 +169,7 @@ impl ViaEso<'_> {
             }
             let through = self.through();
             let found = through
-                .read(self.namespace, entry.bundle, &entry.path)
+                .read(self.namespace, entry.bundle, &entry.at)
                 .await?;
             match found.fields {
                 None => {}
@@ -205,25 +180,21 @@ impl ViaEso<'_> {
         }
         Err(Failure::unable(format!(
             "the operator has written {} and cannot read it back",
-            entry.path
+            entry.at
         ))
         .hint(self.store.describe(self.namespace, self.cluster_reach())))
     }
 
     /// The cause and the hint for an entry that would have to be changed.
     fn explain_unchangeable(&self, entry: &EntryPlan) -> (String, String) {
-        let keys: Vec<_> = entry
-            .keys
-            .iter()
-            .filter(|field| matches!(field.action, KeyAction::Set(_)))
-            .map(|field| field.key.as_ref())
-            .collect();
-        let cause = format!("{} exists and would need {}", entry.path, keys.join(", "));
+        let set = entry.new_values();
+        let keys: Vec<_> = set.map(|(field, _)| field.key.as_ref()).collect();
+        let cause = format!("{} exists and would need {}", entry.at, keys.join(", "));
         let hint = format!(
             "the operator creates entries and does not change them: set the fields with the \
              store's own program or, for OpenBao or Vault, run populate without --via-eso and \
              with a token that may write {}",
-            entry.path
+            entry.at
         );
         (cause, hint)
     }
@@ -248,7 +219,7 @@ impl Backend for ViaEso<'_> {
 
     async fn check(&self, plan: &StorePlan) -> Result<(), Failure> {
         let mut changed = plan
-            .entries
+            .places
             .iter()
             .filter(|entry| entry.action == Action::Configure)
             .peekable();
@@ -274,7 +245,7 @@ impl Backend for ViaEso<'_> {
             version: self.version,
             namespace: self.namespace,
             store: &self.store,
-            path: &entry.path,
+            path: &entry.at,
         };
         let name = temporary_name("push", entry.bundle);
         let pushed = self

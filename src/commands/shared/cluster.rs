@@ -6,7 +6,6 @@ use crate::cli::Global;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{NamespaceState, Observations, Observed};
 use crate::domain::hint_context::HintContext;
-use crate::domain::plan::Plan;
 use crate::domain::rotation::{BadState, Rotation};
 use crate::domain::table::ROUTER;
 use crate::error::Failure;
@@ -72,15 +71,6 @@ pub fn usable_fleet(
         }
     }
     Ok(usable)
-}
-
-/// All refusals of a plan as one failure.
-pub fn refusal(plan: &Plan, reach: &HintContext) -> Failure {
-    let mut failure = Failure::undecided();
-    for refusal in &plan.refusals {
-        failure = failure.cause(refusal.message()).hint(refusal.hint(reach));
-    }
-    failure
 }
 
 /// Refuses while a rotation is open, in the cluster or in the store. `started` is true if this run

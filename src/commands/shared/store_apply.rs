@@ -6,15 +6,14 @@
 use super::tokens_session::TokensSession;
 use super::writer::{Writer, rounds};
 use crate::commands::shared::cluster::refuse_rotation;
-use crate::domain::eso::store_entry::{Entries, Fields, Layout, StoreReach};
+use crate::domain::eso::store_entry::{Entries, Entry, Fields, Layout, StoreReach};
 use crate::domain::hint_context::HintContext;
-use crate::domain::plan::{EntryPlan, PlacePlan, StorePlan, StoreWish};
+use crate::domain::plan::{EntryPlan, StorePlan, StoreWish};
 use crate::domain::rotation::stored_state;
 use crate::domain::table::{BUNDLES, ROUTER};
 use crate::error::Failure;
 use crate::io::store::Store;
 use crate::io::written::Written;
-use crate::render::store::StoreReport;
 use futures_util::future::join_all;
 
 /// How entries are read and written: over the API of the store, or through External Secrets
@@ -69,11 +68,7 @@ pub struct StoreApply<B> {
     reach: HintContext,
     pub backend: B,
     pub session: TokensSession,
-    /// The newest plan.
-    plan: Option<StorePlan>,
-    /// Whether the writes of a plan have begun.
-    started: bool,
-    writer: Writer<EntryPlan>,
+    pub writer: Writer<String, Entry>,
 }
 
 impl<B: Backend> StoreApply<B> {
@@ -84,8 +79,6 @@ impl<B: Backend> StoreApply<B> {
             reach,
             backend,
             session,
-            plan: None,
-            started: false,
             writer: Writer::new(),
         }
     }
@@ -93,14 +86,10 @@ impl<B: Backend> StoreApply<B> {
     /// Fills the store.
     ///
     /// # Errors
-    /// A refusal before the first write, or the writes that failed. [`Self::report`] has the
-    /// results.
+    /// A refusal before the first write, or the writes that failed.
     pub async fn run(&mut self) -> Result<(), Failure> {
         if rounds(async || self.round().await).await?.is_some() {
-            return self
-                .writer
-                .failures(BUNDLES.len(), "entries")
-                .map_or(Ok(()), Err);
+            return self.writer.failures("entries").map_or(Ok(()), Err);
         }
         let place = self.backend.reach().shown(&self.wish.layout.path(&ROUTER));
         Err(
@@ -109,47 +98,19 @@ impl<B: Backend> StoreApply<B> {
         )
     }
 
-    /// True once the writes have begun.
-    pub fn started(&self) -> bool {
-        self.started
-    }
-
-    /// The plan and the result of each write; `None` if no plan was made. `path` is that of the
-    /// tokens file.
-    pub fn report(&self, path: String) -> Option<StoreReport> {
-        let plan = self.plan.as_ref()?;
-        let mut report = StoreReport::of_plan(plan, Some(self.backend.address()), path);
-        // What was done, not what was planned: a refused plan changes nothing.
-        report.file.change = self.session.change;
-        for entry in report.entries.iter_mut().filter(|_| self.started) {
-            match self.writer.result(&entry.plan.path) {
-                Some((plan, failure)) => {
-                    entry.plan = plan.clone();
-                    entry.failed = failure.map(Failure::describe);
-                }
-                None if entry.plan.is_written() => entry.failed = Some("not written".to_owned()),
-                None => {}
-            }
-        }
-        Some(report)
-    }
-
     /// Reads, plans and writes once. [`Written::Stale`] if that has to be repeated.
     async fn round(&mut self) -> Result<Written, Failure> {
-        self.writer.forget_failures();
         let entries = self.backend.entries(&self.wish.layout).await?;
         let router = entries.get(&self.wish.layout.path(&ROUTER));
-        refuse_rotation(stored_state::of_entry(router), self.started, &self.reach)?;
-        let plan = StorePlan::new(&self.wish, &self.session.filed, &entries);
-        self.plan = Some(plan.clone());
-        if !plan.refusals.is_empty() {
-            let mut failure = refusal(&plan, self.backend.reach(), &self.reach);
-            if self.started {
-                failure = failure.too_late();
-            }
-            return Err(failure);
-        }
-        if !self.started {
+        refuse_rotation(
+            stored_state::of_entry(router),
+            self.writer.started,
+            &self.reach,
+        )?;
+        let plan = StorePlan::for_store(&self.wish, &self.session.filed, &entries);
+        let store = self.backend.reach();
+        self.writer.begin(&plan, &self.reach, store)?;
+        if !self.writer.started {
             self.backend.check(&plan).await?;
         }
         // Filling the store is not applying to a cluster, so "last applied to" stays as it is.
@@ -158,24 +119,10 @@ impl<B: Backend> StoreApply<B> {
         let tokens = self
             .session
             .save(&plan.tokens, plan.file, applied_to.as_ref(), changes)?;
-        self.started = true;
+        self.writer.started = true;
         let router = self.wish.layout.path(&ROUTER);
         let backend = &self.backend;
         let write = async |entry: &EntryPlan| backend.write(entry, &entry.fields(&tokens)).await;
-        Ok(self
-            .writer
-            .write(&plan.entries, &router, &router, write)
-            .await)
+        Ok(self.writer.write(&plan, &router, &router, write).await)
     }
-}
-
-/// All refusals of a plan as one failure.
-pub fn refusal(plan: &StorePlan, store: &StoreReach, reach: &HintContext) -> Failure {
-    let mut failure = Failure::undecided();
-    for refusal in &plan.refusals {
-        failure = failure
-            .cause(refusal.message())
-            .hint(refusal.hint(store, reach));
-    }
-    failure
 }

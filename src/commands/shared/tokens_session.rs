@@ -73,7 +73,9 @@ impl TokensSession {
     ) -> Result<PerToken<Token>, Failure> {
         let mut minted = PerToken::from_fn(|_| false);
         let tokens = PerToken::try_from_fn(|name| match decisions.get(name) {
-            Some(Decision::File(token) | Decision::Cluster(token)) => Ok(token.clone()),
+            Some(Decision::File(token) | Decision::Cluster(token) | Decision::Store(token)) => {
+                Ok(token.clone())
+            }
             Some(Decision::Minted(Some(token))) => {
                 *minted.get_mut(name) = true;
                 Ok(token.clone())

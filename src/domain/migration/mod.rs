@@ -12,7 +12,7 @@ use super::eso::comparison::{Difference, SecretData, key_of_field, secret_data};
 use super::eso::objects::{ExternalSecret, StoreRef};
 use super::eso::store_entry::{Entries, Entry, Field, Fields, LOG_LEVEL_DEFAULT, Layout};
 use super::plan::{Action, KeyAction, NewValue, ValueSource};
-use super::plan::{EntryPlan, KeyPlan, PlacePlan};
+use super::plan::{EntryPlan, KeyPlan};
 use super::table::{BUNDLES, Bundle, EMBEDDINGS, ROUTER};
 use super::values::secret_value::SecretValue;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,7 +87,7 @@ impl MigrationPlan {
         for bundle in BUNDLES {
             let (moved, entry) = plan.plan_home_secret(to, found, externals, entries, bundle);
             if let Some(entry) = entry {
-                filled.insert(entry.path.clone(), secret_data(&fields_after(&entry)));
+                filled.insert(entry.at.clone(), secret_data(&fields_after(&entry)));
                 plan.entries.push(entry);
             }
             plan.moves.push(moved);
@@ -137,7 +137,8 @@ impl MigrationPlan {
         };
         let entry = EntryPlan {
             bundle,
-            path: moved.path.clone(),
+            at: moved.path.clone(),
+            owner: None,
             action: match (&base.fields, added.is_empty(), &moved.state) {
                 (None, true, _) => Action::Skip,
                 (_, _, MoveState::Refused) => Action::Refuse,

@@ -1,6 +1,7 @@
 //! The content of a Secret as it is sent to the API server. Decides nothing: the plan does.
 
-use super::types::{Action, KeyAction, NewValue, SecretPlan, ValueSource};
+use super::place::{Action, SecretPlan};
+use super::types::{NewValue, ValueSource};
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::LiveValue;
 use crate::domain::values::secret_value::SecretValue;
@@ -35,10 +36,7 @@ impl Manifest {
         let mut annotations = base
             .map(|base| base.annotations.clone())
             .unwrap_or_default();
-        for key in &plan.keys {
-            let KeyAction::Set(value) = &key.action else {
-                continue;
-            };
+        for (key, value) in plan.new_values() {
             data.insert(
                 key.key.to_string(),
                 LiveValue::encode(&value.fill(tokens)).base64,

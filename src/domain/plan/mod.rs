@@ -11,30 +11,27 @@ mod place;
 mod plan_properties;
 #[cfg(test)]
 mod plan_tests;
+mod planner;
 pub mod refusal;
 #[cfg(test)]
 mod refusal_tests;
 mod resolve;
-mod secret_plan;
-mod secret_planner;
+mod secrets;
 mod settlement;
-mod store_plan;
+mod store;
 #[cfg(test)]
 mod store_plan_properties;
 #[cfg(test)]
 mod store_plan_tests;
-mod store_planner;
-pub mod store_refusal;
-mod store_types;
 mod types;
+mod whole;
 
-pub use place::PlacePlan;
-pub use resolve::resolve;
-pub use secret_plan::Plan;
+pub use place::{Action, EntryPlan, PlacePlan, PlaceRef, SecretBase, SecretPlan};
+pub use secrets::resolve;
 pub use settlement::Settlement;
-pub use store_plan::StorePlan;
-pub use store_types::{EntryPlan, LiveValues, StoreWish};
+pub use store::{LiveValues, StorePlan, StoreWish};
 pub use types::{
-    Action, Base, Decision, FileAction, Filed, FiledTokens, KeyAction, KeyPlan, NewValue, Prefer,
-    SecretPlan, ValueSource, Wish,
+    Decision, FileAction, Filed, FiledTokens, KeyAction, KeyPlan, NewValue, Prefer, ValueSource,
+    Wish,
 };
+pub use whole::Plan;

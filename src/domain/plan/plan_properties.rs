@@ -1,12 +1,12 @@
 //! Properties of the plan for the Secrets, for any state of the file, the cluster and the options.
 
 use super::Decision;
-use super::PlacePlan;
 use super::plan_tests::*;
 use super::{FiledTokens, KeyAction, Plan, Prefer, ValueSource, Wish};
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::observed_secret::{LiveSecret, Observations, Observed};
 use crate::domain::cluster::owner::Owner;
+use crate::domain::eso::store_entry::StoreReach;
 use crate::domain::hint_context::HintContext;
 use crate::domain::table::{EMBEDDINGS, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
@@ -142,7 +142,7 @@ proptest! {
     /// Invariant 2: a live value changes only if an option names it, and no list loses an entry.
     #[test]
     fn apply_only_adds(wish in some_wish(), file in some_file(), state in some_state()) {
-        let plan = Plan::new(&wish, &file, &state);
+        let plan = Plan::for_secrets(&wish, &file, &state);
         prop_assume!(plan.refusals.is_empty());
         for (place, key, old, new) in changed(&plan, &state) {
             if wish.update.contains(key.as_str()) || old.is_empty() && TokenName::parse(&key).is_some() {
@@ -163,11 +163,11 @@ proptest! {
     /// Invariant 3: a token has one value in all Secrets without an owner, and is on its lists.
     #[test]
     fn one_token_one_value_everywhere(wish in some_wish(), file in some_file(), state in some_state()) {
-        let plan = Plan::new(&wish, &file, &state);
+        let plan = Plan::for_secrets(&wish, &file, &state);
         prop_assume!(plan.refusals.is_empty());
         let tokens = tokens_after(&plan);
         let after = applied(&plan, &state);
-        for secret in &plan.secrets {
+        for secret in &plan.places {
             let Some(live) = after.get(&secret.at).and_then(|found| found.live.as_ref()) else { continue };
             if secret.owner.is_some() {
                 continue;
@@ -191,18 +191,18 @@ proptest! {
     /// Invariant 3: a token that only a fleet namespace holds is never adopted.
     #[test]
     fn a_fleet_is_never_a_source(wish in some_wish(), file in some_file(), state in some_state()) {
-        let with = Plan::new(&wish, &file, &state);
+        let with = Plan::for_secrets(&wish, &file, &state);
         let mut without = state.clone();
         without.remove(&at("agents", ROUTER.secret));
-        prop_assert_eq!(with.tokens, Plan::new(&wish, &file, &without).tokens);
+        prop_assert_eq!(with.tokens, Plan::for_secrets(&wish, &file, &without).tokens);
     }
 
     /// Invariant 8: after a plan is carried out, a new plan changes nothing.
     #[test]
     fn the_second_run_writes_nothing(wish in some_wish(), file in some_file(), state in some_state()) {
-        let plan = Plan::new(&wish, &file, &state);
+        let plan = Plan::for_secrets(&wish, &file, &state);
         prop_assume!(plan.refusals.is_empty());
-        let second = Plan::new(&wish, &filed_after(&plan), &applied(&plan, &state));
+        let second = Plan::for_secrets(&wish, &filed_after(&plan), &applied(&plan, &state));
         prop_assert!(second.refusals.is_empty(), "{}\nthen\n{}", describe(&plan), describe(&second));
         prop_assert!(!second.changes_anything(), "{}\nthen\n{}", describe(&plan), describe(&second));
     }
@@ -210,8 +210,8 @@ proptest! {
     /// Invariant 7: a Secret with an owner is not written.
     #[test]
     fn an_owned_secret_is_not_written(wish in some_wish(), file in some_file(), state in some_state()) {
-        let plan = Plan::new(&wish, &file, &state);
-        for secret in plan.secrets.iter().filter(|secret| secret.owner.is_some()) {
+        let plan = Plan::for_secrets(&wish, &file, &state);
+        for secret in plan.places.iter().filter(|secret| secret.owner.is_some()) {
             prop_assert!(!secret.is_written());
             prop_assert!(secret.keys.iter().all(|key| !matches!(key.action, KeyAction::Set(_))));
         }
@@ -220,10 +220,11 @@ proptest! {
     /// Every refusal has a hint, and its texts contain no value.
     #[test]
     fn a_refusal_has_a_hint_and_contains_no_value(wish in some_wish(), file in some_file(), state in some_state()) {
-        let plan = Plan::new(&wish, &file, &state);
+        let plan = Plan::for_secrets(&wish, &file, &state);
         for refusal in &plan.refusals {
-            let text = format!("{} {} {refusal:?}", refusal.message(), refusal.hint(&HintContext::default()));
-            prop_assert!(!refusal.hint(&HintContext::default()).is_empty());
+            let hint = refusal.hint(&HintContext::default(), &StoreReach::default());
+            let text = format!("{} {hint} {refusal:?}", refusal.message());
+            prop_assert!(!hint.is_empty());
             for value in [A, B, "odd one", "theirs,"] {
                 prop_assert!(!text.contains(value), "{text}");
             }
@@ -233,8 +234,8 @@ proptest! {
     /// The source of a key is `Minted` only if a token is minted.
     #[test]
     fn only_a_minted_token_has_the_source_minted(wish in some_wish(), file in some_file(), state in some_state()) {
-        let plan = Plan::new(&wish, &file, &state);
-        for key in plan.secrets.iter().flat_map(|secret| &secret.keys) {
+        let plan = Plan::for_secrets(&wish, &file, &state);
+        for key in plan.places.iter().flat_map(|secret| &secret.keys) {
             if key.source == ValueSource::Minted {
                 prop_assert!(plan.tokens.iter().any(|(_, decision)| *decision == Some(Decision::Minted(None))));
             }

@@ -1,7 +1,6 @@
 //! Tests of the plan for the Secrets, one for each row of the decision table. Refusals and owned
 //! Secrets are in `refusal_tests`, properties in `plan_properties`.
 
-use super::PlacePlan;
 use super::manifest::Manifest;
 use super::{Decision, Filed};
 use super::{FileAction, FiledTokens, KeyAction, Plan, Prefer, Wish};
@@ -104,7 +103,7 @@ pub(super) fn embeddings(pairs: &[(&str, &str)]) -> (SecretRef, LiveSecret) {
 /// The plan as text: the file, then each Secret with its keys, then the refusals.
 pub(super) fn describe(plan: &Plan) -> String {
     let mut text = format!("file {:?}\n", plan.file);
-    for secret in &plan.secrets {
+    for secret in &plan.places {
         text.push_str(&format!("{} {:?}:", secret.at, secret.action));
         for key in &secret.keys {
             let action = match &key.action {
@@ -134,7 +133,7 @@ fn one_line(plan: &Plan, name: &str) -> String {
 
 #[test]
 fn a_fresh_namespace_gets_everything_that_has_its_inputs() {
-    let plan = Plan::new(
+    let plan = Plan::for_secrets(
         &wish(&[("POSTGRES_URL", "p"), ("LLM_API_BASE", "b")]),
         &FiledTokens::default(),
         &Observations::new(),
@@ -146,7 +145,7 @@ fn a_fresh_namespace_gets_everything_that_has_its_inputs() {
     Secret home/agenticore-secrets Skip:
     ");
     assert_eq!(
-        plan.secrets[2].reason.as_deref(),
+        plan.places[2].reason.as_deref(),
         Some("ANTHROPIC_API_KEY is not set")
     );
 }
@@ -163,7 +162,7 @@ fn a_complete_secret_is_not_changed() {
             ("EMBEDDINGS_API_KEYS", B),
         ]),
     ]);
-    let plan = Plan::new(&wish(&[]), &filed(Some(A), Some(B)), &observed);
+    let plan = Plan::for_secrets(&wish(&[]), &filed(Some(A), Some(B)), &observed);
     assert!(!plan.changes_anything(), "{}", describe(&plan));
     assert!(plan.refusals.is_empty());
 }
@@ -171,7 +170,7 @@ fn a_complete_secret_is_not_changed() {
 #[test]
 fn a_lost_file_is_rebuilt_from_home() {
     let observed = found(&[router(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)])]);
-    let plan = Plan::new(&wish(&[]), &FiledTokens::default(), &observed);
+    let plan = Plan::for_secrets(&wish(&[]), &FiledTokens::default(), &observed);
     assert_eq!(plan.file, FileAction::Create);
     assert_eq!(
         one_line(&plan, ROUTER.secret),
@@ -186,7 +185,7 @@ fn a_missing_or_empty_token_is_repaired() {
         &[("KB_ROUTER_TOKEN", A)][..],
         &[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", "")],
     ] {
-        let plan = Plan::new(
+        let plan = Plan::for_secrets(
             &wish(&[]),
             &filed(Some(A), Some(B)),
             &found(&[router(pairs)]),
@@ -205,7 +204,7 @@ fn a_single_list_entry_is_adopted_and_several_are_refused() {
         ("POSTGRES_URL", "p"),
         ("EMBEDDINGS_API_KEYS", B),
     ])]);
-    let plan = Plan::new(&wish(&[]), &filed(Some(A), None), &one);
+    let plan = Plan::for_secrets(&wish(&[]), &filed(Some(A), None), &one);
     assert_eq!(
         plan.tokens.embeddings_api_key,
         Some(Decision::Cluster(token(B)))
@@ -217,14 +216,14 @@ fn a_single_list_entry_is_adopted_and_several_are_refused() {
         ("POSTGRES_URL", "p"),
         ("EMBEDDINGS_API_KEYS", &several),
     ])]);
-    let plan = Plan::new(&wish(&[]), &filed(Some(A), None), &two);
+    let plan = Plan::for_secrets(&wish(&[]), &filed(Some(A), None), &two);
     assert_eq!(plan.refusals.len(), 1);
     assert!(
         plan.refusals[0].message().contains("several entries"),
         "{}",
         describe(&plan)
     );
-    let plan = Plan::new(&wish(&[]), &filed(Some(A), Some(C)), &two);
+    let plan = Plan::for_secrets(&wish(&[]), &filed(Some(A), Some(C)), &two);
     assert!(
         plan.refusals.is_empty(),
         "the file says which entry is the token"
@@ -257,10 +256,10 @@ fn a_token_that_is_not_on_a_list_is_a_disagreement_and_prefer_file_appends_it() 
     ] {
         let observed = lists(key, bundle);
         let mut wish = wish(&[]);
-        let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
+        let plan = Plan::for_secrets(&wish, &filed(Some(A), Some(B)), &observed);
         assert_eq!(plan.refusals.len(), 1, "{key}: {}", describe(&plan));
         wish.prefer = Some(Prefer::File);
-        let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
+        let plan = Plan::for_secrets(&wish, &filed(Some(A), Some(B)), &observed);
         assert!(plan.refusals.is_empty(), "{key}: {}", describe(&plan));
         let after = applied(&plan, &observed);
         let list = after[&at("home", bundle)]
@@ -281,10 +280,10 @@ fn api_keys_is_written_on_request_with_the_value_of_the_documented_list() {
         embeddings(&[("POSTGRES_URL", "p"), ("EMBEDDINGS_API_KEYS", &list)]),
     ]);
     let mut wish = wish(&[]);
-    let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
+    let plan = Plan::for_secrets(&wish, &filed(Some(A), Some(B)), &observed);
     assert!(!describe(&plan).contains(" API_KEYS="));
     wish.with_api_keys = true;
-    let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
+    let plan = Plan::for_secrets(&wish, &filed(Some(A), Some(B)), &observed);
     let after = applied(&plan, &observed);
     let secret = after[&at("home", EMBEDDINGS.secret)].live.as_ref().unwrap();
     assert_eq!(secret.text("API_KEYS").unwrap().expose(), list);
@@ -295,7 +294,7 @@ fn after_a_lost_race_only_a_token_minted_by_this_run_is_replaced() {
     let observed = found(&[router(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)])]);
     let mut file = filed(Some(A), None);
     file.tokens.embeddings_api_key = Filed::MintedNow(token(C));
-    let plan = Plan::new(&wish(&[]), &file, &observed);
+    let plan = Plan::for_secrets(&wish(&[]), &file, &observed);
     assert!(plan.refusals.is_empty());
     assert_eq!(
         plan.tokens.embeddings_api_key,
@@ -313,7 +312,7 @@ fn an_input_changes_a_live_value_only_if_update_names_it() {
     ];
     let observed = found(&[embeddings(&state)]);
     let mut wish = wish(&[("POSTGRES_URL", "new"), ("LLM_API_KEY", "new")]);
-    let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
+    let plan = Plan::for_secrets(&wish, &filed(Some(A), Some(B)), &observed);
     let line = one_line(&plan, EMBEDDINGS.secret);
     assert!(
         line.contains("POSTGRES_URL=differs/Cluster LLM_API_KEY=differs/Cluster"),
@@ -321,7 +320,7 @@ fn an_input_changes_a_live_value_only_if_update_names_it() {
     );
     wish.update.insert("LLM_API_KEY");
     let line = one_line(
-        &Plan::new(&wish, &filed(Some(A), Some(B)), &observed),
+        &Plan::for_secrets(&wish, &filed(Some(A), Some(B)), &observed),
         EMBEDDINGS.secret,
     );
     assert!(
@@ -358,9 +357,9 @@ fn keys_applied_before_are_applied_again() {
         },
     ];
     let observed = found(&[secret]);
-    let plan = Plan::new(&wish(&[]), &filed(Some(A), Some(B)), &observed);
+    let plan = Plan::for_secrets(&wish(&[]), &filed(Some(A), Some(B)), &observed);
     let secret = plan
-        .secrets
+        .places
         .iter()
         .find(|secret| secret.at.name == EMBEDDINGS.secret)
         .unwrap();
@@ -398,8 +397,8 @@ fn a_replaced_token_does_not_keep_the_age_of_the_old_one() {
         secret.1.annotations.insert(name.into(), "then".into());
         let mut wish = wish(&[]);
         wish.prefer = Some(Prefer::File);
-        let plan = Plan::new(&wish, &filed(Some(C), Some(B)), &found(&[secret]));
-        let manifest = Manifest::of(&plan.secrets[0], &tokens, "now");
+        let plan = Plan::for_secrets(&wish, &filed(Some(C), Some(B)), &found(&[secret]));
+        let manifest = Manifest::of(&plan.places[0], &tokens, "now");
         assert_eq!(manifest.annotations.get(name).map(String::as_str), expected);
     }
 }
@@ -408,7 +407,7 @@ fn a_replaced_token_does_not_keep_the_age_of_the_old_one() {
 pub(super) fn applied(plan: &Plan, observed: &Observations) -> Observations {
     let tokens = tokens_after(plan);
     let mut after = observed.clone();
-    for secret in plan.secrets.iter().filter(|secret| secret.is_written()) {
+    for secret in plan.places.iter().filter(|secret| secret.is_written()) {
         let manifest = Manifest::of(secret, &tokens, "now");
         let place = after.entry(secret.at.clone()).or_default();
         let live = place.live.get_or_insert_with(|| live(&[]));

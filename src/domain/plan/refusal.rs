@@ -1,17 +1,19 @@
 //! Why a run stops before its first write, and what a person can do about it.
 
+use super::place::PlaceRef;
 use super::types::Prefer;
-use crate::domain::cluster::names::SecretRef;
 use crate::domain::cluster::owner::Owner;
+use crate::domain::eso::store_entry::StoreReach;
 use crate::domain::hint_context::HintContext;
+use crate::domain::table::EMBEDDINGS_API_KEYS;
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{OddToken, Token, TokenName, fingerprint};
 use std::borrow::Cow;
 
-/// A conflict about a Secret that a person has to settle.
+/// A conflict about a place that a person has to settle.
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    pub at: SecretRef,
+    pub at: PlaceRef,
     /// The other program that owns the Secret.
     pub owner: Option<Owner>,
     pub conflict: Conflict,
@@ -19,27 +21,23 @@ pub struct Refusal {
 
 #[derive(Clone, Debug)]
 pub enum Conflict {
-    /// The tokens file and the home namespace hold different tokens.
-    FileDisagrees {
+    /// Another place, which is believed more, holds another token.
+    Disagree {
         token: TokenName,
-        filed: Token,
-        live: SecretValue,
+        /// The key of this place: the token, or a list whose only entry it is.
+        key: &'static str,
+        one: (PlaceRef, SecretValue),
+        other: SecretValue,
     },
-    /// The tokens file holds a token that a rotation has retired. The Secret is the router Secret,
+    /// The tokens file holds a token that a rotation has retired. The place is the router Secret,
     /// with another token or without one.
     Retired {
         token: TokenName,
         filed: Token,
         live: Option<SecretValue>,
     },
-    /// A fleet namespace holds another token than the home namespace or the tokens file.
-    FleetDisagrees {
-        token: TokenName,
-        /// The token that the plan uses, and the place that holds it; `None` if it has to be
-        /// minted.
-        decided: Option<Box<(Token, String)>>,
-        live: SecretValue,
-    },
+    /// A fleet namespace holds a token, and neither the home namespace nor the tokens file does.
+    FleetAlone(TokenName, SecretValue),
     /// A list exists and does not contain the token.
     NotOnList { key: &'static str, token: TokenName },
     /// The list has several entries, and none is known to be the token.
@@ -62,8 +60,10 @@ pub enum Conflict {
     WrongType(String),
     /// The Secret would have to change and is immutable.
     Immutable,
-    /// A value is not base64 of UTF-8.
-    Undecodable(&'static str),
+    /// The value is not text: not base64 of UTF-8 in a Secret, another JSON type in the store.
+    NotText(&'static str),
+    /// The newest version of the router entry is deleted, and no other place holds its tokens.
+    Deleted(u64),
 }
 
 impl Refusal {
@@ -71,9 +71,9 @@ impl Refusal {
     pub fn is_about_a_token(&self) -> bool {
         matches!(
             self.conflict,
-            Conflict::FileDisagrees { .. }
+            Conflict::Disagree { .. }
                 | Conflict::Retired { .. }
-                | Conflict::FleetDisagrees { .. }
+                | Conflict::FleetAlone(..)
                 | Conflict::NotOnList { .. }
                 | Conflict::ManyOnList(_)
                 | Conflict::OddToken { .. }
@@ -84,33 +84,23 @@ impl Refusal {
     /// Describes the conflict in one sentence without a value.
     pub fn message(&self) -> String {
         let at = &self.at;
-        let owner = || {
-            self.owner
-                .as_ref()
-                .map_or_else(String::new, Owner::to_string)
-        };
+        let owner = self.owner.as_ref().map(Owner::to_string);
+        let owner = owner.unwrap_or_default();
         match &self.conflict {
-            Conflict::FileDisagrees { token, filed, live } => format!(
-                "{token} differs: the tokens file has {}, {at} has {}",
-                fingerprint(filed.value()),
-                fingerprint(live)
+            Conflict::Disagree {
+                token, one, other, ..
+            } => format!(
+                "{token} differs: {} has {}, {at} has {}",
+                one.0,
+                fingerprint(&one.1),
+                fingerprint(other)
             ),
             Conflict::Retired { token, filed, live } => format!(
                 "the tokens file has a {token} that a rotation has retired ({}), {at} has {}",
                 fingerprint(filed.value()),
                 live.as_ref().map_or("none".to_owned(), fingerprint)
             ),
-            Conflict::FleetDisagrees {
-                token,
-                decided: Some(decided),
-                live,
-            } => format!(
-                "{token} differs: {} has {}, {at} has {}",
-                decided.1,
-                fingerprint(decided.0.value()),
-                fingerprint(live)
-            ),
-            Conflict::FleetDisagrees { token, live, .. } => format!(
+            Conflict::FleetAlone(token, live) => format!(
                 "{token} is in {at} ({}), but neither in the home namespace nor in the tokens file",
                 fingerprint(live)
             ),
@@ -118,20 +108,19 @@ impl Refusal {
                 format!("{token} is not on the list {key} of {at}")
             }
             Conflict::ManyOnList(token) => format!(
-                "EMBEDDINGS_API_KEYS of {at} has several entries, and {token} is neither in the \
-                 tokens file nor in the router Secret: which entry is the token?"
+                "{EMBEDDINGS_API_KEYS} of {at} has several entries, and no other place holds \
+                 {token}: which entry is the token?"
             ),
             Conflict::OddToken { key, why } => {
                 format!("{key} of {at} cannot be adopted as a token: it {why}")
             }
             Conflict::OwnerBringsToken(token) => {
-                format!("{at} belongs to {} and does not hold {token} yet", owner())
+                format!("{at} belongs to {owner} and does not hold {token} yet")
             }
-            Conflict::UpdateOfOwned(key) => format!("--update {key}: {at} belongs to {}", owner()),
-            Conflict::PreferOfOwned(key) => format!(
-                "{key} of {at} would change, and the Secret belongs to {}",
-                owner()
-            ),
+            Conflict::UpdateOfOwned(key) => format!("--update {key}: {at} belongs to {owner}"),
+            Conflict::PreferOfOwned(key) => {
+                format!("{key} of {at} would change, and the Secret belongs to {owner}")
+            }
             Conflict::Field { key, managers } => {
                 format!("{key} of {at} is managed by {}", managers.join(", "))
             }
@@ -139,28 +128,21 @@ impl Refusal {
                 format!("{at} is of type {found}, and its readers need Opaque")
             }
             Conflict::Immutable => format!("{at} has to change and is immutable"),
-            Conflict::Undecodable(key) => format!("{key} of {at} is not text (base64 of UTF-8)"),
+            Conflict::NotText(key) => match at {
+                PlaceRef::Entry(_) => format!("{key} of {at} is not text"),
+                _ => format!("{key} of {at} is not text (base64 of UTF-8)"),
+            },
+            Conflict::Deleted(version) => {
+                format!("version {version} of {at} is deleted, and no other place holds its tokens")
+            }
         }
     }
 
-    /// What to do about it, if possible as a command.
-    pub fn hint(&self, reach: &HintContext) -> String {
-        let kubectl = |verb: &str| {
-            let (namespace, name) = (&self.at.namespace, self.at.name);
-            format!("{} -n {namespace} {verb} secret {name}", reach.kubectl)
-        };
+    /// What to do about it, if possible as a command. `store` is how a person reaches the store, for
+    /// a conflict about an entry.
+    pub fn hint(&self, reach: &HintContext, store: &StoreReach) -> String {
         let prefer = |side: Prefer| format!("{} --prefer {side}", reach.apply);
         match (&self.conflict, &self.owner) {
-            (Conflict::FileDisagrees { .. }, Some(owner)) => format!(
-                "keep the cluster's with `{}`, or {}",
-                prefer(Prefer::Cluster),
-                owner.instead()
-            ),
-            (Conflict::FileDisagrees { .. }, None) => format!(
-                "keep the cluster's with `{}`, or the file's with `{}`",
-                prefer(Prefer::Cluster),
-                prefer(Prefer::File)
-            ),
             (Conflict::Retired { live, .. }, _) => {
                 let what = match live {
                     Some(_) => "keep the cluster's",
@@ -172,41 +154,117 @@ impl Refusal {
                 "wait until it does, or put the token that it will set into the tokens file"
                     .to_owned()
             }
-            (_, Some(owner)) => owner.instead().to_owned(),
-            (Conflict::FleetDisagrees { decided, token, .. }, None) => {
-                let copy = prefer(Prefer::Cluster);
-                if decided.is_some() {
-                    return format!("`{copy}` copies the token of the home namespace to the fleet");
-                }
-                format!(
-                    "a fleet namespace is never trusted: put the {token} that you trust into the \
-                     tokens file, or mint a new one with `{copy}`"
-                )
-            }
-            (Conflict::NotOnList { .. }, None) => {
-                format!("`{}` appends it; no entry is removed", prefer(Prefer::File))
-            }
+            (Conflict::FleetAlone(token, _), None) => format!(
+                "a fleet namespace is never trusted: put the {token} that you trust into the \
+                 tokens file, or mint a new one with `{}`",
+                prefer(Prefer::Cluster)
+            ),
             (Conflict::ManyOnList(token), None) => {
                 format!("put the line {token}=\"...\" with the right entry into the tokens file")
             }
-            (Conflict::OddToken { .. }, None) => format!(
+            _ => match (&self.at, &self.owner) {
+                (PlaceRef::Entry(path), _) => self.hint_of_entry(path, reach, store),
+                (_, Some(owner)) => self.hint_of_owned(owner, reach),
+                (_, None) => self.hint_of_secret(reach),
+            },
+        }
+    }
+
+    fn hint_of_owned(&self, owner: &Owner, reach: &HintContext) -> String {
+        let instead = owner.instead();
+        match &self.conflict {
+            Conflict::Disagree { .. } if self.is_home(reach) => format!(
+                "keep the cluster's with `{} --prefer cluster`, or {instead}",
+                reach.apply
+            ),
+            _ => instead.to_owned(),
+        }
+    }
+
+    fn hint_of_secret(&self, reach: &HintContext) -> String {
+        let prefer = |side: Prefer| format!("{} --prefer {side}", reach.apply);
+        let kubectl = |verb: &str| match &self.at {
+            PlaceRef::Secret(at) => {
+                let (kubectl, namespace, name) = (&reach.kubectl, &at.namespace, at.name);
+                format!("{kubectl} -n {namespace} {verb} secret {name}")
+            }
+            _ => String::new(),
+        };
+        match &self.conflict {
+            Conflict::Disagree { .. } if self.is_home(reach) => format!(
+                "keep the cluster's with `{}`, or the file's with `{}`",
+                prefer(Prefer::Cluster),
+                prefer(Prefer::File)
+            ),
+            Conflict::Disagree { .. } => format!(
+                "`{}` copies the token of the home namespace to the fleet",
+                prefer(Prefer::Cluster)
+            ),
+            Conflict::NotOnList { .. } => {
+                format!("`{}` appends it; no entry is removed", prefer(Prefer::File))
+            }
+            Conflict::OddToken { .. } => format!(
                 "put a valid token into the tokens file and run `{}`",
                 prefer(Prefer::File)
             ),
-            (
-                Conflict::UpdateOfOwned(_) | Conflict::PreferOfOwned(_) | Conflict::Field { .. },
-                None,
-            ) => {
-                format!(
-                    "change it there, or take it over with `{} --force-conflicts`",
-                    reach.apply
-                )
-            }
-            (Conflict::WrongType(_) | Conflict::Immutable, None) => format!(
+            Conflict::WrongType(_) | Conflict::Immutable => format!(
                 "keep a copy of it, remove it with `{}`, and run this again",
                 kubectl("delete")
             ),
-            (Conflict::Undecodable(_), None) => format!("fix the value with `{}`", kubectl("edit")),
+            Conflict::NotText(_) => format!("fix the value with `{}`", kubectl("edit")),
+            _ => format!(
+                "change it there, or take it over with `{} --force-conflicts`",
+                reach.apply
+            ),
         }
+    }
+
+    fn hint_of_entry(&self, path: &str, reach: &HintContext, store: &StoreReach) -> String {
+        let set = |key| match store.program {
+            "" => format!("{key} of {path}, with the store's own program"),
+            _ => format!("from stdin: `{}`", store.patch(path, key)),
+        };
+        match &self.conflict {
+            Conflict::Disagree {
+                token, key, one, ..
+            } => {
+                let (whose, otherwise) = match one.0 {
+                    PlaceRef::TokensFile => (
+                        "the file's",
+                        format!(
+                            "remove it from the file with `sed -i.bak '/{token}=/d' {}` and run \
+                             this again",
+                            reach.tokens_file
+                        ),
+                    ),
+                    _ => (
+                        "the cluster's",
+                        format!(
+                            "run this without --from-cluster, then `{} --prefer file`",
+                            reach.apply
+                        ),
+                    ),
+                };
+                format!(
+                    "write {whose} value there, {}; or take the store's: {otherwise}",
+                    set(*key)
+                )
+            }
+            Conflict::NotOnList { key, token } => format!(
+                "put the line {token}=\"...\" with an entry of the list into the tokens file, or \
+                 write the list with the token added, {}",
+                set(*key)
+            ),
+            Conflict::Deleted(version) => store.undelete(path, *version),
+            Conflict::OddToken { key, .. } | Conflict::NotText(key) => {
+                format!("write a valid value there, {}", set(*key))
+            }
+            _ => self.hint_of_secret(reach),
+        }
+    }
+
+    /// Whether the place is in the home namespace.
+    fn is_home(&self, reach: &HintContext) -> bool {
+        matches!(&self.at, PlaceRef::Secret(at) if at.namespace.as_str() == reach.home)
     }
 }

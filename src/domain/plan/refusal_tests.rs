@@ -7,6 +7,7 @@ use super::refusal::{Conflict, Refusal};
 use super::{Action, FileAction, FiledTokens, Plan, Prefer};
 use crate::domain::cluster::observed_secret::{LiveSecret, LiveValue, ManagedFields};
 use crate::domain::cluster::owner::Owner;
+use crate::domain::eso::store_entry::StoreReach;
 use crate::domain::hint_context::HintContext;
 use crate::domain::rotation::RETIRED_TOKENS;
 use crate::domain::table::{EMBEDDINGS, ROUTER};
@@ -17,11 +18,11 @@ use std::collections::BTreeSet;
 #[test]
 fn disagreement_is_refused_and_names_both_places_by_fingerprint() {
     let observed = found(&[router(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)])]);
-    let plan = Plan::new(&wish(&[]), &filed(Some(C), Some(B)), &observed);
+    let plan = Plan::for_secrets(&wish(&[]), &filed(Some(C), Some(B)), &observed);
     let message = plan.refusals[0].message();
     insta::assert_snapshot!(message, @"KB_ROUTER_TOKEN differs: the tokens file has sha256:cd93782b7fb9, Secret home/agentibrain-router-secrets has sha256:3ba3f5f43b92");
     assert!(!message.contains(A) && !message.contains(C));
-    assert_eq!(plan.secrets[0].action, Action::Refuse);
+    assert_eq!(plan.places[0].action, Action::Refuse);
 }
 
 #[test]
@@ -40,17 +41,17 @@ fn a_retired_token_of_the_file_is_never_applied_again() {
     for prefer in [None, Some(Prefer::File)] {
         let mut wish = wish(&[]);
         wish.prefer = prefer;
-        let plan = Plan::new(&wish, &filed(Some(C), Some(B)), &observed);
+        let plan = Plan::for_secrets(&wish, &filed(Some(C), Some(B)), &observed);
         assert_eq!(plan.refusals.len(), 1, "{}", describe(&plan));
         let refusal = &plan.refusals[0];
         insta::allow_duplicates! {
             insta::assert_snapshot!(refusal.message(), @"the tokens file has a KB_ROUTER_TOKEN that a rotation has retired (sha256:cd93782b7fb9), Secret home/agentibrain-router-secrets has sha256:3ba3f5f43b92");
-            insta::assert_snapshot!(refusal.hint(&reach), @"keep the cluster's with `k8s-bootstrap --apply --prefer cluster`");
+            insta::assert_snapshot!(refusal.hint(&reach, &StoreReach::default()), @"keep the cluster's with `k8s-bootstrap --apply --prefer cluster`");
         }
     }
     let mut cluster = wish(&[]);
     cluster.prefer = Some(Prefer::Cluster);
-    let plan = Plan::new(&cluster, &filed(Some(C), Some(B)), &observed);
+    let plan = Plan::for_secrets(&cluster, &filed(Some(C), Some(B)), &observed);
     assert_eq!(
         plan.tokens.kb_router_token,
         Some(Decision::Cluster(token(A)))
@@ -61,25 +62,25 @@ fn a_retired_token_of_the_file_is_never_applied_again() {
     for prefer in [None, Some(Prefer::File)] {
         let mut wish = wish(&[]);
         wish.prefer = prefer;
-        let plan = Plan::new(&wish, &filed(Some(C), Some(B)), &observed);
+        let plan = Plan::for_secrets(&wish, &filed(Some(C), Some(B)), &observed);
         assert_eq!(plan.refusals.len(), 1, "{}", describe(&plan));
         let refusal = &plan.refusals[0];
         insta::allow_duplicates! {
             insta::assert_snapshot!(refusal.message(), @"the tokens file has a KB_ROUTER_TOKEN that a rotation has retired (sha256:cd93782b7fb9), Secret home/agentibrain-router-secrets has none");
-            insta::assert_snapshot!(refusal.hint(&reach), @"mint a new one with `k8s-bootstrap --apply --prefer cluster`");
+            insta::assert_snapshot!(refusal.hint(&reach, &StoreReach::default()), @"mint a new one with `k8s-bootstrap --apply --prefer cluster`");
         }
     }
-    let plan = Plan::new(&cluster, &filed(Some(C), Some(B)), &observed);
+    let plan = Plan::for_secrets(&cluster, &filed(Some(C), Some(B)), &observed);
     assert!(plan.refusals.is_empty(), "{}", describe(&plan));
     assert_eq!(plan.tokens.kb_router_token, Some(Decision::Minted(None)));
     assert_eq!(plan.file, FileAction::Update { replaces: true });
 
     // A fingerprint of another token does not matter.
-    let plan = Plan::new(&wish(&[]), &filed(Some(A), Some(C)), &observed);
+    let plan = Plan::for_secrets(&wish(&[]), &filed(Some(A), Some(C)), &observed);
     assert!(matches!(
         plan.refusals.as_slice(),
         [Refusal {
-            conflict: Conflict::FileDisagrees { .. },
+            conflict: Conflict::Disagree { .. },
             ..
         }]
     ));
@@ -94,7 +95,7 @@ fn a_fleet_namespace_is_compared_and_never_a_source() {
     );
     let mut wish = wish(&[]);
     wish.fleet.insert("agents".parse().unwrap());
-    let plan = Plan::new(
+    let plan = Plan::for_secrets(
         &wish,
         &FiledTokens::default(),
         &found(std::slice::from_ref(&planted)),
@@ -106,11 +107,11 @@ fn a_fleet_namespace_is_compared_and_never_a_source() {
         router(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)]),
         planted,
     ]);
-    let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
+    let plan = Plan::for_secrets(&wish, &filed(Some(A), Some(B)), &observed);
     assert_eq!(plan.refusals.len(), 1);
     assert!(plan.refusals[0].message().contains("Secret agents/"));
     wish.prefer = Some(Prefer::Cluster);
-    let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
+    let plan = Plan::for_secrets(&wish, &filed(Some(A), Some(B)), &observed);
     let after = applied(&plan, &observed);
     let repaired = after[&fleet].live.as_ref().unwrap().text("KB_ROUTER_TOKEN");
     assert_eq!(repaired.unwrap().expose(), A);
@@ -121,15 +122,15 @@ fn an_owned_secret_is_not_written_and_no_token_is_minted_for_it() {
     let mut observed = found(&[router(&[("KB_ROUTER_TOKEN", A)])]);
     let place = at("home", ROUTER.secret);
     observed.get_mut(&place).unwrap().owner = Some(Owner::external_secret("es"));
-    let plan = Plan::new(&wish(&[]), &filed(None, Some(B)), &observed);
+    let plan = Plan::for_secrets(&wish(&[]), &filed(None, Some(B)), &observed);
     assert!(plan.refusals.is_empty(), "{}", describe(&plan));
-    assert_eq!(plan.secrets[0].action, Action::Skip);
+    assert_eq!(plan.places[0].action, Action::Skip);
     assert_eq!(
         plan.tokens.kb_router_token,
         Some(Decision::Cluster(token(A)))
     );
 
-    let plan = Plan::new(&wish(&[]), &FiledTokens::default(), &observed);
+    let plan = Plan::for_secrets(&wish(&[]), &FiledTokens::default(), &observed);
     assert!(
         plan.refusals[0]
             .message()
@@ -144,7 +145,7 @@ fn an_owned_secret_is_not_written_and_no_token_is_minted_for_it() {
     ])]);
     let place = at("home", EMBEDDINGS.secret);
     observed.get_mut(&place).unwrap().owner = Some(Owner::external_secret("es"));
-    let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
+    let plan = Plan::for_secrets(&wish, &filed(Some(A), Some(B)), &observed);
     assert!(
         plan.refusals[0]
             .message()
@@ -171,16 +172,16 @@ fn a_key_managed_by_a_controller_is_a_conflict_and_by_a_person_is_not() {
         let observed = found(&[secret]);
         let mut wish = wish(&[("POSTGRES_URL", "new")]);
         assert!(
-            Plan::new(&wish, &filed(Some(A), Some(B)), &observed)
+            Plan::for_secrets(&wish, &filed(Some(A), Some(B)), &observed)
                 .refusals
                 .is_empty()
         );
         wish.update.insert("POSTGRES_URL");
-        let plan = Plan::new(&wish, &filed(Some(A), Some(B)), &observed);
+        let plan = Plan::for_secrets(&wish, &filed(Some(A), Some(B)), &observed);
         assert_eq!(!plan.refusals.is_empty(), refused, "{manager}");
         wish.force_conflicts = true;
         assert!(
-            Plan::new(&wish, &filed(Some(A), Some(B)), &observed)
+            Plan::for_secrets(&wish, &filed(Some(A), Some(B)), &observed)
                 .refusals
                 .is_empty()
         );
@@ -192,7 +193,7 @@ fn a_secret_in_the_wrong_form_is_refused() {
     let change = |change: fn(&mut LiveSecret)| {
         let mut secret = router(&[("KB_ROUTER_TOKEN", A)]);
         change(&mut secret.1);
-        let plan = Plan::new(&wish(&[]), &filed(Some(A), Some(B)), &found(&[secret]));
+        let plan = Plan::for_secrets(&wish(&[]), &filed(Some(A), Some(B)), &found(&[secret]));
         let refusal = plan.refusals.first().map(|refusal| refusal.message());
         refusal.unwrap_or_default()
     };

@@ -1,134 +1,156 @@
-//! Decides the value of each token of the Secrets. A token that is found is adopted before a new
-//! one is minted; places that disagree are a refusal.
+//! Decides the value of each token. A token that is found is adopted before a new one is minted;
+//! places that disagree are a refusal.
 
+use super::place::PlaceRef;
 use super::refusal::{Conflict, Refusal};
 use super::types::{Decision, Filed, Prefer};
-use crate::domain::cluster::names::{Namespace, SecretRef};
-use crate::domain::cluster::observed_secret::{LiveSecret, Observations};
-use crate::domain::rotation::stored_state;
-use crate::domain::table::{EMBEDDINGS, EMBEDDINGS_API_KEYS, ROUTER};
+use crate::domain::cluster::owner::Owner;
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{Token, TokenName};
 
-/// Decides the value of one token.
-///
-/// Only the home namespace is a source, never a fleet namespace: someone who can write there could
+/// A place with the value of a token, or with a list that may have the token.
+#[derive(Clone)]
+pub(super) struct Holder {
+    pub(super) at: PlaceRef,
+    pub(super) key: &'static str,
+    pub(super) value: SecretValue,
+}
+
+/// What is known of a token. A fleet namespace is never a holder: someone who can write there could
 /// plant a token that every service would accept.
-///
-/// # Errors
-/// Two places disagree, or a value that would be adopted is not a token.
-pub fn resolve(
-    name: TokenName,
-    filed: &Filed,
-    home: &Namespace,
-    observed: &Observations,
-    prefer: Option<Prefer>,
-) -> Result<Decision, Box<Refusal>> {
-    let router = SecretRef {
-        namespace: home.clone(),
-        name: ROUTER.secret,
-    };
-    let retired = match filed {
-        Filed::Found(token) => {
-            stored_state::is_retired_in(observed.get(&router), name, token.value())
+pub(super) struct Evidence<'a> {
+    pub(super) token: TokenName,
+    pub(super) filed: &'a Filed,
+    /// Whether a rotation has retired the token of the file.
+    pub(super) is_retired: bool,
+    pub(super) prefer: Option<Prefer>,
+    /// The place that decides which token wins, with its owner.
+    pub(super) router: PlaceRef,
+    pub(super) owner: Option<&'a Owner>,
+    /// The places with a value, in the order in which they are believed.
+    pub(super) holders: Vec<Holder>,
+    /// The lists with entries. The only entry of a list is the token if there is no holder.
+    pub(super) lists: Vec<Holder>,
+    /// The newest version of the router entry, if it is deleted: its tokens can be recovered.
+    pub(super) deleted: Option<u64>,
+}
+
+impl Evidence<'_> {
+    /// # Errors
+    /// Two places disagree, or a value that would be adopted is not a token.
+    pub(super) fn decide(&self) -> Result<Decision, Box<Refusal>> {
+        if let Some(first) = self.holders.first() {
+            return self.settle(first, &self.holders);
         }
-        Filed::Absent | Filed::MintedNow(_) => false,
-    };
-    let live = live_of(observed, &router).and_then(|secret| secret.text(name.as_str()));
-    if let Some(value) = live.filter(|value| !value.is_empty()) {
-        return match (filed, prefer) {
-            (Filed::Found(token) | Filed::MintedNow(token), _) if token.is(value) => {
-                Ok(Decision::File(token.clone()))
+        let prefers_cluster = self.prefer == Some(Prefer::Cluster);
+        let filed = match self.filed {
+            Filed::Found(filed) if self.is_retired && !prefers_cluster => {
+                return Err(self.retired(filed, None));
             }
-            (Filed::Found(token), prefer) if retired && prefer != Some(Prefer::Cluster) => {
-                Err(refuse(
-                    router,
-                    Conflict::Retired {
-                        token: name,
-                        filed: token.clone(),
-                        live: Some(value.clone()),
-                    },
-                ))
-            }
-            (Filed::Found(token), Some(Prefer::File)) => Ok(Decision::File(token.clone())),
-            (Filed::Found(token), None) => Err(Box::new(Refusal {
-                owner: observed.get(&router).and_then(|found| found.owner.clone()),
-                at: router,
-                conflict: Conflict::FileDisagrees {
-                    token: name,
-                    filed: token.clone(),
-                    live: value.clone(),
-                },
-            })),
-            _ => adopt(router, name.as_str(), value),
+            // `--prefer cluster` drops a retired token of the file.
+            Filed::Found(_) if self.is_retired => None,
+            Filed::Found(filed) => Some(filed),
+            Filed::MintedNow(_) | Filed::Absent => None,
         };
-    }
-    let filed = match filed {
-        Filed::Found(token) if retired && prefer != Some(Prefer::Cluster) => {
-            return Err(refuse(
-                router,
-                Conflict::Retired {
-                    token: name,
-                    filed: token.clone(),
-                    live: None,
-                },
-            ));
+        match (filed, self.single_entries()) {
+            (Some(filed), Ok(entries)) if prefers_cluster => match entries.first() {
+                Some(first) => self.settle(first, &entries),
+                None => Ok(Decision::File(filed.clone())),
+            },
+            (Some(filed), _) => Ok(Decision::File(filed.clone())),
+            (None, Err(refusal)) => Err(refusal),
+            (None, Ok(entries)) => match entries.first() {
+                Some(first) => self.settle(first, &entries),
+                None => self.mint(),
+            },
         }
-        // `--prefer cluster` drops a retired token of the file.
-        Filed::Found(_) if retired => &Filed::Absent,
-        filed => filed,
-    };
-    let listed = match name {
-        TokenName::KbRouterToken => None,
-        TokenName::EmbeddingsApiKey => list_entries(home, observed),
-    };
-    match (filed, listed) {
-        (Filed::Found(token), Some((at, entries)))
-            if prefer == Some(Prefer::Cluster) && entries.len() == 1 && !token.is(&entries[0]) =>
+    }
+
+    /// Decides between the tokens file and the holders, the first of which is believed most.
+    fn settle(&self, first: &Holder, holders: &[Holder]) -> Result<Decision, Box<Refusal>> {
+        let disagree = |one: (PlaceRef, SecretValue), other: &Holder| {
+            let (key, value) = (other.key, other.value.clone());
+            let conflict = Conflict::Disagree {
+                token: self.token,
+                key,
+                one,
+                other: value,
+            };
+            self.refuse(&other.at, conflict)
+        };
+        if let Filed::Found(filed) = self.filed
+            && let Some(other) = holders.iter().find(|holder| !filed.is(&holder.value))
         {
-            adopt(at, EMBEDDINGS_API_KEYS, &entries[0])
+            match self.prefer {
+                Some(Prefer::Cluster) => {}
+                _ if self.is_retired => return Err(self.retired(filed, Some(&first.value))),
+                Some(Prefer::File) => return Ok(Decision::File(filed.clone())),
+                None => {
+                    let one = (PlaceRef::TokensFile, filed.value().clone());
+                    return Err(disagree(one, other));
+                }
+            }
         }
-        (Filed::Found(token), _) => Ok(Decision::File(token.clone())),
-        (_, Some((at, entries))) => match entries.as_slice() {
-            [only] => adopt(at, EMBEDDINGS_API_KEYS, only),
-            _ => Err(refuse(at, Conflict::ManyOnList(name))),
-        },
-        (Filed::MintedNow(token), None) => Ok(Decision::Minted(Some(token.clone()))),
-        (Filed::Absent, None) => Ok(Decision::Minted(None)),
+        if let Some(other) = holders.iter().find(|other| other.value != first.value) {
+            return Err(disagree((first.at.clone(), first.value.clone()), other));
+        }
+        match self.filed {
+            Filed::Found(filed) | Filed::MintedNow(filed) if filed.is(&first.value) => {
+                return Ok(Decision::File(filed.clone()));
+            }
+            _ => {}
+        }
+        let adopted = Token::parse(&first.value).map_err(|why| {
+            let key = first.key;
+            self.refuse(&first.at, Conflict::OddToken { key, why })
+        })?;
+        Ok(match first.at {
+            PlaceRef::Entry(_) => Decision::Store(adopted),
+            _ => Decision::Cluster(adopted),
+        })
     }
-}
 
-/// The entries of `EMBEDDINGS_API_KEYS` in the home namespace; `None` if there are none.
-fn list_entries(
-    home: &Namespace,
-    observed: &Observations,
-) -> Option<(SecretRef, Vec<SecretValue>)> {
-    let at = SecretRef {
-        namespace: home.clone(),
-        name: EMBEDDINGS.secret,
-    };
-    let entries: Vec<_> = live_of(observed, &at)?
-        .text(EMBEDDINGS_API_KEYS)?
-        .entries()
-        .map(SecretValue::from)
-        .collect();
-    (!entries.is_empty()).then_some((at, entries))
-}
+    /// The only entry of each list.
+    ///
+    /// # Errors
+    /// A list with several entries.
+    fn single_entries(&self) -> Result<Vec<Holder>, Box<Refusal>> {
+        let single = |list: &Holder| {
+            let mut entries = list.value.entries();
+            match (entries.next(), entries.next()) {
+                (Some(only), None) => Ok(Holder {
+                    value: only.into(),
+                    ..list.clone()
+                }),
+                _ => Err(self.refuse(&list.at, Conflict::ManyOnList(self.token))),
+            }
+        };
+        self.lists.iter().map(single).collect()
+    }
 
-fn adopt(at: SecretRef, key: &'static str, value: &SecretValue) -> Result<Decision, Box<Refusal>> {
-    Token::parse(value)
-        .map(Decision::Cluster)
-        .map_err(|why| refuse(at, Conflict::OddToken { key, why }))
-}
+    fn mint(&self) -> Result<Decision, Box<Refusal>> {
+        match (self.deleted, self.filed) {
+            (_, Filed::MintedNow(token)) => Ok(Decision::Minted(Some(token.clone()))),
+            (Some(version), _) => Err(self.refuse(&self.router, Conflict::Deleted(version))),
+            (None, _) => Ok(Decision::Minted(None)),
+        }
+    }
 
-fn refuse(at: SecretRef, conflict: Conflict) -> Box<Refusal> {
-    Box::new(Refusal {
-        at,
-        owner: None,
-        conflict,
-    })
-}
+    fn retired(&self, filed: &Token, live: Option<&SecretValue>) -> Box<Refusal> {
+        let conflict = Conflict::Retired {
+            token: self.token,
+            filed: filed.clone(),
+            live: live.cloned(),
+        };
+        self.refuse(&self.router, conflict)
+    }
 
-fn live_of<'a>(observed: &'a Observations, at: &SecretRef) -> Option<&'a LiveSecret> {
-    observed.get(at)?.live.as_ref()
+    fn refuse(&self, at: &PlaceRef, conflict: Conflict) -> Box<Refusal> {
+        let owner = self.owner.filter(|_| *at == self.router);
+        Box::new(Refusal {
+            at: at.clone(),
+            owner: owner.cloned(),
+            conflict,
+        })
+    }
 }

@@ -1,7 +1,7 @@
 //! Finds the options of `--apply` that settle a disagreement between places.
 
-use super::secret_plan::Plan;
 use super::types::{FiledTokens, Prefer, Wish};
+use super::whole::Plan;
 use crate::domain::cluster::observed_secret::Observations;
 use std::fmt;
 
@@ -26,7 +26,7 @@ impl Settlement {
                     force_conflicts,
                     ..wish.clone()
                 };
-                let refusals = Plan::new(&wish, filed, observed).refusals;
+                let refusals = Plan::for_secrets(&wish, filed, observed).refusals;
                 let about_tokens = refusals.iter().filter(|it| it.is_about_a_token()).count();
                 let left = (about_tokens, refusals.len());
                 if left < best.1 {

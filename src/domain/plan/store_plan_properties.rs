@@ -1,9 +1,8 @@
 //! Properties of the plan for the store, for any state of the file, the live Secrets, the store and
 //! the options.
 
-use super::PlacePlan;
 use super::plan_tests::{A, B, MINTED, filed, token, wish};
-use super::{Decision, Filed};
+use super::{Decision, Filed, PlaceRef};
 use super::{FiledTokens, KeyAction};
 use super::{LiveValues, StorePlan, StoreWish};
 use crate::domain::eso::store_entry::{Entries, Entry, Field, Layout, StoreReach};
@@ -130,6 +129,7 @@ prop_compose! {
             inputs: wish(&given).inputs,
             update: update.into_iter().collect(),
             with_api_keys,
+            home: "home".parse().unwrap(),
             live,
         }
     }
@@ -163,9 +163,14 @@ fn store_after(plan: &StorePlan, before: &Entries) -> Entries {
     for entry in plan.written() {
         let fields = Some(entry.fields(&tokens));
         let version = entry.base.version + 1;
-        after.insert(entry.path.clone(), Entry { version, fields });
+        after.insert(entry.at.clone(), Entry { version, fields });
     }
     after
+}
+
+/// The token in the live router Secret, if live Secrets are a source.
+fn live(wish: &StoreWish, name: TokenName) -> Option<&SecretValue> {
+    wish.live.as_ref()?.get(ROUTER.secret)?.get(name.as_str())
 }
 
 fn is_list(key: &str) -> bool {
@@ -179,7 +184,7 @@ proptest! {
     /// without a value. No field is removed, whatever its JSON type.
     #[test]
     fn the_store_only_gains(wish in some_wish(), file in some_file(), store in some_store()) {
-        let plan = StorePlan::new(&wish, &file, &store);
+        let plan = StorePlan::for_store(&wish, &file, &store);
         prop_assume!(plan.refusals.is_empty());
         let after = store_after(&plan, &store);
         for (path, before) in &store {
@@ -198,14 +203,14 @@ proptest! {
     /// Invariant 3: a token has one value in the file and in the store, and is on its lists.
     #[test]
     fn one_token_has_one_value(wish in some_wish(), file in some_file(), store in some_store()) {
-        let plan = StorePlan::new(&wish, &file, &store);
+        let plan = StorePlan::for_store(&wish, &file, &store);
         prop_assume!(plan.refusals.is_empty());
         let tokens = tokens(&plan);
-        let router = plan.entries[0].path.clone();
+        let router = plan.places[0].at.clone();
         let after = store_after(&plan, &store);
         for (name, token) in tokens.iter() {
             prop_assert!(after[&router].text(name.as_str()).is_some_and(|value| token.is(value)));
-            let live = wish.live(&ROUTER, name.as_str()).filter(|value| !value.is_empty());
+            let live = live(&wish, name).filter(|value| !value.is_empty());
             prop_assert!(live.is_none_or(|value| token.is(value)), "{name}");
         }
         for (list, name) in LISTS {
@@ -222,14 +227,14 @@ proptest! {
     fn no_key_of_a_live_secret_is_left_out(
         wish in some_wish(), file in some_file(), store in some_store(),
     ) {
-        let plan = StorePlan::new(&wish, &file, &store);
+        let plan = StorePlan::for_store(&wish, &file, &store);
         prop_assume!(plan.refusals.is_empty());
         let after = store_after(&plan, &store);
-        for (entry, bundle) in plan.entries.iter().zip(BUNDLES) {
+        for (entry, bundle) in plan.places.iter().zip(BUNDLES) {
             let live = wish.live.as_ref().and_then(|live| live.get(bundle.secret));
-            let fields = after.get(&entry.path).and_then(|entry| entry.fields.as_ref());
+            let fields = after.get(&entry.at).and_then(|entry| entry.fields.as_ref());
             let Some(written) = fields.filter(|fields| !fields.is_empty()) else {
-                prop_assert!(entry.reason.is_some(), "{}", entry.path);
+                prop_assert!(entry.reason.is_some(), "{}", entry.at);
                 continue;
             };
             for (key, value) in live.into_iter().flatten() {
@@ -248,7 +253,7 @@ proptest! {
                 } else {
                     field.text.as_ref() == Some(value)
                 };
-                prop_assert!(is_kept, "{} {key}", entry.path);
+                prop_assert!(is_kept, "{} {key}", entry.at);
             }
         }
     }
@@ -257,12 +262,12 @@ proptest! {
     #[test]
     fn only_fields_of_the_table_are_added(wish in some_wish(), file in some_file(), store in some_store()) {
         let wish = StoreWish { live: None, ..wish };
-        let plan = StorePlan::new(&wish, &file, &store);
+        let plan = StorePlan::for_store(&wish, &file, &store);
         prop_assume!(plan.refusals.is_empty());
         for entry in plan.written() {
             for key in entry.fields(&tokens(&plan)).keys() {
                 let is_known = entry.bundle.keys.iter().any(|known| known.name == key);
-                prop_assert!(is_known || entry.base.has(key), "{} {key}", entry.path);
+                prop_assert!(is_known || entry.base.has(key), "{} {key}", entry.at);
             }
         }
     }
@@ -272,17 +277,17 @@ proptest! {
     fn the_second_run_writes_nothing(
         wish in some_wish(), file in some_file(), store in some_store(),
     ) {
-        let plan = StorePlan::new(&wish, &file, &store);
+        let plan = StorePlan::for_store(&wish, &file, &store);
         prop_assume!(plan.refusals.is_empty());
         let tokens = tokens(&plan);
         let file = FiledTokens {
             exists: true,
             tokens: PerToken::from_fn(|name| Filed::Found(tokens.get(name).clone())),
         };
-        let second = StorePlan::new(&wish, &file, &store_after(&plan, &store));
+        let second = StorePlan::for_store(&wish, &file, &store_after(&plan, &store));
         let refusals: Vec<_> = second.refusals.iter().map(|refusal| refusal.message()).collect();
         prop_assert!(refusals.is_empty(), "{refusals:?}");
-        prop_assert!(!second.changes_anything(), "{:?}", second.entries);
+        prop_assert!(!second.changes_anything(), "{:?}", second.places);
     }
 
     /// The entry of a refusal is not written. Every refusal has a hint, and its texts contain no
@@ -291,18 +296,18 @@ proptest! {
     fn a_refusal_has_a_hint_and_contains_no_value(
         wish in some_wish(), file in some_file(), store in some_store(),
     ) {
-        let plan = StorePlan::new(&wish, &file, &store);
+        let plan = StorePlan::for_store(&wish, &file, &store);
         let store_reach = StoreReach { program: "bao", mount: "secret".to_owned() };
         for refusal in &plan.refusals {
-            let hint = refusal.hint(&store_reach, &HintContext::default());
+            let hint = refusal.hint(&HintContext::default(), &store_reach);
             prop_assert!(!hint.is_empty());
             let text = format!("{} {hint} {refusal:?}", refusal.message());
             for value in [A, B, "odd one", "theirs,"] {
                 prop_assert!(!text.contains(value), "{text}");
             }
-            let about = plan.entries.iter().filter(|entry| refusal.path() == Some(&entry.path));
+            let about = plan.places.iter().filter(|entry| refusal.at == PlaceRef::Entry(entry.at.clone()));
             for entry in about {
-                prop_assert!(!entry.is_written(), "{}", entry.path);
+                prop_assert!(!entry.is_written(), "{}", entry.at);
             }
         }
     }
@@ -312,16 +317,16 @@ proptest! {
     fn only_missing_tokens_are_minted(
         wish in some_wish(), file in some_file(), store in some_store(),
     ) {
-        let plan = StorePlan::new(&wish, &file, &store);
+        let plan = StorePlan::for_store(&wish, &file, &store);
         prop_assume!(plan.refusals.is_empty());
         for (name, decision) in plan.tokens.iter() {
             let is_minted = matches!(decision, Some(Decision::Minted(_)));
-            let places = [wish.live(&ROUTER, name.as_str()), store.get("p/router")
+            let places = [live(&wish, name), store.get("p/router")
                 .and_then(|entry| entry.text(name.as_str()))];
             let exists = places.into_iter().flatten().any(|value| !value.is_empty());
             prop_assert!(!(is_minted && exists), "{name}");
         }
-        let sets = plan.entries.iter().flat_map(|entry| &entry.keys);
+        let sets = plan.places.iter().flat_map(|entry| &entry.keys);
         for field in sets.filter(|field| matches!(field.action, KeyAction::Set(_))) {
             let is_input = table_inputs().any(|(name, _)| name == field.key);
             prop_assert!(!is_input || field.source != super::ValueSource::Minted, "{}", field.key);

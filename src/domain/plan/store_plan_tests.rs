@@ -16,6 +16,7 @@ fn store_wish(pairs: &[(&str, &str)]) -> StoreWish {
         inputs: wish(pairs).inputs,
         update: Default::default(),
         with_api_keys: false,
+        home: "home".parse().unwrap(),
         live: None,
     }
 }
@@ -54,8 +55,8 @@ fn entries(pairs: &[(&str, Entry)]) -> Entries {
 /// The plan as text: the file, then each entry with its fields, then the refusals.
 fn describe(plan: &StorePlan) -> String {
     let mut text = format!("file {:?}\n", plan.file);
-    for entry in &plan.entries {
-        text.push_str(&format!("{} {:?}:", entry.path, entry.action));
+    for entry in &plan.places {
+        text.push_str(&format!("{} {:?}:", entry.at, entry.action));
         for field in &entry.keys {
             let action = match &field.action {
                 KeyAction::Set(_) => "set",
@@ -82,7 +83,7 @@ fn describe(plan: &StorePlan) -> String {
         mount: "secret".to_owned(),
     };
     for refusal in &plan.refusals {
-        let hint = refusal.hint(&store, &reach);
+        let hint = refusal.hint(&reach, &store);
         text.push_str(&format!("refused: {}\n  {hint}\n", refusal.message()));
     }
     text
@@ -91,7 +92,7 @@ fn describe(plan: &StorePlan) -> String {
 #[test]
 fn an_empty_store_gets_every_entry_that_has_its_inputs() {
     let wish = store_wish(&[("POSTGRES_URL", "p")]);
-    let plan = StorePlan::new(&wish, &FiledTokens::default(), &Entries::new());
+    let plan = StorePlan::for_store(&wish, &FiledTokens::default(), &Entries::new());
     insta::assert_snapshot!(describe(&plan), @r"
     file Create
     p/router Create: KB_ROUTER_TOKEN=set/Minted EMBEDDINGS_API_KEY=set/Minted
@@ -119,7 +120,7 @@ fn the_live_secrets_come_before_the_inputs_with_all_their_keys() {
             ],
         ),
     ]));
-    let plan = StorePlan::new(&wish, &FiledTokens::default(), &Entries::new());
+    let plan = StorePlan::for_store(&wish, &FiledTokens::default(), &Entries::new());
     insta::assert_snapshot!(describe(&plan), @r"
     file Create
     p/router Create: KB_ROUTER_TOKEN=set/Cluster EMBEDDINGS_API_KEY=set/Cluster
@@ -151,12 +152,12 @@ fn a_stored_field_stays_unless_update_names_it() {
     let mut wish = store_wish(&[("POSTGRES_URL", "new"), ("LLM_API_KEY", "new")]);
     wish.update.insert("POSTGRES_URL");
     wish.with_api_keys = true;
-    let plan = StorePlan::new(&wish, &filed(None, Some(B)), &stored);
+    let plan = StorePlan::for_store(&wish, &filed(None, Some(B)), &stored);
     insta::assert_snapshot!(describe(&plan), @r"
     file Update { replaces: false }
     p/router Configure: KB_ROUTER_TOKEN=adopted/Store EMBEDDINGS_API_KEY=set/File
     p/embeddings Configure: POSTGRES_URL=set/Env LLM_API_KEY=differs/Env LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=set/File LOG_LEVEL=set/Default
-    p/agenticore Keep: GITHUB_TOKEN=kept/Store (ANTHROPIC_API_KEY is not set)
+    p/agenticore Keep: GITHUB_TOKEN=kept/Store (missing, and ANTHROPIC_API_KEY is not set)
     ");
 }
 
@@ -174,38 +175,38 @@ fn places_that_disagree_are_named_with_a_command_that_settles_it() {
     ]);
     let mut wish = store_wish(&[]);
     wish.live = Some(live(&[(ROUTER.secret, &[("KB_ROUTER_TOKEN", B)])]));
-    let by_cluster = StorePlan::new(&wish, &filed(None, Some(A)), &stored);
+    let by_cluster = StorePlan::for_store(&wish, &filed(None, Some(A)), &stored);
     insta::assert_snapshot!(describe(&by_cluster), @r#"
     file Keep
-    p/router Refuse: EMBEDDINGS_API_KEY=kept/Store (KB_ROUTER_TOKEN differs: Secret agentibrain-router-secrets has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92)
-    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=kept/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store)
+    p/router Refuse: KB_ROUTER_TOKEN=differs/Store EMBEDDINGS_API_KEY=kept/Store (KB_ROUTER_TOKEN differs: Secret home/agentibrain-router-secrets has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92)
+    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=differs/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
-    refused: KB_ROUTER_TOKEN differs: Secret agentibrain-router-secrets has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92
-      write the cluster's value there with `V="$(kubectl -n home get secret agentibrain-router-secrets -o 'jsonpath={.data.KB_ROUTER_TOKEN}' | base64 -d)" && : "${V:?}" && printf %s "$V" | bao kv patch -mount=secret p/router KB_ROUTER_TOKEN=-`; or take the store's value: run this without --from-cluster, and then `k8s-bootstrap -n home --apply --prefer file`
+    refused: KB_ROUTER_TOKEN differs: Secret home/agentibrain-router-secrets has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92
+      write the cluster's value there, from stdin: `bao kv patch -mount=secret p/router KB_ROUTER_TOKEN=-`; or take the store's: run this without --from-cluster, then `k8s-bootstrap -n home --apply --prefer file`
     refused: EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store
-      add it with `L="$(bao kv get -mount=secret -field=API_KEYS p/embeddings)" && : "${L:?}" && V="$(. local/.k8s-tokens && printf %s "$EMBEDDINGS_API_KEY")" && : "${V:?}" && printf %s "$L,$V" | bao kv patch -mount=secret p/embeddings API_KEYS=-`
+      put the line EMBEDDINGS_API_KEY="..." with an entry of the list into the tokens file, or write the list with the token added, from stdin: `bao kv patch -mount=secret p/embeddings API_KEYS=-`
     "#);
     wish.live = None;
-    let by_file = StorePlan::new(&wish, &filed(Some(B), Some(A)), &stored);
+    let by_file = StorePlan::for_store(&wish, &filed(Some(B), Some(A)), &stored);
     insta::assert_snapshot!(describe(&by_file), @r#"
     file Keep
-    p/router Refuse: EMBEDDINGS_API_KEY=kept/Store (KB_ROUTER_TOKEN differs: the tokens file has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92)
-    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=kept/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store)
+    p/router Refuse: KB_ROUTER_TOKEN=differs/Store EMBEDDINGS_API_KEY=kept/Store (KB_ROUTER_TOKEN differs: the tokens file has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92)
+    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=differs/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
     refused: KB_ROUTER_TOKEN differs: the tokens file has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92
-      write the file's value there with `V="$(. local/.k8s-tokens && printf %s "$KB_ROUTER_TOKEN")" && : "${V:?}" && printf %s "$V" | bao kv patch -mount=secret p/router KB_ROUTER_TOKEN=-`; or take the store's value: remove it from the file with `sed -i.bak '/KB_ROUTER_TOKEN=/d' local/.k8s-tokens` and run this again
+      write the file's value there, from stdin: `bao kv patch -mount=secret p/router KB_ROUTER_TOKEN=-`; or take the store's: remove it from the file with `sed -i.bak '/KB_ROUTER_TOKEN=/d' local/.k8s-tokens` and run this again
     refused: EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store
-      add it with `L="$(bao kv get -mount=secret -field=API_KEYS p/embeddings)" && : "${L:?}" && V="$(. local/.k8s-tokens && printf %s "$EMBEDDINGS_API_KEY")" && : "${V:?}" && printf %s "$L,$V" | bao kv patch -mount=secret p/embeddings API_KEYS=-`
+      put the line EMBEDDINGS_API_KEY="..." with an entry of the list into the tokens file, or write the list with the token added, from stdin: `bao kv patch -mount=secret p/embeddings API_KEYS=-`
     "#);
     wish.live = Some(live(&[(ROUTER.secret, &[("KB_ROUTER_TOKEN", A)])]));
-    let by_both = StorePlan::new(&wish, &filed(Some(B), Some(A)), &Entries::new());
+    let by_both = StorePlan::for_store(&wish, &filed(Some(B), Some(A)), &Entries::new());
     insta::assert_snapshot!(describe(&by_both), @r"
     file Keep
     p/router Create: EMBEDDINGS_API_KEY=set/File
     p/embeddings Skip: (POSTGRES_URL is not set)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
-    refused: KB_ROUTER_TOKEN differs: the tokens file has sha256:bdb339768bc5, Secret agentibrain-router-secrets has sha256:3ba3f5f43b92
-      keep the cluster's with `k8s-bootstrap -n home --apply --prefer cluster`, or the file's with `k8s-bootstrap -n home --apply --prefer file`; then run this again
+    refused: KB_ROUTER_TOKEN differs: the tokens file has sha256:bdb339768bc5, Secret home/agentibrain-router-secrets has sha256:3ba3f5f43b92
+      keep the cluster's with `k8s-bootstrap -n home --apply --prefer cluster`, or the file's with `k8s-bootstrap -n home --apply --prefer file`
     ");
 }
 
@@ -219,29 +220,29 @@ fn a_single_list_entry_is_the_token_if_no_other_place_has_it() {
     };
     let wish = store_wish(&[]);
     let no_file = FiledTokens::default();
-    let one = StorePlan::new(&wish, &no_file, &list(A));
+    let one = StorePlan::for_store(&wish, &no_file, &list(A));
     insta::assert_snapshot!(describe(&one), @r"
     file Create
     p/router Create: KB_ROUTER_TOKEN=set/Minted EMBEDDINGS_API_KEY=set/Store
     p/embeddings Configure: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=kept/Store LOG_LEVEL=set/Default
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
     ");
-    let many = StorePlan::new(&wish, &no_file, &list(&format!("{A},{B}")));
+    let many = StorePlan::for_store(&wish, &no_file, &list(&format!("{A},{B}")));
     insta::assert_snapshot!(describe(&many), @r#"
     file Create
     p/router Create: KB_ROUTER_TOKEN=set/Minted
-    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default LOG_LEVEL=set/Default (EMBEDDINGS_API_KEYS of p/embeddings in the store has several entries, and no other place holds EMBEDDINGS_API_KEY: which entry is the token?)
+    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=kept/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEYS of p/embeddings in the store has several entries, and no other place holds EMBEDDINGS_API_KEY: which entry is the token?)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
     refused: EMBEDDINGS_API_KEYS of p/embeddings in the store has several entries, and no other place holds EMBEDDINGS_API_KEY: which entry is the token?
       put the line EMBEDDINGS_API_KEY="..." with the right entry into the tokens file
     "#);
-    let odd = StorePlan::new(&wish, &no_file, &list("short"));
+    let odd = StorePlan::for_store(&wish, &no_file, &list("short"));
     insta::assert_snapshot!(describe(&odd), @r"
     file Create
     p/router Create: KB_ROUTER_TOKEN=set/Minted
-    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY of p/embeddings in the store cannot be adopted as a token: it is shorter than 16 characters)
+    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=kept/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEYS of p/embeddings in the store cannot be adopted as a token: it is shorter than 16 characters)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
-    refused: EMBEDDINGS_API_KEY of p/embeddings in the store cannot be adopted as a token: it is shorter than 16 characters
+    refused: EMBEDDINGS_API_KEYS of p/embeddings in the store cannot be adopted as a token: it is shorter than 16 characters
       write a valid value there, from stdin: `bao kv patch -mount=secret p/embeddings EMBEDDINGS_API_KEYS=-`
     ");
 }
@@ -259,11 +260,11 @@ fn a_field_of_the_table_that_is_not_text_is_refused() {
         .unwrap()
         .insert("LLM_API_KEY".to_owned(), number);
     let stored = entries(&[("p/embeddings", embeddings)]);
-    let plan = StorePlan::new(&store_wish(&[]), &FiledTokens::default(), &stored);
+    let plan = StorePlan::for_store(&store_wish(&[]), &FiledTokens::default(), &stored);
     insta::assert_snapshot!(describe(&plan), @r"
     file Create
     p/router Create: KB_ROUTER_TOKEN=set/Minted EMBEDDINGS_API_KEY=set/Minted
-    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Minted LOG_LEVEL=set/Default (LLM_API_KEY of p/embeddings in the store is not text)
+    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=differs/Store LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Minted LOG_LEVEL=set/Default (LLM_API_KEY of p/embeddings in the store is not text)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
     refused: LLM_API_KEY of p/embeddings in the store is not text
       write a valid value there, from stdin: `bao kv patch -mount=secret p/embeddings LLM_API_KEY=-`
@@ -284,11 +285,11 @@ fn two_entries_cannot_share_a_path() {
 #[test]
 fn an_entry_without_fields_is_not_partly_filled() {
     let stored = entries(&[("p/embeddings", entry(3, &[]))]);
-    let plan = StorePlan::new(&store_wish(&[]), &filed(Some(A), Some(B)), &stored);
+    let plan = StorePlan::for_store(&store_wish(&[]), &filed(Some(A), Some(B)), &stored);
     let embeddings = plan
-        .entries
+        .places
         .iter()
-        .find(|entry| entry.path == "p/embeddings")
+        .find(|entry| entry.at == "p/embeddings")
         .unwrap();
     assert_eq!(embeddings.action, Action::Skip);
     assert_eq!(
@@ -304,7 +305,7 @@ fn tokens_in_a_deleted_version_are_not_minted_again() {
         fields: None,
     };
     let stored = entries(&[("p/router", deleted)]);
-    let plan = StorePlan::new(&store_wish(&[]), &filed(None, None), &stored);
+    let plan = StorePlan::for_store(&store_wish(&[]), &filed(None, None), &stored);
     let refusal = plan.refusals.first().unwrap();
     let message = refusal.message();
     assert!(
@@ -315,12 +316,12 @@ fn tokens_in_a_deleted_version_are_not_minted_again() {
         program: "bao",
         mount: "secret".to_owned(),
     };
-    let hint = refusal.hint(&store, &HintContext::default());
+    let hint = refusal.hint(&HintContext::default(), &store);
     assert!(
         hint.contains("bao kv undelete -mount=secret -versions=4 p/router"),
         "{hint}"
     );
     // With the tokens in the file the deleted version is not needed.
-    let plan = StorePlan::new(&store_wish(&[]), &filed(Some(A), Some(B)), &stored);
+    let plan = StorePlan::for_store(&store_wish(&[]), &filed(Some(A), Some(B)), &stored);
     assert!(plan.refusals.is_empty());
 }

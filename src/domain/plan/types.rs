@@ -1,14 +1,13 @@
-//! The types of a plan: the wanted state, the tokens file, and what happens to each Secret and key.
+//! The types of a plan: the wanted Secrets, the tokens file, and what happens to each key.
 
 use crate::domain::cluster::names::{Namespace, SecretRef};
-use crate::domain::cluster::owner::Owner;
 use crate::domain::table::{AGENTICORE, Bundle, EMBEDDINGS, ROUTER};
 use crate::domain::values::inputs::Inputs;
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, Token, TokenName};
 use serde::{Serialize, Serializer};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Which side wins if the tokens file and the home namespace disagree.
@@ -110,8 +109,10 @@ pub enum Filed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     File(Token),
-    /// The home namespace or the store has the token; the file has none or another one.
+    /// The home namespace has the token; the file has none or another one.
     Cluster(Token),
+    /// The store has the token; the file and the home namespace have none.
+    Store(Token),
     /// No place has the token. `None` until `--apply` has minted it.
     Minted(Option<Token>),
 }
@@ -120,8 +121,17 @@ impl Decision {
     /// The value; `None` if it is not minted yet.
     pub fn token(&self) -> Option<&Token> {
         match self {
-            Self::File(token) | Self::Cluster(token) => Some(token),
+            Self::File(token) | Self::Cluster(token) | Self::Store(token) => Some(token),
             Self::Minted(token) => token.as_ref(),
+        }
+    }
+
+    pub fn source(&self) -> ValueSource {
+        match self {
+            Self::File(_) => ValueSource::File,
+            Self::Cluster(_) => ValueSource::Cluster,
+            Self::Store(_) => ValueSource::Store,
+            Self::Minted(_) => ValueSource::Minted,
         }
     }
 }
@@ -137,47 +147,6 @@ pub enum FileAction {
         replaces: bool,
     },
     Keep,
-}
-
-/// The plan for one Secret.
-#[derive(Clone, Debug)]
-pub struct SecretPlan {
-    pub at: SecretRef,
-    pub bundle: &'static Bundle,
-    pub action: Action,
-    /// The other program that owns the Secret, if there is one.
-    pub owner: Option<Owner>,
-    /// Why the Secret is skipped or refused, or what is still missing.
-    pub reason: Option<String>,
-    pub keys: Vec<KeyPlan>,
-    /// The Secret as it was read; `None` if it does not exist.
-    pub base: Option<Base>,
-}
-
-/// What happens to a Secret or an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    Create,
-    /// Add or change keys.
-    Configure,
-    /// Nothing to change.
-    Keep,
-    /// Leave it alone: it has an owner, or a required input is missing.
-    Skip,
-    /// A person has to decide something first.
-    Refuse,
-}
-
-/// The state of a Secret that a change is based on.
-#[derive(Clone, Debug)]
-pub struct Base {
-    pub resource_version: String,
-    /// The `data` that this program applied before, in base64.
-    pub data: BTreeMap<String, SecretValue>,
-    /// The annotations that this program applied before.
-    pub annotations: BTreeMap<String, String>,
-    /// The names of all annotations of the Secret, also those of other programs.
-    pub annotated: BTreeSet<String>,
 }
 
 /// The plan for a key of a Secret, or a field of a store entry. `-o json` prints it, without values.
@@ -267,26 +236,28 @@ pub enum NewValue {
     Plain(SecretValue),
 }
 
-pub(super) fn file_action(filed: &FiledTokens, tokens: &PerToken<Option<Decision>>) -> FileAction {
-    let mut changes = false;
-    let mut replaces = false;
-    for (name, decision) in tokens.iter() {
-        let Some(decision) = decision else { continue };
-        match filed.tokens.get(name) {
-            Filed::Absent => changes = true,
-            Filed::Found(token) if decision.token() != Some(token) => {
-                changes = true;
-                replaces = true;
-            }
-            Filed::MintedNow(token) if decision.token() != Some(token) => changes = true,
-            Filed::Found(_) | Filed::MintedNow(_) => {}
+impl FileAction {
+    pub(super) fn of(filed: &FiledTokens, tokens: &PerToken<Option<Decision>>) -> Self {
+        let mut action = Self::Keep;
+        for (name, decision) in tokens.iter() {
+            let Some(decision) = decision else { continue };
+            let replaces = match filed.tokens.get(name) {
+                Filed::Found(token) | Filed::MintedNow(token)
+                    if decision.token() == Some(token) =>
+                {
+                    continue;
+                }
+                Filed::Found(_) => true,
+                Filed::Absent | Filed::MintedNow(_) => false,
+            };
+            action = match action {
+                Self::Update { replaces: true } => action,
+                _ => Self::Update { replaces },
+            };
         }
-    }
-    if !changes {
-        FileAction::Keep
-    } else if filed.exists {
-        FileAction::Update { replaces }
-    } else {
-        FileAction::Create
+        match action {
+            Self::Update { .. } if !filed.exists => Self::Create,
+            action => action,
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{NamespaceState, Observed};
 use crate::domain::cluster::owner::{Owner, OwnerKind};
 use crate::domain::cluster::snapshot::{ClusterSnapshot, CopyRef};
+use crate::domain::eso::store_entry::StoreReach;
 use crate::domain::hint_context::HintContext;
 use crate::domain::plan::refusal::Refusal;
 use crate::domain::plan::{FiledTokens, Plan, Wish};
@@ -111,7 +112,7 @@ impl Obstacle {
     pub fn hint(&self, words: &Words<'_>) -> String {
         let (reach, kubectl) = (words.reach, &words.reach.kubectl);
         match self {
-            Self::Plan(refusal) => refusal.hint(reach),
+            Self::Plan(refusal) => refusal.hint(reach, &StoreReach::default()),
             Self::NoToken(_) | Self::NoRouterSecret(_) => {
                 format!("create it first: {}", reach.apply)
             }
@@ -197,7 +198,7 @@ impl Preflight<'_> {
             ..Wish::of_tokens(self.facts.home.clone(), fleet.collect())
         };
         let filed = FiledTokens::found(true, |name| held.current.get(name).clone());
-        let plan = Plan::new(&wish, &filed, &self.facts.observations());
+        let plan = Plan::for_secrets(&wish, &filed, &self.facts.observations());
         if plan.refusals.is_empty() {
             return self
                 .chosen

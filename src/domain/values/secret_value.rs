@@ -21,6 +21,11 @@ impl SecretValue {
         self.expose().is_empty()
     }
 
+    /// True if this value, as a comma list, is not empty.
+    pub fn has_entries(&self) -> bool {
+        self.entries().next().is_some()
+    }
+
     /// True if this value, as a comma list, contains `entry`.
     pub fn lists(&self, entry: &Self) -> bool {
         self.entries().any(|listed| listed == entry.expose())

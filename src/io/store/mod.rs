@@ -178,7 +178,7 @@ impl Store {
     pub async fn check(&self, plans: &[&EntryPlan]) -> Result<(), Failure> {
         let entries: Vec<_> = plans
             .iter()
-            .map(|entry| (entry.path.as_str(), entry.base.version))
+            .map(|entry| (entry.at.as_str(), entry.base.version))
             .collect();
         self.ensure_writable(&entries).await
     }
@@ -292,7 +292,7 @@ impl Store {
     /// # Errors
     /// A store that refuses or does not answer (exit code 3).
     pub async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Written, Failure> {
-        self.put(&entry.path, entry.base.version, fields).await
+        self.put(&entry.at, entry.base.version, fields).await
     }
 
     /// Writes all fields of an entry on top of version `cas`.

@@ -64,7 +64,7 @@ fn the_file_and_the_store_that_disagree_are_left_to_a_person() {
         &path,
     ];
     let hints = at.refused(&[], &texts);
-    at.follow(&hints[0]);
+    at.follow(&format!("printf %s {} | {}", ONE[0].1, hints[0]));
     at.populated();
     assert_eq!(at.one_set_of_tokens(), data(&ONE));
 
@@ -85,12 +85,13 @@ fn the_cluster_and_the_store_that_disagree_are_left_to_a_person() {
     at.put("router", &OTHER);
     let path = at.path("router");
     let texts = [
-        "KB_ROUTER_TOKEN differs: Secret agentibrain-router-secrets has sha256:",
+        "KB_ROUTER_TOKEN differs: Secret",
+        "/agentibrain-router-secrets has sha256:",
         &path,
     ];
     let from_cluster = ["--from-cluster"];
     let hints = at.refused(&from_cluster, &texts);
-    at.follow(&hints[0]);
+    at.follow(&format!("printf %s {} | {}", ONE[0].1, hints[0]));
     at.run(&["--apply", "--from-cluster"]).exits(0);
     assert_eq!(at.one_set_of_tokens(), data(&ONE));
 
@@ -115,7 +116,7 @@ fn the_file_and_the_cluster_that_disagree_are_left_to_a_person() {
         at.space.write_file(&OTHER);
         let texts = [
             "the tokens file has sha256:",
-            "Secret agentibrain-router-secrets has sha256:",
+            "/agentibrain-router-secrets has sha256:",
         ];
         let hints = at.refused(&["--from-cluster"], &texts);
         at.follow(&hints[index]);
@@ -143,7 +144,8 @@ fn a_list_keeps_the_entries_of_others_and_has_to_hold_the_token() {
     let path = at.path("embeddings");
     let missing = format!("EMBEDDINGS_API_KEY is not on the list API_KEYS of {path}");
     let hints = at.refused(&[], &[&missing]);
-    at.follow(&hints[0]);
+    let list = format!("theirs,other,{}", ONE[1].1);
+    at.follow(&format!("printf %s {list} | {}", hints[0]));
     at.populated();
     let fields = at.fields("embeddings");
     assert_eq!(fields["EMBEDDINGS_API_KEYS"], with_ours);
