@@ -55,6 +55,11 @@ pub enum Mark {
 }
 
 impl Palette {
+    /// A line about a result.
+    pub fn line(self, mark: Mark, text: impl std::fmt::Display) -> String {
+        format!("{} {text}\n", self.mark(mark))
+    }
+
     pub fn mark(self, mark: Mark) -> String {
         let (tone, text) = match mark {
             Mark::Ok => (Tone::Good, "[ok]  "),

@@ -19,7 +19,7 @@ use crate::io::eso::wait::{PAUSE, is_empty};
 use crate::io::kube::client::{Cluster, WIDTH};
 use crate::io::store::{self, Store};
 use crate::render::json::Body;
-use crate::render::sync::{Refresh, RefreshBody, text};
+use crate::render::sync::{Refresh, RefreshAction, text};
 use crate::ui::Ui;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,7 +79,9 @@ pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure
     let ended = cluster.with_temporaries(&Temporaries::new(), work).await;
     refreshes
         .sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
-    let failed = refreshes.iter().filter(|refresh| refresh.outcome.is_err());
+    let failed = refreshes
+        .iter()
+        .filter(|refresh| refresh.action == RefreshAction::Failed);
     let verdict = match (ended, failed.count()) {
         (Err(failure), _) => Verdict::Failed(failure),
         (Ok(()), 0) => Verdict::Yes,
@@ -95,7 +97,7 @@ pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure
         text: text(&refreshes, ui.palette()),
         next: None,
         body: Body::Refreshed {
-            external_secrets: refreshes.iter().map(RefreshBody::from).collect(),
+            external_secrets: refreshes,
         },
         verdict,
     })
@@ -206,12 +208,7 @@ impl SyncRun<'_> {
 
     async fn refresh(&self, external: &ExternalSecret) -> Refresh {
         let outcome = self.refresh_and_wait(external).await;
-        Refresh {
-            namespace: external.namespace.clone(),
-            name: external.name.clone(),
-            secret: external.target.clone(),
-            outcome: outcome.map_err(|failure| failure.describe()),
-        }
+        Refresh::new(external, outcome.map_err(|failure| failure.describe()))
     }
 
     /// Refreshes one ExternalSecret and waits for its Secret. Returns the keys that changed.

@@ -32,19 +32,12 @@ use crate::io::kube::client::{Cluster, WIDTH};
 use crate::io::kube::observe::Found;
 use crate::render::json::Body;
 use crate::render::migration as rendered;
-use crate::render::migration::{MoveOutcome, MoveResult};
+use crate::render::migration::{MigrationBody, MoveAction, MoveResult};
 use crate::ui::Ui;
 use futures_util::stream::{self, StreamExt};
 use serde_json::json;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
-
-/// The text for a Secret after a rollback, and in a preview; `{}` is the name of the
-/// ExternalSecret.
-const RETURNED: (&str, &str) = (
-    "is plain again, without ExternalSecret {}; no value has changed",
-    "would be plain again, without ExternalSecret {}",
-);
 
 /// Rolls back, or previews that.
 ///
@@ -88,22 +81,12 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
         let work = return_all(&cluster, version, &returns, &mut results);
         cluster.with_temporaries(&Temporaries::new(), work).await
     } else {
-        let planned = |secret: &Return<'_>| secret.result(MoveOutcome::Planned);
-        results.extend(returns.iter().map(planned));
+        results.extend(returns.iter().map(Return::result));
         Ok(())
     };
-    let failed = results
-        .iter()
-        .filter(|result| matches!(result.outcome, MoveOutcome::Failed(_)))
-        .count();
     let failure = outcome.err().or_else(|| {
-        (failed > 0).then(|| {
-            Failure::unable(format!(
-                "{failed} of {} Secrets were not rolled back",
-                results.len()
-            ))
-            .hint("run it again: it continues where it stopped")
-        })
+        let failure = rendered::failure_of(&results, "rolled back")?;
+        Some(failure.hint("run it again: it continues where it stopped"))
     });
     let next = if failure.is_some() {
         None
@@ -115,16 +98,15 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
         None
     };
     Ok(Answer {
-        text: rendered::results_text(&results, RETURNED, ui.palette()),
+        text: rendered::results_text(&results, !migrate.apply, ui.palette()),
         next: next.map(str::to_owned),
-        body: Body::Migration(rendered::body(
-            &cluster.server,
-            None,
-            &[],
-            &results,
-            "returned",
-            None,
-        )),
+        body: Body::Migration(MigrationBody {
+            server: cluster.server.clone(),
+            store: None,
+            entries: Vec::new(),
+            secrets: results,
+            values: None,
+        }),
         verdict: failure.map_or(Verdict::Yes, Verdict::Failed),
     })
 }
@@ -138,19 +120,17 @@ async fn return_all(
     results: &mut Vec<MoveResult>,
 ) -> Result<(), Failure> {
     let work = returns.iter().map(|secret| async move {
-        let outcome = match secret.run(cluster, version).await {
-            Ok(()) => MoveOutcome::Done,
-            Err(failure) => MoveOutcome::Failed(failure.describe()),
-        };
-        secret.result(outcome)
+        let result = secret.result();
+        match secret.run(cluster, version).await {
+            Ok(()) => result,
+            Err(failure) => result.failed(&failure),
+        }
     });
     let mut work = stream::iter(work).buffer_unordered(WIDTH);
     while let Some(result) = work.next().await {
         results.push(result);
     }
-    results.sort_by(|one, other| {
-        (&one.namespace, &one.secret).cmp(&(&other.namespace, &other.secret))
-    });
+    results.sort_by(|one, other| one.at.cmp(&other.at));
     Ok(())
 }
 
@@ -234,13 +214,14 @@ fn find_returns<'a>(
 }
 
 impl Return<'_> {
-    fn result(&self, outcome: MoveOutcome) -> MoveResult {
+    /// The result if all goes well.
+    fn result(&self) -> MoveResult {
         let external = self.external.map(|external| external.name.clone());
         MoveResult {
-            namespace: self.at.namespace.clone(),
-            secret: self.at.name.to_owned(),
+            at: self.at.clone(),
             external_secret: external.unwrap_or_default(),
-            outcome,
+            action: MoveAction::Returned,
+            reason: None,
             note: None,
         }
     }

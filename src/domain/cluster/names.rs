@@ -1,5 +1,6 @@
 //! Names of objects in a cluster.
 
+use serde::Serialize;
 use std::{fmt, str::FromStr};
 
 /// A text is not the name of a namespace. The error must not repeat the text.
@@ -10,7 +11,7 @@ use std::{fmt, str::FromStr};
 pub struct BadName;
 
 /// The name of a namespace: an RFC 1123 label.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Namespace(String);
 
 impl Namespace {
@@ -56,7 +57,7 @@ impl fmt::Display for Namespace {
 }
 
 /// A Secret of the table in a namespace.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct SecretRef {
     pub namespace: Namespace,
     pub name: &'static str,

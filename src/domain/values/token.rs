@@ -3,6 +3,7 @@
 
 use super::secret_value::SecretValue;
 use rand::TryCryptoRng;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
@@ -13,7 +14,8 @@ pub const LONGEST: usize = 512;
 /// The number of random bytes in a minted token. Its text has twice as many hex digits.
 const MINTED_BYTES: usize = 32;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum TokenName {
     /// brain-api checks it, every agent pod sends it.
     KbRouterToken,
