@@ -1,5 +1,6 @@
 //! Names of objects in a cluster.
 
+use crate::domain::word_enum::word_enum;
 use serde::Serialize;
 use std::{fmt, str::FromStr};
 
@@ -69,42 +70,23 @@ impl fmt::Display for SecretRef {
     }
 }
 
-/// The kind of an object that creates pods, or a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum WorkloadKind {
-    /// apps/v1
-    StatefulSet,
-    /// apps/v1
-    Deployment,
-    /// apps/v1
-    DaemonSet,
-    /// batch/v1
-    CronJob,
-    /// A bare pod, or a pod whose owner is of another kind.
-    Pod,
+word_enum! {
+    /// The kind of an object that creates pods, or a pod.
+    pub enum WorkloadKind {
+        /// apps/v1
+        StatefulSet = "StatefulSet",
+        /// apps/v1
+        Deployment = "Deployment",
+        /// apps/v1
+        DaemonSet = "DaemonSet",
+        /// batch/v1
+        CronJob = "CronJob",
+        /// A bare pod, or a pod whose owner is of another kind.
+        Pod = "Pod",
+    }
 }
 
 impl WorkloadKind {
-    /// All kinds, ordered by API group.
-    pub const ALL: [Self; 5] = [
-        Self::StatefulSet,
-        Self::Deployment,
-        Self::DaemonSet,
-        Self::CronJob,
-        Self::Pod,
-    ];
-
-    /// `kind` of the object.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::StatefulSet => "StatefulSet",
-            Self::Deployment => "Deployment",
-            Self::DaemonSet => "DaemonSet",
-            Self::CronJob => "CronJob",
-            Self::Pod => "Pod",
-        }
-    }
-
     /// The API group; empty for the core group.
     pub const fn group(self) -> &'static str {
         match self {

@@ -9,6 +9,7 @@ use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::owner::Owner;
 use crate::domain::hint_context::HintContext;
 use crate::domain::table::Bundle;
+use crate::domain::word_enum::word_enum;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -54,23 +55,16 @@ pub fn temporary_name(what: &str, bundle: &Bundle) -> String {
     format!("k8s-bootstrap-{what}-{}", bundle.entry)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum StoreKind {
-    /// A store for all namespaces.
-    ClusterSecretStore,
-    /// A store for its own namespace.
-    SecretStore,
+word_enum! {
+    pub enum StoreKind {
+        /// A store for all namespaces.
+        ClusterSecretStore = "ClusterSecretStore",
+        /// A store for its own namespace.
+        SecretStore = "SecretStore",
+    }
 }
 
 impl StoreKind {
-    /// `kind` of the object.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ClusterSecretStore => "ClusterSecretStore",
-            Self::SecretStore => "SecretStore",
-        }
-    }
-
     /// The resource in RBAC rules and for kubectl.
     pub const fn resource(self) -> &'static str {
         match self {
