@@ -6,15 +6,14 @@
 
 use super::{GROUP, collection};
 use crate::domain::cluster::names::Namespace;
-use crate::domain::cluster::owner::FIELD_MANAGER;
 use crate::error::Failure;
 use crate::io::kube::client::{Cluster, get, write};
 use crate::io::kube::response::Attempt;
-use crate::io::kube::wire::seconds;
+use crate::io::kube::wire::{NamedBody, seconds};
 use crate::io::local::signals::wait_for_signal;
-use http::{Method, StatusCode};
+use crate::io::written::Written;
+use http::Method;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -155,12 +154,6 @@ impl Temporaries {
     }
 }
 
-/// The part of an object that is needed to remove it.
-#[derive(Deserialize)]
-struct AnyBody {
-    metadata: ObjectMeta,
-}
-
 /// An existing object with the name of a temporary one.
 struct Found {
     metadata: ObjectMeta,
@@ -270,21 +263,16 @@ impl Cluster {
         }
         temporaries.record(at);
         temporaries.pending.set(temporaries.pending.get() + 1);
-        let uri = format!("{}?fieldManager={FIELD_MANAGER}", at.collection());
-        let request = write(Method::POST, uri, "application/json", object);
+        let request = write(Method::POST, &at.collection(), object);
         let answer = self.send(request).await;
         temporaries.pending.set(temporaries.pending.get() - 1);
         let answer = answer?;
-        if answer.status == StatusCode::CONFLICT {
-            temporaries.forget(at);
-            return Ok(None);
-        }
         let attempt = self.attempt_on("create", at);
         if !answer.status.is_success() {
             temporaries.forget(at);
-            return Err(answer.failure(&attempt));
+            return answer.written(&attempt).map(|_| None);
         }
-        let body: AnyBody = answer.read(&attempt)?;
+        let body: NamedBody = answer.read(&attempt)?;
         let uid = body.metadata.uid.unwrap_or_default();
         temporaries.set_uid(at, &uid);
         Ok(Some(uid))
@@ -329,13 +317,12 @@ impl Cluster {
             return Err(self.name_is_taken(at));
         }
         let precondition = json!({ "preconditions": { "uid": found.uid() } });
-        let request = write(Method::DELETE, at.path(), "application/json", &precondition);
+        let request = write(Method::DELETE, &at.path(), &precondition);
         let answer = self.send(request).await?;
-        match answer.status {
-            // The uid differs: another run has created a new object.
-            StatusCode::CONFLICT => return Ok(()),
-            status if status.is_success() || answer.is_absent() => {}
-            _ => return Err(answer.failure(&self.attempt_on("delete", at))),
+        // A conflict: the uid differs, because another run has created a new object.
+        if !answer.is_absent() && answer.written(&self.attempt_on("delete", at))? == Written::Stale
+        {
+            return Ok(());
         }
         self.wait_until_gone(at, found.uid()).await
     }
@@ -365,9 +352,7 @@ impl Cluster {
             sleep(PAUSE).await;
         }
         let change = json!({ "metadata": { "uid": uid, "finalizers": null } });
-        let uri = format!("{}?fieldManager={FIELD_MANAGER}", at.path());
-        let request = write(Method::PATCH, uri, "application/merge-patch+json", &change);
-        let answer = self.send(request).await?;
+        let answer = self.send(write(Method::PATCH, &at.path(), &change)).await?;
         match answer.status {
             status if status.is_success() || answer.is_absent() => Ok(()),
             _ => Err(answer.failure(&self.attempt_on("patch", at))),
@@ -382,11 +367,8 @@ impl Cluster {
 
     async fn find_temporary(&self, at: &Temporary) -> Result<Option<Found>, Failure> {
         let answer = self.send(get(at.path())).await?;
-        if answer.is_absent() {
-            return Ok(None);
-        }
-        let body: AnyBody = answer.read(&self.attempt_on("get", at))?;
-        Ok(Some(Found {
+        let found: Option<NamedBody> = answer.found(&self.attempt_on("get", at))?;
+        Ok(found.map(|body| Found {
             metadata: body.metadata,
             now: answer.date,
         }))

@@ -6,6 +6,7 @@ use super::wire::StatusBody;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::hint_context::HintContext;
 use crate::error::Failure;
+use crate::io::written::Written;
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -67,6 +68,29 @@ impl Response {
             Failure::unable(format!("the API server's answer for {what} cannot be read"))
                 .hint("check what stands between you and the server (a proxy?), and its version")
         })
+    }
+
+    /// Parses the body of a successful response; `None` if the object does not exist.
+    ///
+    /// # Errors
+    /// As [`Response::read`].
+    pub fn found<T: DeserializeOwned>(&self, attempt: &Attempt<'_>) -> Result<Option<T>, Failure> {
+        if self.is_absent() {
+            return Ok(None);
+        }
+        self.read(attempt).map(Some)
+    }
+
+    /// Tells whether a change was carried out or came too late.
+    ///
+    /// # Errors
+    /// Another unsuccessful response (exit code 3).
+    pub fn written(&self, attempt: &Attempt<'_>) -> Result<Written, Failure> {
+        match self.status {
+            StatusCode::CONFLICT => Ok(Written::Stale),
+            status if status.is_success() => Ok(Written::Done),
+            _ => Err(self.failure(attempt)),
+        }
     }
 
     /// Describes an unsuccessful response without its message.
