@@ -30,11 +30,7 @@ use tokio::time::{Instant, sleep};
 /// # Errors
 /// A failure before the first refresh; later failures are in the answer.
 pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure> {
-    let given = HintOptions {
-        fleet: Some(&sync.fleet),
-        ..HintOptions::default()
-    };
-    let reach = reach(global, given);
+    let reach = reach(global, HintOptions::of_fleet(&sync.fleet));
     let cluster = connect(global, ui, "sync", &reach).await?;
     let version = served(&cluster, &reach).await?;
     let fleet = fleet(&sync.fleet);
@@ -94,12 +90,13 @@ pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure
         ),
     };
     Ok(Answer {
-        text: text(&refreshes, ui.palette()),
-        next: None,
-        body: Body::Refreshed {
-            external_secrets: refreshes,
-        },
         verdict,
+        ..Answer::new(
+            text(&refreshes, ui.palette()),
+            Body::Refreshed {
+                external_secrets: refreshes,
+            },
+        )
     })
 }
 

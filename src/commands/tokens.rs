@@ -44,17 +44,15 @@ pub fn show(global: &Global, show: Show, ui: Ui) -> Result<Answer, Failure> {
         TokensFormat::Dotenv => render::dotenv(&tokens),
         TokensFormat::Json => render::json(&tokens),
     };
-    Ok(Answer {
+    Ok(Answer::new(
         text,
-        next: None,
-        body: Body::Tokens {
+        Body::Tokens {
             tokens: tokens
                 .iter()
                 .map(|(name, token)| (name.as_str(), token.value().clone()))
                 .collect(),
         },
-        verdict: Verdict::Yes,
-    })
+    ))
 }
 
 /// Rebuilds a lost or incomplete tokens file. Without `apply` only reports what would be done.
@@ -167,13 +165,14 @@ fn recovery_answer(
     };
     let tokens_file = FileReport { path, change };
     Answer {
-        text,
-        next: None,
-        body: Body::Recovery {
-            tokens_file,
-            found,
-            missing,
-        },
         verdict,
+        ..Answer::new(
+            text,
+            Body::Recovery {
+                tokens_file,
+                found,
+                missing,
+            },
+        )
     }
 }

@@ -64,11 +64,7 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
         let fleet = &migrate.fleet.fleet_namespace;
         return Ok(manifests(&global.namespace, fleet, &layout, &store));
     }
-    let given = HintOptions {
-        fleet: Some(&migrate.fleet),
-        ..HintOptions::default()
-    };
-    let reach = reach(global, given);
+    let reach = reach(global, HintOptions::of_fleet(&migrate.fleet));
     let run = MigrateRun::new(global, migrate, (layout, store), reach, ui).await?;
     if migrate.apply {
         run.apply().await

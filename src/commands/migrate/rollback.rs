@@ -44,11 +44,7 @@ use tokio::time::Instant;
 /// # Errors
 /// A failure before the first write; later failures are in the answer.
 pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, Failure> {
-    let given = HintOptions {
-        fleet: Some(&migrate.fleet),
-        ..HintOptions::default()
-    };
-    let reach = reach(global, given);
+    let reach = reach(global, HintOptions::of_fleet(&migrate.fleet));
     let cluster = connect(global, ui, "migrate", &reach).await?;
     let version = served(&cluster, &reach).await?;
     let fleet = fleet(&migrate.fleet);
