@@ -4,7 +4,7 @@
 //! runs are serialised: each waits briefly for the other's objects to disappear, and recreates its
 //! own if they were removed. This module must not remove an object without the temporary label.
 
-use super::{GROUP, collection};
+use super::GROUP;
 use crate::domain::cluster::names::Namespace;
 use crate::error::Failure;
 use crate::io::kube::client::{Cluster, get, write};
@@ -49,6 +49,17 @@ pub enum EphemeralKind {
     Secret,
 }
 
+impl EphemeralKind {
+    /// The API version without its group, the kind and the resource.
+    const fn names(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::ExternalSecret(version) => (version, "ExternalSecret", "externalsecrets"),
+            Self::PushSecret => (PUSH_VERSION, "PushSecret", "pushsecrets"),
+            Self::Secret => ("v1", "Secret", "secrets"),
+        }
+    }
+}
+
 /// A temporary object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Temporary {
@@ -65,26 +76,20 @@ impl Temporary {
 
     /// The API path of the collection.
     fn collection(&self) -> String {
-        let namespace = &self.namespace;
-        match self.kind {
-            EphemeralKind::ExternalSecret(version) => collection(version, namespace),
-            EphemeralKind::PushSecret => {
-                format!("{GROUP}/{PUSH_VERSION}/namespaces/{namespace}/pushsecrets")
-            }
-            EphemeralKind::Secret => format!("/api/v1/namespaces/{namespace}/secrets"),
-        }
+        let (version, _, resource) = self.kind.names();
+        let api = match self.kind {
+            EphemeralKind::Secret => "/api/v1".to_owned(),
+            _ => format!("{GROUP}/{version}"),
+        };
+        format!("{api}/namespaces/{}/{resource}", self.namespace)
     }
 
     /// The object with `apiVersion`, `kind` and `metadata`.
     pub(super) fn head(&self) -> Value {
-        let (version, kind) = match self.kind {
-            EphemeralKind::ExternalSecret(version) => {
-                (format!("external-secrets.io/{version}"), "ExternalSecret")
-            }
-            EphemeralKind::PushSecret => {
-                (format!("external-secrets.io/{PUSH_VERSION}"), "PushSecret")
-            }
-            EphemeralKind::Secret => ("v1".to_owned(), "Secret"),
+        let (version, kind, _) = self.kind.names();
+        let version = match self.kind {
+            EphemeralKind::Secret => version.to_owned(),
+            _ => format!("external-secrets.io/{version}"),
         };
         json!({
             "apiVersion": version,
@@ -100,11 +105,7 @@ impl Temporary {
 
 impl fmt::Display for Temporary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            EphemeralKind::ExternalSecret(_) => "ExternalSecret",
-            EphemeralKind::PushSecret => "PushSecret",
-            EphemeralKind::Secret => "Secret",
-        };
+        let (_, kind, _) = self.kind.names();
         write!(f, "{kind} {}/{}", self.namespace, self.name)
     }
 }
@@ -328,12 +329,11 @@ impl Cluster {
     }
 
     fn name_is_taken(&self, at: &Temporary) -> Failure {
-        let (collection, name) = (at.collection(), &at.name);
-        let resource = collection.rsplit('/').next().unwrap_or_default();
+        let (_, _, resource) = at.kind.names();
         let kubectl = &self.reach().kubectl;
         Failure::unable(format!("{at} already exists and is not a temporary object")).hint(format!(
-            "see what it is: {kubectl} -n {} get {resource} {name}",
-            at.namespace
+            "see what it is: {kubectl} -n {} get {resource} {}",
+            at.namespace, at.name
         ))
     }
 

@@ -7,7 +7,7 @@
 use super::connection;
 use super::kubeconfig::{self, Selection};
 use super::response::{Attempt, Response};
-use super::wire::{NamespaceBody, SecretBody, object_of};
+use super::wire::{NamespaceBody, SecretBody, conflicts, object_of};
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{NamespaceState, Observed};
 use crate::domain::cluster::owner::{self, FIELD_MANAGER, Manager};
@@ -160,7 +160,7 @@ impl Cluster {
             self.send(build(Method::PATCH, uri, APPLY_PATCH, &object))
         };
         let mut answer = patch(false).await?;
-        let conflicts = answer.status_body().conflicts();
+        let conflicts = conflicts(&answer.status_body());
         if answer.status == StatusCode::CONFLICT && !conflicts.is_empty() {
             let foreign: Vec<_> = conflicts
                 .iter()
