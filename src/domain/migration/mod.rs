@@ -5,7 +5,7 @@
 
 pub mod refusal;
 
-use self::refusal::MigrationRefusal;
+use self::refusal::{Differs, MigrationRefusal};
 use super::cluster::names::{Namespace, SecretRef};
 use super::cluster::observed_secret::{LiveSecret, OPAQUE, Observations, Observed};
 use super::eso::comparison::{Difference, SecretData, key_of_field, secret_data};
@@ -218,33 +218,19 @@ impl MigrationPlan {
     }
 
     fn refuse_difference(&mut self, moved: &mut Move, difference: Difference) {
-        let (at, path) = (&moved.at, &moved.path);
-        let refusals = [
-            MigrationRefusal::Differs {
-                at: at.clone(),
-                path: path.clone(),
-                keys: difference.differing,
-            },
-            MigrationRefusal::OnlyInSecret {
-                at: at.clone(),
-                path: path.clone(),
-                keys: difference.only_in_secret,
-            },
-            MigrationRefusal::OnlyInStore {
-                at: at.clone(),
-                path: path.clone(),
-                keys: difference.only_in_store,
-            },
+        let differences = [
+            (Differs::InValues, difference.differing),
+            (Differs::OnlyInSecret, difference.only_in_secret),
+            (Differs::OnlyInStore, difference.only_in_store),
         ];
-        let with_keys = refusals.into_iter().filter(|refusal| match refusal {
-            MigrationRefusal::Differs { keys, .. }
-            | MigrationRefusal::OnlyInSecret { keys, .. }
-            | MigrationRefusal::OnlyInStore { keys, .. } => !keys.is_empty(),
-            _ => true,
-        });
-        for refusal in with_keys {
-            moved.state = MoveState::Refused;
-            self.refusals.push(refusal);
+        for (how, keys) in differences.into_iter().filter(|(_, keys)| !keys.is_empty()) {
+            let (at, path) = (moved.at.clone(), moved.path.clone());
+            moved.state = self.refuse(MigrationRefusal::Differs {
+                how,
+                at,
+                path,
+                keys,
+            });
         }
     }
 
