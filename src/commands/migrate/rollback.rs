@@ -184,10 +184,10 @@ fn find_returns<'a>(
         .iter()
         .filter_map(|external| {
             let mut names = BUNDLES.iter().map(|bundle| bundle.secret);
-            let at = SecretRef {
-                namespace: external.namespace.clone(),
-                name: names.find(|name| *name == external.target)?,
-            };
+            let at = SecretRef::new(
+                &external.namespace,
+                names.find(|name| *name == external.target)?,
+            );
             Some((at, Some(*external)))
         })
         .collect();

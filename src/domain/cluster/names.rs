@@ -64,6 +64,13 @@ pub struct SecretRef {
     pub name: &'static str,
 }
 
+impl SecretRef {
+    pub fn new(namespace: &Namespace, name: &'static str) -> Self {
+        let namespace = namespace.clone();
+        Self { namespace, name }
+    }
+}
+
 impl fmt::Display for SecretRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret {}/{}", self.namespace, self.name)
