@@ -142,14 +142,10 @@ fn recovery_answer(
             None => missing.push(name.as_str()),
         }
     }
-    let would = if apply { "" } else { "would be " };
-    let would = if change == FileChange::Unchanged {
-        ""
-    } else {
-        would
-    };
+    let is_preview = !apply && change != FileChange::Unchanged;
+    let would = if is_preview { "would be " } else { "" };
     text.push_str(&format!("tokens file {path}: {would}{}\n", change.as_str()));
-    if !apply && change != FileChange::Unchanged {
+    if is_preview {
         text.push_str(&format!(
             "This was a preview; to write it: {run} tokens recover --apply\n"
         ));
