@@ -11,7 +11,7 @@ mod wire;
 pub mod write_via_eso;
 
 use super::kube::client::{Cluster, get, write};
-use super::kube::response::Attempt;
+use super::kube::response::{Attempt, Response};
 use super::kube::wire::ListBody;
 use super::written::Written;
 use crate::domain::cluster::names::Namespace;
@@ -29,14 +29,6 @@ use wire::{EventBody, ExternalSecretBody, ResourcesBody, StoreBody};
 
 /// The API group of ExternalSecrets and their stores.
 const GROUP: &str = "/apis/external-secrets.io";
-
-/// An object with a status of the operator.
-struct Reconciled<'a> {
-    namespace: &'a Namespace,
-    uid: &'a str,
-    condition: Option<&'a Condition>,
-    store: Option<&'a StoreRef>,
-}
 
 impl Cluster {
     /// Finds the API version of ExternalSecret that the server serves.
@@ -128,9 +120,7 @@ impl Cluster {
                 StatusCode::FORBIDDEN => return Ok(None),
                 _ => {
                     let attempt = self.attempt("list", "ExternalSecrets".to_owned(), namespace);
-                    let list: ListBody<ExternalSecretBody> = answer.read(&attempt)?;
-                    let read = list.items.into_iter().filter_map(ExternalSecretBody::read);
-                    return Ok(Some(read.collect()));
+                    return Ok(Some(read_list(&answer, &attempt)?));
                 }
             }
         }
@@ -205,24 +195,21 @@ impl Cluster {
         version: &str,
         external: &ExternalSecret,
     ) -> Result<Option<Cause>, Failure> {
-        let object = Reconciled {
-            namespace: &external.namespace,
-            uid: &external.uid,
-            condition: external.condition.as_ref(),
-            store: external.store.as_ref(),
-        };
-        self.why(version, object).await
+        let (namespace, uid) = (&external.namespace, &external.uid);
+        let (condition, store) = (external.condition.as_ref(), external.store.as_ref());
+        self.why(version, namespace, uid, condition, store).await
     }
 
     /// Finds the cause why an object is not ready: from its events, its condition, the events of its
     /// store, in this order.
-    async fn why(&self, version: &str, object: Reconciled<'_>) -> Result<Option<Cause>, Failure> {
-        let Reconciled {
-            namespace,
-            uid,
-            condition,
-            store,
-        } = object;
+    async fn why(
+        &self,
+        version: &str,
+        namespace: &Namespace,
+        uid: &str,
+        condition: Option<&Condition>,
+        store: Option<&StoreRef>,
+    ) -> Result<Option<Cause>, Failure> {
         let own = self.warnings(Some(namespace), uid).await?;
         let cause = Cause::of_events(&own.unwrap_or_default())
             .or_else(|| condition.and_then(|found| Cause::of(&found.message)));
@@ -350,9 +337,7 @@ impl Cluster {
     ) -> Result<Vec<ExternalSecret>, Failure> {
         let answer = self.send(get(collection(version, namespace))).await?;
         let attempt = self.attempt("list", "ExternalSecrets".to_owned(), Some(namespace));
-        let list: ListBody<ExternalSecretBody> = answer.read(&attempt)?;
-        let read = list.items.into_iter().filter_map(ExternalSecretBody::read);
-        Ok(read.collect())
+        read_list(&answer, &attempt)
     }
 
     /// Deletes an ExternalSecret without its Secret, and waits until it is gone. An absent
@@ -417,6 +402,12 @@ impl Cluster {
         let what = format!("ExternalSecret {namespace}/{name}");
         self.attempt(verb, what, Some(namespace))
     }
+}
+
+fn read_list(answer: &Response, attempt: &Attempt<'_>) -> Result<Vec<ExternalSecret>, Failure> {
+    let list: ListBody<ExternalSecretBody> = answer.read(attempt)?;
+    let read = list.items.into_iter().filter_map(ExternalSecretBody::read);
+    Ok(read.collect())
 }
 
 /// Makes a new value for the force-sync annotation: the time in seconds, or more if `before` is not

@@ -2,7 +2,6 @@
 //!
 //! An existing entry must not be overwritten.
 
-use super::Reconciled;
 use super::ephemeral::{EphemeralKind, PUSH_VERSION, Temporaries, Temporary};
 use super::read_via_eso::{LONGEST, PAUSE};
 use super::wait::PATIENCE;
@@ -187,13 +186,11 @@ impl Push<'_> {
 
     async fn cause(&self, now: &PushSecretBody) -> Result<Option<Cause>, Failure> {
         let condition = now.condition();
-        let object = Reconciled {
-            namespace: &self.push.namespace,
-            uid: now.uid(),
-            condition: condition.as_ref(),
-            store: Some(self.store),
-        };
-        self.cluster.why(self.version, object).await
+        let (namespace, condition) = (&self.push.namespace, condition.as_ref());
+        let (cluster, version) = (self.cluster, self.version);
+        cluster
+            .why(version, namespace, now.uid(), condition, Some(self.store))
+            .await
     }
 
     fn failure(&self) -> Failure {
