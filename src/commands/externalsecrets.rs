@@ -53,7 +53,7 @@ pub fn manifests(
 
 pub fn store(options: &ReadStore) -> StoreRef {
     StoreRef {
-        kind: options.store_kind.into(),
+        kind: options.store_kind,
         name: options.store.clone(),
     }
 }

@@ -118,19 +118,8 @@ pub fn asks_for_json(arguments: &[OsString]) -> bool {
 }
 
 /// The commands with one name.
-const COMMANDS: [&str; 11] = [
-    "diff",
-    "verify",
-    "lint",
-    "rotate",
-    "populate",
-    "migrate",
-    "sync",
-    "externalsecrets",
-    "rbac",
-    "completions",
-    "man",
-];
+const COMMANDS: &str =
+    "diff verify lint rotate populate migrate sync externalsecrets rbac completions man";
 
 /// The name of the command, for the JSON document. Reads the arguments itself, because clap has
 /// failed.
@@ -163,7 +152,7 @@ pub fn guess_name(arguments: &[OsString]) -> &'static str {
     match words.iter().find(|word| !word.starts_with('-')).copied() {
         Some("tokens") if has_word("recover") => "tokens recover",
         Some("tokens") => "tokens show",
-        word => match COMMANDS.into_iter().find(|name| Some(*name) == word) {
+        word => match COMMANDS.split(' ').find(|name| Some(*name) == word) {
             Some(name) => name,
             None if has_word("--apply") => "apply",
             None => "preview",

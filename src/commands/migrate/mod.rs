@@ -51,7 +51,7 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
         path: migrate.path.clone(),
     })?;
     let store = StoreRef {
-        kind: migrate.store_kind.into(),
+        kind: migrate.store_kind,
         name: store.clone(),
     };
     if ui.format == Format::Yaml {
