@@ -241,10 +241,9 @@ impl SyncRun<'_> {
         else {
             return Ok(Vec::new());
         };
+        let at = SecretRef::new(&external.namespace, bundle.secret);
         loop {
-            let found = self.cluster.secrets(&external.namespace, &[bundle]).await?;
-            let live = found.into_values().next().and_then(|found| found.live);
-            let Some(live) = live else {
+            let Some(live) = self.cluster.secret(&at).await?.live else {
                 return Err(Failure::unable("the Secret does not exist"));
             };
             let differing = match &entry {
@@ -255,7 +254,6 @@ impl SyncRun<'_> {
                 None => Vec::new(),
             };
             if differing.is_empty() {
-                let at = SecretRef::new(&external.namespace, bundle.secret);
                 let before = self.before.get(&at).and_then(|found| found.live.as_ref());
                 return Ok(changed_keys(before, &live));
             }

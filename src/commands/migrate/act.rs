@@ -5,7 +5,7 @@ use super::{MigrateRun, Snapshot};
 use crate::commands::shared::answer::Answer;
 use crate::commands::shared::eso::{LIMIT, Through, check_values};
 use crate::domain::cluster::names::Namespace;
-use crate::domain::cluster::observed_secret::Observations;
+use crate::domain::cluster::observed_secret::Observed;
 use crate::domain::migration::{MigrationPlan, Move, MoveState, fields_after};
 use crate::error::{Failure, Kind};
 use crate::io::eso::ephemeral::Temporaries;
@@ -281,12 +281,11 @@ impl MigrateRun<'_> {
         self.cluster
             .settled(self.version, namespace, name, "", deadline)
             .await?;
-        let now = self.cluster.secrets(namespace, &[moved.bundle]).await?;
-        let live = now.get(&moved.at).and_then(|found| found.live.as_ref());
+        let live = self.cluster.secret(&moved.at).await?.live;
         let Some((live, after)) = live.zip(moved.after.as_ref()) else {
             return Err(Failure::unable("the Secret is gone"));
         };
-        check_values(live, after)
+        check_values(&live, after)
     }
 
     /// Creates the ExternalSecret, or changes the one that an unfinished rollback has left behind.
@@ -297,12 +296,10 @@ impl MigrateRun<'_> {
         moved: &Move,
     ) -> Result<(), Failure> {
         let (namespace, name) = (&moved.at.namespace, moved.bundle.external_secret);
-        let now = self.cluster.secrets(namespace, &[moved.bundle]).await?;
-        let version = |found: &Observations| {
-            let live = found.get(&moved.at)?.live.as_ref()?;
-            Some(live.resource_version.clone())
-        };
-        if version(&now) != version(&snapshot.found.secrets) {
+        let now = self.cluster.secret(&moved.at).await?;
+        let before = snapshot.found.secrets.get(&moved.at);
+        let version = |found: &Observed| Some(found.live.as_ref()?.resource_version.clone());
+        if version(&now) != before.and_then(version) {
             return Err(Failure::unable(
                 "the Secret has changed during this run: run it again",
             ));

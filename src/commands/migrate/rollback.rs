@@ -228,7 +228,7 @@ impl Return<'_> {
         if let Some(external) = self.external.filter(|external| !external.deleting) {
             self.disown(cluster, version, external).await?;
         }
-        let before = self.read(cluster).await?;
+        let before = cluster.secret(&self.at).await?.live;
         if let Some(external) = self.external {
             let (namespace, name) = (&external.namespace, &external.name);
             cluster.disown(&self.at, Release::Owner).await?;
@@ -244,15 +244,6 @@ impl Return<'_> {
             self.recreate(cluster, &before).await?;
         }
         self.check_unchanged(cluster, &before).await
-    }
-
-    async fn read(&self, cluster: &Cluster) -> Result<Option<LiveSecret>, Failure> {
-        let mut bundles = BUNDLES.into_iter();
-        let bundle = bundles.find(|bundle| bundle.secret == self.at.name);
-        let found = cluster
-            .secrets(&self.at.namespace, bundle.as_slice())
-            .await?;
-        Ok(found.into_values().next().and_then(|found| found.live))
     }
 
     /// Changes the ExternalSecret so that it does not own its Secret, and waits until the operator
@@ -318,10 +309,8 @@ impl Return<'_> {
 
     /// Checks that no value has changed.
     async fn check_unchanged(&self, cluster: &Cluster, before: &LiveSecret) -> Result<(), Failure> {
-        let live = self
-            .read(cluster)
-            .await?
-            .ok_or_else(|| Failure::unable("the Secret is gone"))?;
+        let live = cluster.secret(&self.at).await?.live;
+        let live = live.ok_or_else(|| Failure::unable("the Secret is gone"))?;
         let texts = before
             .data
             .iter()

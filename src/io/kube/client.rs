@@ -112,7 +112,10 @@ impl Cluster {
     }
 
     /// Reads a Secret. An absent Secret is an empty [`Observed`].
-    pub(in crate::io) async fn secret(&self, at: &SecretRef) -> Result<Observed, Failure> {
+    ///
+    /// # Errors
+    /// A Secret that cannot be read (exit code 3).
+    pub async fn secret(&self, at: &SecretRef) -> Result<Observed, Failure> {
         let answer = self.send(get(path_of(at))).await?;
         let found: Option<SecretBody> = answer.found(&self.attempt_at("get", at))?;
         Ok(found.map(Observed::from).unwrap_or_default())
