@@ -41,7 +41,7 @@ pub enum Tone {
 pub struct Palette {
     on: bool,
     /// Whether to use marks that are not ASCII.
-    pub pretty: bool,
+    pretty: bool,
 }
 
 /// The mark at the beginning of a line about a result.
@@ -51,18 +51,40 @@ pub enum Mark {
     /// A preview of a change.
     Plan,
     Skip,
+    Warn,
     Fail,
 }
 
+impl Mark {
+    /// The colour, the text, and the symbol with the width of the text.
+    const fn row(self) -> (Tone, &'static str, &'static str) {
+        match self {
+            Self::Ok => (Tone::Good, "[ok]  ", "  √   "),
+            Self::Plan => (Tone::Good, "[plan]", "  +   "),
+            Self::Skip => (Tone::Muted, "[skip]", "  -   "),
+            Self::Warn => (Tone::Muted, "[warn]", "  ‼   "),
+            Self::Fail => (Tone::Bad, "[fail]", "  ×   "),
+        }
+    }
+}
+
 impl Palette {
+    /// A line about a result.
+    pub fn line(self, mark: Mark, text: impl std::fmt::Display) -> String {
+        format!("{} {text}\n", self.mark(mark))
+    }
+
     pub fn mark(self, mark: Mark) -> String {
-        let (tone, text) = match mark {
-            Mark::Ok => (Tone::Good, "[ok]  "),
-            Mark::Plan => (Tone::Good, "[plan]"),
-            Mark::Skip => (Tone::Muted, "[skip]"),
-            Mark::Fail => (Tone::Bad, "[fail]"),
-        };
+        let (tone, text, _) = mark.row();
         self.paint(tone, text)
+    }
+
+    /// The mark as a symbol where the terminal can show it.
+    pub fn symbol(self, mark: Mark) -> String {
+        match mark.row() {
+            (tone, _, symbol) if self.pretty => self.paint(tone, symbol),
+            (tone, text, _) => self.paint(tone, text),
+        }
     }
 
     /// Wraps a text in the colour of its tone.

@@ -1,7 +1,8 @@
 //! `migrate`
 
 use super::parse::{entry_path, object_name, store_path};
-use super::shared::{Fleet, StoreScope};
+use super::shared::Fleet;
+use crate::domain::eso::objects::StoreKind;
 use clap::Args;
 
 #[derive(Debug, Args)]
@@ -40,7 +41,7 @@ pub struct Migrate {
         value_name = "KIND",
         default_value = "ClusterSecretStore"
     )]
-    pub store_kind: StoreScope,
+    pub store_kind: StoreKind,
     #[command(flatten)]
     pub fleet: Fleet,
 }

@@ -25,7 +25,7 @@ pub use self::parse::{Age, ServiceAccount, Timeout};
 pub use self::populate::Populate;
 pub use self::rbac::{Rbac, RbacCommand};
 pub use self::rotate::Rotate;
-pub use self::shared::{Changes, Fleet, PreferSide, ReadStore, StoreLayout, StoreScope};
+pub use self::shared::{Changes, Fleet, PreferSide, ReadStore, StoreLayout};
 pub use self::sync::Sync;
 pub use self::tokens::{Show, Tokens, TokensCommand, TokensFormat};
 pub use self::verify::Verify;

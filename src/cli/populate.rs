@@ -1,7 +1,8 @@
 //! `populate`
 
 use super::parse::{input_name, object_name, store_path};
-use super::shared::{StoreLayout, StoreScope};
+use super::shared::StoreLayout;
+use crate::domain::eso::objects::StoreKind;
 use clap::Args;
 
 #[derive(Debug, Args)]
@@ -30,7 +31,7 @@ pub struct Populate {
         default_value = "ClusterSecretStore",
         requires = "via_eso"
     )]
-    pub store_kind: StoreScope,
+    pub store_kind: StoreKind,
     /// Copy all keys of the live Secrets
     #[arg(long)]
     pub from_cluster: bool,

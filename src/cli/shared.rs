@@ -4,6 +4,7 @@ use super::parse::{entry_path, input_name, object_name, printable, store_path};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::eso::objects::StoreKind;
 use crate::domain::plan::Prefer;
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
 /// The fleet: the namespaces of the agent pods.
@@ -75,24 +76,18 @@ pub struct ReadStore {
         value_name = "KIND",
         default_value = "ClusterSecretStore"
     )]
-    pub store_kind: StoreScope,
+    pub store_kind: StoreKind,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum StoreScope {
-    /// For all namespaces
-    #[value(name = "ClusterSecretStore")]
-    ClusterSecretStore,
-    /// For its own namespace
-    #[value(name = "SecretStore")]
-    SecretStore,
-}
+impl ValueEnum for StoreKind {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
 
-impl From<StoreScope> for StoreKind {
-    fn from(scope: StoreScope) -> Self {
-        match scope {
-            StoreScope::ClusterSecretStore => Self::ClusterSecretStore,
-            StoreScope::SecretStore => Self::SecretStore,
-        }
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.as_str()).help(match self {
+            Self::ClusterSecretStore => "For all namespaces",
+            Self::SecretStore => "For its own namespace",
+        }))
     }
 }

@@ -1,6 +1,6 @@
 //! `externalsecrets`: prints the ExternalSecrets of Path 2 for use in git. Contacts no server.
 
-use super::shared::answer::{Answer, Verdict};
+use super::shared::answer::Answer;
 use crate::cli::{ExternalSecrets, Global, ReadStore};
 use crate::commands::shared::options::layout;
 use crate::domain::cluster::names::Namespace;
@@ -48,17 +48,12 @@ pub fn manifests(
         extract.object()
     };
     let objects: Vec<_> = targets.map(object).collect();
-    Answer {
-        text: yaml(&objects),
-        next: None,
-        body: Body::Objects { objects },
-        verdict: Verdict::Yes,
-    }
+    Answer::new(yaml(&objects), Body::Objects { objects })
 }
 
 pub fn store(options: &ReadStore) -> StoreRef {
     StoreRef {
-        kind: options.store_kind.into(),
+        kind: options.store_kind,
         name: options.store.clone(),
     }
 }

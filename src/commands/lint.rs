@@ -38,10 +38,8 @@ pub fn run(lint: &Lint, ui: Ui) -> Result<Answer, Failure> {
     let text = rendered::text(&checks, true, lint.short, ui.palette());
     checks.retain(|check| rendered::is_shown(check, lint.short));
     Ok(Answer {
-        text,
-        next: None,
-        body: Body::Checks { checks },
         verdict,
+        ..Answer::new(text, Body::Checks { checks })
     })
 }
 

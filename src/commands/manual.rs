@@ -1,6 +1,6 @@
 //! `completions` and `man`: generated from the description of the command line. Contacts no server.
 
-use super::shared::answer::{Answer, Verdict};
+use super::shared::answer::Answer;
 use super::usage::description;
 use crate::error::Failure;
 use crate::render::json::Body;
@@ -22,10 +22,5 @@ pub fn man() -> Result<Answer, Failure> {
 }
 
 fn answer(content: String) -> Answer {
-    Answer {
-        text: content.clone(),
-        next: None,
-        body: Body::Content { content },
-        verdict: Verdict::Yes,
-    }
+    Answer::new(content.clone(), Body::Content { content })
 }

@@ -1,6 +1,6 @@
 //! `rbac`: prints the smallest set of Roles that a command needs. Contacts no server.
 
-use super::shared::answer::{Answer, Verdict};
+use super::shared::answer::Answer;
 use crate::cli::{Fleet, Global, Rbac, RbacCommand};
 use crate::commands::shared::options::fleet;
 use crate::error::Failure;
@@ -62,10 +62,5 @@ pub fn run(global: &Global, rbac: &Rbac) -> Result<Answer, Failure> {
     };
     let objects = rbac::objects(access, &grant);
     let text = rbac::yaml(access, &objects);
-    Ok(Answer {
-        text,
-        next: None,
-        body: Body::Objects { objects },
-        verdict: Verdict::Yes,
-    })
+    Ok(Answer::new(text, Body::Objects { objects }))
 }

@@ -19,7 +19,7 @@ use crate::io::eso::wait::{PAUSE, is_empty};
 use crate::io::kube::client::{Cluster, WIDTH};
 use crate::io::store::{self, Store};
 use crate::render::json::Body;
-use crate::render::sync::{Refresh, RefreshBody, text};
+use crate::render::sync::{Refresh, RefreshAction, text};
 use crate::ui::Ui;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,11 +30,7 @@ use tokio::time::{Instant, sleep};
 /// # Errors
 /// A failure before the first refresh; later failures are in the answer.
 pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure> {
-    let given = HintOptions {
-        fleet: Some(&sync.fleet),
-        ..HintOptions::default()
-    };
-    let reach = reach(global, given);
+    let reach = reach(global, HintOptions::of_fleet(&sync.fleet));
     let cluster = connect(global, ui, "sync", &reach).await?;
     let version = served(&cluster, &reach).await?;
     let fleet = fleet(&sync.fleet);
@@ -79,7 +75,9 @@ pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure
     let ended = cluster.with_temporaries(&Temporaries::new(), work).await;
     refreshes
         .sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
-    let failed = refreshes.iter().filter(|refresh| refresh.outcome.is_err());
+    let failed = refreshes
+        .iter()
+        .filter(|refresh| refresh.action == RefreshAction::Failed);
     let verdict = match (ended, failed.count()) {
         (Err(failure), _) => Verdict::Failed(failure),
         (Ok(()), 0) => Verdict::Yes,
@@ -92,12 +90,13 @@ pub async fn run(global: &Global, sync: &Sync, ui: Ui) -> Result<Answer, Failure
         ),
     };
     Ok(Answer {
-        text: text(&refreshes, ui.palette()),
-        next: None,
-        body: Body::Refreshed {
-            external_secrets: refreshes.iter().map(RefreshBody::from).collect(),
-        },
         verdict,
+        ..Answer::new(
+            text(&refreshes, ui.palette()),
+            Body::Refreshed {
+                external_secrets: refreshes,
+            },
+        )
     })
 }
 
@@ -206,12 +205,7 @@ impl SyncRun<'_> {
 
     async fn refresh(&self, external: &ExternalSecret) -> Refresh {
         let outcome = self.refresh_and_wait(external).await;
-        Refresh {
-            namespace: external.namespace.clone(),
-            name: external.name.clone(),
-            secret: external.target.clone(),
-            outcome: outcome.map_err(|failure| failure.describe()),
-        }
+        Refresh::new(external, outcome.map_err(|failure| failure.describe()))
     }
 
     /// Refreshes one ExternalSecret and waits for its Secret. Returns the keys that changed.
@@ -247,10 +241,9 @@ impl SyncRun<'_> {
         else {
             return Ok(Vec::new());
         };
+        let at = SecretRef::new(&external.namespace, bundle.secret);
         loop {
-            let found = self.cluster.secrets(&external.namespace, &[bundle]).await?;
-            let live = found.into_values().next().and_then(|found| found.live);
-            let Some(live) = live else {
+            let Some(live) = self.cluster.secret(&at).await?.live else {
                 return Err(Failure::unable("the Secret does not exist"));
             };
             let differing = match &entry {
@@ -261,10 +254,6 @@ impl SyncRun<'_> {
                 None => Vec::new(),
             };
             if differing.is_empty() {
-                let at = SecretRef {
-                    namespace: external.namespace.clone(),
-                    name: bundle.secret,
-                };
                 let before = self.before.get(&at).and_then(|found| found.live.as_ref());
                 return Ok(changed_keys(before, &live));
             }

@@ -45,17 +45,15 @@ pub fn show(global: &Global, show: Show, ui: Ui) -> Result<Answer, Failure> {
         TokensFormat::Dotenv => render::dotenv(&tokens),
         TokensFormat::Json => render::json(&tokens),
     };
-    Ok(Answer {
+    Ok(Answer::new(
         text,
-        next: None,
-        body: Body::Tokens {
+        Body::Tokens {
             tokens: tokens
                 .iter()
                 .map(|(name, token)| (name.as_str(), token.value().clone()))
                 .collect(),
         },
-        verdict: Verdict::Yes,
-    })
+    ))
 }
 
 /// Rebuilds a lost or incomplete tokens file. Without `apply` only reports what would be done.
@@ -147,14 +145,10 @@ fn recovery_answer(
             None => missing.push(name.as_str()),
         }
     }
-    let would = if apply { "" } else { "would be " };
-    let would = if change == FileChange::Unchanged {
-        ""
-    } else {
-        would
-    };
+    let is_preview = !apply && change != FileChange::Unchanged;
+    let would = if is_preview { "would be " } else { "" };
     text.push_str(&format!("tokens file {path}: {would}{}\n", change.as_str()));
-    if !apply && change != FileChange::Unchanged {
+    if is_preview {
         text.push_str(&format!(
             "This was a preview; to write it: {run} tokens recover --apply\n"
         ));
@@ -170,13 +164,14 @@ fn recovery_answer(
     };
     let tokens_file = FileReport { path, change };
     Answer {
-        text,
-        next: None,
-        body: Body::Recovery {
-            tokens_file,
-            found,
-            missing,
-        },
         verdict,
+        ..Answer::new(
+            text,
+            Body::Recovery {
+                tokens_file,
+                found,
+                missing,
+            },
+        )
     }
 }

@@ -117,6 +117,10 @@ pub fn asks_for_json(arguments: &[OsString]) -> bool {
         })
 }
 
+/// The commands with one name.
+const COMMANDS: &str =
+    "diff verify lint rotate populate migrate sync externalsecrets rbac completions man";
+
 /// The name of the command, for the JSON document. Reads the arguments itself, because clap has
 /// failed.
 pub fn guess_name(arguments: &[OsString]) -> &'static str {
@@ -146,21 +150,13 @@ pub fn guess_name(arguments: &[OsString]) -> &'static str {
         .collect();
     let has_word = |word: &str| words.contains(&word);
     match words.iter().find(|word| !word.starts_with('-')).copied() {
-        Some("diff") => "diff",
-        Some("verify") => "verify",
-        Some("lint") => "lint",
-        Some("rotate") => "rotate",
-        Some("populate") => "populate",
-        Some("migrate") => "migrate",
-        Some("sync") => "sync",
-        Some("externalsecrets") => "externalsecrets",
-        Some("rbac") => "rbac",
-        Some("completions") => "completions",
-        Some("man") => "man",
         Some("tokens") if has_word("recover") => "tokens recover",
         Some("tokens") => "tokens show",
-        _ if has_word("--apply") => "apply",
-        _ => "preview",
+        word => match COMMANDS.split(' ').find(|name| Some(*name) == word) {
+            Some(name) => name,
+            None if has_word("--apply") => "apply",
+            None => "preview",
+        },
     }
 }
 

@@ -13,3 +13,4 @@ pub mod plan;
 pub mod rotation;
 pub mod table;
 pub mod values;
+mod word_enum;

@@ -2,7 +2,7 @@
 //! summary.
 
 use crate::domain::checks::check::{Check, Id, Status};
-use crate::ui::{Palette, Tone};
+use crate::ui::{Mark, Palette, Tone};
 use std::fmt::Write;
 
 /// The checks and a summary. `short` leaves out passed checks. Without `known`, when required objects
@@ -59,18 +59,12 @@ fn place(check: &Check) -> String {
 }
 
 fn mark(status: Status, palette: Palette) -> String {
-    let (tone, plain, pretty) = match status {
-        Status::Pass => (Tone::Good, "[ok]  ", "√"),
-        Status::Warn => (Tone::Muted, "[warn]", "‼"),
-        Status::Fail => (Tone::Bad, "[fail]", "×"),
-        Status::Skip => (Tone::Muted, "[skip]", "-"),
-    };
-    if palette.pretty {
-        // As wide as the plain marks.
-        palette.paint(tone, &format!("  {pretty}   "))
-    } else {
-        palette.paint(tone, plain)
-    }
+    palette.symbol(match status {
+        Status::Pass => Mark::Ok,
+        Status::Warn => Mark::Warn,
+        Status::Fail => Mark::Fail,
+        Status::Skip => Mark::Skip,
+    })
 }
 
 /// The summary.

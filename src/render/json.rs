@@ -47,7 +47,7 @@ pub enum Body {
     Migration(super::migration::MigrationBody),
     /// Of `sync`.
     Refreshed {
-        external_secrets: Vec<super::sync::RefreshBody>,
+        external_secrets: Vec<super::sync::Refresh>,
     },
     /// Of `rotate`.
     Rotation(super::rotation_document::RotationBody),

@@ -1,142 +1,70 @@
 //! Renders what `migrate` does as text, as JSON and as values for the charts.
 
-use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::names::SecretRef;
 use crate::domain::eso::objects::StoreRef;
 use crate::domain::eso::store_entry::{LOG_LEVEL_DEFAULT, Layout};
 use crate::domain::migration::{LOG_LEVEL, MigrationPlan, Move, MoveState};
 use crate::domain::table::BUNDLES;
+use crate::error::Failure;
 use crate::ui::{Mark, Palette};
 use serde::Serialize;
 use std::fmt::Write;
 
-/// How the move or the rollback of one Secret ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MoveOutcome {
-    /// A preview: nothing was done.
-    Planned,
-    Done,
+/// What happened to a Secret or, in a preview, would happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MoveAction {
+    /// The operator makes the Secret now.
+    Moved,
+    /// The Secret is plain again.
+    Returned,
     /// The Secret had moved before this run.
     Unchanged,
-    /// The Secret does not move, for this reason.
-    Skipped(String),
-    /// A person has to decide something, for this reason.
-    Refused(String),
-    Failed(String),
-}
-
-impl MoveOutcome {
-    fn action(&self, done: &'static str) -> &'static str {
-        match self {
-            Self::Planned | Self::Done => done,
-            Self::Unchanged => "unchanged",
-            Self::Skipped(_) => "skipped",
-            Self::Refused(_) => "refused",
-            Self::Failed(_) => "failed",
-        }
-    }
-
-    fn reason(&self) -> Option<&str> {
-        match self {
-            Self::Planned | Self::Done | Self::Unchanged => None,
-            Self::Skipped(reason) | Self::Refused(reason) | Self::Failed(reason) => Some(reason),
-        }
-    }
-
-    fn mark(&self) -> Mark {
-        match self {
-            Self::Planned => Mark::Plan,
-            Self::Done | Self::Unchanged => Mark::Ok,
-            Self::Skipped(_) => Mark::Skip,
-            Self::Refused(_) | Self::Failed(_) => Mark::Fail,
-        }
-    }
+    /// The Secret does not move.
+    Skipped,
+    /// A person has to decide something.
+    Refused,
+    Failed,
 }
 
 /// The result for one Secret of a move or a rollback.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct MoveResult {
-    pub namespace: Namespace,
-    pub secret: String,
+    #[serde(flatten)]
+    pub at: SecretRef,
     /// The name of the ExternalSecret that creates or created the Secret; empty if it is deleted.
     pub external_secret: String,
-    pub outcome: MoveOutcome,
+    pub action: MoveAction,
+    /// Why the Secret is skipped or refused, or has failed.
+    pub reason: Option<String>,
     pub note: Option<String>,
 }
 
 /// The document for `-o json`.
 #[derive(Debug, Serialize)]
 pub struct MigrationBody {
-    server: String,
-    store: Option<String>,
-    entries: Vec<EntryBody>,
-    secrets: Vec<ResultBody>,
-    values: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct EntryBody {
-    path: String,
-    action: &'static str,
-    keys: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct ResultBody {
-    namespace: String,
-    name: String,
-    external_secret: String,
-    action: &'static str,
-    reason: Option<String>,
-    note: Option<String>,
+    pub server: String,
+    pub store: Option<String>,
+    pub entries: Vec<Addition>,
+    pub secrets: Vec<MoveResult>,
+    /// The values for the charts.
+    pub values: Option<String>,
 }
 
 /// The fields that one entry of the store gets.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Addition {
     pub path: String,
-    /// Whether the entry is new.
-    pub created: bool,
+    action: EntryAction,
     /// `KEY (source)` for each field.
-    pub keys: Vec<String>,
+    keys: Vec<String>,
 }
 
-/// The document for a move or a rollback. `done` is the action of a Secret that moved or went back.
-pub fn body(
-    server: &str,
-    store: Option<&StoreRef>,
-    additions: &[Addition],
-    results: &[MoveResult],
-    done: &'static str,
-    values: Option<String>,
-) -> MigrationBody {
-    MigrationBody {
-        server: server.to_owned(),
-        store: store.map(ToString::to_string),
-        entries: additions
-            .iter()
-            .map(|addition| EntryBody {
-                path: addition.path.clone(),
-                action: if addition.created {
-                    "created"
-                } else {
-                    "configured"
-                },
-                keys: addition.keys.clone(),
-            })
-            .collect(),
-        secrets: results
-            .iter()
-            .map(|result| ResultBody {
-                namespace: result.namespace.to_string(),
-                name: result.secret.clone(),
-                external_secret: result.external_secret.clone(),
-                action: result.outcome.action(done),
-                reason: result.outcome.reason().map(str::to_owned),
-                note: result.note.clone(),
-            })
-            .collect(),
-        values,
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum EntryAction {
+    Created,
+    Configured,
 }
 
 /// The fields that a plan adds to the store.
@@ -144,7 +72,10 @@ pub fn additions(plan: &MigrationPlan) -> Vec<Addition> {
     plan.written()
         .map(|entry| Addition {
             path: entry.at.clone(),
-            created: entry.base.fields.is_none(),
+            action: match entry.base.fields {
+                None => EntryAction::Created,
+                Some(_) => EntryAction::Configured,
+            },
             keys: entry
                 .keys
                 .iter()
@@ -156,11 +87,14 @@ pub fn additions(plan: &MigrationPlan) -> Vec<Addition> {
 
 /// The result for a Secret before the plan is carried out.
 pub fn planned_result(moved: &Move) -> MoveResult {
-    let outcome = match &moved.state {
-        MoveState::Plain => MoveOutcome::Planned,
-        MoveState::Moved => MoveOutcome::Unchanged,
-        MoveState::Skipped(reason) => MoveOutcome::Skipped(reason.clone()),
-        MoveState::Refused => MoveOutcome::Refused("you have to decide first".to_owned()),
+    let (action, reason) = match &moved.state {
+        MoveState::Plain => (MoveAction::Moved, None),
+        MoveState::Moved => (MoveAction::Unchanged, None),
+        MoveState::Skipped(reason) => (MoveAction::Skipped, Some(reason.clone())),
+        MoveState::Refused => {
+            let reason = "you have to decide first".to_owned();
+            (MoveAction::Refused, Some(reason))
+        }
     };
     let note = match (&moved.state, &moved.after) {
         (MoveState::Plain, None) => {
@@ -173,60 +107,90 @@ pub fn planned_result(moved: &Move) -> MoveResult {
         _ => None,
     };
     MoveResult {
-        namespace: moved.at.namespace.clone(),
-        secret: moved.at.name.to_owned(),
+        at: moved.at.clone(),
         external_secret: moved.bundle.external_secret.to_owned(),
-        outcome,
+        action,
+        reason,
         note,
     }
 }
 
+impl MoveResult {
+    pub fn failed(self, failure: &Failure) -> Self {
+        Self {
+            action: MoveAction::Failed,
+            reason: Some(failure.describe()),
+            ..self
+        }
+    }
+
+    fn line(&self, preview: bool, palette: Palette) -> String {
+        let mark = match self.action {
+            MoveAction::Moved | MoveAction::Returned if preview => Mark::Plan,
+            MoveAction::Moved | MoveAction::Returned | MoveAction::Unchanged => Mark::Ok,
+            MoveAction::Skipped => Mark::Skip,
+            MoveAction::Refused | MoveAction::Failed => Mark::Fail,
+        };
+        let external = match self.external_secret.as_str() {
+            "" => "(already deleted)",
+            name => name,
+        };
+        let reason = self.reason.as_deref().unwrap_or_default();
+        let message = match (self.action, preview) {
+            (MoveAction::Moved, true) => {
+                format!("would follow the store, by ExternalSecret {external}")
+            }
+            (MoveAction::Moved, false) => {
+                format!("follows the store now, by ExternalSecret {external}; no value has changed")
+            }
+            (MoveAction::Returned, true) => {
+                format!("would be plain again, without ExternalSecret {external}")
+            }
+            (MoveAction::Returned, false) => {
+                format!("is plain again, without ExternalSecret {external}; no value has changed")
+            }
+            (MoveAction::Unchanged, _) => "unchanged".to_owned(),
+            (MoveAction::Skipped, _) => format!("skipped: {reason}"),
+            (MoveAction::Refused | MoveAction::Failed, _) => reason.to_owned(),
+        };
+        let note = self.note.as_ref().map(|note| format!("; {note}"));
+        let SecretRef { namespace, name } = &self.at;
+        let note = note.unwrap_or_default();
+        palette.line(mark, format_args!("{namespace}/{name}: {message}{note}"))
+    }
+}
+
+/// The failure of a run that went on after the failure of a Secret. `done` is the participle of
+/// what the run does.
+pub fn failure_of(results: &[MoveResult], done: &str) -> Option<Failure> {
+    let failed = results
+        .iter()
+        .filter(|result| result.action == MoveAction::Failed)
+        .count();
+    let all = results.len();
+    (failed > 0).then(|| Failure::unable(format!("{failed} of {all} Secrets were not {done}")))
+}
+
 /// One line for each entry that gets fields.
 pub fn additions_text(additions: &[Addition], mount: &str, preview: bool) -> String {
-    let mut text = String::new();
-    for addition in additions {
-        let verb = match (preview, addition.created) {
-            (true, true) => "would be created with",
-            (true, false) => "would be updated with",
-            (false, true) => "created with",
-            (false, false) => "updated with",
+    let would = if preview { "would be " } else { "" };
+    let line = |addition: &Addition| {
+        let verb = match addition.action {
+            EntryAction::Created => "created",
+            EntryAction::Configured => "updated",
         };
         let keys = addition.keys.join(", ").replace(char::is_control, "?");
-        let _ = writeln!(text, "{mount}/{}: {verb} {keys}", addition.path);
-    }
-    text
-}
-
-/// One line for each Secret. `templates` are the texts for a Secret that was moved and for one that
-/// would be; `{}` is replaced by the name of the ExternalSecret.
-pub fn results_text(results: &[MoveResult], templates: (&str, &str), palette: Palette) -> String {
-    let mut text = String::new();
-    for result in results {
-        let mark = palette.mark(result.outcome.mark());
-        let message = match &result.outcome {
-            MoveOutcome::Planned => fill_template(templates.1, result),
-            MoveOutcome::Done => fill_template(templates.0, result),
-            MoveOutcome::Unchanged => "unchanged".to_owned(),
-            MoveOutcome::Skipped(reason) => format!("skipped: {reason}"),
-            MoveOutcome::Refused(reason) | MoveOutcome::Failed(reason) => reason.clone(),
-        };
-        let note = result.note.as_ref().map(|note| format!("; {note}"));
-        let MoveResult {
-            namespace, secret, ..
-        } = result;
-        let note = note.unwrap_or_default();
-        let _ = writeln!(text, "{mark} {namespace}/{secret}: {message}{note}");
-    }
-    text
-}
-
-/// Puts the name of the ExternalSecret into a text.
-fn fill_template(template: &str, result: &MoveResult) -> String {
-    let external = match result.external_secret.as_str() {
-        "" => "(already deleted)",
-        name => name,
+        format!("{mount}/{}: {would}{verb} with {keys}\n", addition.path)
     };
-    template.replace("{}", external)
+    additions.iter().map(line).collect()
+}
+
+/// One line for each Secret.
+pub fn results_text(results: &[MoveResult], preview: bool, palette: Palette) -> String {
+    results
+        .iter()
+        .map(|result| result.line(preview, palette))
+        .collect()
 }
 
 /// The chart values to use after the move, as YAML with comments. `emits` is true if the server

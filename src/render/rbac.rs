@@ -269,6 +269,15 @@ impl Access {
         let home = namespace == Some(grant.home);
         let bundles = if home { self.bundles() } else { vec![&ROUTER] };
         let owned = |name: &str| name.to_owned();
+        let copies = || {
+            namespace
+                .map(|place| grant.copies_in(place))
+                .unwrap_or_default()
+        };
+        let temporaries = |kinds: &[&str]| {
+            let of = |kind| bundles.iter().map(move |it| temporary_name(kind, it));
+            kinds.iter().flat_map(|kind| of(*kind)).collect()
+        };
         match (whose, namespace) {
             (Whose::All, _) | (Whose::Namespace, None) => None,
             (Whose::Namespace, Some(namespace)) => Some(vec![namespace.to_string()]),
@@ -278,37 +287,20 @@ impl Access {
                     names.extend(KNOWN_COPIES.map(owned));
                 }
                 if !matches!(self, Self::Rotate { .. }) {
-                    names.extend(
-                        namespace
-                            .into_iter()
-                            .flat_map(|place| grant.copies_in(place)),
-                    );
+                    names.extend(copies());
                 }
                 Some(names)
             }
             (Whose::Copies, _) => {
                 let mut names: Vec<_> = KNOWN_COPIES.map(owned).into();
-                names.extend(
-                    namespace
-                        .into_iter()
-                        .flat_map(|place| grant.copies_in(place)),
-                );
+                names.extend(copies());
                 Some(names)
             }
             (Whose::ExternalSecrets, _) => {
                 Some(bundles.iter().map(|it| owned(it.external_secret)).collect())
             }
-            (Whose::Proofs, _) => Some(
-                bundles
-                    .iter()
-                    .map(|it| temporary_name("proof", it))
-                    .collect(),
-            ),
-            (Whose::Pushes, _) => {
-                let kinds = ["proof", "push"].into_iter();
-                let of = |kind| bundles.iter().map(move |it| temporary_name(kind, it));
-                Some(kinds.flat_map(of).collect())
-            }
+            (Whose::Proofs, _) => Some(temporaries(&["proof"])),
+            (Whose::Pushes, _) => Some(temporaries(&["proof", "push"])),
             (Whose::Pods, _) => {
                 let services: &[&str] = match (home, self) {
                     (true, _) => &[BRAIN_API, workload::EMBEDDINGS],

@@ -1,16 +1,18 @@
 //! The JSON documents of `rotate`.
 
 use super::rotation::{Forecast, Standing, describe_holder, remedy};
+use crate::domain::cluster::names::Namespace;
 use crate::domain::hint_context::HintContext;
 use crate::domain::rotation::gate::OldTokenUser;
 use crate::domain::rotation::outcome::Outcome;
-use crate::domain::rotation::{Change, Rotation, Side};
+use crate::domain::rotation::workloads::WorkloadRef;
+use crate::domain::rotation::{Change, Phase, Rotation, Side};
 use crate::domain::values::token::TokenName;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// The document of `rotate`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct RotationBody {
     outcome: &'static str,
     rotation: Option<StateBody>,
@@ -22,29 +24,23 @@ pub struct RotationBody {
 #[derive(Debug, Serialize)]
 struct StateBody {
     id: String,
-    phase: &'static str,
+    phase: Phase,
     since: String,
     phase_since: String,
-    tokens: BTreeMap<&'static str, PrintBody>,
-}
-
-#[derive(Debug, Serialize)]
-struct PrintBody {
-    old: String,
-    new: String,
+    tokens: BTreeMap<TokenName, Change>,
 }
 
 #[derive(Debug, Serialize)]
 struct WorkloadBody {
-    namespace: String,
+    namespace: Namespace,
     object: String,
-    restarts: Vec<&'static str>,
+    restarts: Vec<Phase>,
     reloader: bool,
 }
 
 #[derive(Debug, Serialize)]
 struct HolderBody {
-    namespace: String,
+    namespace: Namespace,
     object: String,
     message: String,
     hint: String,
@@ -52,52 +48,61 @@ struct HolderBody {
 
 impl From<&Rotation> for StateBody {
     fn from(rotation: &Rotation) -> Self {
-        let print = |(name, change): (TokenName, &Change)| {
-            let (old, new) = (change.old.clone(), change.new.clone());
-            (name.as_str(), PrintBody { old, new })
+        let prints = |change: &Change| Change {
+            minted: None,
+            ..change.clone()
         };
         Self {
             id: rotation.id.clone(),
-            phase: rotation.phase.as_str(),
+            phase: rotation.phase,
             since: rotation.since.clone(),
             phase_since: rotation.at.clone(),
-            tokens: rotation.changes().map(print).collect(),
+            tokens: rotation
+                .changes()
+                .map(|(name, change)| (name, prints(change)))
+                .collect(),
         }
     }
 }
 
-fn holder_body(holder: &OldTokenUser, side: Side, reach: &HintContext) -> HolderBody {
-    let (namespace, object) = match holder {
-        OldTokenUser::Secret { at, .. } => {
-            (at.namespace.to_string(), format!("Secret/{}", at.name))
+impl WorkloadBody {
+    fn new(at: &WorkloadRef, restarts: Vec<Phase>, reloader: bool) -> Self {
+        Self {
+            namespace: at.namespace.clone(),
+            object: format!("{}/{}", at.kind.as_str(), at.name),
+            restarts,
+            reloader,
         }
-        OldTokenUser::Pod {
-            namespace, name, ..
-        } => (namespace.to_string(), format!("Pod/{name}")),
-    };
-    HolderBody {
-        namespace,
-        object,
-        message: describe_holder(holder),
-        hint: remedy(holder, side, reach),
     }
+}
+
+fn holder_bodies(holders: &[OldTokenUser], side: Side, reach: &HintContext) -> Vec<HolderBody> {
+    let body = |holder: &OldTokenUser| {
+        let (namespace, object) = match holder {
+            OldTokenUser::Secret { at, .. } => (&at.namespace, format!("Secret/{}", at.name)),
+            OldTokenUser::Pod {
+                namespace, name, ..
+            } => (namespace, format!("Pod/{name}")),
+        };
+        HolderBody {
+            namespace: namespace.clone(),
+            object,
+            message: describe_holder(holder),
+            hint: remedy(holder, side, reach),
+        }
+    };
+    holders.iter().map(body).collect()
 }
 
 /// The document of a finished run.
 pub fn of(outcome: &Outcome, reach: &HintContext) -> RotationBody {
-    let side = outcome
-        .rotation()
-        .map_or(Side::Old, |rotation| rotation.phase.removed_side());
+    let rotation = outcome.rotation();
+    let side = rotation.map_or(Side::Old, |rotation| rotation.phase.removed_side());
     RotationBody {
         outcome: outcome.as_str(),
-        rotation: outcome.rotation().map(StateBody::from),
-        workloads: Vec::new(),
-        holders: outcome
-            .holders()
-            .iter()
-            .map(|holder| holder_body(holder, side, reach))
-            .collect(),
-        unseen: Vec::new(),
+        rotation: rotation.map(StateBody::from),
+        holders: holder_bodies(outcome.holders(), side, reach),
+        ..RotationBody::default()
     }
 }
 
@@ -106,47 +111,29 @@ pub fn of_status(standing: Option<&Standing<'_>>, reach: &HintContext) -> Rotati
     let Some(standing) = standing else {
         return RotationBody {
             outcome: "none",
-            rotation: None,
-            workloads: Vec::new(),
-            holders: Vec::new(),
-            unseen: Vec::new(),
+            ..RotationBody::default()
         };
     };
+    let phase = standing.rotation.phase;
+    let workload = |at| WorkloadBody::new(at, vec![phase], false);
     RotationBody {
         outcome: "open",
         rotation: Some(standing.rotation.into()),
-        workloads: standing
-            .pending
-            .iter()
-            .map(|at| WorkloadBody {
-                namespace: at.namespace.to_string(),
-                object: format!("{}/{}", at.kind.as_str(), at.name),
-                restarts: vec![standing.rotation.phase.as_str()],
-                reloader: false,
-            })
-            .collect(),
-        holders: standing
-            .holders
-            .iter()
-            .map(|holder| holder_body(holder, standing.rotation.phase.removed_side(), reach))
-            .collect(),
+        workloads: standing.pending.iter().map(workload).collect(),
+        holders: holder_bodies(&standing.holders, phase.removed_side(), reach),
         unseen: standing.unseen.clone(),
     }
 }
 
 /// The document of the preview.
 pub fn of_preview(forecast: &Forecast) -> RotationBody {
-    let workloads = forecast.workloads.iter().map(|one| WorkloadBody {
-        namespace: one.at.namespace.to_string(),
-        object: format!("{}/{}", one.at.kind.as_str(), one.at.name),
-        restarts: one.phases.iter().map(|phase| phase.as_str()).collect(),
-        reloader: one.reloaded,
-    });
+    let workloads = forecast.workloads.iter();
     RotationBody {
         outcome: "planned",
-        rotation: None,
-        workloads: workloads.collect(),
-        holders: Vec::new(),
+        workloads: workloads
+            .map(|one| WorkloadBody::new(&one.at, one.phases.clone(), one.reloaded))
+            .collect(),
         unseen: forecast.unseen.clone(),
+        ..RotationBody::default()
     }
 }

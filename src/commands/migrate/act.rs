@@ -5,7 +5,7 @@ use super::{MigrateRun, Snapshot};
 use crate::commands::shared::answer::Answer;
 use crate::commands::shared::eso::{LIMIT, Through, check_values};
 use crate::domain::cluster::names::Namespace;
-use crate::domain::cluster::observed_secret::Observations;
+use crate::domain::cluster::observed_secret::Observed;
 use crate::domain::migration::{MigrationPlan, Move, MoveState, fields_after};
 use crate::error::{Failure, Kind};
 use crate::io::eso::ephemeral::Temporaries;
@@ -14,7 +14,7 @@ use crate::io::store::Store;
 use crate::io::written::Written;
 use crate::render::external_secrets::Extract;
 use crate::render::migration as rendered;
-use crate::render::migration::{Addition, MoveOutcome, MoveResult};
+use crate::render::migration::{Addition, MoveResult};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,21 +37,11 @@ impl MigrateRun<'_> {
         let mut additions = Vec::new();
         let work = self.rounds(&temporaries, &mut additions, &mut results);
         let outcome = self.cluster.with_temporaries(&temporaries, work).await;
-        let failed = results
-            .iter()
-            .filter(|result: &&MoveResult| matches!(result.outcome, MoveOutcome::Failed(_)))
-            .count();
         let failure = outcome.err().or_else(|| {
-            (failed > 0).then(|| {
-                Failure::unable(format!(
-                    "{failed} of {} Secrets were not moved",
-                    results.len()
-                ))
-                .hint(format!("{} verify{}", self.reach.program, self.reach.fleet))
-            })
+            let failure = rendered::failure_of(&results, "moved")?;
+            Some(failure.hint(format!("{} verify{}", self.reach.program, self.reach.fleet)))
         });
-        self.answer(&additions, &results, failure, false, None)
-            .await
+        self.answer(additions, results, failure, false, None).await
     }
 
     /// Fills the store, proves the values and hands the Secrets over. Starts again if another
@@ -255,14 +245,11 @@ impl MigrateRun<'_> {
     /// known, so that the answer is right after an interruption.
     async fn hand_over_all(&self, snapshot: &Snapshot, results: &mut Vec<MoveResult>) {
         let moves = snapshot.plan.moves.iter().map(|moved| async move {
-            let mut result = rendered::planned_result(moved);
-            if matches!(moved.state, MoveState::Plain | MoveState::Moved) {
-                result.outcome = match self.hand_over(snapshot, moved).await {
-                    Ok(outcome) => outcome,
-                    Err(failure) => MoveOutcome::Failed(failure.describe()),
-                };
+            let result = rendered::planned_result(moved);
+            match self.hand_over(snapshot, moved).await {
+                Ok(()) => result,
+                Err(failure) => result.failed(&failure),
             }
-            result
         });
         let mut moves = stream::iter(moves).buffered(WIDTH);
         while let Some(result) = moves.next().await {
@@ -270,7 +257,10 @@ impl MigrateRun<'_> {
         }
     }
 
-    async fn hand_over(&self, snapshot: &Snapshot, moved: &Move) -> Result<MoveOutcome, Failure> {
+    async fn hand_over(&self, snapshot: &Snapshot, moved: &Move) -> Result<(), Failure> {
+        if !matches!(moved.state, MoveState::Plain | MoveState::Moved) {
+            return Ok(());
+        }
         let (namespace, name) = (&moved.at.namespace, moved.bundle.external_secret);
         let deadline = Instant::now().checked_add(LIMIT);
         if moved.state == MoveState::Moved {
@@ -285,19 +275,17 @@ impl MigrateRun<'_> {
             self.cluster
                 .settled(self.version, namespace, name, "", deadline)
                 .await?;
-            return Ok(MoveOutcome::Unchanged);
+            return Ok(());
         }
         self.write_external_secret(snapshot, moved).await?;
         self.cluster
             .settled(self.version, namespace, name, "", deadline)
             .await?;
-        let now = self.cluster.secrets(namespace, &[moved.bundle]).await?;
-        let live = now.get(&moved.at).and_then(|found| found.live.as_ref());
+        let live = self.cluster.secret(&moved.at).await?.live;
         let Some((live, after)) = live.zip(moved.after.as_ref()) else {
             return Err(Failure::unable("the Secret is gone"));
         };
-        check_values(live, after)?;
-        Ok(MoveOutcome::Done)
+        check_values(&live, after)
     }
 
     /// Creates the ExternalSecret, or changes the one that an unfinished rollback has left behind.
@@ -308,12 +296,10 @@ impl MigrateRun<'_> {
         moved: &Move,
     ) -> Result<(), Failure> {
         let (namespace, name) = (&moved.at.namespace, moved.bundle.external_secret);
-        let now = self.cluster.secrets(namespace, &[moved.bundle]).await?;
-        let version = |found: &Observations| {
-            let live = found.get(&moved.at)?.live.as_ref()?;
-            Some(live.resource_version.clone())
-        };
-        if version(&now) != version(&snapshot.found.secrets) {
+        let now = self.cluster.secret(&moved.at).await?;
+        let before = snapshot.found.secrets.get(&moved.at);
+        let version = |found: &Observed| Some(found.live.as_ref()?.resource_version.clone());
+        if version(&now) != before.and_then(version) {
             return Err(Failure::unable(
                 "the Secret has changed during this run: run it again",
             ));

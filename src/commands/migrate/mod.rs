@@ -34,15 +34,9 @@ use crate::io::local::tokens_file;
 use crate::io::store::{self, Store};
 use crate::render::json::Body;
 use crate::render::migration as rendered;
-use crate::render::migration::{Addition, MoveResult};
+use crate::render::migration::{Addition, MigrationBody, MoveResult};
 use crate::ui::{Format, Ui};
 use std::collections::BTreeSet;
-
-/// The text for a Secret after a move, and in a preview; `{}` is the name of the ExternalSecret.
-const MOVED: (&str, &str) = (
-    "follows the store now, by ExternalSecret {}; no value has changed",
-    "would follow the store, by ExternalSecret {}",
-);
 
 /// Moves the Secrets, previews that, or rolls back.
 ///
@@ -57,7 +51,7 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
         path: migrate.path.clone(),
     })?;
     let store = StoreRef {
-        kind: migrate.store_kind.into(),
+        kind: migrate.store_kind,
         name: store.clone(),
     };
     if ui.format == Format::Yaml {
@@ -70,11 +64,7 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
         let fleet = &migrate.fleet.fleet_namespace;
         return Ok(manifests(&global.namespace, fleet, &layout, &store));
     }
-    let given = HintOptions {
-        fleet: Some(&migrate.fleet),
-        ..HintOptions::default()
-    };
-    let reach = reach(global, given);
+    let reach = reach(global, HintOptions::of_fleet(&migrate.fleet));
     let run = MigrateRun::new(global, migrate, (layout, store), reach, ui).await?;
     if migrate.apply {
         run.apply().await
@@ -268,11 +258,11 @@ impl<'a> MigrateRun<'a> {
         let plan = &snapshot.plan;
         let failure = self.refusal(plan).or(self.check_file(&snapshot).err());
         let additions = rendered::additions(plan);
-        let results: Vec<_> = plan.moves.iter().map(rendered::planned_result).collect();
+        let results = plan.moves.iter().map(rendered::planned_result).collect();
         let next = (failure.is_none() && plan.changes_anything()).then(|| {
             "This was a preview: nothing has been written. Run it again with --apply.".to_owned()
         });
-        self.answer(&additions, &results, failure, true, next).await
+        self.answer(additions, results, failure, true, next).await
     }
 
     /// All refusals of a plan as one failure.
@@ -322,8 +312,8 @@ impl<'a> MigrateRun<'a> {
 
     async fn answer(
         &self,
-        additions: &[Addition],
-        results: &[MoveResult],
+        additions: Vec<Addition>,
+        results: Vec<MoveResult>,
         failure: Option<Failure>,
         preview: bool,
         next: Option<String>,
@@ -335,19 +325,18 @@ impl<'a> MigrateRun<'a> {
             .direct
             .as_ref()
             .map_or("", |store| &store.reach().mount);
-        let mut text = rendered::additions_text(additions, mount, preview);
-        text += &rendered::results_text(results, MOVED, self.ui.palette());
+        let mut text = rendered::additions_text(&additions, mount, preview);
+        text += &rendered::results_text(&results, preview, self.ui.palette());
         if failure.is_none() {
             text += &values;
         }
-        let body = rendered::body(
-            &self.cluster.server,
-            Some(&self.store),
-            additions,
-            results,
-            "moved",
-            failure.is_none().then_some(values),
-        );
+        let body = MigrationBody {
+            server: self.cluster.server.clone(),
+            store: Some(self.store.to_string()),
+            entries: additions,
+            secrets: results,
+            values: failure.is_none().then_some(values),
+        };
         Ok(Answer {
             text,
             next,

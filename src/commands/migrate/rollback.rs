@@ -32,30 +32,19 @@ use crate::io::kube::client::{Cluster, WIDTH};
 use crate::io::kube::observe::Found;
 use crate::render::json::Body;
 use crate::render::migration as rendered;
-use crate::render::migration::{MoveOutcome, MoveResult};
+use crate::render::migration::{MigrationBody, MoveAction, MoveResult};
 use crate::ui::Ui;
 use futures_util::stream::{self, StreamExt};
 use serde_json::json;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
-/// The text for a Secret after a rollback, and in a preview; `{}` is the name of the
-/// ExternalSecret.
-const RETURNED: (&str, &str) = (
-    "is plain again, without ExternalSecret {}; no value has changed",
-    "would be plain again, without ExternalSecret {}",
-);
-
 /// Rolls back, or previews that.
 ///
 /// # Errors
 /// A failure before the first write; later failures are in the answer.
 pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, Failure> {
-    let given = HintOptions {
-        fleet: Some(&migrate.fleet),
-        ..HintOptions::default()
-    };
-    let reach = reach(global, given);
+    let reach = reach(global, HintOptions::of_fleet(&migrate.fleet));
     let cluster = connect(global, ui, "migrate", &reach).await?;
     let version = served(&cluster, &reach).await?;
     let fleet = fleet(&migrate.fleet);
@@ -88,22 +77,12 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
         let work = return_all(&cluster, version, &returns, &mut results);
         cluster.with_temporaries(&Temporaries::new(), work).await
     } else {
-        let planned = |secret: &Return<'_>| secret.result(MoveOutcome::Planned);
-        results.extend(returns.iter().map(planned));
+        results.extend(returns.iter().map(Return::result));
         Ok(())
     };
-    let failed = results
-        .iter()
-        .filter(|result| matches!(result.outcome, MoveOutcome::Failed(_)))
-        .count();
     let failure = outcome.err().or_else(|| {
-        (failed > 0).then(|| {
-            Failure::unable(format!(
-                "{failed} of {} Secrets were not rolled back",
-                results.len()
-            ))
-            .hint("run it again: it continues where it stopped")
-        })
+        let failure = rendered::failure_of(&results, "rolled back")?;
+        Some(failure.hint("run it again: it continues where it stopped"))
     });
     let next = if failure.is_some() {
         None
@@ -115,16 +94,15 @@ pub async fn run(global: &Global, migrate: &Migrate, ui: Ui) -> Result<Answer, F
         None
     };
     Ok(Answer {
-        text: rendered::results_text(&results, RETURNED, ui.palette()),
+        text: rendered::results_text(&results, !migrate.apply, ui.palette()),
         next: next.map(str::to_owned),
-        body: Body::Migration(rendered::body(
-            &cluster.server,
-            None,
-            &[],
-            &results,
-            "returned",
-            None,
-        )),
+        body: Body::Migration(MigrationBody {
+            server: cluster.server.clone(),
+            store: None,
+            entries: Vec::new(),
+            secrets: results,
+            values: None,
+        }),
         verdict: failure.map_or(Verdict::Yes, Verdict::Failed),
     })
 }
@@ -138,19 +116,17 @@ async fn return_all(
     results: &mut Vec<MoveResult>,
 ) -> Result<(), Failure> {
     let work = returns.iter().map(|secret| async move {
-        let outcome = match secret.run(cluster, version).await {
-            Ok(()) => MoveOutcome::Done,
-            Err(failure) => MoveOutcome::Failed(failure.describe()),
-        };
-        secret.result(outcome)
+        let result = secret.result();
+        match secret.run(cluster, version).await {
+            Ok(()) => result,
+            Err(failure) => result.failed(&failure),
+        }
     });
     let mut work = stream::iter(work).buffer_unordered(WIDTH);
     while let Some(result) = work.next().await {
         results.push(result);
     }
-    results.sort_by(|one, other| {
-        (&one.namespace, &one.secret).cmp(&(&other.namespace, &other.secret))
-    });
+    results.sort_by(|one, other| one.at.cmp(&other.at));
     Ok(())
 }
 
@@ -208,10 +184,10 @@ fn find_returns<'a>(
         .iter()
         .filter_map(|external| {
             let mut names = BUNDLES.iter().map(|bundle| bundle.secret);
-            let at = SecretRef {
-                namespace: external.namespace.clone(),
-                name: names.find(|name| *name == external.target)?,
-            };
+            let at = SecretRef::new(
+                &external.namespace,
+                names.find(|name| *name == external.target)?,
+            );
             Some((at, Some(*external)))
         })
         .collect();
@@ -234,13 +210,14 @@ fn find_returns<'a>(
 }
 
 impl Return<'_> {
-    fn result(&self, outcome: MoveOutcome) -> MoveResult {
+    /// The result if all goes well.
+    fn result(&self) -> MoveResult {
         let external = self.external.map(|external| external.name.clone());
         MoveResult {
-            namespace: self.at.namespace.clone(),
-            secret: self.at.name.to_owned(),
+            at: self.at.clone(),
             external_secret: external.unwrap_or_default(),
-            outcome,
+            action: MoveAction::Returned,
+            reason: None,
             note: None,
         }
     }
@@ -251,7 +228,7 @@ impl Return<'_> {
         if let Some(external) = self.external.filter(|external| !external.deleting) {
             self.disown(cluster, version, external).await?;
         }
-        let before = self.read(cluster).await?;
+        let before = cluster.secret(&self.at).await?.live;
         if let Some(external) = self.external {
             let (namespace, name) = (&external.namespace, &external.name);
             cluster.disown(&self.at, Release::Owner).await?;
@@ -267,15 +244,6 @@ impl Return<'_> {
             self.recreate(cluster, &before).await?;
         }
         self.check_unchanged(cluster, &before).await
-    }
-
-    async fn read(&self, cluster: &Cluster) -> Result<Option<LiveSecret>, Failure> {
-        let mut bundles = BUNDLES.into_iter();
-        let bundle = bundles.find(|bundle| bundle.secret == self.at.name);
-        let found = cluster
-            .secrets(&self.at.namespace, bundle.as_slice())
-            .await?;
-        Ok(found.into_values().next().and_then(|found| found.live))
     }
 
     /// Changes the ExternalSecret so that it does not own its Secret, and waits until the operator
@@ -341,10 +309,8 @@ impl Return<'_> {
 
     /// Checks that no value has changed.
     async fn check_unchanged(&self, cluster: &Cluster, before: &LiveSecret) -> Result<(), Failure> {
-        let live = self
-            .read(cluster)
-            .await?
-            .ok_or_else(|| Failure::unable("the Secret is gone"))?;
+        let live = cluster.secret(&self.at).await?.live;
+        let live = live.ok_or_else(|| Failure::unable("the Secret is gone"))?;
         let texts = before
             .data
             .iter()

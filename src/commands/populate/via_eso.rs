@@ -56,7 +56,7 @@ pub async fn apply(
     let cluster = connect(global, ui, "populate --via-eso", reach).await?;
     let temporaries = Temporaries::new();
     let store = StoreRef {
-        kind: options.store_kind.into(),
+        kind: options.store_kind,
         name: options.via_eso.clone().unwrap_or_default(),
     };
     let backend = ViaEso {

@@ -15,6 +15,18 @@ pub struct Answer {
     pub verdict: Verdict,
 }
 
+impl Answer {
+    /// A positive answer, with nothing to do next.
+    pub fn new(text: String, body: Body) -> Self {
+        Self {
+            text,
+            next: None,
+            body,
+            verdict: Verdict::Yes,
+        }
+    }
+}
+
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer")

@@ -15,6 +15,15 @@ pub struct HintOptions<'a> {
     pub create_namespace: bool,
 }
 
+impl<'a> HintOptions<'a> {
+    pub fn of_fleet(fleet: &'a Fleet) -> Self {
+        Self {
+            fleet: Some(fleet),
+            ..Self::default()
+        }
+    }
+}
+
 /// The command prefixes for the cluster, namespace and tokens file of this run.
 pub fn reach(global: &Global, given: HintOptions<'_>) -> HintContext {
     let mut kubectl = "kubectl".to_owned();

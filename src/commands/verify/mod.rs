@@ -48,11 +48,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// # Errors
 /// An option that cannot be used (exit code 2).
 pub async fn run(global: &Global, verify: &Verify, ui: Ui) -> Result<Answer, Failure> {
-    let given = HintOptions {
-        fleet: Some(&verify.fleet),
-        ..HintOptions::default()
-    };
-    let reach = reach(global, given);
+    let reach = reach(global, HintOptions::of_fleet(&verify.fleet));
     let outcome = match connect(global, ui, "verify", &reach).await {
         Ok(cluster) => {
             let session = Session {
@@ -77,10 +73,8 @@ pub async fn run(global: &Global, verify: &Verify, ui: Ui) -> Result<Answer, Fai
     let mut shown = checks;
     shown.retain(|check| rendered::is_shown(check, verify.short));
     Ok(Answer {
-        text,
-        next: None,
-        body: Body::Checks { checks: shown },
         verdict,
+        ..Answer::new(text, Body::Checks { checks: shown })
     })
 }
 

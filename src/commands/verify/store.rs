@@ -47,15 +47,15 @@ pub async fn look(path2: &Path2, global: &Global, ui: Ui) -> Contents {
                 contents
                     .entries
                     .entry(kv_path)
-                    .or_insert_with(|| Err(other_server(&named)));
+                    .or_insert_with(|| Err(other("server", &named, "ADDR", "$ADDRESS")));
             }
             continue;
         }
         for kv_path in path2.slots_of(&external.object) {
             if is_other_namespace {
-                contents
-                    .entries
-                    .insert(kv_path, Err(other_namespace(&named)));
+                let what = "namespace within the store";
+                let unread = other(what, &named, "NAMESPACE", "$NAMESPACE");
+                contents.entries.insert(kv_path, Err(unread));
             } else {
                 mounts
                     .entry(kv_path.mount.clone())
@@ -98,25 +98,18 @@ fn server_of(store: &StoreSeen) -> Option<&str> {
     Some(store.there()?.provider.place()?.0)
 }
 
-fn other_server(named: &store::Named) -> Unread {
-    let variable = format!("{}_ADDR", named.program.to_uppercase());
+/// The object of the store and the environment do not name the same `what`.
+fn other(what: &str, named: &store::Named, setting: &str, value: &str) -> Unread {
+    let variable = format!("{}_{setting}", named.program.to_uppercase());
     Unread {
-        why: format!("the store's object names another server than {variable}"),
-        hint: format!("export {variable}=\"$ADDRESS\""),
+        why: format!("the store's object names another {what} than {variable}"),
+        hint: format!("export {variable}=\"{value}\""),
     }
 }
 
 /// The namespace of OpenBao or Vault that a SecretStore or ClusterSecretStore names.
 fn namespace_of(store: &StoreSeen) -> Option<&str> {
     store.there()?.provider.place()?.1
-}
-
-fn other_namespace(named: &store::Named) -> Unread {
-    let variable = format!("{}_NAMESPACE", named.program.to_uppercase());
-    Unread {
-        why: format!("the store's object names another namespace within the store than {variable}"),
-        hint: format!("export {variable}=\"$NAMESPACE\""),
-    }
 }
 
 fn unread(failure: &Failure) -> Unread {

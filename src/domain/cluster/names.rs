@@ -1,5 +1,7 @@
 //! Names of objects in a cluster.
 
+use crate::domain::word_enum::word_enum;
+use serde::Serialize;
 use std::{fmt, str::FromStr};
 
 /// A text is not the name of a namespace. The error must not repeat the text.
@@ -10,7 +12,7 @@ use std::{fmt, str::FromStr};
 pub struct BadName;
 
 /// The name of a namespace: an RFC 1123 label.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Namespace(String);
 
 impl Namespace {
@@ -56,10 +58,17 @@ impl fmt::Display for Namespace {
 }
 
 /// A Secret of the table in a namespace.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct SecretRef {
     pub namespace: Namespace,
     pub name: &'static str,
+}
+
+impl SecretRef {
+    pub fn new(namespace: &Namespace, name: &'static str) -> Self {
+        let namespace = namespace.clone();
+        Self { namespace, name }
+    }
 }
 
 impl fmt::Display for SecretRef {
@@ -68,42 +77,23 @@ impl fmt::Display for SecretRef {
     }
 }
 
-/// The kind of an object that creates pods, or a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum WorkloadKind {
-    /// apps/v1
-    StatefulSet,
-    /// apps/v1
-    Deployment,
-    /// apps/v1
-    DaemonSet,
-    /// batch/v1
-    CronJob,
-    /// A bare pod, or a pod whose owner is of another kind.
-    Pod,
+word_enum! {
+    /// The kind of an object that creates pods, or a pod.
+    pub enum WorkloadKind {
+        /// apps/v1
+        StatefulSet = "StatefulSet",
+        /// apps/v1
+        Deployment = "Deployment",
+        /// apps/v1
+        DaemonSet = "DaemonSet",
+        /// batch/v1
+        CronJob = "CronJob",
+        /// A bare pod, or a pod whose owner is of another kind.
+        Pod = "Pod",
+    }
 }
 
 impl WorkloadKind {
-    /// All kinds, ordered by API group.
-    pub const ALL: [Self; 5] = [
-        Self::StatefulSet,
-        Self::Deployment,
-        Self::DaemonSet,
-        Self::CronJob,
-        Self::Pod,
-    ];
-
-    /// `kind` of the object.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::StatefulSet => "StatefulSet",
-            Self::Deployment => "Deployment",
-            Self::DaemonSet => "DaemonSet",
-            Self::CronJob => "CronJob",
-            Self::Pod => "Pod",
-        }
-    }
-
     /// The API group; empty for the core group.
     pub const fn group(self) -> &'static str {
         match self {

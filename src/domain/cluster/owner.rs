@@ -92,49 +92,36 @@ pub fn owner_of(marks: Marks<'_>) -> Option<Owner> {
             },
         });
     }
-    let label = |key: &str| marks.labels.get(key);
-    let annotation = |key: &str| marks.annotations.get(key);
-    let owner = |kind, what: &str, name: Option<&String>| Owner {
-        kind,
-        name: name.map_or_else(
-            || what.to_owned(),
-            |name| format!("{what} {}", name.replace(char::is_control, "?")),
-        ),
-        namespace: match kind {
-            OwnerKind::Helm => annotation("meta.helm.sh/release-namespace"),
-            OwnerKind::Flux if what.ends_with("HelmRelease") => {
-                label("helm.toolkit.fluxcd.io/namespace")
-            }
-            OwnerKind::Flux => label("kustomize.toolkit.fluxcd.io/namespace"),
-            OwnerKind::ExternalSecret | OwnerKind::ArgoCd | OwnerKind::Controller => None,
-        }
-        .map(|namespace| namespace.as_str().into()),
-    };
-    // The helm-controller of Flux installs with Helm, so its objects have the marks of both.
-    if let Some(name) = label("helm.toolkit.fluxcd.io/name") {
-        Some(owner(OwnerKind::Flux, "Flux HelmRelease", Some(name)))
+    let label = |key: &str| marks.labels.get(key).map(String::as_str);
+    let annotation = |key: &str| marks.annotations.get(key).map(String::as_str);
+    let tracking_id = annotation("argocd.argoproj.io/tracking-id");
+    let is_helms = label("app.kubernetes.io/managed-by") == Some("Helm");
+    // The name and namespace of the owner. The helm-controller of Flux installs with Helm, so its
+    // objects have the marks of both.
+    let (kind, what, name, namespace) = if let Some(name) = label("helm.toolkit.fluxcd.io/name") {
+        let namespace = label("helm.toolkit.fluxcd.io/namespace");
+        (OwnerKind::Flux, "Flux HelmRelease", Some(name), namespace)
     } else if let Some(name) = label("kustomize.toolkit.fluxcd.io/name") {
-        Some(owner(OwnerKind::Flux, "Flux Kustomization", Some(name)))
-    } else if let Some(id) = annotation("argocd.argoproj.io/tracking-id") {
-        let application = id.split(':').next().unwrap_or(id).to_owned();
-        Some(owner(
-            OwnerKind::ArgoCd,
-            "Argo CD application",
-            Some(&application),
-        ))
+        let namespace = label("kustomize.toolkit.fluxcd.io/namespace");
+        (OwnerKind::Flux, "Flux Kustomization", Some(name), namespace)
+    } else if let Some(name) = tracking_id.and_then(|id| id.split(':').next()) {
+        (OwnerKind::ArgoCd, "Argo CD application", Some(name), None)
     } else if let Some(name) = label("argocd.argoproj.io/instance") {
-        Some(owner(OwnerKind::ArgoCd, "Argo CD application", Some(name)))
-    } else if annotation("meta.helm.sh/release-name").is_some()
-        || label("app.kubernetes.io/managed-by").is_some_and(|by| by == "Helm")
-    {
-        Some(owner(
-            OwnerKind::Helm,
-            "Helm release",
-            annotation("meta.helm.sh/release-name"),
-        ))
+        (OwnerKind::ArgoCd, "Argo CD application", Some(name), None)
     } else {
-        None
-    }
+        let name = annotation("meta.helm.sh/release-name");
+        if name.is_none() && !is_helms {
+            return None;
+        }
+        let namespace = annotation("meta.helm.sh/release-namespace");
+        (OwnerKind::Helm, "Helm release", name, namespace)
+    };
+    let name = name.map(|name| format!(" {}", name.replace(char::is_control, "?")));
+    Some(Owner {
+        kind,
+        name: format!("{what}{}", name.unwrap_or_default()),
+        namespace: namespace.map(Into::into),
+    })
 }
 
 /// The class of a field manager.

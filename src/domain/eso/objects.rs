@@ -9,6 +9,8 @@ use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::owner::Owner;
 use crate::domain::hint_context::HintContext;
 use crate::domain::table::Bundle;
+use crate::domain::word_enum::word_enum;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -54,23 +56,16 @@ pub fn temporary_name(what: &str, bundle: &Bundle) -> String {
     format!("k8s-bootstrap-{what}-{}", bundle.entry)
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum StoreKind {
-    /// A store for all namespaces.
-    ClusterSecretStore,
-    /// A store for its own namespace.
-    SecretStore,
+word_enum! {
+    pub enum StoreKind {
+        /// A store for all namespaces.
+        ClusterSecretStore = "ClusterSecretStore",
+        /// A store for its own namespace.
+        SecretStore = "SecretStore",
+    }
 }
 
 impl StoreKind {
-    /// `kind` of the object.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ClusterSecretStore => "ClusterSecretStore",
-            Self::SecretStore => "SecretStore",
-        }
-    }
-
     /// The resource in RBAC rules and for kubectl.
     pub const fn resource(self) -> &'static str {
         match self {
@@ -278,15 +273,21 @@ impl Provider {
     }
 }
 
-/// The Secret with the operator's token for a store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The Secret with the operator's token for a store (`tokenSecretRef`).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Credentials {
     /// `None` for the namespace of the ExternalSecret.
     pub namespace: Option<String>,
     /// The name of the Secret.
+    #[serde(rename = "name", default)]
     pub secret: String,
     /// The key with the token.
+    #[serde(default = "default_key")]
     pub key: String,
+}
+
+fn default_key() -> String {
+    "token".to_owned()
 }
 
 /// A SecretStore or ClusterSecretStore.
@@ -315,108 +316,97 @@ impl SecretStore {
     }
 }
 
-/// The cause why an ExternalSecret or a store does not work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The entry is not in the store.
-    PathMissing,
-    /// The entry has no fields.
-    PathEmpty,
-    /// The store rejects the operator's credentials: unknown, revoked or expired.
-    Refused,
-    /// The store accepts the credentials, but denies the operation or the path.
-    NotAllowed,
-    /// The Secret with the operator's credentials, or its key, does not exist.
-    NoCredentials,
-    Sealed,
-    Unreachable,
-    /// The operator does not trust the store's certificate.
-    Untrusted,
-    /// The SecretStore or ClusterSecretStore does not exist.
-    StoreAbsent,
-    /// The conditions of the store exclude the namespace.
-    StoreForbidden,
-    /// The store is not ready; its events have the cause.
-    StoreNotReady,
-    /// The entry has no such field.
-    FieldMissing,
-    /// Another ExternalSecret owns the Secret.
-    TargetTaken,
-    /// The entry exists and was not written by the operator, so the operator does not change it.
-    NotManaged,
-    /// The operator does not implement `IfNotExists` for this provider.
-    NoCreateOnly,
-    /// The provider does not allow such a name.
-    BadName,
+word_enum! {
+    /// The cause why an ExternalSecret or a store does not work, with a clause that can follow
+    /// "because". In the order in which messages are classified: a message contains the messages of
+    /// its causes.
+    pub enum Cause {
+        /// The operator does not implement `IfNotExists` for this provider.
+        NoCreateOnly = "this version of the operator cannot create only what is missing in a store of that \
+                        kind (IfNotExists)",
+        /// The provider does not allow such a name.
+        BadName = "names in a store of that kind cannot contain a slash",
+        /// The store is not ready; its events have the cause.
+        StoreNotReady = "the store is not ready",
+        /// The conditions of the store exclude the namespace.
+        StoreForbidden = "the store may not be used from that namespace",
+        /// The SecretStore or ClusterSecretStore does not exist.
+        StoreAbsent = "the store object does not exist",
+        /// The Secret with the operator's credentials, or its key, does not exist.
+        NoCredentials = "the Secret with the operator's credentials was not found",
+        /// Another ExternalSecret owns the Secret.
+        TargetTaken = "another ExternalSecret owns the Secret",
+        /// The entry exists and was not written by the operator, so the operator does not change it.
+        NotManaged = "the entry is there already, and the operator did not write it",
+        Sealed = "the store is sealed",
+        /// The operator does not trust the store's certificate.
+        Untrusted = "the operator does not trust the store's certificate",
+        /// The store accepts the credentials, but denies the operation or the path.
+        NotAllowed = "the store denies the operator access there: the path is wrong, or its policy lacks it",
+        /// The store rejects the operator's credentials: unknown, revoked or expired.
+        Refused = "the store refuses the operator's credentials: unknown, revoked or expired",
+        Unreachable = "the store does not answer at its address",
+        /// The entry has no such field.
+        FieldMissing = "the entry in the store has no such field",
+        /// The entry has no fields.
+        PathEmpty = "the entry in the store has no fields",
+        /// The entry is not in the store.
+        PathMissing = "there is no such entry in the store",
+    }
 }
 
 impl Cause {
     /// Classifies a message of the operator.
-    ///
-    /// The texts are those of External Secrets Operator 0.20 and its providers.
     pub fn of(message: &str) -> Option<Self> {
-        let says = |text: &str| message.contains(text);
-        // The first match counts: a message contains the messages of its causes.
-        let table: [(bool, Self); 18] = [
-            (
-                says("could not verify if secret exists in store")
-                    && (says("not implemented") || says("not supported")),
-                Self::NoCreateOnly,
-            ),
-            (says("may not contain '/'"), Self::BadName),
-            (
-                says("SecretStore \"") && says("is not ready"),
-                Self::StoreNotReady,
-            ),
-            (says("is not allowed from namespace"), Self::StoreForbidden),
-            (
-                says("could not get ClusterSecretStore") || says("could not get SecretStore"),
-                Self::StoreAbsent,
-            ),
-            (
-                says("cannot get Kubernetes secret")
-                    || says("cannot find secret data for key: \"token\" in"),
-                Self::NoCredentials,
-            ),
-            (
-                says("is owned by another ExternalSecret"),
-                Self::TargetTaken,
-            ),
-            (says("not managed by external-secrets"), Self::NotManaged),
-            (says("Vault is sealed") || says("is sealed"), Self::Sealed),
-            (says("x509: "), Self::Untrusted),
-            // For a policy without the path the store lists one error. For an invalid token it does not.
-            (
-                says("1 error occurred:") && says("permission denied") || says("AccessDenied"),
-                Self::NotAllowed,
-            ),
-            (
-                says("Code: 403") || says("permission denied"),
-                Self::Refused,
-            ),
-            (
-                says("UnrecognizedClient") || says("InvalidClientToken") || says("forbidden"),
-                Self::Refused,
-            ),
-            (
-                says("connection refused") || says("no such host") || says("i/o timeout"),
-                Self::Unreachable,
-            ),
-            (
-                says("deadline exceeded") || says("dial tcp"),
-                Self::Unreachable,
-            ),
-            (says("cannot find secret data for key"), Self::FieldMissing),
-            (
-                says("secret retained due to DeletionPolicy"),
-                Self::PathEmpty,
-            ),
-            (
-                says("Secret does not exist") || says("ResourceNotFound"),
-                Self::PathMissing,
-            ),
-        ];
-        table.into_iter().find(|row| row.0).map(|row| row.1)
+        let contains_all = |texts: &str| texts.split(" & ").all(|text| message.contains(text));
+        let is_cause = |cause: &Self| cause.texts().iter().any(|texts| contains_all(texts));
+        Self::ALL.into_iter().find(is_cause)
+    }
+
+    /// The texts by which messages of the cause are recognized; of texts with `&` between them a
+    /// message has all. They are those of External Secrets Operator 0.20 and its providers.
+    const fn texts(self) -> &'static [&'static str] {
+        match self {
+            Self::NoCreateOnly => &[
+                "could not verify if secret exists in store & not implemented",
+                "could not verify if secret exists in store & not supported",
+            ],
+            Self::BadName => &["may not contain '/'"],
+            Self::StoreNotReady => &["SecretStore \" & is not ready"],
+            Self::StoreForbidden => &["is not allowed from namespace"],
+            Self::StoreAbsent => &[
+                "could not get ClusterSecretStore",
+                "could not get SecretStore",
+            ],
+            Self::NoCredentials => &[
+                "cannot get Kubernetes secret",
+                "cannot find secret data for key: \"token\" in",
+            ],
+            Self::TargetTaken => &["is owned by another ExternalSecret"],
+            Self::NotManaged => &["not managed by external-secrets"],
+            Self::Sealed => &["is sealed"],
+            Self::Untrusted => &["x509: "],
+            // For a policy without the path the store lists one error. For an invalid token it does
+            // not.
+            Self::NotAllowed => &["1 error occurred: & permission denied", "AccessDenied"],
+            Self::Refused => &[
+                "Code: 403",
+                "permission denied",
+                "UnrecognizedClient",
+                "InvalidClientToken",
+                "forbidden",
+            ],
+            Self::Unreachable => &[
+                "connection refused",
+                "no such host",
+                "i/o timeout",
+                "deadline exceeded",
+                "dial tcp",
+            ],
+            Self::FieldMissing => &["cannot find secret data for key"],
+            Self::PathEmpty => &["secret retained due to DeletionPolicy"],
+            Self::PathMissing => &["Secret does not exist", "ResourceNotFound"],
+        }
     }
 
     /// The cause of the newest event that can be classified.
@@ -429,33 +419,8 @@ impl Cause {
             .find_map(|event| Self::of(&event.message))
     }
 
-    /// Describes the cause in a clause that can follow "because".
-    pub fn describe(&self) -> &'static str {
-        match self {
-            Self::PathMissing => "there is no such entry in the store",
-            Self::PathEmpty => "the entry in the store has no fields",
-            Self::Refused => {
-                "the store refuses the operator's credentials: unknown, revoked or expired"
-            }
-            Self::NotAllowed => {
-                "the store denies the operator access there: the path is wrong, or its policy lacks it"
-            }
-            Self::NoCredentials => "the Secret with the operator's credentials was not found",
-            Self::Sealed => "the store is sealed",
-            Self::Unreachable => "the store does not answer at its address",
-            Self::Untrusted => "the operator does not trust the store's certificate",
-            Self::StoreAbsent => "the store object does not exist",
-            Self::StoreForbidden => "the store may not be used from that namespace",
-            Self::StoreNotReady => "the store is not ready",
-            Self::FieldMissing => "the entry in the store has no such field",
-            Self::TargetTaken => "another ExternalSecret owns the Secret",
-            Self::NotManaged => "the entry is there already, and the operator did not write it",
-            Self::NoCreateOnly => {
-                "this version of the operator cannot create only what is missing in a store of that \
-                 kind (IfNotExists)"
-            }
-            Self::BadName => "names in a store of that kind cannot contain a slash",
-        }
+    pub const fn describe(&self) -> &'static str {
+        self.as_str()
     }
 
     /// True if a retry cannot succeed.

@@ -226,14 +226,14 @@ impl Path2 {
         let store = self.store_of(&status.object);
         let store_cause = store.and_then(|store| match &store.seen {
             Seen::There(found) if !found.is_ready() => {
-                Some(store.cause.clone().unwrap_or(Cause::StoreNotReady))
+                Some(store.cause.unwrap_or(Cause::StoreNotReady))
             }
             Seen::Absent => Some(Cause::StoreAbsent),
             Seen::There(_) | Seen::Forbidden => None,
         });
         match &status.cause {
-            Some(Cause::StoreNotReady) | None => store_cause.or(status.cause.clone()),
-            Some(cause) => Some(cause.clone()),
+            Some(Cause::StoreNotReady) | None => store_cause.or(status.cause),
+            Some(cause) => Some(*cause),
         }
     }
 
@@ -258,7 +258,7 @@ impl Path2 {
             .iter()
             .filter(|status| StoreAt::of(&status.object).as_ref() == Some(at))
             .filter(|status| is_not_ready(&status.object))
-            .filter_map(|status| status.cause.clone())
+            .filter_map(|status| status.cause)
             .find(concerns_whole_store)
     }
 }

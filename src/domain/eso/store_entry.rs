@@ -133,39 +133,25 @@ impl StoreReach {
 
     /// The command that removes fields of an entry.
     pub fn remove(&self, path: &str, keys: &[String]) -> String {
-        let keys: String = keys
-            .iter()
-            .map(|key| format!(" -remove-data={}", quoted(key)))
-            .collect();
-        format!(
-            "{} kv patch -mount={}{keys} {}",
-            self.program,
-            quoted(&self.mount),
-            quoted(path)
-        )
+        let remove = |key: &String| format!(" -remove-data={}", quoted(key));
+        let keys: String = keys.iter().map(remove).collect();
+        self.kv("patch", &format!("{keys} {}", quoted(path)))
     }
 
     /// The command that prints one field of an entry.
     pub fn get(&self, path: &str, key: &str) -> String {
-        format!(
-            "{} kv get -mount={} -field={} {}",
-            self.program,
-            quoted(&self.mount),
-            quoted(key),
-            quoted(path)
-        )
+        self.kv("get", &format!(" -field={} {}", quoted(key), quoted(path)))
     }
 
     /// The command that sets one field of an entry from stdin, so that no value is on the command
     /// line.
     pub fn patch(&self, path: &str, key: &str) -> String {
-        format!(
-            "{} kv patch -mount={} {} {}=-",
-            self.program,
-            quoted(&self.mount),
-            quoted(path),
-            quoted(key)
-        )
+        self.kv("patch", &format!(" {} {}=-", quoted(path), quoted(key)))
+    }
+
+    fn kv(&self, command: &str, arguments: &str) -> String {
+        let (program, mount) = (self.program, quoted(&self.mount));
+        format!("{program} kv {command} -mount={mount}{arguments}")
     }
 
     /// The hint that sets one field of an entry, to follow a colon.

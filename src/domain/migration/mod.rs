@@ -5,7 +5,7 @@
 
 pub mod refusal;
 
-use self::refusal::MigrationRefusal;
+use self::refusal::{Differs, MigrationRefusal};
 use super::cluster::names::{Namespace, SecretRef};
 use super::cluster::observed_secret::{LiveSecret, OPAQUE, Observations, Observed};
 use super::eso::comparison::{Difference, SecretData, key_of_field, secret_data};
@@ -77,26 +77,31 @@ impl MigrationPlan {
         externals: &[ExternalSecret],
         entries: Option<&Entries>,
     ) -> Self {
-        let mut plan = Self {
-            entries: Vec::new(),
-            moves: Vec::new(),
+        let mut planner = Planner {
+            to,
+            found,
+            externals,
             refusals: Vec::new(),
         };
+        let (mut moves, mut planned) = (Vec::new(), Vec::new());
         // The content of each entry after the missing fields are written.
         let mut filled = BTreeMap::new();
         for bundle in BUNDLES {
-            let (moved, entry) = plan.plan_home_secret(to, found, externals, entries, bundle);
+            let (moved, entry) = planner.plan_home_secret(entries, bundle);
             if let Some(entry) = entry {
                 filled.insert(entry.at.clone(), secret_data(&fields_after(&entry)));
-                plan.entries.push(entry);
+                planned.push(entry);
             }
-            plan.moves.push(moved);
+            moves.push(moved);
         }
         for namespace in to.fleet {
-            let moved = plan.plan_fleet_secret(to, found, externals, &filled, namespace);
-            plan.moves.push(moved);
+            moves.push(planner.plan_fleet_secret(&filled, namespace));
         }
-        plan
+        Self {
+            entries: planned,
+            moves,
+            refusals: planner.refusals,
+        }
     }
 
     /// The Secrets that move.
@@ -115,22 +120,33 @@ impl MigrationPlan {
     pub fn changes_anything(&self) -> bool {
         self.moving().next().is_some() || self.written().next().is_some()
     }
+}
+
+/// What a plan is made from, and what a person has to decide.
+struct Planner<'a> {
+    to: &'a Destination<'a>,
+    found: &'a Observations,
+    externals: &'a [ExternalSecret],
+    refusals: Vec<MigrationRefusal>,
+}
+
+impl<'a> Planner<'a> {
+    fn live(&self, at: &SecretRef) -> Option<&'a LiveSecret> {
+        self.found.get(at)?.live.as_ref()
+    }
 
     /// Plans a Secret of the home namespace, and its entry, which gets its missing fields from it.
     fn plan_home_secret(
         &mut self,
-        to: &Destination<'_>,
-        found: &Observations,
-        externals: &[ExternalSecret],
         entries: Option<&Entries>,
         bundle: &'static Bundle,
     ) -> (Move, Option<EntryPlan>) {
-        let mut moved = self.plan_move(to, found, externals, to.home, bundle);
+        let mut moved = self.plan_move(self.to.home, bundle);
         let Some(entries) = entries else {
             return (moved, None);
         };
         let base = entries.get(&moved.path).cloned().unwrap_or_default();
-        let live = found.get(&moved.at).and_then(|found| found.live.as_ref());
+        let live = self.live(&moved.at);
         let added = match (&moved.state, live) {
             (MoveState::Plain, Some(live)) => self.missing_fields(&mut moved, live, &base),
             _ => Vec::new(),
@@ -202,15 +218,12 @@ impl MigrationPlan {
     /// Plans a Secret of a fleet namespace. It has to equal the entry.
     fn plan_fleet_secret(
         &mut self,
-        to: &Destination<'_>,
-        found: &Observations,
-        externals: &[ExternalSecret],
         filled: &BTreeMap<String, SecretData>,
         namespace: &Namespace,
     ) -> Move {
-        let mut moved = self.plan_move(to, found, externals, namespace, &ROUTER);
+        let mut moved = self.plan_move(namespace, &ROUTER);
         moved.after = filled.get(&moved.path).cloned();
-        let live = found.get(&moved.at).and_then(|found| found.live.as_ref());
+        let live = self.live(&moved.at);
         if let (MoveState::Plain, Some(live), Some(after)) = (&moved.state, live, &moved.after) {
             let difference = Difference::between(live, after);
             self.refuse_difference(&mut moved, difference);
@@ -219,53 +232,30 @@ impl MigrationPlan {
     }
 
     fn refuse_difference(&mut self, moved: &mut Move, difference: Difference) {
-        let (at, path) = (&moved.at, &moved.path);
-        let refusals = [
-            MigrationRefusal::Differs {
-                at: at.clone(),
-                path: path.clone(),
-                keys: difference.differing,
-            },
-            MigrationRefusal::OnlyInSecret {
-                at: at.clone(),
-                path: path.clone(),
-                keys: difference.only_in_secret,
-            },
-            MigrationRefusal::OnlyInStore {
-                at: at.clone(),
-                path: path.clone(),
-                keys: difference.only_in_store,
-            },
+        let differences = [
+            (Differs::InValues, difference.differing),
+            (Differs::OnlyInSecret, difference.only_in_secret),
+            (Differs::OnlyInStore, difference.only_in_store),
         ];
-        let with_keys = refusals.into_iter().filter(|refusal| match refusal {
-            MigrationRefusal::Differs { keys, .. }
-            | MigrationRefusal::OnlyInSecret { keys, .. }
-            | MigrationRefusal::OnlyInStore { keys, .. } => !keys.is_empty(),
-            _ => true,
-        });
-        for refusal in with_keys {
-            moved.state = MoveState::Refused;
-            self.refusals.push(refusal);
+        for (how, keys) in differences.into_iter().filter(|(_, keys)| !keys.is_empty()) {
+            let (at, path) = (moved.at.clone(), moved.path.clone());
+            moved.state = self.refuse(MigrationRefusal::Differs {
+                how,
+                at,
+                path,
+                keys,
+            });
         }
     }
 
     /// Decides whether a Secret can move, before its values are compared.
-    fn plan_move(
-        &mut self,
-        to: &Destination<'_>,
-        found: &Observations,
-        externals: &[ExternalSecret],
-        namespace: &Namespace,
-        bundle: &'static Bundle,
-    ) -> Move {
-        let at = SecretRef {
-            namespace: namespace.clone(),
-            name: bundle.secret,
-        };
-        let path = to.layout.path(bundle);
+    fn plan_move(&mut self, namespace: &Namespace, bundle: &'static Bundle) -> Move {
+        let at = SecretRef::new(namespace, bundle.secret);
+        let path = self.to.layout.path(bundle);
         let absent = Observed::default();
-        let observed = found.get(&at).unwrap_or(&absent);
-        let (makers, others): (Vec<_>, Vec<_>) = externals
+        let observed = self.found.get(&at).unwrap_or(&absent);
+        let (makers, others): (Vec<_>, Vec<_>) = self
+            .externals
             .iter()
             .filter(|external| external.namespace == at.namespace)
             .partition(|external| external.target == at.name);
@@ -284,7 +274,7 @@ impl MigrationPlan {
                 let (at, by) = (at.clone(), by.collect());
                 self.refuse(MigrationRefusal::SeveralMakers { at, by })
             }
-            (.., [external], _) => self.state_of_made(&at, external, bundle, to.store, &path),
+            (.., [external], _) => self.state_of_made(&at, external, bundle, &path),
             (_, Some(owner), [], _) => {
                 MoveState::Skipped(format!("it belongs to {owner}: {}", owner.instead()))
             }
@@ -311,9 +301,9 @@ impl MigrationPlan {
         at: &SecretRef,
         external: &ExternalSecret,
         bundle: &Bundle,
-        store: &StoreRef,
         path: &str,
     ) -> MoveState {
+        let store = self.to.store;
         let name = external.name.clone();
         if !external.makes_secret() {
             let at = at.clone();

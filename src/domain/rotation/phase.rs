@@ -1,15 +1,16 @@
 //! The phases of a rotation, and the table of what clients send and servers accept in each.
 
-use serde::{Deserialize, Serialize};
-use std::fmt;
+use crate::domain::word_enum::word_enum;
+use serde::Deserialize;
 
-/// One of the two values of a token that rotates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Side {
-    /// The value in use when the rotation began.
-    Old,
-    /// The value that replaces it.
-    New,
+word_enum! {
+    /// One of the two values of a token that rotates.
+    pub enum Side {
+        /// The value in use when the rotation began.
+        Old = "old",
+        /// The value that replaces it.
+        New = "new",
+    }
 }
 
 impl Side {
@@ -19,31 +20,26 @@ impl Side {
             Self::New => Self::Old,
         }
     }
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Old => "old",
-            Self::New => "new",
-        }
-    }
 }
 
-/// A phase of a rotation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// Servers get both tokens.
-    Open,
-    /// Clients get the new token.
-    Switch,
-    /// Servers keep only the new token.
-    Close,
-    /// Clients get the old token back.
-    Back,
-    /// Servers keep only the old token.
-    Undo,
-    /// Servers and clients get the new token at once.
-    Immediate,
+word_enum! {
+    /// A phase of a rotation.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    pub enum Phase {
+        /// Servers get both tokens.
+        Open = "open",
+        /// Clients get the new token.
+        Switch = "switch",
+        /// Servers keep only the new token.
+        Close = "close",
+        /// Clients get the old token back.
+        Back = "back",
+        /// Servers keep only the old token.
+        Undo = "undo",
+        /// Servers and clients get the new token at once.
+        Immediate = "immediate",
+    }
 }
 
 /// The goal of a phase: what is true when it is finished.
@@ -62,15 +58,6 @@ pub struct Row {
 }
 
 impl Phase {
-    const ALL: [Self; 6] = [
-        Self::Open,
-        Self::Switch,
-        Self::Close,
-        Self::Back,
-        Self::Undo,
-        Self::Immediate,
-    ];
-
     /// The table of the phases.
     pub fn row(self) -> Row {
         use Side::{New, Old};
@@ -88,21 +75,6 @@ impl Phase {
             Self::Back => row(Old, true, false, true, Some(Self::Undo)),
             Self::Undo => row(Old, false, true, false, None),
             Self::Immediate => row(New, false, true, true, None),
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|phase| phase.as_str() == name)
-    }
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Switch => "switch",
-            Self::Close => "close",
-            Self::Back => "back",
-            Self::Undo => "undo",
-            Self::Immediate => "immediate",
         }
     }
 
@@ -135,11 +107,5 @@ impl Phase {
             Self::Close | Self::Undo => Some(self.removed_side()),
             Self::Open | Self::Switch | Self::Back | Self::Immediate => None,
         }
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }

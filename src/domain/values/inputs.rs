@@ -4,23 +4,15 @@
 
 use super::secret_value::SecretValue;
 use crate::domain::table::{self, InputRule};
+use crate::domain::word_enum::word_enum;
 use std::collections::BTreeMap;
-use std::fmt;
 
-/// The source of an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    Environment,
-    /// The file of `--env-file`.
-    EnvFile,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Environment => "the environment",
-            Self::EnvFile => "the env-file",
-        })
+word_enum! {
+    /// The source of an input.
+    pub enum Place {
+        Environment = "the environment",
+        /// The file of `--env-file`.
+        EnvFile = "the env-file",
     }
 }
 

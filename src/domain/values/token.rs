@@ -2,9 +2,9 @@
 //! argument: this module must not choose one.
 
 use super::secret_value::SecretValue;
+use crate::domain::word_enum::word_enum;
 use rand::TryCryptoRng;
 use sha2::{Digest, Sha256};
-use std::fmt;
 
 /// The minimum length of a token, in characters.
 pub const SHORTEST: usize = 16;
@@ -13,34 +13,12 @@ pub const LONGEST: usize = 512;
 /// The number of random bytes in a minted token. Its text has twice as many hex digits.
 const MINTED_BYTES: usize = 32;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TokenName {
-    /// brain-api checks it, every agent pod sends it.
-    KbRouterToken,
-    /// The embeddings service checks it, its clients send it.
-    EmbeddingsApiKey,
-}
-
-impl TokenName {
-    /// Both tokens in display order.
-    pub const ALL: [Self; 2] = [Self::KbRouterToken, Self::EmbeddingsApiKey];
-
-    /// The name of the variable and of the key in a Secret.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::KbRouterToken => "KB_ROUTER_TOKEN",
-            Self::EmbeddingsApiKey => "EMBEDDINGS_API_KEY",
-        }
-    }
-
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|token| token.as_str() == name)
-    }
-}
-
-impl fmt::Display for TokenName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+word_enum! {
+    pub enum TokenName {
+        /// brain-api checks it, every agent pod sends it.
+        KbRouterToken = "KB_ROUTER_TOKEN",
+        /// The embeddings service checks it, its clients send it.
+        EmbeddingsApiKey = "EMBEDDINGS_API_KEY",
     }
 }
 

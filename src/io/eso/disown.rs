@@ -4,11 +4,11 @@
 //! known here must not be lost.
 
 use crate::domain::cluster::names::SecretRef;
-use crate::domain::cluster::owner::FIELD_MANAGER;
 use crate::domain::eso::objects::MARKS;
 use crate::error::Failure;
 use crate::io::kube::client::{Cluster, get, write};
-use http::{Method, StatusCode};
+use crate::io::written::Written;
+use http::Method;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -36,20 +36,15 @@ impl Cluster {
         let attempt = |verb| self.attempt(verb, at.to_string(), Some(&at.namespace));
         for _ in 0..TRIES {
             let answer = self.send(get(path.clone())).await?;
-            if answer.is_absent() {
+            let Some(mut object) = answer.found(&attempt("get"))? else {
                 return Ok(false);
-            }
-            let mut object: Value = answer.read(&attempt("get"))?;
+            };
             if !strip(&mut object, what) {
                 return Ok(true);
             }
-            let uri = format!("{path}?fieldManager={FIELD_MANAGER}");
-            let request = write(Method::PUT, uri, "application/json", &object);
-            let answer = self.send(request).await?;
-            match answer.status {
-                status if status.is_success() => return Ok(true),
-                StatusCode::CONFLICT => {}
-                _ => return Err(answer.failure(&attempt("update"))),
+            let answer = self.send(write(Method::PUT, &path, &object)).await?;
+            if answer.written(&attempt("update"))? == Written::Done {
+                return Ok(true);
             }
         }
         Err(Failure::unable(format!("others keep changing {at}")))

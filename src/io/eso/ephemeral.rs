@@ -4,17 +4,16 @@
 //! runs are serialised: each waits briefly for the other's objects to disappear, and recreates its
 //! own if they were removed. This module must not remove an object without the temporary label.
 
-use super::{GROUP, collection};
+use super::GROUP;
 use crate::domain::cluster::names::Namespace;
-use crate::domain::cluster::owner::FIELD_MANAGER;
 use crate::error::Failure;
 use crate::io::kube::client::{Cluster, get, write};
 use crate::io::kube::response::Attempt;
-use crate::io::kube::wire::seconds;
+use crate::io::kube::wire::{NamedBody, seconds};
 use crate::io::local::signals::wait_for_signal;
-use http::{Method, StatusCode};
+use crate::io::written::Written;
+use http::Method;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -50,6 +49,17 @@ pub enum EphemeralKind {
     Secret,
 }
 
+impl EphemeralKind {
+    /// The API version without its group, the kind and the resource.
+    const fn names(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::ExternalSecret(version) => (version, "ExternalSecret", "externalsecrets"),
+            Self::PushSecret => (PUSH_VERSION, "PushSecret", "pushsecrets"),
+            Self::Secret => ("v1", "Secret", "secrets"),
+        }
+    }
+}
+
 /// A temporary object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Temporary {
@@ -66,26 +76,20 @@ impl Temporary {
 
     /// The API path of the collection.
     fn collection(&self) -> String {
-        let namespace = &self.namespace;
-        match self.kind {
-            EphemeralKind::ExternalSecret(version) => collection(version, namespace),
-            EphemeralKind::PushSecret => {
-                format!("{GROUP}/{PUSH_VERSION}/namespaces/{namespace}/pushsecrets")
-            }
-            EphemeralKind::Secret => format!("/api/v1/namespaces/{namespace}/secrets"),
-        }
+        let (version, _, resource) = self.kind.names();
+        let api = match self.kind {
+            EphemeralKind::Secret => "/api/v1".to_owned(),
+            _ => format!("{GROUP}/{version}"),
+        };
+        format!("{api}/namespaces/{}/{resource}", self.namespace)
     }
 
     /// The object with `apiVersion`, `kind` and `metadata`.
     pub(super) fn head(&self) -> Value {
-        let (version, kind) = match self.kind {
-            EphemeralKind::ExternalSecret(version) => {
-                (format!("external-secrets.io/{version}"), "ExternalSecret")
-            }
-            EphemeralKind::PushSecret => {
-                (format!("external-secrets.io/{PUSH_VERSION}"), "PushSecret")
-            }
-            EphemeralKind::Secret => ("v1".to_owned(), "Secret"),
+        let (version, kind, _) = self.kind.names();
+        let version = match self.kind {
+            EphemeralKind::Secret => version.to_owned(),
+            _ => format!("external-secrets.io/{version}"),
         };
         json!({
             "apiVersion": version,
@@ -101,11 +105,7 @@ impl Temporary {
 
 impl fmt::Display for Temporary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            EphemeralKind::ExternalSecret(_) => "ExternalSecret",
-            EphemeralKind::PushSecret => "PushSecret",
-            EphemeralKind::Secret => "Secret",
-        };
+        let (_, kind, _) = self.kind.names();
         write!(f, "{kind} {}/{}", self.namespace, self.name)
     }
 }
@@ -153,12 +153,6 @@ impl Temporaries {
             sleep(PAUSE).await;
         }
     }
-}
-
-/// The part of an object that is needed to remove it.
-#[derive(Deserialize)]
-struct AnyBody {
-    metadata: ObjectMeta,
 }
 
 /// An existing object with the name of a temporary one.
@@ -270,21 +264,16 @@ impl Cluster {
         }
         temporaries.record(at);
         temporaries.pending.set(temporaries.pending.get() + 1);
-        let uri = format!("{}?fieldManager={FIELD_MANAGER}", at.collection());
-        let request = write(Method::POST, uri, "application/json", object);
+        let request = write(Method::POST, &at.collection(), object);
         let answer = self.send(request).await;
         temporaries.pending.set(temporaries.pending.get() - 1);
         let answer = answer?;
-        if answer.status == StatusCode::CONFLICT {
-            temporaries.forget(at);
-            return Ok(None);
-        }
         let attempt = self.attempt_on("create", at);
         if !answer.status.is_success() {
             temporaries.forget(at);
-            return Err(answer.failure(&attempt));
+            return answer.written(&attempt).map(|_| None);
         }
-        let body: AnyBody = answer.read(&attempt)?;
+        let body: NamedBody = answer.read(&attempt)?;
         let uid = body.metadata.uid.unwrap_or_default();
         temporaries.set_uid(at, &uid);
         Ok(Some(uid))
@@ -329,24 +318,22 @@ impl Cluster {
             return Err(self.name_is_taken(at));
         }
         let precondition = json!({ "preconditions": { "uid": found.uid() } });
-        let request = write(Method::DELETE, at.path(), "application/json", &precondition);
+        let request = write(Method::DELETE, &at.path(), &precondition);
         let answer = self.send(request).await?;
-        match answer.status {
-            // The uid differs: another run has created a new object.
-            StatusCode::CONFLICT => return Ok(()),
-            status if status.is_success() || answer.is_absent() => {}
-            _ => return Err(answer.failure(&self.attempt_on("delete", at))),
+        // A conflict: the uid differs, because another run has created a new object.
+        if !answer.is_absent() && answer.written(&self.attempt_on("delete", at))? == Written::Stale
+        {
+            return Ok(());
         }
         self.wait_until_gone(at, found.uid()).await
     }
 
     fn name_is_taken(&self, at: &Temporary) -> Failure {
-        let (collection, name) = (at.collection(), &at.name);
-        let resource = collection.rsplit('/').next().unwrap_or_default();
+        let (_, _, resource) = at.kind.names();
         let kubectl = &self.reach().kubectl;
         Failure::unable(format!("{at} already exists and is not a temporary object")).hint(format!(
-            "see what it is: {kubectl} -n {} get {resource} {name}",
-            at.namespace
+            "see what it is: {kubectl} -n {} get {resource} {}",
+            at.namespace, at.name
         ))
     }
 
@@ -365,9 +352,7 @@ impl Cluster {
             sleep(PAUSE).await;
         }
         let change = json!({ "metadata": { "uid": uid, "finalizers": null } });
-        let uri = format!("{}?fieldManager={FIELD_MANAGER}", at.path());
-        let request = write(Method::PATCH, uri, "application/merge-patch+json", &change);
-        let answer = self.send(request).await?;
+        let answer = self.send(write(Method::PATCH, &at.path(), &change)).await?;
         match answer.status {
             status if status.is_success() || answer.is_absent() => Ok(()),
             _ => Err(answer.failure(&self.attempt_on("patch", at))),
@@ -382,11 +367,8 @@ impl Cluster {
 
     async fn find_temporary(&self, at: &Temporary) -> Result<Option<Found>, Failure> {
         let answer = self.send(get(at.path())).await?;
-        if answer.is_absent() {
-            return Ok(None);
-        }
-        let body: AnyBody = answer.read(&self.attempt_on("get", at))?;
-        Ok(Some(Found {
+        let found: Option<NamedBody> = answer.found(&self.attempt_on("get", at))?;
+        Ok(found.map(|body| Found {
             metadata: body.metadata,
             now: answer.date,
         }))

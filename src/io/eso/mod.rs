@@ -11,9 +11,10 @@ mod wire;
 pub mod write_via_eso;
 
 use super::kube::client::{Cluster, get, write};
+use super::kube::response::{Attempt, Response};
 use super::kube::wire::ListBody;
+use super::written::Written;
 use crate::domain::cluster::names::Namespace;
-use crate::domain::cluster::owner::FIELD_MANAGER;
 use crate::domain::eso::objects::{
     Cause, Condition, Credentials, Event, ExternalSecret, FORCE_SYNC, SecretStore, StoreKind,
     StoreRef, VERSIONS,
@@ -28,14 +29,6 @@ use wire::{EventBody, ExternalSecretBody, ResourcesBody, StoreBody};
 
 /// The API group of ExternalSecrets and their stores.
 const GROUP: &str = "/apis/external-secrets.io";
-
-/// An object with a status of the operator.
-struct Reconciled<'a> {
-    namespace: &'a Namespace,
-    uid: &'a str,
-    condition: Option<&'a Condition>,
-    store: Option<&'a StoreRef>,
-}
 
 impl Cluster {
     /// Finds the API version of ExternalSecret that the server serves.
@@ -58,14 +51,26 @@ impl Cluster {
     /// # Errors
     /// A server that does not answer (exit code 3).
     pub async fn serves(&self, version: &str) -> Result<Option<bool>, Failure> {
+        let what = format!("external-secrets.io/{version}");
+        self.serves_resource(version, "externalsecrets", &what)
+            .await
+    }
+
+    /// Checks whether an API version has a resource; `None` if that is forbidden.
+    async fn serves_resource(
+        &self,
+        version: &str,
+        resource: &str,
+        what: &str,
+    ) -> Result<Option<bool>, Failure> {
         let answer = self.send(get(format!("{GROUP}/{version}"))).await?;
         match answer.status {
             StatusCode::NOT_FOUND => Ok(Some(false)),
             StatusCode::FORBIDDEN => Ok(None),
             _ => {
-                let what = format!("external-secrets.io/{version}");
-                let body: ResourcesBody = answer.read(&self.attempt("get", what, None))?;
-                Ok(Some(body.has("externalsecrets")))
+                let attempt = self.attempt("get", what.to_owned(), None);
+                let body: ResourcesBody = answer.read(&attempt)?;
+                Ok(Some(body.has(resource)))
             }
         }
     }
@@ -115,9 +120,7 @@ impl Cluster {
                 StatusCode::FORBIDDEN => return Ok(None),
                 _ => {
                     let attempt = self.attempt("list", "ExternalSecrets".to_owned(), namespace);
-                    let list: ListBody<ExternalSecretBody> = answer.read(&attempt)?;
-                    let read = list.items.into_iter().filter_map(ExternalSecretBody::read);
-                    return Ok(Some(read.collect()));
+                    return Ok(Some(read_list(&answer, &attempt)?));
                 }
             }
         }
@@ -135,12 +138,8 @@ impl Cluster {
         name: &str,
     ) -> Result<Option<ExternalSecret>, Failure> {
         let answer = self.send(get(path(version, namespace, name))).await?;
-        if answer.is_absent() {
-            return Ok(None);
-        }
-        let what = format!("ExternalSecret {namespace}/{name}");
-        let body: ExternalSecretBody = answer.read(&self.attempt("get", what, Some(namespace)))?;
-        Ok(body.read())
+        let found = answer.found(&self.attempt_external("get", namespace, name))?;
+        Ok(found.and_then(ExternalSecretBody::read))
     }
 
     /// Reads a store that an ExternalSecret of this namespace refers to.
@@ -154,14 +153,12 @@ impl Cluster {
         at: &StoreRef,
     ) -> Result<Seen<SecretStore>, Failure> {
         let answer = self.send(get(store_path(version, namespace, at))).await?;
-        if answer.is_absent() {
-            return Ok(Seen::Absent);
-        }
         if answer.status == StatusCode::FORBIDDEN {
             return Ok(Seen::Forbidden);
         }
-        let body: StoreBody = answer.read(&self.attempt("get", at.to_string(), Some(namespace)))?;
-        Ok(body.read(at.kind).map_or(Seen::Absent, Seen::There))
+        let found = answer.found(&self.attempt("get", at.to_string(), Some(namespace)))?;
+        let store = found.and_then(|body: StoreBody| body.read(at.kind));
+        Ok(store.map_or(Seen::Absent, Seen::There))
     }
 
     /// Lists the warning events about an object; `None` if events may not be listed. Events about a
@@ -198,24 +195,21 @@ impl Cluster {
         version: &str,
         external: &ExternalSecret,
     ) -> Result<Option<Cause>, Failure> {
-        let object = Reconciled {
-            namespace: &external.namespace,
-            uid: &external.uid,
-            condition: external.condition.as_ref(),
-            store: external.store.as_ref(),
-        };
-        self.why(version, object).await
+        let (namespace, uid) = (&external.namespace, &external.uid);
+        let (condition, store) = (external.condition.as_ref(), external.store.as_ref());
+        self.why(version, namespace, uid, condition, store).await
     }
 
     /// Finds the cause why an object is not ready: from its events, its condition, the events of its
     /// store, in this order.
-    async fn why(&self, version: &str, object: Reconciled<'_>) -> Result<Option<Cause>, Failure> {
-        let Reconciled {
-            namespace,
-            uid,
-            condition,
-            store,
-        } = object;
+    async fn why(
+        &self,
+        version: &str,
+        namespace: &Namespace,
+        uid: &str,
+        condition: Option<&Condition>,
+        store: Option<&StoreRef>,
+    ) -> Result<Option<Cause>, Failure> {
         let own = self.warnings(Some(namespace), uid).await?;
         let cause = Cause::of_events(&own.unwrap_or_default())
             .or_else(|| condition.and_then(|found| Cause::of(&found.message)));
@@ -301,13 +295,8 @@ impl Cluster {
         store: &StoreRef,
     ) -> Result<(), Failure> {
         let change = json!({ "metadata": { "annotations": { FORCE_SYNC: stamp(None) } } });
-        let uri = format!(
-            "{}?fieldManager={FIELD_MANAGER}",
-            store_path(version, namespace, store)
-        );
-        let answer = self
-            .send(write(Method::PATCH, uri, MERGE_PATCH, &change))
-            .await?;
+        let path = store_path(version, namespace, store);
+        let answer = self.send(write(Method::PATCH, &path, &change)).await?;
         match answer.status {
             status if status.is_success() => Ok(()),
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(()),
@@ -326,22 +315,14 @@ impl Cluster {
         name: &str,
         object: &Value,
     ) -> Result<(), Failure> {
-        let uri = format!(
-            "{}?fieldManager={FIELD_MANAGER}",
-            collection(version, namespace)
-        );
-        let request = write(Method::POST, uri, "application/json", object);
+        let request = write(Method::POST, &collection(version, namespace), object);
         let answer = self.send(request).await?;
-        match answer.status {
-            status if status.is_success() => Ok(()),
-            StatusCode::CONFLICT => Err(Failure::unable(format!(
+        match answer.written(&self.attempt_external("create", namespace, name))? {
+            Written::Done => Ok(()),
+            Written::Stale => Err(Failure::unable(format!(
                 "ExternalSecret {namespace}/{name} has just been created by another client: run this \
                  again"
             ))),
-            _ => {
-                let what = format!("ExternalSecret {namespace}/{name}");
-                Err(answer.failure(&self.attempt("create", what, Some(namespace))))
-            }
         }
     }
 
@@ -356,9 +337,7 @@ impl Cluster {
     ) -> Result<Vec<ExternalSecret>, Failure> {
         let answer = self.send(get(collection(version, namespace))).await?;
         let attempt = self.attempt("list", "ExternalSecrets".to_owned(), Some(namespace));
-        let list: ListBody<ExternalSecretBody> = answer.read(&attempt)?;
-        let read = list.items.into_iter().filter_map(ExternalSecretBody::read);
-        Ok(read.collect())
+        read_list(&answer, &attempt)
     }
 
     /// Deletes an ExternalSecret without its Secret, and waits until it is gone. An absent
@@ -374,12 +353,10 @@ impl Cluster {
         deadline: Option<Instant>,
     ) -> Result<(), Failure> {
         let options = json!({ "propagationPolicy": "Orphan" });
-        let uri = path(version, namespace, name);
-        let request = write(Method::DELETE, uri, "application/json", &options);
-        let answer = self.send(request).await?;
+        let path = path(version, namespace, name);
+        let answer = self.send(write(Method::DELETE, &path, &options)).await?;
         if !answer.status.is_success() && !answer.is_absent() {
-            let what = format!("ExternalSecret {namespace}/{name}");
-            return Err(answer.failure(&self.attempt("delete", what, Some(namespace))));
+            return Err(answer.failure(&self.attempt_external("delete", namespace, name)));
         }
         while self
             .external_secret(version, namespace, name)
@@ -407,24 +384,31 @@ impl Cluster {
         name: &str,
         change: &Value,
     ) -> Result<(), Failure> {
-        let uri = format!(
-            "{}?fieldManager={FIELD_MANAGER}",
-            path(version, namespace, name)
-        );
-        let answer = self
-            .send(write(Method::PATCH, uri, MERGE_PATCH, change))
-            .await?;
+        let path = path(version, namespace, name);
+        let answer = self.send(write(Method::PATCH, &path, change)).await?;
         match answer.status {
             status if status.is_success() => Ok(()),
-            _ => {
-                let what = format!("ExternalSecret {namespace}/{name}");
-                Err(answer.failure(&self.attempt("patch", what, Some(namespace))))
-            }
+            _ => Err(answer.failure(&self.attempt_external("patch", namespace, name))),
         }
+    }
+
+    /// Describes a request about an ExternalSecret for error messages.
+    fn attempt_external<'a>(
+        &'a self,
+        verb: &'static str,
+        namespace: &'a Namespace,
+        name: &str,
+    ) -> Attempt<'a> {
+        let what = format!("ExternalSecret {namespace}/{name}");
+        self.attempt(verb, what, Some(namespace))
     }
 }
 
-const MERGE_PATCH: &str = "application/merge-patch+json";
+fn read_list(answer: &Response, attempt: &Attempt<'_>) -> Result<Vec<ExternalSecret>, Failure> {
+    let list: ListBody<ExternalSecretBody> = answer.read(attempt)?;
+    let read = list.items.into_iter().filter_map(ExternalSecretBody::read);
+    Ok(read.collect())
+}
 
 /// Makes a new value for the force-sync annotation: the time in seconds, or more if `before` is not
 /// older.

@@ -155,11 +155,8 @@ impl Proof<'_> {
 
     async fn read_external(&self, uid: &str) -> Result<Option<ExternalSecret>, Failure> {
         let answer = self.cluster.send(get(self.external.path())).await?;
-        if answer.is_absent() {
-            return Ok(None);
-        }
         let attempt = self.cluster.attempt_on("get", &self.external);
-        let found = answer.read::<ExternalSecretBody>(&attempt)?.read();
+        let found = answer.found(&attempt)?.and_then(ExternalSecretBody::read);
         Ok(found.filter(|found| found.uid == uid))
     }
 
@@ -173,20 +170,12 @@ impl Proof<'_> {
     /// Reads the fields that the operator has copied; `None` if the Secret is of another run.
     async fn read_fields(&self, uid: &str) -> Result<Option<Entry>, Failure> {
         let answer = self.cluster.send(get(self.secret.path())).await?;
-        if answer.is_absent() {
-            return Ok(None);
-        }
         let attempt = self.cluster.attempt_on("get", &self.secret);
-        let body: SecretBody = answer.read(&attempt)?;
-        if !body.is_owned_by(uid) {
-            return Ok(None);
-        }
-        let fields = body
-            .into_data()
-            .into_iter()
-            .map(|(key, value)| (key, field(value)))
-            .collect();
-        Ok(Some(entry(Some(fields))))
+        let found: Option<SecretBody> = answer.found(&attempt)?;
+        Ok(found.filter(|body| body.is_owned_by(uid)).map(|body| {
+            let data = body.into_data().into_iter();
+            entry(Some(data.map(|(key, value)| (key, field(value))).collect()))
+        }))
     }
 
     fn failure(&self) -> Failure {

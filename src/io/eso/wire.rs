@@ -306,25 +306,7 @@ struct VaultBody {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct AuthBody {
-    token_secret_ref: Option<KeyRefBody>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct KeyRefBody {
-    name: String,
-    namespace: Option<String>,
-    key: Option<String>,
-}
-
-impl KeyRefBody {
-    fn read(self) -> Credentials {
-        Credentials {
-            namespace: self.namespace,
-            secret: self.name,
-            key: self.key.unwrap_or_else(|| "token".to_owned()),
-        }
-    }
+    token_secret_ref: Option<Credentials>,
 }
 
 impl StoreBody {
@@ -342,7 +324,7 @@ impl StoreBody {
                     version: vault.version.unwrap_or_else(|| "v2".to_owned()),
                     namespace: vault.namespace,
                 };
-                (provider, vault.auth.token_secret_ref.map(KeyRefBody::read))
+                (provider, vault.auth.token_secret_ref)
             }
             Some((word, _)) => (Provider::Other(word), None),
             None => (Provider::Other("none".to_owned()), None),

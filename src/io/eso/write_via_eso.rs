@@ -5,15 +5,13 @@
 use super::ephemeral::{EphemeralKind, PUSH_VERSION, Temporaries, Temporary};
 use super::read_via_eso::{LONGEST, PAUSE};
 use super::wait::PATIENCE;
-use super::wire::{PushSecretBody, ResourcesBody};
-use super::{GROUP, Reconciled};
+use super::wire::PushSecretBody;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::LiveValue;
 use crate::domain::eso::objects::{Cause, StoreRef};
 use crate::domain::eso::store_entry::Fields;
 use crate::error::Failure;
 use crate::io::kube::client::{Cluster, get};
-use http::StatusCode;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -55,16 +53,11 @@ impl Cluster {
     /// # Errors
     /// A server that does not answer (exit code 3).
     pub async fn serves_push_secrets(&self) -> Result<bool, Failure> {
-        let answer = self.send(get(format!("{GROUP}/{PUSH_VERSION}"))).await?;
-        match answer.status {
-            StatusCode::NOT_FOUND => Ok(false),
-            StatusCode::FORBIDDEN => Ok(true),
-            _ => {
-                let what = "the PushSecret API".to_owned();
-                let body: ResourcesBody = answer.read(&self.attempt("get", what, None))?;
-                Ok(body.has("pushsecrets"))
-            }
-        }
+        let what = "the PushSecret API";
+        let serves = self
+            .serves_resource(PUSH_VERSION, "pushsecrets", what)
+            .await?;
+        Ok(serves.unwrap_or(true))
     }
 
     /// Makes the operator create an entry if it does not exist. `name` is the name of the temporary
@@ -186,23 +179,18 @@ impl Push<'_> {
 
     async fn read_push(&self, uid: &str) -> Result<Option<PushSecretBody>, Failure> {
         let answer = self.cluster.send(get(self.push.path())).await?;
-        if answer.is_absent() {
-            return Ok(None);
-        }
         let attempt = self.cluster.attempt_on("get", &self.push);
-        let found: PushSecretBody = answer.read(&attempt)?;
-        Ok((found.uid() == uid).then_some(found))
+        let found: Option<PushSecretBody> = answer.found(&attempt)?;
+        Ok(found.filter(|found| found.uid() == uid))
     }
 
     async fn cause(&self, now: &PushSecretBody) -> Result<Option<Cause>, Failure> {
         let condition = now.condition();
-        let object = Reconciled {
-            namespace: &self.push.namespace,
-            uid: now.uid(),
-            condition: condition.as_ref(),
-            store: Some(self.store),
-        };
-        self.cluster.why(self.version, object).await
+        let (namespace, condition) = (&self.push.namespace, condition.as_ref());
+        let (cluster, version) = (self.cluster, self.version);
+        cluster
+            .why(version, namespace, now.uid(), condition, Some(self.store))
+            .await
     }
 
     fn failure(&self) -> Failure {

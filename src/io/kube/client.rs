@@ -7,7 +7,7 @@
 use super::connection;
 use super::kubeconfig::{self, Selection};
 use super::response::{Attempt, Response};
-use super::wire::{NamespaceBody, SecretBody, object_of};
+use super::wire::{NamespaceBody, SecretBody, conflicts, object_of};
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{NamespaceState, Observed};
 use crate::domain::cluster::owner::{self, FIELD_MANAGER, Manager};
@@ -20,6 +20,7 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use kube::Client;
 use kube::client::Body;
+use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -39,6 +40,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const LARGEST_RESPONSE: usize = 32 * 1024 * 1024;
 /// The largest watch event that is read, in bytes. It holds one object.
 const LARGEST_EVENT: usize = 4 * 1024 * 1024;
+
+const JSON: &str = "application/json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
+const APPLY_PATCH: &str = "application/apply-patch+yaml";
 
 /// A client of an API server.
 pub struct Cluster {
@@ -99,25 +104,21 @@ impl Cluster {
         name: &Namespace,
     ) -> Result<NamespaceState, Failure> {
         let answer = self.send(get(format!("/api/v1/namespaces/{name}"))).await?;
-        match answer.status {
-            _ if answer.is_absent() => Ok(NamespaceState::Absent),
-            StatusCode::FORBIDDEN => Ok(NamespaceState::Forbidden),
-            _ => {
-                let body: NamespaceBody =
-                    answer.read(&self.attempt("get", format!("namespace {name}"), None))?;
-                Ok(body.state())
-            }
+        if answer.status == StatusCode::FORBIDDEN {
+            return Ok(NamespaceState::Forbidden);
         }
+        let found = answer.found(&self.attempt("get", format!("namespace {name}"), None))?;
+        Ok(found.map_or(NamespaceState::Absent, |body: NamespaceBody| body.state()))
     }
 
     /// Reads a Secret. An absent Secret is an empty [`Observed`].
-    pub(in crate::io) async fn secret(&self, at: &SecretRef) -> Result<Observed, Failure> {
+    ///
+    /// # Errors
+    /// A Secret that cannot be read (exit code 3).
+    pub async fn secret(&self, at: &SecretRef) -> Result<Observed, Failure> {
         let answer = self.send(get(path_of(at))).await?;
-        if answer.is_absent() {
-            return Ok(Observed::default());
-        }
-        let body: SecretBody = answer.read(&self.attempt_at("get", at))?;
-        Ok(body.into())
+        let found: Option<SecretBody> = answer.found(&self.attempt_at("get", at))?;
+        Ok(found.map(Observed::from).unwrap_or_default())
     }
 
     /// Creates a namespace, or accepts one that already exists.
@@ -128,15 +129,10 @@ impl Cluster {
         let object = serde_json::json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name.as_str() },
         });
-        let uri = format!("/api/v1/namespaces?fieldManager={FIELD_MANAGER}");
-        let answer = self
-            .send(write(Method::POST, uri, "application/json", &object))
-            .await?;
-        match answer.status {
-            StatusCode::CONFLICT => Ok(()),
-            status if status.is_success() => Ok(()),
-            _ => Err(answer.failure(&self.attempt("create", format!("namespace {name}"), None))),
-        }
+        let request = write(Method::POST, "/api/v1/namespaces", &object);
+        let answer = self.send(request).await?;
+        answer.written(&self.attempt("create", format!("namespace {name}"), None))?;
+        Ok(())
     }
 
     /// Writes a Secret. Without `resource_version` it is created and never replaces another one; with
@@ -153,19 +149,10 @@ impl Cluster {
 
     async fn create(&self, manifest: &Manifest) -> Result<Written, Failure> {
         let at = &manifest.at;
-        let uri = format!(
-            "/api/v1/namespaces/{}/secrets?fieldManager={FIELD_MANAGER}",
-            at.namespace
-        );
-        let object = object_of(manifest);
-        let answer = self
-            .send(write(Method::POST, uri, "application/json", &object))
-            .await?;
-        match answer.status {
-            StatusCode::CONFLICT => Ok(Written::Stale),
-            status if status.is_success() => Ok(Written::Done),
-            _ => Err(answer.failure(&self.attempt_at("create", at))),
-        }
+        let collection = format!("/api/v1/namespaces/{}/secrets", at.namespace);
+        let request = write(Method::POST, &collection, &object_of(manifest));
+        let answer = self.send(request).await?;
+        answer.written(&self.attempt_at("create", at))
     }
 
     async fn apply(&self, manifest: &Manifest, force: bool) -> Result<Written, Failure> {
@@ -173,15 +160,10 @@ impl Cluster {
         let object = object_of(manifest);
         let patch = |force: bool| {
             let uri = format!("{}?fieldManager={FIELD_MANAGER}&force={force}", path_of(at));
-            self.send(write(
-                Method::PATCH,
-                uri,
-                "application/apply-patch+yaml",
-                &object,
-            ))
+            self.send(build(Method::PATCH, uri, APPLY_PATCH, &object))
         };
         let mut answer = patch(false).await?;
-        let conflicts = answer.status_body().conflicts();
+        let conflicts = conflicts(&answer.status_body());
         if answer.status == StatusCode::CONFLICT && !conflicts.is_empty() {
             let foreign: Vec<_> = conflicts
                 .iter()
@@ -200,9 +182,8 @@ impl Cluster {
             answer = patch(true).await?;
         }
         match answer.status {
-            StatusCode::CONFLICT | StatusCode::NOT_FOUND => Ok(Written::Stale),
-            status if status.is_success() => Ok(Written::Done),
-            _ => Err(answer.failure(&self.attempt_at("patch", at))),
+            StatusCode::NOT_FOUND => Ok(Written::Stale),
+            _ => answer.written(&self.attempt_at("patch", at)),
         }
     }
 
@@ -214,18 +195,17 @@ impl Cluster {
     pub(in crate::io) async fn merge(
         &self,
         uri: String,
-        change: &serde_json::Value,
+        change: &Value,
         what: String,
         namespace: &Namespace,
     ) -> Result<Written, Failure> {
-        let request = write(Method::PATCH, uri, "application/merge-patch+json", change);
-        let answer = self.send(request).await?;
-        match answer.status {
-            StatusCode::CONFLICT => Ok(Written::Stale),
-            _ if answer.is_absent() => Ok(Written::Stale),
-            status if status.is_success() => Ok(Written::Done),
-            _ => Err(answer.failure(&self.attempt("patch", what, Some(namespace)))),
+        let answer = self
+            .send(build(Method::PATCH, uri, MERGE_PATCH, change))
+            .await?;
+        if answer.is_absent() {
+            return Ok(Written::Stale);
         }
+        answer.written(&self.attempt("patch", what, Some(namespace)))
     }
 
     /// The command prefixes for hints.
@@ -413,37 +393,28 @@ fn path_of(at: &SecretRef) -> String {
 }
 
 pub(in crate::io) fn get(uri: String) -> Request<Vec<u8>> {
-    build(Method::GET, uri, None, Vec::new())
+    with_body(Request::get(uri), Vec::new())
 }
 
-pub(in crate::io) fn write(
-    method: Method,
-    uri: String,
-    content_type: &str,
-    object: &serde_json::Value,
-) -> Request<Vec<u8>> {
-    build(
-        method,
-        uri,
-        Some(content_type),
-        object.to_string().into_bytes(),
-    )
+/// A request that changes the object or collection at `path`. A patch is a merge patch.
+pub(in crate::io) fn write(method: Method, path: &str, object: &Value) -> Request<Vec<u8>> {
+    let (uri, content_type) = match method {
+        Method::DELETE => (path.to_owned(), JSON),
+        Method::PATCH => (format!("{path}?fieldManager={FIELD_MANAGER}"), MERGE_PATCH),
+        _ => (format!("{path}?fieldManager={FIELD_MANAGER}"), JSON),
+    };
+    build(method, uri, content_type, object)
 }
 
-fn build(
-    method: Method,
-    uri: String,
-    content_type: Option<&str>,
-    body: Vec<u8>,
-) -> Request<Vec<u8>> {
-    let mut request = Request::builder()
-        .method(method)
-        .uri(uri)
-        .header(header::ACCEPT, "application/json");
-    if let Some(content_type) = content_type {
-        request = request.header(header::CONTENT_TYPE, content_type);
-    }
+fn build(method: Method, uri: String, content_type: &str, object: &Value) -> Request<Vec<u8>> {
+    let request = Request::builder().method(method).uri(uri);
+    let request = request.header(header::CONTENT_TYPE, content_type);
+    with_body(request, object.to_string().into_bytes())
+}
+
+fn with_body(request: http::request::Builder, body: Vec<u8>) -> Request<Vec<u8>> {
     request
+        .header(header::ACCEPT, JSON)
         .body(body)
         .expect("the parts are names that have been checked")
 }

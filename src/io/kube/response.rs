@@ -2,11 +2,13 @@
 //!
 //! A body must never be quoted: it may be a Secret, and an error message may quote one.
 
-use super::wire::StatusBody;
+use super::wire::mentions;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::hint_context::HintContext;
 use crate::error::Failure;
+use crate::io::written::Written;
 use http::StatusCode;
+use kube::core::Status;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
@@ -37,8 +39,9 @@ pub struct Attempt<'a> {
 }
 
 impl Response {
-    /// Parses the body of an error; empty if it is not a `Status`.
-    pub fn status_body(&self) -> StatusBody {
+    /// Parses the body of an error; empty if it is not a `Status`. The message may quote an object, so
+    /// it is searched and must not be printed.
+    pub fn status_body(&self) -> Status {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
@@ -67,6 +70,29 @@ impl Response {
             Failure::unable(format!("the API server's answer for {what} cannot be read"))
                 .hint("check what stands between you and the server (a proxy?), and its version")
         })
+    }
+
+    /// Parses the body of a successful response; `None` if the object does not exist.
+    ///
+    /// # Errors
+    /// As [`Response::read`].
+    pub fn found<T: DeserializeOwned>(&self, attempt: &Attempt<'_>) -> Result<Option<T>, Failure> {
+        if self.is_absent() {
+            return Ok(None);
+        }
+        self.read(attempt).map(Some)
+    }
+
+    /// Tells whether a change was carried out or came too late.
+    ///
+    /// # Errors
+    /// Another unsuccessful response (exit code 3).
+    pub fn written(&self, attempt: &Attempt<'_>) -> Result<Written, Failure> {
+        match self.status {
+            StatusCode::CONFLICT => Ok(Written::Stale),
+            status if status.is_success() => Ok(Written::Done),
+            _ => Err(self.failure(attempt)),
+        }
     }
 
     /// Describes an unsuccessful response without its message.
@@ -102,18 +128,18 @@ impl Response {
                     .cause(refusal)
                     .hint("log in again, or choose another user or --context")
             }
-            StatusCode::FORBIDDEN if status.mentions("NamespaceTerminating") => cannot
+            StatusCode::FORBIDDEN if mentions(&status, "NamespaceTerminating") => cannot
                 .cause(format!("{refusal}: the namespace is being deleted"))
                 .hint("wait until it is gone, then run this again with --create-namespace"),
-            StatusCode::FORBIDDEN if status.mentions("exceeded quota") => cannot
+            StatusCode::FORBIDDEN if mentions(&status, "exceeded quota") => cannot
                 .cause(format!("{refusal}: a ResourceQuota is used up"))
                 .hint(format!("{kubectl}{place} describe resourcequota")),
-            _ if status.mentions("admission webhook") => cannot
+            _ if mentions(&status, "admission webhook") => cannot
                 .cause(format!("{refusal}: an admission webhook denied it"))
                 .hint(format!(
                     "{kubectl} get validatingwebhookconfigurations,mutatingwebhookconfigurations"
                 )),
-            _ if status.mentions("ValidatingAdmissionPolicy") => cannot
+            _ if mentions(&status, "ValidatingAdmissionPolicy") => cannot
                 .cause(format!("{refusal}: an admission policy denied it"))
                 .hint(format!("{kubectl} get validatingadmissionpolicies")),
             // The Roles that `rbac` prints do not allow this.

@@ -43,10 +43,10 @@ impl Cluster {
         namespace: &Namespace,
     ) -> Result<Option<(StateObject, BTreeMap<String, String>)>, Failure> {
         let answer = self.send(get(path.clone())).await?;
-        if answer.is_absent() {
+        let attempt = self.attempt("get", what.clone(), Some(namespace));
+        let Some(body) = answer.found::<NamedBody>(&attempt)? else {
             return Ok(None);
-        }
-        let body: NamedBody = answer.read(&self.attempt("get", what.clone(), Some(namespace)))?;
+        };
         let object = StateObject {
             what,
             path,

@@ -13,6 +13,8 @@ use crate::domain::rotation::LAST_WRITE;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     ListMeta, ManagedFieldsEntry, ObjectMeta, Time,
 };
+use kube::core::Status;
+use kube::core::response::StatusCause;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,61 +105,29 @@ pub struct ListBody<T> {
     pub items: Vec<T>,
 }
 
-/// A `Status`, the body of an error. The message may quote an object, so it is searched and must not
-/// be printed.
-#[derive(Deserialize, Default)]
-pub struct StatusBody {
-    /// For example `AlreadyExists`.
-    #[serde(default)]
-    pub reason: String,
-    #[serde(default)]
-    message: String,
-    #[serde(default)]
-    details: Option<StatusDetails>,
+/// The conflicts of a server-side apply, as `(manager, field)`.
+pub fn conflicts(status: &Status) -> Vec<(String, String)> {
+    causes(status)
+        .filter(|cause| cause.reason == "FieldManagerConflict")
+        .map(|cause| {
+            // The format is: conflict with "NAME" using v1 ...
+            let manager = cause.message.split('"').nth(1);
+            let field = cause.field.trim_start_matches(".data.");
+            (
+                manager.unwrap_or("an unknown manager").to_owned(),
+                field.to_owned(),
+            )
+        })
+        .collect()
 }
 
-#[derive(Deserialize)]
-struct StatusDetails {
-    #[serde(default)]
-    causes: Vec<StatusCause>,
+/// Checks whether the message contains a text, or a cause has it as its reason.
+pub fn mentions(status: &Status, text: &str) -> bool {
+    status.message.contains(text) || causes(status).any(|cause| cause.reason == text)
 }
 
-#[derive(Deserialize)]
-struct StatusCause {
-    #[serde(default)]
-    reason: String,
-    #[serde(default)]
-    message: String,
-    #[serde(default)]
-    field: String,
-}
-
-impl StatusBody {
-    /// The conflicts of a server-side apply, as `(manager, field)`.
-    pub fn conflicts(&self) -> Vec<(String, String)> {
-        let causes = self.details.iter().flat_map(|details| &details.causes);
-        causes
-            .filter(|cause| cause.reason == "FieldManagerConflict")
-            .map(|cause| {
-                // The format is: conflict with "NAME" using v1 ...
-                let manager = cause
-                    .message
-                    .split('"')
-                    .nth(1)
-                    .unwrap_or("an unknown manager");
-                (
-                    manager.to_owned(),
-                    cause.field.trim_start_matches(".data.").to_owned(),
-                )
-            })
-            .collect()
-    }
-
-    /// Checks whether the message contains a text, or a cause has it as its reason.
-    pub fn mentions(&self, text: &str) -> bool {
-        let causes = self.details.iter().flat_map(|details| &details.causes);
-        self.message.contains(text) || causes.into_iter().any(|cause| cause.reason == text)
-    }
+fn causes(status: &Status) -> impl Iterator<Item = &StatusCause> {
+    status.details.iter().flat_map(|details| &details.causes)
 }
 
 impl From<SecretBody> for Observed {

@@ -36,6 +36,7 @@ const UNUSABLE: &str =
     "its client certificate or key (BAO_CLIENT_CERT, BAO_CLIENT_KEY) is unusable";
 
 /// A client of an OpenBao or Vault server.
+#[derive(Clone)]
 pub struct Store {
     client: Client,
     address: String,
@@ -237,13 +238,8 @@ impl Store {
             return Ok(None);
         };
         let holder = Self {
-            client: self.client.clone(),
-            address: self.address.clone(),
             token,
-            namespace: self.namespace.clone(),
-            timeout: self.timeout,
-            reach: self.reach.clone(),
-            ui: self.ui,
+            ..self.clone()
         };
         let paths: Vec<_> = paths.iter().map(|path| self.data_path(path)).collect();
         let capabilities = holder.capabilities(&paths).await?;
