@@ -1,190 +1,123 @@
-//! One result of `verify`: its id, its status, one sentence, and the command that fixes it.
+//! One result of `verify`: its id, its status, one sentence, and a hint: one command, or a link to
+//! the steps in docs/checks.md.
 
 use serde::{Serialize, Serializer};
 use std::fmt;
 
-/// The ids are a contract: scripts and docs/checks.md refer to them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Id {
+/// Declares the ids, in the order of the output.
+macro_rules! ids {
+    ($($(#[$doc:meta])* $id:ident = $name:literal,)*) => {
+        /// The ids are a contract: scripts and docs/checks.md refer to them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Id {
+            $($(#[$doc])* $id,)*
+        }
+
+        impl Id {
+            /// In the order of the output.
+            pub const ALL: &[Self] = &[$(Self::$id,)*];
+
+            /// The group, a dot, the name.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$id => $name,)*
+                }
+            }
+        }
+    };
+}
+
+ids! {
     /// The API server answers.
-    ClusterReachable,
+    ClusterReachable = "cluster.reachable",
     /// The Kubernetes version.
-    ClusterVersion,
+    ClusterVersion = "cluster.version",
     /// The home namespace exists.
-    ClusterNamespace,
+    ClusterNamespace = "cluster.namespace",
     /// The identity may read all that the checks need.
-    ClusterAccess,
+    ClusterAccess = "cluster.access",
     /// The tokens file exists.
-    FilePresent,
+    FilePresent = "file.present",
     /// The tokens file is valid.
-    FileParsed,
+    FileParsed = "file.parsed",
     /// Other users cannot read the tokens file.
-    FileMode,
+    FileMode = "file.mode",
     /// The tokens file holds both tokens.
-    FileComplete,
+    FileComplete = "file.complete",
     /// git ignores the tokens file.
-    FileIgnored,
+    FileIgnored = "file.ignored",
     /// `lint`: the files can be read, and are YAML.
-    ValuesParsed,
+    ValuesParsed = "values.parsed",
     /// `lint`: no key of the table has a literal value.
-    ValuesCredentials,
+    ValuesCredentials = "values.credentials",
     /// `lint`: an ExternalSecret names its store and its path.
-    ValuesStore,
+    ValuesStore = "values.store",
     /// `lint`: an ExternalSecret creates the Secret that the pods read.
-    ValuesTarget,
+    ValuesTarget = "values.target",
     /// The Secret exists.
-    SecretPresent,
+    SecretPresent = "secret.present",
     /// The Secret has the keys of the table.
-    SecretKeys,
+    SecretKeys = "secret.keys",
     /// No value of the Secret is a placeholder or malformed.
-    SecretValue,
+    SecretValue = "secret.value",
     /// No annotation holds the values of the Secret.
-    SecretExposed,
+    SecretExposed = "secret.exposed",
     /// The tokens file and the Secret agree.
-    TokensMatch,
+    TokensMatch = "tokens.match",
     /// Each token is in the lists that must contain it.
-    TokensPair,
+    TokensPair = "tokens.pair",
     /// The fleet namespaces have the tokens of the home namespace.
-    TokensFleet,
+    TokensFleet = "tokens.fleet",
     /// Copies in other Secrets are up to date.
-    TokensCopies,
+    TokensCopies = "tokens.copies",
     /// Whether a rotation is open, and for how long.
-    RotationOpen,
+    RotationOpen = "rotation.open",
     /// The Secrets and keys that pods refer to exist.
-    WorkloadWired,
+    WorkloadWired = "workload.wired",
     /// Pods started after their Secrets last changed.
-    WorkloadFresh,
+    WorkloadFresh = "workload.fresh",
     /// No pod waits for a missing Secret or key.
-    WorkloadWaiting,
+    WorkloadWaiting = "workload.waiting",
     /// Reloader restarts the workloads whose annotation asks for it.
-    WorkloadReloader,
+    WorkloadReloader = "workload.reloader",
     /// What owns the Secret.
-    OwnerSecret,
+    OwnerSecret = "owner.secret",
     /// The API server serves ExternalSecret.
-    EsoServed,
+    EsoServed = "eso.served",
     /// External Secrets Operator reconciles the ExternalSecrets and stores.
-    EsoOperator,
+    EsoOperator = "eso.operator",
     /// The stores of the ExternalSecrets are ready.
-    EsoStore,
+    EsoStore = "eso.store",
     /// An ExternalSecret creates the Secret.
-    EsoPresent,
+    EsoPresent = "eso.present",
     /// The ExternalSecret is synced.
-    EsoSynced,
+    EsoSynced = "eso.synced",
     /// The Secret has every field of its store entry.
-    EsoFields,
+    EsoFields = "eso.fields",
     /// The ExternalSecret owns the Secret.
-    EsoTarget,
+    EsoTarget = "eso.target",
     /// The policies of the ExternalSecret are safe.
-    EsoPolicy,
+    EsoPolicy = "eso.policy",
     /// The store entry exists.
-    StorePath,
+    StorePath = "store.path",
     /// The store entry has every field.
-    StoreFields,
+    StoreFields = "store.fields",
     /// The Secret equals the store entry.
-    StoreEqual,
+    StoreEqual = "store.equal",
     /// The age of the tokens.
-    AgeToken,
+    AgeToken = "age.token",
     /// The embeddings service checks its callers.
-    EmbeddingsDoor,
+    EmbeddingsDoor = "embeddings.door",
     /// brain-api accepts the right token and rejects a wrong one.
-    LiveBrainApi,
+    LiveBrainApi = "live.brain-api",
     /// The embeddings service accepts the right key and rejects a wrong one.
-    LiveEmbeddings,
+    LiveEmbeddings = "live.embeddings",
 }
 
 impl Id {
-    /// In the order of the output.
-    pub const ALL: [Self; 42] = [
-        Self::ClusterReachable,
-        Self::ClusterVersion,
-        Self::ClusterNamespace,
-        Self::ClusterAccess,
-        Self::FilePresent,
-        Self::FileParsed,
-        Self::FileMode,
-        Self::FileComplete,
-        Self::FileIgnored,
-        Self::ValuesParsed,
-        Self::ValuesCredentials,
-        Self::ValuesStore,
-        Self::ValuesTarget,
-        Self::SecretPresent,
-        Self::SecretKeys,
-        Self::SecretValue,
-        Self::SecretExposed,
-        Self::TokensMatch,
-        Self::TokensPair,
-        Self::TokensFleet,
-        Self::TokensCopies,
-        Self::RotationOpen,
-        Self::WorkloadWired,
-        Self::WorkloadFresh,
-        Self::WorkloadWaiting,
-        Self::WorkloadReloader,
-        Self::OwnerSecret,
-        Self::EsoServed,
-        Self::EsoOperator,
-        Self::EsoStore,
-        Self::EsoPresent,
-        Self::EsoSynced,
-        Self::EsoFields,
-        Self::EsoTarget,
-        Self::EsoPolicy,
-        Self::StorePath,
-        Self::StoreFields,
-        Self::StoreEqual,
-        Self::AgeToken,
-        Self::EmbeddingsDoor,
-        Self::LiveBrainApi,
-        Self::LiveEmbeddings,
-    ];
-
-    /// The group, a dot, the name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ClusterReachable => "cluster.reachable",
-            Self::ClusterVersion => "cluster.version",
-            Self::ClusterNamespace => "cluster.namespace",
-            Self::ClusterAccess => "cluster.access",
-            Self::FilePresent => "file.present",
-            Self::FileParsed => "file.parsed",
-            Self::FileMode => "file.mode",
-            Self::FileComplete => "file.complete",
-            Self::FileIgnored => "file.ignored",
-            Self::ValuesParsed => "values.parsed",
-            Self::ValuesCredentials => "values.credentials",
-            Self::ValuesStore => "values.store",
-            Self::ValuesTarget => "values.target",
-            Self::SecretPresent => "secret.present",
-            Self::SecretKeys => "secret.keys",
-            Self::SecretValue => "secret.value",
-            Self::SecretExposed => "secret.exposed",
-            Self::TokensMatch => "tokens.match",
-            Self::TokensPair => "tokens.pair",
-            Self::TokensFleet => "tokens.fleet",
-            Self::TokensCopies => "tokens.copies",
-            Self::RotationOpen => "rotation.open",
-            Self::WorkloadWired => "workload.wired",
-            Self::WorkloadFresh => "workload.fresh",
-            Self::WorkloadWaiting => "workload.waiting",
-            Self::WorkloadReloader => "workload.reloader",
-            Self::OwnerSecret => "owner.secret",
-            Self::EsoServed => "eso.served",
-            Self::EsoOperator => "eso.operator",
-            Self::EsoStore => "eso.store",
-            Self::EsoPresent => "eso.present",
-            Self::EsoSynced => "eso.synced",
-            Self::EsoFields => "eso.fields",
-            Self::EsoTarget => "eso.target",
-            Self::EsoPolicy => "eso.policy",
-            Self::StorePath => "store.path",
-            Self::StoreFields => "store.fields",
-            Self::StoreEqual => "store.equal",
-            Self::AgeToken => "age.token",
-            Self::EmbeddingsDoor => "embeddings.door",
-            Self::LiveBrainApi => "live.brain-api",
-            Self::LiveEmbeddings => "live.embeddings",
-        }
+    /// The link to the steps, for a hint. The anchor is the one that GitHub gives the heading.
+    pub fn docs_link(self) -> String {
+        format!("see docs/checks.md#{}", self.as_str().replace('.', ""))
     }
 
     /// True if the check exists on Path 2 only.
@@ -222,18 +155,6 @@ pub enum Status {
     Skip,
 }
 
-impl Status {
-    /// The word in the JSON output.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Warn => "warn",
-            Self::Fail => "fail",
-            Self::Skip => "skip",
-        }
-    }
-}
-
 /// `-o json` prints it in this shape.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
@@ -245,37 +166,42 @@ pub struct Check {
     pub object: String,
     /// One sentence, without a value.
     pub message: String,
-    /// One shell command that fixes it; empty if there is nothing to fix.
+    /// One shell command, or a link to docs/checks.md; empty if there is nothing to fix.
     pub hint: String,
 }
 
 impl Check {
-    fn new(id: Id, status: Status, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    fn new(id: Id, status: Status, message: impl Into<String>) -> Self {
         Self {
             id,
             status,
             namespace: String::new(),
             object: String::new(),
             message: printable(message.into()),
-            hint: printable(hint.into()),
+            hint: match status {
+                Status::Warn | Status::Fail => id.docs_link(),
+                Status::Pass | Status::Skip => String::new(),
+            },
         }
     }
 
     pub fn pass(id: Id, message: impl Into<String>) -> Self {
-        Self::new(id, Status::Pass, message, "")
+        Self::new(id, Status::Pass, message)
     }
 
     /// The message says why.
     pub fn skip(id: Id, message: impl Into<String>) -> Self {
-        Self::new(id, Status::Skip, message, "")
+        Self::new(id, Status::Skip, message)
     }
 
-    pub fn warn(id: Id, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::new(id, Status::Warn, message, hint)
+    /// The hint is the link to the steps, unless [`Check::hint`] sets a command.
+    pub fn warn(id: Id, message: impl Into<String>) -> Self {
+        Self::new(id, Status::Warn, message)
     }
 
-    pub fn fail(id: Id, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::new(id, Status::Fail, message, hint)
+    /// The hint is the link to the steps, unless [`Check::hint`] sets a command.
+    pub fn fail(id: Id, message: impl Into<String>) -> Self {
+        Self::new(id, Status::Fail, message)
     }
 
     /// Sets the namespace and the object.
@@ -286,11 +212,17 @@ impl Check {
         self
     }
 
-    /// Sets the hint of a skipped check.
+    /// Replaces the hint by one command.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = printable(hint.into());
         self
+    }
+
+    /// Replaces the hint by the link to the steps of another check.
+    #[must_use]
+    pub fn see(self, id: Id) -> Self {
+        self.hint(id.docs_link())
     }
 }
 
@@ -305,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_check_is_one_line() {
-        let check = Check::fail(Id::SecretPresent, "type x\n[ok] \u{1b}[32mfake", "a\nb");
+        let check = Check::fail(Id::SecretPresent, "type x\n[ok] \u{1b}[32mfake").hint("a\nb");
         assert_eq!(check.message, "type x?[ok] ?[32mfake");
         assert_eq!(check.hint, "a?b");
     }

@@ -6,18 +6,18 @@ use crate::domain::values::token::TokenName;
 
 const NO_FILE: &str = "tokens file not found";
 
-/// `complete` is the command that completes the file. It may replace an invalid file only if
-/// `can_recover`: otherwise its tokens may exist nowhere else.
-pub(super) fn checks(file: &FileFacts, complete: &str, can_recover: bool) -> Vec<Check> {
+/// `complete` is the command that completes the file, `None` without a cluster. A file that is not
+/// valid is moved away only if `can_recover`: otherwise its tokens may exist nowhere else.
+pub(super) fn checks(file: &FileFacts, complete: Option<&str>, can_recover: bool) -> Vec<Check> {
+    let incomplete = |id, message| match complete {
+        Some(complete) => Check::warn(id, message).hint(complete),
+        None => Check::warn(id, message).see(Id::FilePresent),
+    };
     let shown = &file.path.shown;
     let quoted = &file.path.quoted;
     let (tokens, loose) = match &file.state {
         FileState::Absent => {
-            let absent = Check::warn(
-                Id::FilePresent,
-                format!("tokens file {shown} not found"),
-                complete,
-            );
+            let absent = incomplete(Id::FilePresent, format!("tokens file {shown} not found"));
             let rest = [Id::FileParsed, Id::FileMode, Id::FileComplete];
             return std::iter::once(absent)
                 .chain(rest.map(|id| Check::skip(id, NO_FILE)))
@@ -25,15 +25,11 @@ pub(super) fn checks(file: &FileFacts, complete: &str, can_recover: bool) -> Vec
                 .collect();
         }
         FileState::Unusable(why) => {
-            let unusable = Check::fail(
-                Id::FileParsed,
-                why.clone(),
-                if can_recover {
-                    format!("mv {quoted} {quoted}.broken && {complete}")
-                } else {
-                    format!("${{EDITOR:-vi}} {quoted}")
-                },
-            );
+            let unusable = Check::fail(Id::FileParsed, why).hint(if can_recover {
+                format!("mv {quoted} {quoted}.broken")
+            } else {
+                format!("${{EDITOR:-vi}} {quoted}")
+            });
             let rest = [Id::FileMode, Id::FileComplete];
             return [
                 Check::pass(Id::FilePresent, format!("{shown} exists")),
@@ -55,21 +51,17 @@ pub(super) fn checks(file: &FileFacts, complete: &str, can_recover: bool) -> Vec
         Check::pass(Id::FilePresent, format!("{shown} exists")),
         Check::pass(Id::FileParsed, "the tokens file is valid"),
         if loose {
-            Check::warn(
-                Id::FileMode,
-                format!("other users can read {shown}"),
-                format!("chmod 600 {quoted}"),
-            )
+            Check::warn(Id::FileMode, format!("other users can read {shown}"))
+                .hint(format!("chmod 600 {quoted}"))
         } else {
             Check::pass(Id::FileMode, "other users cannot read it")
         },
         if missing.is_empty() {
             Check::pass(Id::FileComplete, "it holds both tokens")
         } else {
-            Check::warn(
+            incomplete(
                 Id::FileComplete,
                 format!("{shown} does not hold {}", missing.join(" and ")),
-                complete,
             )
         },
         ignored(file),
@@ -80,8 +72,6 @@ fn ignored(file: &FileFacts) -> Check {
     let id = Id::FileIgnored;
     let shown = &file.path.shown;
     let (folder, name) = (&file.path.folder, &file.path.name);
-    // The pattern covers copies beside the file. The last line of .gitignore may lack its newline.
-    let ignore = format!("printf '\\n/%s*\\n' {name} >> {folder}/.gitignore");
     let absent = matches!(file.state, FileState::Absent);
     match file.keeping {
         // git may not know the folder yet.
@@ -91,12 +81,16 @@ fn ignored(file: &FileFacts) -> Check {
         Keeping::Away => Check::pass(id, "git does not track it"),
         Keeping::Unknown => Check::skip(id, "unknown: git fails in that folder")
             .hint(format!("git -C {folder} status")),
-        Keeping::NotIgnored => Check::warn(id, format!("git does not ignore {shown}"), ignore),
+        // The pattern covers copies beside the file. The last line of .gitignore may lack its newline.
+        Keeping::NotIgnored => Check::warn(id, format!("git does not ignore {shown}"))
+            .hint(format!("printf '\\n/%s*\\n' {name} >> {folder}/.gitignore")),
+        // --force: the staged version may differ from both the file and the last commit.
         Keeping::Tracked => Check::warn(
             id,
             format!("git tracks {shown}: everybody with the repository has the tokens"),
-            // --force: the staged version may differ from both the file and the last commit.
-            format!("git -C {folder} rm --quiet --force --cached -- {name} && {ignore}"),
-        ),
+        )
+        .hint(format!(
+            "git -C {folder} rm --quiet --force --cached -- {name}"
+        )),
     }
 }

@@ -2,7 +2,6 @@
 
 use super::case::Case;
 use super::check::{Check, Id};
-use super::hints::remove_keys;
 use super::{rotation, settle};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::NamespaceState;
@@ -24,11 +23,12 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
         }
     }
     if case.cluster.nothing_selected {
-        checks.push(Check::warn(
-            ID,
-            "the fleet selector matches no namespace",
-            format!("{} get namespaces --show-labels", case.reach.kubectl),
-        ));
+        checks.push(
+            Check::warn(ID, "the fleet selector matches no namespace").hint(format!(
+                "{} get namespaces --show-labels",
+                case.reach.kubectl
+            )),
+        );
     }
     if in_step > 0 {
         checks.push(Check::pass(
@@ -85,7 +85,7 @@ enum Comparison {
 
 fn compare(case: &Case<'_>, namespace: &Namespace, place: &NamespaceSnapshot) -> Comparison {
     let absent = |message: &str| {
-        let check = Check::fail(ID, message, settle::apply(case));
+        let check = Check::fail(ID, message).hint(settle::apply(case));
         Comparison::Differs(vec![at(check, namespace)])
     };
     match place.state {
@@ -97,11 +97,11 @@ fn compare(case: &Case<'_>, namespace: &Namespace, place: &NamespaceSnapshot) ->
         return Comparison::Unknown;
     };
     let hint = || match &observed.owner {
-        Some(owner) => case.ask_owner(namespace, owner),
+        Some(_) => Id::OwnerSecret.docs_link(),
         None => settle::apply(case),
     };
     let Some(live) = &observed.live else {
-        let check = Check::fail(ID, "Secret not found in the fleet namespace", hint());
+        let check = Check::fail(ID, "Secret not found in the fleet namespace").hint(hint());
         return Comparison::Differs(vec![at(check, namespace)]);
     };
     let home = case.home_tokens();
@@ -112,16 +112,12 @@ fn compare(case: &Case<'_>, namespace: &Namespace, place: &NamespaceSnapshot) ->
         let message = match (found, home.get(name)) {
             (None, _) => format!("{name} is missing"),
             (Some(None), _) => {
-                let hint = match &observed.owner {
-                    Some(_) => hint(),
-                    // --apply refuses a value that is not text.
-                    None => {
-                        let remove = remove_keys(case, namespace, ROUTER.secret, &[key]);
-                        format!("{remove} && {}", hint())
-                    }
-                };
                 let message = format!("{name} is not text (base64 of UTF-8)");
-                return Some(Check::fail(ID, message, hint));
+                // --apply refuses a value that is not text.
+                return Some(Check::fail(ID, message).see(match observed.owner {
+                    Some(_) => Id::OwnerSecret,
+                    None => Id::SecretValue,
+                }));
             }
             (Some(Some(value)), _) if value.is_empty() => format!("{name} is empty"),
             (Some(Some(value)), Some(token)) if value == token => return None,
@@ -138,7 +134,7 @@ fn compare(case: &Case<'_>, namespace: &Namespace, place: &NamespaceSnapshot) ->
             (Some(Some(_)), None) => return None,
         };
         let managed = settle::managed_by(live, key);
-        Some(Check::fail(ID, format!("{message}{managed}"), hint()))
+        Some(Check::fail(ID, format!("{message}{managed}")).hint(hint()))
     };
     let failed: Vec<_> = TokenName::ALL
         .into_iter()

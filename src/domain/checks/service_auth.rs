@@ -4,12 +4,11 @@
 use super::case::Case;
 use super::check::{Check, Id};
 use super::pods;
+use super::settle;
 use super::workloads::bundle;
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::snapshot::{NamespaceSnapshot, Probe, ProbeOutcome, Reply};
-use crate::domain::cluster::workload::{
-    self, Container, Pod, PodSpec, VariableSource, Workload, first_pod,
-};
+use crate::domain::cluster::workload::{self, Container, Pod, PodSpec, VariableSource, first_pod};
 use crate::domain::table::Bundle;
 use crate::domain::table::{self, ROUTER};
 use crate::domain::values::token::TokenName;
@@ -152,32 +151,25 @@ fn reads_own_secret(service: &Service, spec: &PodSpec) -> bool {
     })
 }
 
-/// The command that sets the variables of a service: the Secret, the reference to it, a new pod.
-fn secure_hint(case: &Case<'_>, service: &Service, workload: &Workload, options: &str) -> String {
-    let home = &case.cluster.home;
+/// The next command that sets a variable of a service: in the Secret, then in the pod spec. A changed
+/// template restarts the pods, too.
+fn secure_hint(case: &Case<'_>, service: &Service) -> String {
     let observed = case.cluster.home_place().secrets.get(service.secret);
-    if let Some(owner) = observed.and_then(|observed| observed.owner.as_ref()) {
-        return case.ask_owner(home, owner);
+    if observed.is_some_and(|observed| observed.owner.is_some()) {
+        return Id::OwnerSecret.docs_link();
+    }
+    let variable = service.variables[service.variables.len() - 1];
+    let live = observed.and_then(|observed| observed.live.as_ref());
+    let value = live.and_then(|live| live.text(variable));
+    if value.is_some_and(|value| value.entries().next().is_some()) {
+        let (name, secret) = (service.name, service.secret);
+        let set = format!("set env statefulset/{name} --from=secret/{secret} --keys={variable}");
+        return case.kubectl(&case.cluster.home, &set);
     }
     let absent = observed.is_some_and(|observed| observed.live.is_none());
     let bundle = bundle(service.secret).filter(|_| absent);
     let required = bundle.map(Bundle::required_inputs).unwrap_or_default();
-    let then = if reads_own_secret(service, &workload.spec) {
-        restart_hint(case, service)
-    } else {
-        // A changed template restarts the pods, too.
-        case.kubectl(
-            home,
-            &format!(
-                "set env statefulset/{} --from=secret/{} --keys={}",
-                service.name,
-                service.secret,
-                service.variables[service.variables.len() - 1]
-            ),
-        )
-    };
-    let apply = case.apply_with(&required, options);
-    format!("{apply} && {then}")
+    case.apply_with(&required, service.option)
 }
 
 /// The command that restarts a service.
@@ -219,8 +211,8 @@ fn embeddings(case: &Case<'_>) -> Check {
                 "API_KEYS is set, but the pod is older than {} and may accept every request",
                 service.secret
             ),
-            restart_hint(case, service),
-        ),
+        )
+        .hint(restart_hint(case, service)),
         Setting::Set => Check::pass(id, "API_KEYS is set: the service checks its callers"),
         Setting::Unknown => case
             .unread_at_home(id, &table::EMBEDDINGS)
@@ -232,8 +224,8 @@ fn embeddings(case: &Case<'_>) -> Check {
         Setting::Unset => Check::warn(
             id,
             "no API_KEYS in its pod spec: the service accepts every request",
-            secure_hint(case, service, workload, service.option),
-        ),
+        )
+        .hint(secure_hint(case, service)),
     };
     check.at(home, workload.kind.as_str(), &workload.name)
 }
@@ -246,8 +238,8 @@ fn unguarded_brain_api(case: &Case<'_>) -> Option<Check> {
     let check = Check::warn(
         Id::WorkloadWired,
         "no KB_ROUTER_TOKEN in its pod spec: the service accepts every request",
-        secure_hint(case, &BRAIN_API, workload, BRAIN_API.option),
-    );
+    )
+    .hint(secure_hint(case, &BRAIN_API));
     // If the Secret is missing the pods do not start; another check reports that.
     let waits = place.live(ROUTER.secret).is_none() && reads_own_secret(&BRAIN_API, &workload.spec);
     (!waits && setting(place, &workload.spec, BRAIN_API.variables) == Setting::Unset)
@@ -287,11 +279,7 @@ fn judge(case: &Case<'_>, service: &Service, right: Option<&Reply>, wrong: &Repl
     match (wrong, right) {
         (Reply::Status(status), _) if is_accepted(*status) => {
             let (why, hint) = why_open(case, service);
-            Check::fail(
-                id,
-                format!("a wrong token is accepted ({status}): {why}"),
-                hint,
-            )
+            Check::fail(id, format!("a wrong token is accepted ({status}): {why}")).hint(hint)
         }
         (Reply::Forbidden, _) | (_, Some(Reply::Forbidden)) => {
             let message =
@@ -304,8 +292,8 @@ fn judge(case: &Case<'_>, service: &Service, right: Option<&Reply>, wrong: &Repl
         (Reply::Status(status), _) if *status != REFUSED => Check::fail(
             id,
             format!("a wrong token gets {status} instead of {REFUSED}"),
-            logs,
-        ),
+        )
+        .hint(logs),
         (Reply::Status(_), None) => {
             let unknown = "a wrong token is rejected; the home namespace has no token to test with";
             let denied = case.unread_at_home(id, &ROUTER);
@@ -318,11 +306,8 @@ fn judge(case: &Case<'_>, service: &Service, right: Option<&Reply>, wrong: &Repl
             ),
             REFUSED => {
                 let (why, hint) = why_refused(case, service);
-                Check::fail(
-                    id,
-                    format!("the right token is rejected ({REFUSED}): {why}"),
-                    hint,
-                )
+                let message = format!("the right token is rejected ({REFUSED}): {why}");
+                Check::fail(id, message).hint(hint)
             }
             status => Check::fail(
                 id,
@@ -330,8 +315,8 @@ fn judge(case: &Case<'_>, service: &Service, right: Option<&Reply>, wrong: &Repl
                     "the right token gets {status} instead of {}",
                     service.accepted
                 ),
-                logs,
-            ),
+            )
+            .hint(logs),
         },
     }
 }
@@ -342,24 +327,17 @@ fn unreachable(case: &Case<'_>, service: &Service, why: &str) -> Check {
     let pod = probed_pod(case, service);
     if pod.is_none() && !case.cluster.is_denied("list", "pods", home) {
         let scale = format!("scale statefulset/{} --replicas=1", service.name);
-        return Check::fail(
-            service.live,
-            format!("no answer: pod {} not found", first_pod(service.name)),
-            case.kubectl(home, &scale),
-        );
+        let message = format!("no answer: pod {} not found", first_pod(service.name));
+        return Check::fail(service.live, message).hint(case.kubectl(home, &scale));
     }
     let waiting = pod.and_then(|pod| pods::waiting_check(case, place, pod));
     match waiting {
         Some(waiting) => Check::fail(
             service.live,
             format!("no answer: its pod does not start, see {}", waiting.id),
-            waiting.hint,
-        ),
-        None => Check::fail(
-            service.live,
-            format!("no answer: {why}"),
-            restart_hint(case, service),
-        ),
+        )
+        .hint(waiting.hint),
+        None => Check::fail(service.live, format!("no answer: {why}")),
     }
 }
 
@@ -377,7 +355,7 @@ fn why_open(case: &Case<'_>, service: &Service) -> (String, String) {
     match place.stateful_set(service.name) {
         Some(workload) if setting(place, &workload.spec, service.variables) == Setting::Unset => (
             format!("no {variables} in the pod spec"),
-            secure_hint(case, service, workload, service.option),
+            secure_hint(case, service),
         ),
         _ if is_older_than_secret(case, service) => (
             format!("the pod is older than {}", service.secret),
@@ -409,13 +387,13 @@ fn why_refused(case: &Case<'_>, service: &Service) -> (String, String) {
         if !reads_own_secret(service, &workload.spec) {
             return (
                 format!("the pod does not take its tokens from {}", service.secret),
-                secure_hint(case, service, workload, service.option),
+                secure_hint(case, service),
             );
         }
         if let Some(list) = list_without_token(case, service) {
             return (
                 format!("it is not in list {list} of {}", service.secret),
-                secure_hint(case, service, workload, " --prefer cluster"),
+                settle::apply(case),
             );
         }
     }

@@ -67,8 +67,8 @@ fn matches(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Che
                     fingerprint(token.value()),
                     fingerprint(live)
                 ),
-                settle::apply(case),
-            ),
+            )
+            .hint(settle::apply(case)),
         },
     };
     check.at(home, "Secret", ROUTER.secret)
@@ -128,7 +128,7 @@ fn pair(
         _ if list.lists(value) => Check::pass(id, format!("{token} is in list {list_name}")),
         _ => {
             let hint = match &observed.owner {
-                Some(owner) => case.ask_owner(namespace, owner),
+                Some(_) => Id::OwnerSecret.docs_link(),
                 None => {
                     // Without the option --apply leaves an empty API_KEYS as it is.
                     let api_keys = list_name == API_KEYS && is_empty;
@@ -145,8 +145,8 @@ fn pair(
                     describe_entries(list),
                     settle::managed_by(live, list_name)
                 ),
-                hint,
             )
+            .hint(hint)
         }
     };
     check.at(namespace, "Secret", bundle.secret)
@@ -201,7 +201,6 @@ fn copies(case: &Case<'_>) -> Vec<Check> {
             let copy = live.data.get(name.as_str());
             if let Some(stale) = copy.filter(|value| value.text.as_ref() != Some(token)) {
                 checks.push(stale_copy(
-                    case,
                     at,
                     observed,
                     (name.as_str(), name),
@@ -221,7 +220,7 @@ fn copies(case: &Case<'_>) -> Vec<Check> {
             });
             let replaced = retired.and_then(|name| Some((name, tokens.get(name).as_ref()?)));
             if let Some((name, token)) = replaced {
-                checks.push(stale_copy(case, at, observed, (key, name), (token, value)));
+                checks.push(stale_copy(at, observed, (key, name), (token, value)));
             }
         }
         let holds = |value: &SecretValue| {
@@ -295,68 +294,22 @@ fn is_of_copy(resource: &str) -> bool {
     name.is_some_and(|name| BUNDLES.iter().all(|bundle| bundle.secret != name))
 }
 
-/// Prints a part of the router Secret in the home namespace, to pipe it into another command. No
-/// value appears on a command line.
-fn from_home(case: &Case<'_>, template: &str) -> String {
-    case.kubectl(
-        &case.cluster.home,
-        &format!("get secret {} -o go-template='{template}'", ROUTER.secret),
-    )
-}
-
 fn absent_copy(case: &Case<'_>, at: &CopyRef) -> Check {
-    let tokens = case.home_tokens();
-    let data: Vec<_> = tokens
-        .iter()
-        .filter(|(_, token)| token.is_some())
-        .map(|(name, _)| format!("\"{name}\":\"{{{{.data.{name}}}}}\""))
-        .collect();
-    let template = format!(
-        "{{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{{\"name\":\"{}\"}},\"data\":{{{}}}}}",
-        at.name,
-        data.join(",")
-    );
-    let namespace = &at.namespace;
-    let (what, before) = if case.cluster.absent.contains(namespace) {
-        let create = format!("{} create namespace {namespace} && ", case.reach.kubectl);
-        ("namespace not found", create)
-    } else {
-        ("Secret not found", String::new())
+    let what = match case.cluster.absent.contains(&at.namespace) {
+        true => "namespace not found",
+        false => "Secret not found",
     };
-    let hint = format!(
-        "{before}{} | {}",
-        from_home(case, &template),
-        case.kubectl(namespace, "create -f -")
-    );
-    Check::warn(Id::TokensCopies, format!("--copy {at}: {what}"), hint).at(
-        &at.namespace,
-        "Secret",
-        &at.name,
-    )
+    let check = Check::warn(Id::TokensCopies, format!("--copy {at}: {what}"));
+    check.at(&at.namespace, "Secret", &at.name)
 }
 
 fn stale_copy(
-    case: &Case<'_>,
     at: &CopyRef,
     observed: &Observed,
     (key, name): (&str, TokenName),
     (token, stale): (&SecretValue, &LiveValue),
 ) -> Check {
-    let hint = match &observed.owner {
-        Some(owner) => case.ask_owner(&at.namespace, owner),
-        None => format!(
-            "{} | {}",
-            from_home(
-                case,
-                &format!("{{\"data\":{{\"{key}\":\"{{{{.data.{name}}}}}\"}}}}")
-            ),
-            case.kubectl(
-                &at.namespace,
-                &format!("patch secret {} --patch-file=/dev/stdin", at.name)
-            )
-        ),
-    };
-    Check::warn(
+    let check = Check::warn(
         Id::TokensCopies,
         format!(
             "{key} is a stale copy of {name}: it has {}, the home namespace has {}",
@@ -366,9 +319,12 @@ fn stale_copy(
                 .map_or("a value that is not text".to_owned(), fingerprint),
             fingerprint(token)
         ),
-        hint,
-    )
-    .at(&at.namespace, "Secret", &at.name)
+    );
+    let check = match observed.owner {
+        Some(_) => check.see(Id::OwnerSecret),
+        None => check,
+    };
+    check.at(&at.namespace, "Secret", &at.name)
 }
 
 fn age(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
@@ -399,8 +355,8 @@ fn age(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
                 Check::warn(
                     id,
                     format!("{message}, over the limit of {}", span(case.max_age)),
-                    settle::rotate(case, name),
                 )
+                .hint(settle::rotate(case, name))
             } else {
                 Check::pass(id, message)
             }

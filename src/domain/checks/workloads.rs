@@ -158,18 +158,19 @@ fn dangling(
         ),
         _ => format!("Secret {secret} not found"),
     };
-    let hint = supply_hint(case, workload, reference, observed);
     let check = if reference.optional {
         let consequence = consequence(workload, reference);
-        Check::warn(id, format!("{what}: {consequence}"), hint)
+        Check::warn(id, format!("{what}: {consequence}"))
     } else {
         let pods = match workload.kind {
             WorkloadKind::Pod => "the pod does",
             _ => "its pods do",
         };
-        Check::fail(id, format!("{what}: {pods} not start"), hint)
+        Check::fail(id, format!("{what}: {pods} not start"))
     };
-    check.at(&workload.namespace, workload.kind.as_str(), &workload.name)
+    check
+        .hint(supply_hint(case, workload, reference, observed))
+        .at(&workload.namespace, workload.kind.as_str(), &workload.name)
 }
 
 /// What happens when pods start without an optional Secret or key.
@@ -187,29 +188,8 @@ fn consequence(workload: &Workload, reference: &Reference<'_>) -> &'static str {
     }
 }
 
-/// The command that edits the workload, for a reference that `--apply` cannot satisfy.
-fn edit_hint(case: &Case<'_>, workload: &Workload) -> String {
-    let (namespace, name) = (&workload.namespace, &workload.name);
-    match workload.kind {
-        // The containers of a pod are immutable.
-        WorkloadKind::Pod => format!(
-            "{} > {name}.yaml && ${{EDITOR:-vi}} {name}.yaml && {}",
-            case.kubectl(namespace, &format!("get pod {name} -o yaml")),
-            case.kubectl(namespace, &format!("replace --force -f {name}.yaml"))
-        ),
-        kind => {
-            let kind = kind.as_str().to_lowercase();
-            case.kubectl(namespace, &format!("edit {kind}/{name}"))
-        }
-    }
-}
-
 /// True if `--apply` does not create the Secret in that namespace, or not with that key.
-pub(super) fn is_not_created(
-    case: &Case<'_>,
-    namespace: &Namespace,
-    reference: &Reference<'_>,
-) -> bool {
+fn is_not_created(case: &Case<'_>, namespace: &Namespace, reference: &Reference<'_>) -> bool {
     let Some(bundle) = bundle(reference.secret) else {
         return true;
     };
@@ -233,11 +213,18 @@ pub(super) fn supply_hint(
     observed: Option<&Observed>,
 ) -> String {
     let namespace = &workload.namespace;
-    if let Some(owner) = observed.and_then(|observed| observed.owner.as_ref()) {
-        return case.ask_owner(namespace, owner);
+    if observed.is_some_and(|observed| observed.owner.is_some()) {
+        return Id::OwnerSecret.docs_link();
     }
     if is_not_created(case, namespace, reference) {
-        return edit_hint(case, workload);
+        return match workload.kind {
+            // The containers of a pod are immutable.
+            WorkloadKind::Pod => Id::WorkloadWired.docs_link(),
+            kind => {
+                let kind = kind.as_str().to_lowercase();
+                case.kubectl(namespace, &format!("edit {kind}/{}", workload.name))
+            }
+        };
     }
     let secret_exists = observed.is_some_and(|observed| observed.live.is_some());
     let bundle = bundle(reference.secret);

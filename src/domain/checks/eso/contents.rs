@@ -101,11 +101,8 @@ impl Eso<'_> {
                 None => "not found",
                 Some(_) => "has no fields",
             };
-            let path = Check::fail(
-                Id::StorePath,
-                format!("entry {} {what} at {address}", slot.path),
-                self.fill_entry(target, maker),
-            );
+            let message = format!("entry {} {what} at {address}", slot.path);
+            let path = Check::fail(Id::StorePath, message).see(Id::EsoSynced);
             let rest = [Id::StoreFields, Id::StoreEqual];
             let skip = |id| Check::skip(id, "not checked: the store entry is missing or empty");
             return std::iter::once(path).chain(rest.map(skip)).collect();
@@ -117,7 +114,7 @@ impl Eso<'_> {
         vec![
             Check::pass(Id::StorePath, found),
             match &stored {
-                Some(stored) => self.stored_fields(target, maker, stored),
+                Some(stored) => stored_fields(target, stored),
                 None => Check::skip(Id::StoreFields, UNKNOWN),
             },
             match (&stored, target.live) {
@@ -126,32 +123,6 @@ impl Eso<'_> {
                 (None, _) => Check::skip(Id::StoreEqual, UNKNOWN),
             },
         ]
-    }
-
-    fn stored_fields(
-        &self,
-        target: &BundleTarget<'_>,
-        maker: &ExternalSecretStatus,
-        stored: &BTreeMap<String, Option<&Field>>,
-    ) -> Check {
-        let id = Id::StoreFields;
-        let all: Vec<_> = fields_of(target.bundle).map(|key| key.name).collect();
-        let is_missing = |name: &&str| !matches!(stored.get(*name), Some(Some(_)));
-        let missing: Vec<_> = all.iter().copied().filter(is_missing).collect();
-        if missing.is_empty() {
-            Check::pass(id, format!("the store has all {} fields", all.len()))
-        } else {
-            Check::fail(
-                id,
-                format!(
-                    "{} of {} fields missing in the store: {}",
-                    missing.len(),
-                    all.len(),
-                    missing.join(", ")
-                ),
-                self.add_fields(target, maker, &missing),
-            )
-        }
     }
 
     fn equal(
@@ -183,16 +154,28 @@ impl Eso<'_> {
         if different.is_empty() {
             Check::pass(id, "the Secret equals the store entry")
         } else {
-            Check::fail(
-                id,
-                format!(
-                    "the Secret and the store differ in {}",
-                    different.join(", ")
-                ),
-                self.resync(maker),
-            )
+            let keys = different.join(", ");
+            Check::fail(id, format!("the Secret and the store differ in {keys}"))
+                .hint(self.resync(maker))
         }
     }
+}
+
+fn stored_fields(target: &BundleTarget<'_>, stored: &BTreeMap<String, Option<&Field>>) -> Check {
+    let id = Id::StoreFields;
+    let all: Vec<_> = fields_of(target.bundle).map(|key| key.name).collect();
+    let is_missing = |name: &&str| !matches!(stored.get(*name), Some(Some(_)));
+    let missing: Vec<_> = all.iter().copied().filter(is_missing).collect();
+    if missing.is_empty() {
+        return Check::pass(id, format!("the store has all {} fields", all.len()));
+    }
+    let message = format!(
+        "{} of {} fields missing in the store: {}",
+        missing.len(),
+        all.len(),
+        missing.join(", ")
+    );
+    Check::fail(id, message).see(Id::EsoSynced)
 }
 
 const UNKNOWN: &str = "not checked: it uses a template or a search, so its keys are unknown";

@@ -18,13 +18,11 @@ impl Eso<'_> {
                     "only external-secrets.io/{version} is served; newer versions of the operator \
                      do not serve it"
                 ),
-                self.install(),
             ),
             Served::Nothing => Check::fail(
                 id,
                 "ExternalSecret is not served: External Secrets Operator is not installed, and \
                  nothing updates the Secrets from the store",
-                self.install(),
             ),
             Served::Forbidden => {
                 let mut denied = self.case.cluster.denied.iter();
@@ -73,12 +71,10 @@ impl Eso<'_> {
                     "no operator reconciles {names}: {} is reserved for operators of class {class}",
                     at.at
                 ),
-                self.unreserve(at),
             ),
             (false, None) => Check::fail(
                 id,
                 format!("no operator reconciles {names}: is External Secrets Operator running?"),
-                self.list_operator_pods(),
             ),
         }
     }

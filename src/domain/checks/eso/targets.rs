@@ -5,7 +5,7 @@ use crate::domain::checks::check::{Check, Id, Status};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::cluster::snapshot::Denied;
-use crate::domain::eso::objects::{SecretStore, StoreKind};
+use crate::domain::eso::objects::SecretStore;
 use crate::domain::eso::status::{ExternalSecretStatus, Path2, StoreAt};
 use crate::domain::table::{BUNDLES, Bundle, InputRule, Key, Origin, Presence, ROUTER};
 
@@ -119,12 +119,4 @@ pub(super) fn fields_of(bundle: &'static Bundle) -> impl Iterator<Item = &'stati
         Origin::TokenList(..) => false,
         Origin::Input(InputRule::Required | InputRule::Default(_) | InputRule::EnvFileOnly) => true,
     })
-}
-
-/// The kind of a store in a kubectl command.
-pub(super) fn kubectl_kind(kind: StoreKind) -> &'static str {
-    match kind {
-        StoreKind::ClusterSecretStore => "clustersecretstore",
-        StoreKind::SecretStore => "secretstore",
-    }
 }
