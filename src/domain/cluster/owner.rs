@@ -33,8 +33,6 @@ pub struct Owner {
     pub kind: OwnerKind,
     /// Kind and name for messages: `ExternalSecret brain-api`.
     pub name: String,
-    /// The namespace in the owner's marks; `None` for that of the owned object.
-    pub namespace: Option<Box<str>>,
 }
 
 impl Owner {
@@ -42,7 +40,6 @@ impl Owner {
         Self {
             kind: OwnerKind::ExternalSecret,
             name: format!("ExternalSecret {name}"),
-            namespace: None,
         }
     }
 
@@ -88,7 +85,6 @@ pub fn owner_of(marks: Marks<'_>) -> Option<Owner> {
             _ => Owner {
                 kind: OwnerKind::Controller,
                 name: format!("{kind} {name}").replace(char::is_control, "?"),
-                namespace: None,
             },
         });
     }
@@ -100,15 +96,6 @@ pub fn owner_of(marks: Marks<'_>) -> Option<Owner> {
             || what.to_owned(),
             |name| format!("{what} {}", name.replace(char::is_control, "?")),
         ),
-        namespace: match kind {
-            OwnerKind::Helm => annotation("meta.helm.sh/release-namespace"),
-            OwnerKind::Flux if what.ends_with("HelmRelease") => {
-                label("helm.toolkit.fluxcd.io/namespace")
-            }
-            OwnerKind::Flux => label("kustomize.toolkit.fluxcd.io/namespace"),
-            OwnerKind::ExternalSecret | OwnerKind::ArgoCd | OwnerKind::Controller => None,
-        }
-        .map(|namespace| namespace.as_str().into()),
     };
     // The helm-controller of Flux installs with Helm, so its objects have the marks of both.
     if let Some(name) = label("helm.toolkit.fluxcd.io/name") {

@@ -310,7 +310,6 @@ fn a_secret_equals_the_entry_it_was_copied_from() {
     path2.contents = Contents {
         address: Some("https://bao.example:8200".to_owned()),
         entries: [(place, Ok(entry))].into(),
-        ..Contents::default()
     };
     let checks = of(&facts, Id::StoreEqual);
     assert_eq!(checks[0].status, Status::Pass, "{checks:?}");
