@@ -1,6 +1,7 @@
 //! One result of `verify`: its id, its status, one sentence, and a hint: one command, or a link to
 //! the steps in docs/checks.md.
 
+use crate::domain::cluster::owner::Owner;
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -120,11 +121,6 @@ impl Id {
         format!("see docs/checks.md#{}", self.as_str().replace('.', ""))
     }
 
-    /// True if the check exists on Path 2 only.
-    pub fn is_of_path2(self) -> bool {
-        matches!(self.group(), "eso" | "store")
-    }
-
     /// The part before the dot.
     pub fn group(self) -> &'static str {
         self.as_str().split('.').next().unwrap_or_default()
@@ -224,6 +220,32 @@ impl Check {
     pub fn see(self, id: Id) -> Self {
         self.hint(id.docs_link())
     }
+
+    /// Replaces the hint if something else owns the Secret: only the owner can change it.
+    #[must_use]
+    pub fn unless_owned(self, owner: Option<&Owner>) -> Self {
+        match owner {
+            Some(_) => self.see(Id::OwnerSecret),
+            None => self,
+        }
+    }
+}
+
+/// The checks of an id: the failed ones, the passed one, and the skipped ones; `nothing` if there is
+/// none of them.
+pub(super) fn conclude(
+    failed: Vec<Check>,
+    passed: Option<Check>,
+    skipped: Vec<Check>,
+    nothing: Check,
+) -> Vec<Check> {
+    let mut checks = failed;
+    checks.extend(passed);
+    checks.extend(skipped);
+    if checks.is_empty() {
+        checks.push(nothing);
+    }
+    checks
 }
 
 /// Replaces control characters: names and types in a cluster can hold anything.

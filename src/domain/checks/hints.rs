@@ -13,16 +13,12 @@ impl SeenSecret<'_> {
         // `--apply` never creates an IfFound list, it only updates one.
         let is_filled = |key: &&Key| !matches!(key.origin, Origin::TokenList(_, Presence::IfFound));
         let filled: Vec<&Key> = keys.iter().copied().filter(is_filled).collect();
-        self.unless_blocked(match filled.as_slice() {
-            [] => None,
-            keys if keys
-                .iter()
-                .any(|key| matches!(key.origin, Origin::Token(_))) =>
-            {
-                Some(self.apply(keys, settle::settlement(self.case, false)))
-            }
-            keys => Some(self.apply(keys, Settlement::default())),
-        })
+        let has_token = |key: &&Key| matches!(key.origin, Origin::Token(_));
+        let settlement = match keys.iter().any(has_token) {
+            true => settle::settlement(self.case, false),
+            false => Settlement::default(),
+        };
+        self.unless_blocked((!filled.is_empty()).then(|| self.apply(&filled, settlement)))
     }
 
     /// Replaces a malformed value.

@@ -2,7 +2,7 @@
 //! wait for a Secret, and Reloader restarts those that ask for it.
 
 use super::case::Case;
-use super::check::{Check, Id};
+use super::check::{Check, Id, conclude};
 use super::rotation;
 use super::words::some_of;
 use super::workloads::{Resolved, bundle, readers, references, resolve, supply_hint, workload_of};
@@ -156,20 +156,16 @@ fn fresh(case: &Case<'_>) -> Vec<Check> {
     }
     let mut denied = case.denials(id, "list", &["pods"]);
     denied.extend(case.skips(id, unread));
-    if fresh > 0 {
-        let message = match fresh {
-            _ if rotation::open_rotation(case).is_some() => {
-                format!("{fresh} pods run with current values, or wait for a phase of the rotation")
-            }
-            1 => "1 pod runs with current values".to_owned(),
-            _ => format!("{fresh} pods run with current values"),
-        };
-        checks.push(Check::pass(id, message));
-    } else if checks.is_empty() && denied.is_empty() {
-        checks.push(Check::skip(id, "no running pod reads these Secrets"));
-    }
-    checks.extend(denied);
-    checks
+    let passed = match fresh {
+        _ if rotation::open_rotation(case).is_some() => {
+            format!("{fresh} pods run with current values, or wait for a phase of the rotation")
+        }
+        1 => "1 pod runs with current values".to_owned(),
+        _ => format!("{fresh} pods run with current values"),
+    };
+    let passed = (fresh > 0).then(|| Check::pass(id, passed));
+    let nothing = Check::skip(id, "no running pod reads these Secrets");
+    conclude(checks, passed, denied, nothing)
 }
 
 /// The missing permissions because of which Secrets of a pod were not read.
@@ -200,11 +196,8 @@ fn waiting(case: &Case<'_>) -> Vec<Check> {
         checks.extend(waiting.filter_map(|pod| waiting_check(case, place, pod)));
     }
     let denied = case.denials(id, "list", &["pods"]);
-    if checks.is_empty() && denied.is_empty() {
-        checks.push(Check::pass(id, "no pod waits for one of these Secrets"));
-    }
-    checks.extend(denied);
-    checks
+    let nothing = Check::pass(id, "no pod waits for one of these Secrets");
+    conclude(checks, None, denied, nothing)
 }
 
 /// The failed check of a pod in CreateContainerConfigError; `None` if it waits for something else
@@ -326,15 +319,12 @@ fn reloader(case: &Case<'_>) -> Vec<Check> {
     }
     let mut denied = case.denials(id, "list", &WorkloadKind::ALL.map(WorkloadKind::resource));
     denied.extend(case.skips(id, unread));
-    if checks.is_empty() && denied.is_empty() {
-        checks.push(match asking {
-            0 => Check::skip(id, "no workload asks for Reloader"),
-            _ => Check::pass(
-                id,
-                format!("{asking} workloads ask for Reloader, and no change is pending"),
-            ),
-        });
-    }
-    checks.extend(denied);
-    checks
+    let nothing = match asking {
+        0 => Check::skip(id, "no workload asks for Reloader"),
+        _ => Check::pass(
+            id,
+            format!("{asking} workloads ask for Reloader, and no change is pending"),
+        ),
+    };
+    conclude(checks, None, denied, nothing)
 }

@@ -37,13 +37,8 @@ pub(super) fn check(case: &Case<'_>) -> Check {
                 .or_else(|| case.unread_at_home(ID, &ROUTER))
                 .unwrap_or_else(|| none(case))
         }
-        Err(bad) => {
-            let check = Check::fail(ID, format!("cannot tell whether a rotation is open: {bad}"));
-            match owner {
-                Some(_) => check.see(Id::OwnerSecret),
-                None => check,
-            }
-        }
+        Err(bad) => Check::fail(ID, format!("cannot tell whether a rotation is open: {bad}"))
+            .unless_owned(owner),
     };
     check.at(home, "Secret", ROUTER.secret)
 }

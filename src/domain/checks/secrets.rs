@@ -19,18 +19,9 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
         .iter()
         .flat_map(|bundle| match place.secrets.get(bundle.secret) {
             None => forbidden(case, bundle),
-            Some(observed) => match &observed.live {
+            Some(observed) => match SeenSecret::of(case, home, bundle, observed) {
                 None => vec![absent(case, bundle, observed)],
-                Some(live) => {
-                    let seen = SeenSecret {
-                        case,
-                        namespace: home,
-                        bundle,
-                        live,
-                        owner: observed.owner.as_ref(),
-                    };
-                    seen.checks()
-                }
+                Some(seen) => seen.checks(),
             },
         })
         .collect();
@@ -93,20 +84,12 @@ fn needs(workload: &Workload, secret: &str) -> bool {
 
 /// The checks of a router Secret in the fleet, without those of its tokens.
 fn of_fleet(case: &Case<'_>, namespace: &Namespace, place: &NamespaceSnapshot) -> Vec<Check> {
-    let Some(observed) = place.secrets.get(ROUTER.secret) else {
+    let observed = place.secrets.get(ROUTER.secret);
+    let seen = observed.and_then(|observed| SeenSecret::of(case, namespace, &ROUTER, observed));
+    let Some(seen) = seen else {
         return Vec::new();
     };
-    let Some(live) = &observed.live else {
-        return Vec::new();
-    };
-    let seen = SeenSecret {
-        case,
-        namespace,
-        bundle: &ROUTER,
-        live,
-        owner: observed.owner.as_ref(),
-    };
-    let exposed = live.exposed.then(|| seen.exposed());
+    let exposed = seen.live.exposed.then(|| seen.exposed());
     let owned = seen.owner.is_some().then(|| seen.owned());
     exposed.into_iter().chain(owned).collect()
 }
@@ -120,7 +103,23 @@ pub(super) struct SeenSecret<'a> {
     pub(super) owner: Option<&'a Owner>,
 }
 
-impl SeenSecret<'_> {
+impl<'a> SeenSecret<'a> {
+    /// `None` if the Secret does not exist.
+    fn of(
+        case: &'a Case<'a>,
+        namespace: &'a Namespace,
+        bundle: &'static Bundle,
+        observed: &'a Observed,
+    ) -> Option<Self> {
+        Some(Self {
+            case,
+            namespace,
+            bundle,
+            live: observed.live.as_ref()?,
+            owner: observed.owner.as_ref(),
+        })
+    }
+
     fn checks(&self) -> Vec<Check> {
         let mut checks = vec![self.present()];
         let keys = [self.missing(), self.empty(), self.unknown()];
@@ -169,11 +168,7 @@ impl SeenSecret<'_> {
         }
         // Pods can read it; --apply cannot change it.
         let message = format!("its type is {type_}; --apply needs {OPAQUE}");
-        let check = self.at(Check::warn(Id::SecretPresent, message));
-        match self.owner {
-            Some(_) => check.see(Id::OwnerSecret),
-            None => check,
-        }
+        self.at(Check::warn(Id::SecretPresent, message).unless_owned(self.owner))
     }
 
     fn missing(&self) -> Option<Check> {

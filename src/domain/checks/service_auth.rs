@@ -7,7 +7,7 @@ use super::pods;
 use super::settle;
 use super::workloads::bundle;
 use crate::domain::cluster::names::WorkloadKind;
-use crate::domain::cluster::snapshot::{NamespaceSnapshot, Probe, ProbeOutcome, Reply};
+use crate::domain::cluster::snapshot::{NamespaceSnapshot, ProbeOutcome, Reply};
 use crate::domain::cluster::workload::{self, Container, Pod, PodSpec, VariableSource, first_pod};
 use crate::domain::table::Bundle;
 use crate::domain::table::{self, ROUTER};
@@ -62,13 +62,13 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     checks
 }
 
-/// Whether a pod spec sets an environment variable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether a pod spec sets an environment variable. The greatest of several sources counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Setting {
-    Set,
     Unset,
     /// The variable may come from a ConfigMap or a Secret that was not read.
     Unknown,
+    Set,
 }
 
 /// The containers with a port, or all containers if none has one.
@@ -86,50 +86,39 @@ fn env_source<'a>(container: &'a Container, variable: &str) -> Option<&'a Variab
 }
 
 fn setting(place: &NamespaceSnapshot, spec: &PodSpec, variables: &[&str]) -> Setting {
-    let secret = |name: &str, key: &str| {
+    serving_containers(spec)
+        .flat_map(|container| variables.iter().map(move |variable| (container, variable)))
+        .flat_map(|(container, variable)| settings_of(place, container, variable))
+        .max()
+        .unwrap_or(Setting::Unset)
+}
+
+/// How each source of a variable sets it.
+fn settings_of(place: &NamespaceSnapshot, container: &Container, variable: &str) -> Vec<Setting> {
+    let of_secret = |name: &str, key: &str| {
         let observed = place.secrets.get(name).or_else(|| place.others.get(name));
-        match observed {
-            None => Setting::Unknown,
-            Some(observed) => {
-                let value = observed.live.as_ref().and_then(|live| live.text(key));
-                if value.is_some_and(|value| value.entries().count() > 0) {
-                    Setting::Set
-                } else {
-                    Setting::Unset
-                }
-            }
+        let Some(observed) = observed else {
+            return Setting::Unknown;
+        };
+        let value = observed.live.as_ref().and_then(|live| live.text(key));
+        match value.is_some_and(|value| value.entries().next().is_some()) {
+            true => Setting::Set,
+            false => Setting::Unset,
         }
     };
-    let mut unknown = false;
-    for container in serving_containers(spec) {
-        for variable in variables {
-            let sources: Vec<Setting> = match env_source(container, variable) {
-                Some(VariableSource::Literal { empty: true }) => vec![Setting::Unset],
-                Some(VariableSource::Literal { empty: false }) => vec![Setting::Set],
-                Some(VariableSource::Secret { name, key, .. }) => vec![secret(name, key)],
-                Some(VariableSource::Other) => vec![Setting::Unknown],
-                None => container
-                    .env_from
-                    .iter()
-                    .filter_map(|whole| {
-                        let key = variable.strip_prefix(whole.prefix.as_str())?;
-                        Some(match &whole.secret {
-                            Some(name) => secret(name, key),
-                            None => Setting::Unknown,
-                        })
-                    })
-                    .collect(),
-            };
-            if sources.contains(&Setting::Set) {
-                return Setting::Set;
-            }
-            unknown |= sources.contains(&Setting::Unknown);
+    match env_source(container, variable) {
+        Some(VariableSource::Literal { empty: true }) => vec![Setting::Unset],
+        Some(VariableSource::Literal { empty: false }) => vec![Setting::Set],
+        Some(VariableSource::Secret { name, key, .. }) => vec![of_secret(name, key)],
+        Some(VariableSource::Other) => vec![Setting::Unknown],
+        None => {
+            let sources = container.env_from.iter().filter_map(|whole| {
+                let key = variable.strip_prefix(whole.prefix.as_str())?;
+                let secret = whole.secret.as_deref();
+                Some(secret.map_or(Setting::Unknown, |name| of_secret(name, key)))
+            });
+            sources.collect()
         }
-    }
-    if unknown {
-        Setting::Unknown
-    } else {
-        Setting::Unset
     }
 }
 
@@ -191,18 +180,19 @@ fn probed_pod<'a>(case: &Case<'a>, service: &Service) -> Option<&'a Pod> {
     pods.iter().find(|pod| pod.name == name)
 }
 
+/// The skipped check if StatefulSets may not be listed.
+fn unlisted(case: &Case<'_>, id: Id) -> Option<Check> {
+    case.denials(id, "list", &["statefulsets"]).pop()
+}
+
 fn embeddings(case: &Case<'_>) -> Check {
     let id = Id::EmbeddingsDoor;
     let service = &EMBEDDINGS;
     let home = &case.cluster.home;
     let place = case.cluster.home_place();
     let Some(workload) = place.stateful_set(service.name) else {
-        let denied = case
-            .denials(id, "list", &["statefulsets"])
-            .into_iter()
-            .next();
-        return denied
-            .unwrap_or_else(|| Check::skip(id, format!("StatefulSet {} not found", service.name)));
+        let absent = || Check::skip(id, format!("StatefulSet {} not found", service.name));
+        return unlisted(case, id).unwrap_or_else(absent);
     };
     let check = match setting(place, &workload.spec, service.variables) {
         Setting::Set if is_older_than_secret(case, service) => Check::warn(
@@ -249,21 +239,12 @@ fn unguarded_brain_api(case: &Case<'_>) -> Option<Check> {
 fn live(case: &Case<'_>, service: &Service) -> Check {
     let id = service.live;
     let home = &case.cluster.home;
-    let is_of_service = |probe: &&Probe| probe.service == service.name;
-    let check = match case
-        .cluster
-        .probes
-        .iter()
-        .find(is_of_service)
-        .map(|probe| &probe.outcome)
-    {
+    let mut probes = case.cluster.probes.iter();
+    let probe = probes.find(|probe| probe.service == service.name);
+    let check = match probe.map(|probe| &probe.outcome) {
         None => return Check::skip(id, "not probed without --live"),
         Some(ProbeOutcome::NotAsked(why)) => {
-            let statefulsets = case
-                .denials(id, "list", &["statefulsets"])
-                .into_iter()
-                .next();
-            let denied = statefulsets.or_else(|| case.unread_at_home(id, &ROUTER));
+            let denied = unlisted(case, id).or_else(|| case.unread_at_home(id, &ROUTER));
             denied.unwrap_or_else(|| Check::skip(id, why.clone()))
         }
         Some(ProbeOutcome::Asked { right, wrong }) => judge(case, service, right.as_ref(), wrong),
@@ -349,23 +330,23 @@ fn is_older_than_secret(case: &Case<'_>, service: &Service) -> bool {
     })
 }
 
+/// Why a service accepts a wrong token, and the hint.
 fn why_open(case: &Case<'_>, service: &Service) -> (String, String) {
     let place = case.cluster.home_place();
     let variables = service.variables.join(" or ");
-    match place.stateful_set(service.name) {
-        Some(workload) if setting(place, &workload.spec, service.variables) == Setting::Unset => (
-            format!("no {variables} in the pod spec"),
-            secure_hint(case, service),
-        ),
-        _ if is_older_than_secret(case, service) => (
-            format!("the pod is older than {}", service.secret),
-            restart_hint(case, service),
-        ),
-        _ => (
-            format!("{variables} may be set, but not in the running pod"),
-            restart_hint(case, service),
-        ),
+    let is_unset = place.stateful_set(service.name).is_some_and(|workload| {
+        setting(place, &workload.spec, service.variables) == Setting::Unset
+    });
+    if is_unset {
+        let why = format!("no {variables} in the pod spec");
+        return (why, secure_hint(case, service));
     }
+    let why = if is_older_than_secret(case, service) {
+        format!("the pod is older than {}", service.secret)
+    } else {
+        format!("{variables} may be set, but not in the running pod")
+    };
+    (why, restart_hint(case, service))
 }
 
 /// A list in the Secret of the service that does not contain its token.
@@ -381,6 +362,7 @@ fn list_without_token(case: &Case<'_>, service: &Service) -> Option<&'static str
         })
 }
 
+/// Why a service rejects the right token, and the hint.
 fn why_refused(case: &Case<'_>, service: &Service) -> (String, String) {
     let place = case.cluster.home_place();
     if let Some(workload) = place.stateful_set(service.name) {

@@ -2,7 +2,7 @@
 //! and the copies that operators keep.
 
 use super::case::Case;
-use super::check::{Check, Id};
+use super::check::{Check, Id, conclude};
 use super::words::{some_of, span};
 use super::{rotation, settle};
 use crate::domain::cluster::names::Namespace;
@@ -127,16 +127,10 @@ fn pair(
         true if optional => Check::skip(id, format!("list {list_name} is empty")),
         _ if list.lists(value) => Check::pass(id, format!("{token} is in list {list_name}")),
         _ => {
-            let hint = match &observed.owner {
-                Some(_) => Id::OwnerSecret.docs_link(),
-                None => {
-                    // Without the option --apply leaves an empty API_KEYS as it is.
-                    let api_keys = list_name == API_KEYS && is_empty;
-                    let with = if api_keys { " --with-api-keys" } else { "" };
-                    let settlement = settle::settlement(case, api_keys);
-                    case.apply_with(&[], &format!("{with}{settlement}"))
-                }
-            };
+            // Without the option --apply leaves an empty API_KEYS as it is.
+            let api_keys = list_name == API_KEYS && is_empty;
+            let with = if api_keys { " --with-api-keys" } else { "" };
+            let settlement = settle::settlement(case, api_keys);
             Check::fail(
                 id,
                 format!(
@@ -146,7 +140,8 @@ fn pair(
                     settle::managed_by(live, list_name)
                 ),
             )
-            .hint(hint)
+            .hint(case.apply_with(&[], &format!("{with}{settlement}")))
+            .unless_owned(observed.owner.as_ref())
         }
     };
     check.at(namespace, "Secret", bundle.secret)
@@ -169,21 +164,20 @@ fn describe_entries(list: &SecretValue) -> String {
 fn copies(case: &Case<'_>) -> Vec<Check> {
     let id = Id::TokensCopies;
     let tokens = case.home_tokens();
-    let mut found: BTreeMap<CopyRef, &Observed> = case
-        .cluster
-        .copies
-        .iter()
-        .map(|(at, observed)| (at.clone(), observed))
-        .collect();
-    for (namespace, place) in &case.cluster.places {
-        found.extend(place.others.iter().map(|(name, observed)| {
-            let at = CopyRef {
-                namespace: namespace.clone(),
-                name: name.clone(),
-            };
-            (at, observed)
-        }));
-    }
+    let router = case.cluster.home_place().secrets.get(ROUTER.secret);
+    let retired = |value: &SecretValue| {
+        let mut names = TokenName::ALL.into_iter();
+        names.find(|name| stored_state::is_retired_in(router, *name, value))
+    };
+    let others = case.cluster.places.iter().flat_map(|(namespace, place)| {
+        place.others.iter().map(move |(name, observed)| {
+            let (namespace, name) = (namespace.clone(), name.clone());
+            (CopyRef { namespace, name }, observed)
+        })
+    });
+    let requested = case.cluster.copies.iter();
+    let requested = requested.map(|(at, observed)| (at.clone(), observed));
+    let found: BTreeMap<CopyRef, &Observed> = requested.chain(others).collect();
     let mut checks = Vec::new();
     let mut in_step = Vec::new();
     for (at, observed) in &found {
@@ -194,32 +188,11 @@ fn copies(case: &Case<'_>) -> Vec<Check> {
             }
             continue;
         };
-        for name in TokenName::ALL {
-            let Some(token) = tokens.get(name) else {
-                continue;
-            };
-            let copy = live.data.get(name.as_str());
-            if let Some(stale) = copy.filter(|value| value.text.as_ref() != Some(token)) {
-                checks.push(stale_copy(
-                    at,
-                    observed,
-                    (name.as_str(), name),
-                    (token, stale),
-                ));
-            }
-        }
         for (key, value) in &live.data {
-            // Keys named after a token were compared above.
-            if TokenName::parse(key).is_some() {
-                continue;
-            }
             let text = value.text.as_ref();
-            let retired = TokenName::ALL.into_iter().find(|name| {
-                let router = case.cluster.home_place().secrets.get(ROUTER.secret);
-                text.is_some_and(|text| stored_state::is_retired_in(router, *name, text))
-            });
-            let replaced = retired.and_then(|name| Some((name, tokens.get(name).as_ref()?)));
-            if let Some((name, token)) = replaced {
+            let name = TokenName::parse(key).or_else(|| retired(text?));
+            let token = name.and_then(|name| Some((name, tokens.get(name).as_ref()?)));
+            if let Some((name, token)) = token.filter(|(_, token)| text != Some(token)) {
                 checks.push(stale_copy(at, observed, (key, name), (token, value)));
             }
         }
@@ -246,22 +219,15 @@ fn copies(case: &Case<'_>) -> Vec<Check> {
         .map(|denied| case.denied(id, denied))
         .collect();
     unread.extend(case.unread_at_home(id, &ROUTER));
-    let denied = unlisted(case);
-    if !in_step.is_empty() {
-        checks.push(Check::pass(
-            id,
-            format!("up-to-date copies: {}", some_of(&in_step)),
-        ));
-    } else if checks.is_empty() && denied.is_none() && unread.is_empty() {
-        checks.push(if tokens.iter().any(|(_, token)| token.is_some()) {
-            Check::pass(id, "no other Secret in these namespaces holds a copy")
-        } else {
-            Check::skip(id, "the home namespace has no token to search for")
-        });
-    }
-    checks.extend(denied);
-    checks.extend(unread);
-    checks
+    let skipped = unlisted(case).into_iter().chain(unread).collect();
+    let in_step = (!in_step.is_empty())
+        .then(|| Check::pass(id, format!("up-to-date copies: {}", some_of(&in_step))));
+    let nothing = if tokens.iter().any(|(_, token)| token.is_some()) {
+        Check::pass(id, "no other Secret in these namespaces holds a copy")
+    } else {
+        Check::skip(id, "the home namespace has no token to search for")
+    };
+    conclude(checks, in_step, skipped, nothing)
 }
 
 /// The skipped check if `list secrets` is forbidden. No Role of `rbac` grants it, since it reads
@@ -320,11 +286,9 @@ fn stale_copy(
             fingerprint(token)
         ),
     );
-    let check = match observed.owner {
-        Some(_) => check.see(Id::OwnerSecret),
-        None => check,
-    };
-    check.at(&at.namespace, "Secret", &at.name)
+    check
+        .unless_owned(observed.owner.as_ref())
+        .at(&at.namespace, "Secret", &at.name)
 }
 
 fn age(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {

@@ -1,7 +1,7 @@
 //! `store.*`: the entries that your own token can read in the store, compared with the Secrets. No
 //! value is shown: of tokens the fingerprint, of other keys only that they differ.
 
-use super::targets::{BundleTarget, Eso, fields_of};
+use super::targets::{BundleTarget, Eso, require_fields};
 use crate::domain::checks::check::{Check, Id};
 use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::eso::comparison::{Difference, key_of_field};
@@ -15,12 +15,6 @@ use std::collections::BTreeMap;
 
 /// In the order of the output.
 const ALL: [Id; 3] = [Id::StorePath, Id::StoreFields, Id::StoreEqual];
-
-/// Why the entries of an ExternalSecret were not compared.
-enum NotRead {
-    Because(String),
-    Unread(Unread),
-}
 
 impl Eso<'_> {
     /// Three checks for each Secret that an ExternalSecret creates.
@@ -42,29 +36,26 @@ impl Eso<'_> {
         for (target, maker) in with_makers {
             let checks = match self.read(maker) {
                 Ok(entries) => self.compare(target, maker, &entries),
-                Err(NotRead::Because(why)) => skips(&format!("not checked: {why}")),
-                Err(NotRead::Unread(Unread { why, hint })) => ALL
+                Err(Unread { why, hint }) => ALL
                     .map(|id| Check::skip(id, format!("not checked: {why}")).hint(&*hint))
                     .to_vec(),
             };
             let at = |check: Check| check.at(target.namespace, "Secret", target.bundle.secret);
             found.extend(checks.into_iter().map(at));
         }
-        let of = |id| {
-            found
-                .iter()
-                .filter(move |check: &&Check| check.id == id)
-                .cloned()
-                .collect()
+        let of_id = |id| {
+            let of_id = found.iter().filter(|check: &&Check| check.id == id);
+            self.summarize(id, of_id.cloned().collect())
         };
-        ALL.into_iter()
-            .flat_map(|id| self.summarize(id, of(id)))
-            .collect()
+        ALL.into_iter().flat_map(of_id).collect()
     }
 
     /// The entries that an ExternalSecret reads.
-    fn read(&self, maker: &ExternalSecretStatus) -> Result<BTreeMap<KvPath, &Entry>, NotRead> {
-        let because = |why: &str| Err(NotRead::Because(why.to_owned()));
+    fn read(&self, maker: &ExternalSecretStatus) -> Result<BTreeMap<KvPath, &Entry>, Unread> {
+        let because = |why: &str| {
+            let (why, hint) = (why.to_owned(), String::new());
+            Err(Unread { why, hint })
+        };
         let Some(store) = self.store_of(maker) else {
             return because("its store object was not read");
         };
@@ -81,7 +72,7 @@ impl Eso<'_> {
                 Some(Ok(entry)) => {
                     entries.insert(slot, entry);
                 }
-                Some(Err(unread)) => return Err(NotRead::Unread(unread.clone())),
+                Some(Err(unread)) => return Err(unread.clone()),
                 None => return because("its store entry was not read"),
             }
         }
@@ -163,19 +154,11 @@ impl Eso<'_> {
 
 fn stored_fields(target: &BundleTarget<'_>, stored: &BTreeMap<String, Option<&Field>>) -> Check {
     let id = Id::StoreFields;
-    let all: Vec<_> = fields_of(target.bundle).map(|key| key.name).collect();
-    let is_missing = |name: &&str| !matches!(stored.get(*name), Some(Some(_)));
-    let missing: Vec<_> = all.iter().copied().filter(is_missing).collect();
-    if missing.is_empty() {
-        return Check::pass(id, format!("the store has all {} fields", all.len()));
+    let has = |name: &str| matches!(stored.get(name), Some(Some(_)));
+    match require_fields(target.bundle, " in the store", has) {
+        Ok(count) => Check::pass(id, format!("the store has all {count} fields")),
+        Err(message) => Check::fail(id, message).see(Id::EsoSynced),
     }
-    let message = format!(
-        "{} of {} fields missing in the store: {}",
-        missing.len(),
-        all.len(),
-        missing.join(", ")
-    );
-    Check::fail(id, message).see(Id::EsoSynced)
 }
 
 const UNKNOWN: &str = "not checked: it uses a template or a search, so its keys are unknown";

@@ -9,7 +9,6 @@ use crate::domain::eso::status::{ExternalSecretStatus, age_if_stale, is_left_alo
 impl Eso<'_> {
     pub(super) fn served(&self) -> Check {
         let id = Id::EsoServed;
-        let crd = "get crd externalsecrets.external-secrets.io";
         match self.path2.served {
             Served::Version("v1") => Check::pass(id, "external-secrets.io/v1 is served"),
             Served::Version(version) => Check::warn(
@@ -26,14 +25,11 @@ impl Eso<'_> {
             ),
             Served::Forbidden => {
                 let mut denied = self.case.cluster.denied.iter();
-                let why = denied
-                    .find(|denied| denied.resource == "external-secrets.io")
-                    .map_or_else(
-                        || "you may not get /apis/external-secrets.io".to_owned(),
-                        ToString::to_string,
-                    );
+                let denied = denied.find(|denied| denied.resource == "external-secrets.io");
+                let group = || "you may not get /apis/external-secrets.io".to_owned();
+                let why = denied.map_or_else(group, ToString::to_string);
+                // No Role of `rbac` grants it.
                 Check::skip(id, format!("not checked: {why}"))
-                    .hint(format!("{} {crd}", self.case.reach.kubectl))
             }
         }
     }

@@ -147,29 +147,20 @@ fn with_many_makers(makers: &[&ExternalSecretStatus], live: Option<&LiveSecret>)
 fn policy_problems(target: &BundleTarget<'_>, external: &ExternalSecretStatus) -> Vec<Check> {
     let id = Id::EsoPolicy;
     let object = &external.object;
-    let clears = match object.deletion_policy.as_str() {
-        "Delete" if object.makes_secret() => Some("deleting the store entry deletes the Secret"),
-        "Merge" if object.makes_secret() => {
-            Some("deleting a field in the store deletes the key in the Secret")
-        }
+    let policy = object.deletion_policy.as_str();
+    let clears = match policy {
+        "Delete" => Some("deleting the store entry deletes the Secret"),
+        "Merge" => Some("deleting a field in the store deletes the key in the Secret"),
         _ => None,
     };
-    let clears = clears.map(|what| {
-        let policy = &object.deletion_policy;
-        Check::warn(
-            id,
-            format!("deletionPolicy {policy}: {what}, and pods do not start"),
-        )
+    let clears = clears.filter(|_| object.makes_secret()).map(|what| {
+        let message = format!("deletionPolicy {policy}: {what}, and pods do not start");
+        Check::warn(id, message)
     });
+    let never = "creationPolicy None: Ready, but the operator never";
     let writes_nothing = (object.creation_policy == "None").then(|| match target.live {
-        None if target.is_readable => Check::fail(
-            id,
-            "creationPolicy None: Ready, but the operator never creates the Secret",
-        ),
-        _ => Check::warn(
-            id,
-            "creationPolicy None: Ready, but the operator never writes the Secret",
-        ),
+        None if target.is_readable => Check::fail(id, format!("{never} creates the Secret")),
+        _ => Check::warn(id, format!("{never} writes the Secret")),
     });
     let once = match (object.refresh_policy.as_str(), object.interval) {
         ("Periodic", 0) => Some("refreshInterval 0"),
@@ -178,15 +169,11 @@ fn policy_problems(target: &BundleTarget<'_>, external: &ExternalSecretStatus) -
         _ => None,
     };
     let once = once.map(|what| {
-        Check::warn(
-            id,
-            format!("{what}: a change in the store does not reach the Secret"),
-        )
+        let message = format!("{what}: a change in the store does not reach the Secret");
+        Check::warn(id, message)
     });
-    [clears, writes_nothing, once]
-        .into_iter()
-        .flatten()
-        .collect()
+    let problems = [clears, writes_nothing, once];
+    problems.into_iter().flatten().collect()
 }
 
 /// What the policies mean for the Secret.

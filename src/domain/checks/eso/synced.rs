@@ -1,7 +1,7 @@
 //! `eso.synced` and `eso.fields`: the operator writes the Secret from the store, with every field.
 
 use super::hints::steps_for;
-use super::targets::{BundleTarget, Eso, fields_of};
+use super::targets::{BundleTarget, Eso, require_fields};
 use crate::domain::checks::check::{Check, Id};
 use crate::domain::eso::objects::Cause;
 use crate::domain::eso::status::{ExternalSecretStatus, SyncProblem};
@@ -104,19 +104,10 @@ fn complete(target: &BundleTarget<'_>) -> Option<Check> {
         let skipped = Check::skip(id, "not checked: the Secret was not read");
         return (!target.is_readable).then_some(skipped);
     };
-    let all: Vec<_> = fields_of(target.bundle).map(|key| key.name).collect();
-    let is_missing = |name: &&str| !live.data.contains_key(*name);
-    let missing: Vec<_> = all.iter().copied().filter(is_missing).collect();
-    Some(if missing.is_empty() {
-        Check::pass(id, format!("it has all {} fields", all.len()))
-    } else {
-        let message = format!(
-            "{} of {} fields missing: {}",
-            missing.len(),
-            all.len(),
-            missing.join(", ")
-        );
-        Check::fail(id, message).see(Id::EsoSynced)
+    let has = |name: &str| live.data.contains_key(name);
+    Some(match require_fields(target.bundle, "", has) {
+        Ok(count) => Check::pass(id, format!("it has all {count} fields")),
+        Err(message) => Check::fail(id, message).see(Id::EsoSynced),
     })
 }
 
