@@ -61,7 +61,7 @@ pub enum Command {
     Diff(Diff),
     /// Print the tokens, or rebuild a lost tokens file
     Tokens(Tokens),
-    /// Check Secrets, tokens and workloads; each failure has a cause and a command that fixes it
+    /// Check Secrets, tokens and workloads; each failure has a cause and a hint
     Verify(Verify),
     /// Check Helm values files and rendered manifests, without a cluster
     Lint(Lint),

@@ -27,7 +27,7 @@ mod via_eso;
 
 use support::{
     account, checks, documents, fleet_checks, marks, readers, recorded, sandbox, searched,
-    secret_checks, space, story, stub, token_checks, wait, workloads,
+    secret_checks, space, steps, story, stub, token_checks, wait, workloads,
 };
 
 /// More servers than etcd and kube-apiserver: all.

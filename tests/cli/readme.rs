@@ -1,8 +1,8 @@
 //! The README and docs/: commands are run, tables are compared, links lead somewhere, promises name tests.
 
 use crate::documents::{
-    REPOSITORY, blocks, document, is_of_the_preview, is_of_the_sandbox, is_of_the_tests, readme,
-    section, tour,
+    REPOSITORY, anchor, blocks, document, is_of_the_preview, is_of_the_sandbox, is_of_the_tests,
+    readme, section, tour,
 };
 use crate::folder::Folder;
 use k8s_bootstrap::domain::checks::check::Id;
@@ -59,19 +59,12 @@ fn every_command_of_the_documents_is_run() {
             let runs = is_of_the_preview(&block)
                 || is_of_the_sandbox(&block)
                 || of_the_check(&block)
+                // See every_step_of_the_checks_is_run_by_a_test.
+                || path == "docs/checks.md"
                 || in_stories.contains(&block);
             assert!(runs, "{path}: no test runs this:\n{block}");
         }
     }
-}
-
-/// The anchor that a heading has on a rendered page.
-fn anchor(heading: &str) -> String {
-    let kept = heading.to_lowercase();
-    let kept = kept
-        .chars()
-        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
-    kept.collect::<String>().replace(' ', "-")
 }
 
 #[test]
@@ -172,7 +165,49 @@ fn every_check_has_its_heading() {
         .lines()
         .filter_map(|line| line.strip_prefix("### "))
         .collect();
-    assert_eq!(headings, Id::ALL.map(Id::as_str));
+    let ids: Vec<_> = Id::ALL.iter().map(|id| id.as_str()).collect();
+    assert_eq!(headings, ids);
+}
+
+#[test]
+fn every_link_of_a_hint_leads_to_its_heading() {
+    for id in Id::ALL {
+        let link = format!("see docs/checks.md#{}", anchor(id.as_str()));
+        assert_eq!(id.docs_link(), link);
+    }
+    // No other code makes such a link.
+    let printed = sources().into_iter().filter(|(path, text)| {
+        path.starts_with(Path::new(REPOSITORY).join("src")) && text.contains("docs/checks.md#{")
+    });
+    let printed: Vec<_> = printed.map(|(path, _)| path).collect();
+    let check = Path::new(REPOSITORY).join("src/domain/checks/check.rs");
+    assert_eq!(printed, [check]);
+    let anchors: Vec<_> = Id::ALL.iter().map(|id| anchor(id.as_str())).collect();
+    let is_of_anchor = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    for (path, text) in sources() {
+        for rest in text.split("docs/checks.md#").skip(1) {
+            let end = rest.find(|c| !is_of_anchor(c)).unwrap_or(rest.len());
+            let known = end == 0 || anchors.iter().any(|anchor| *anchor == rest[..end]);
+            assert!(known, "{}: {}", path.display(), &rest[..end]);
+        }
+    }
+}
+
+#[test]
+fn every_step_of_the_checks_is_run_by_a_test() {
+    let mut parts = Vec::new();
+    for (_, text) in sources() {
+        for call in text.split(" steps(").skip(1) {
+            // The first argument is a literal.
+            let literal = call.trim_start().strip_prefix('"');
+            let literal = literal.and_then(|rest| rest.split('"').next());
+            parts.extend(literal.map(str::to_owned));
+        }
+    }
+    for block in blocks(&document("docs/checks.md"), "sh") {
+        let runs = parts.iter().any(|part| block.contains(part));
+        assert!(runs, "no test runs this:\n{block}");
+    }
 }
 
 #[test]

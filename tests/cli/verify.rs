@@ -72,7 +72,7 @@ fn json_has_the_checks_beside_the_error() {
             "file.present",
             "warn",
             "tokens file local/.k8s-tokens not found",
-            "k8s-bootstrap -n default tokens recover --apply",
+            "see docs/checks.md#filepresent",
         ),
         check("file.parsed", "skip", absent, ""),
         check("file.mode", "skip", absent, ""),

@@ -28,7 +28,7 @@ mod verify;
 
 use support::{
     account, checks, documents, fleet_checks, marks, readers, recorded, sandbox, searched,
-    secret_checks, space, story, stub, token_checks, wait, workloads,
+    secret_checks, space, steps, story, stub, token_checks, wait, workloads,
 };
 
 /// More servers than etcd and kube-apiserver: none.

@@ -19,14 +19,16 @@ pub fn tour() -> String {
     section(&readme(), "A tour")
 }
 
-/// The fenced blocks of a language, in order.
+/// The fenced blocks of a language, in order. In a list they are indented.
 pub fn blocks(text: &str, language: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
-        if let Some(fence) = line.strip_prefix("```") {
-            let inside = lines.by_ref().take_while(|line| *line != "```");
-            let block: String = inside.map(|line| format!("{line}\n")).collect();
+        if let Some(fence) = line.trim_start().strip_prefix("```") {
+            let indent = line.len() - line.trim_start().len();
+            let inside = lines.by_ref().take_while(|line| line.trim() != "```");
+            let line = |line: &str| format!("{}\n", line.get(indent..).unwrap_or_default());
+            let block: String = inside.map(line).collect();
             if fence == language {
                 found.push(block);
             }
@@ -41,6 +43,15 @@ pub fn section(text: &str, heading: &str) -> String {
         .split_once(&format!("\n## {heading}\n"))
         .unwrap_or_else(|| panic!("there is no section {heading:?}"));
     rest.split("\n## ").next().unwrap().to_owned()
+}
+
+/// The anchor that a heading has on a rendered page.
+pub fn anchor(heading: &str) -> String {
+    let kept = heading.to_lowercase();
+    let kept = kept
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.collect::<String>().replace(' ', "-")
 }
 
 pub fn is_of_the_sandbox(block: &str) -> bool {

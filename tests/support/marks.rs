@@ -44,11 +44,7 @@ pub fn marked(metadata: &Value) -> Space {
 }
 
 /// The hint of the value that only its owner can mend.
-pub fn hint(space: &Space, arguments: &[&str]) -> String {
-    let found = found(
-        &verify(space, arguments).exits(1),
-        "secret.value",
-        AGENTICORE,
-    );
+pub fn hint(space: &Space) -> String {
+    let found = found(&verify(space, &[]).exits(1), "secret.value", AGENTICORE);
     found[0]["hint"].as_str().unwrap().to_owned()
 }

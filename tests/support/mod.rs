@@ -14,6 +14,7 @@ pub mod sandbox;
 pub mod searched;
 pub mod secret_checks;
 pub mod space;
+pub mod steps;
 pub mod story;
 pub mod stub;
 pub mod token_checks;

@@ -1,6 +1,6 @@
 //! The checks of one Secret, and following their hints.
 
-use crate::checks::{follow, of, verify};
+use crate::checks::{follow_all, of, verify};
 use crate::sandbox::SANDBOX;
 use crate::space::{AGENTICORE, EMBEDDINGS, ROUTER, Ran, Space};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -57,23 +57,53 @@ pub fn values(space: &Space) -> Vec<String> {
     values
 }
 
-/// Follows the hint of a check with these variables, after which that check passes. Gives the run of
-/// `verify` that says so.
+/// Follows the hints of a check with these variables, after which that check passes. Gives the run
+/// of `verify` that says so.
 #[track_caller]
 pub fn mended(space: &Space, check: &Value, environment: &[(&str, &str)]) -> Ran {
-    let hint = check["hint"].as_str().unwrap();
-    let ran = follow(space, hint, environment).exits(0);
-    for value in values(space) {
-        assert!(!ran.out.contains(&value) && !ran.err.contains(&value));
+    let (id, secret) = names(check);
+    let look = || found(&verify(space, &[]), id, secret).pop();
+    for ran in follow_all(space, check, environment, look) {
+        hides(space, &ran);
     }
-    let id = check["id"].as_str().unwrap();
-    let secret = check["object"].as_str().unwrap();
-    let secret = secret.strip_prefix("Secret/").unwrap();
+    passes(space, check)
+}
+
+/// Runs steps to which the hint of a check links; see [`crate::steps::steps`].
+#[track_caller]
+pub fn steps(part: &str, space: &Space, check: &Value, key: &str, environment: &[(&str, &str)]) {
+    let words = [("SECRET", names(check).1), ("KEY", key)];
+    let ran = crate::steps::steps(part, space, hint(check), &words, environment);
+    hides(space, &ran.exits(0));
+}
+
+/// A check passes. Gives the run of `verify` that says so.
+#[track_caller]
+pub fn passes(space: &Space, check: &Value) -> Ran {
+    let (id, secret) = names(check);
     let after = verify(space, &[]);
     let found = found(&after, id, secret);
     assert_eq!(found.len(), 1, "{found:?}");
-    assert_eq!(found[0]["status"], "pass", "after {hint}: {found:?}");
+    assert_eq!(found[0]["status"], "pass", "{found:?}");
     after
+}
+
+fn hint(check: &Value) -> &str {
+    check["hint"].as_str().unwrap()
+}
+
+/// The id and the Secret of a check.
+fn names(check: &Value) -> (&str, &str) {
+    let object = check["object"].as_str().unwrap();
+    let secret = object.strip_prefix("Secret/").unwrap();
+    (check["id"].as_str().unwrap(), secret)
+}
+
+#[track_caller]
+fn hides(space: &Space, ran: &Ran) {
+    for value in values(space) {
+        assert!(!ran.out.contains(&value) && !ran.err.contains(&value));
+    }
 }
 
 /// The main command, as hints have it.

@@ -20,7 +20,6 @@ pub async fn look(path2: &Path2, global: &Global, ui: Ui) -> Contents {
         return Contents::default();
     };
     let mut contents = Contents {
-        program: named.program,
         // Replaced once a connection is made.
         address: Some("the address of the environment".to_owned()),
         entries: BTreeMap::new(),

@@ -1,10 +1,9 @@
 //! What the checks judge: the snapshot of the cluster, the tokens file, and the options of the run.
 
 use super::check::{Check, Id};
-use super::words::{is_name, some_of};
+use super::words::some_of;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::NamespaceState;
-use crate::domain::cluster::owner::{Owner, OwnerKind};
 use crate::domain::cluster::snapshot::{ClusterSnapshot, CopyRef, Denied, FileFacts, FileState};
 use crate::domain::eso::objects::StoreKind;
 use crate::domain::hint_context::HintContext;
@@ -64,21 +63,28 @@ impl<'a> Case<'a> {
     /// The command that completes the tokens file: from the cluster, or by minting.
     pub(super) fn complete_file(&self) -> String {
         if self.can_recover() {
-            recover(self.reach)
+            format!("{} tokens recover --apply", self.reach.program)
         } else {
             self.apply_with(&[], "")
         }
     }
 
-    /// A check that is skipped because a permission is missing.
+    /// A check that is skipped because a read failed: a permission is missing, or the server did not
+    /// answer.
     pub(super) fn denied(&self, id: Id, denied: &Denied) -> Check {
-        let skip = Check::skip(id, format!("not checked: {denied}"));
         let namespace = denied.namespace.as_ref();
         Check {
             namespace: namespace.map(ToString::to_string).unwrap_or_default(),
-            hint: self.role_hint(),
-            ..skip
+            ..self.skip_for(id, format!("not checked: {denied}"), denied)
         }
+    }
+
+    /// A Role helps only if a permission is missing.
+    pub(super) fn skip_for(&self, id: Id, message: String, denied: &Denied) -> Check {
+        Check::skip(id, message).hint(match denied.why {
+            None => self.role_hint(),
+            Some(_) => Id::ClusterReachable.docs_link(),
+        })
     }
 
     /// One skipped check for each of these permissions that is missing in some namespace.
@@ -110,7 +116,7 @@ impl<'a> Case<'a> {
                     Some(why) => format!("not checked in {places}: {why}"),
                     None => format!("not checked: you may not {verb} {resource} in {places}"),
                 };
-                Check::skip(id, message).hint(self.role_hint())
+                self.skip_for(id, message, many[0])
             }
         };
         places.into_iter().map(skip).collect()
@@ -151,99 +157,44 @@ impl<'a> Case<'a> {
         )
     }
 
-    /// `--apply` with inputs from shell variables: `KEY="$KEY" k8s-bootstrap --apply`.
+    /// `--apply` with inputs from shell variables: `KEY="$KEY" k8s-bootstrap --apply`. If `--apply`
+    /// would refuse, it is the command to run before; the next `verify` shows the next one.
     pub(super) fn apply_with(&self, inputs: &[&str], options: &str) -> String {
+        if let Some(first) = self.before_apply() {
+            return first;
+        }
         let variables: String = inputs
             .iter()
             .map(|key| format!("{key}=\"${key}\" "))
             .collect();
         let create = match self.cluster.home_place().state {
-            NamespaceState::Active | NamespaceState::Forbidden => "",
-            NamespaceState::Absent | NamespaceState::Terminating => " --create-namespace",
+            NamespaceState::Absent => " --create-namespace",
+            _ => "",
         };
-        let namespaces = self.before_apply();
-        let rotation = match self.rotation {
-            // --apply refuses while a rotation is open.
-            Ok(Some(_)) => format!("{} && ", self.reach.carry_on()),
-            _ => String::new(),
-        };
-        format!(
-            "{rotation}{namespaces}{variables}{}{create}{options}",
-            self.reach.apply
-        )
+        format!("{variables}{}{create}{options}", self.reach.apply)
     }
 
-    /// The commands before `--apply`, which refuses if a namespace is absent or being deleted.
-    pub(super) fn before_apply(&self) -> String {
+    /// `--apply` refuses while a rotation is open, a namespace is being deleted, or a fleet namespace
+    /// does not exist.
+    fn before_apply(&self) -> Option<String> {
+        if let Ok(Some(_)) = self.rotation {
+            return Some(self.reach.carry_on());
+        }
         let kubectl = &self.reach.kubectl;
-        let places = self.cluster.places.iter();
-        let steps = places.flat_map(|(name, place)| {
-            let leaves = place.state == NamespaceState::Terminating;
-            let absent = leaves || place.state == NamespaceState::Absent;
-            let wait = format!("{kubectl} wait --for=delete namespace/{name} --timeout=5m && ");
-            let create = format!("{kubectl} create namespace {name} && ");
-            [
-                leaves.then_some(wait),
-                (absent && *name != self.cluster.home).then_some(create),
-            ]
-        });
-        steps.flatten().collect()
+        let mut places = self.cluster.places.iter();
+        places.find_map(|(name, place)| match place.state {
+            NamespaceState::Terminating => Some(format!(
+                "{kubectl} wait --for=delete namespace/{name} --timeout=5m"
+            )),
+            NamespaceState::Absent if *name != self.cluster.home => {
+                Some(format!("{kubectl} create namespace {name}"))
+            }
+            _ => None,
+        })
     }
 
     /// A kubectl command in a namespace.
     pub(super) fn kubectl(&self, namespace: &Namespace, arguments: &str) -> String {
         format!("{} -n {namespace} {arguments}", self.reach.kubectl)
     }
-
-    /// The command to run when something else owns the Secret.
-    pub(super) fn ask_owner(&self, namespace: &Namespace, owner: &Owner) -> String {
-        let mut words = owner.name.split(' ');
-        let kind = words.next().filter(|word| is_name(word));
-        let rest: Vec<_> = words.collect();
-        let name = match (owner.kind, rest.as_slice()) {
-            (OwnerKind::ExternalSecret | OwnerKind::Controller, [name])
-            | (OwnerKind::Helm | OwnerKind::Flux, [_, name])
-            | (OwnerKind::ArgoCd, [_, _, name]) => Some(*name),
-            _ => None,
-        };
-        // Labels and annotations can hold anything, and the hint is pasted into a shell.
-        let or = |word: Option<&str>, variable: &str| match word.filter(|word| is_name(word)) {
-            Some(name) => name.to_owned(),
-            None => format!("\"${variable}\""),
-        };
-        let place = owner.namespace.as_deref().unwrap_or(namespace.as_str());
-        let place = or(Some(place), "NAMESPACE");
-        let HintContext { kubectl, helm, .. } = self.reach;
-        // flux takes the same options as kubectl.
-        let flux = format!("flux{}", kubectl.trim_start_matches("kubectl"));
-        match owner.kind {
-            OwnerKind::ExternalSecret => {
-                let name = or(name, "NAME");
-                self.kubectl(namespace, &format!("describe externalsecret {name}"))
-            }
-            OwnerKind::Helm => {
-                let name = or(name, "RELEASE");
-                let values = "--reuse-values -f \"$VALUES\"";
-                format!("helm -n {place} upgrade {name} \"$CHART\" {values}{helm}")
-            }
-            OwnerKind::ArgoCd => format!("argocd app sync {}", or(name, "APPLICATION")),
-            OwnerKind::Flux => {
-                let kind = if owner.name.contains("HelmRelease") {
-                    "helmrelease"
-                } else {
-                    "kustomization"
-                };
-                format!("{flux} -n {place} reconcile {kind} {}", or(name, "NAME"))
-            }
-            OwnerKind::Controller => {
-                let (kind, name) = (or(kind, "KIND"), or(name, "NAME"));
-                self.kubectl(namespace, &format!("describe {kind} {name}"))
-            }
-        }
-    }
-}
-
-/// The command that rebuilds the tokens file from the cluster.
-pub(super) fn recover(reach: &HintContext) -> String {
-    format!("{} tokens recover --apply", reach.program)
 }

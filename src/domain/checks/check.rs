@@ -1,5 +1,7 @@
-//! One result of `verify`: its id, its status, one sentence, and the command that fixes it.
+//! One result of `verify`: its id, its status, one sentence, and a hint: one command, or a link to
+//! the steps in docs/checks.md.
 
+use crate::domain::cluster::owner::Owner;
 use crate::domain::word_enum::word_enum;
 use serde::Serialize;
 
@@ -94,6 +96,11 @@ word_enum! {
 }
 
 impl Id {
+    /// The link to the steps, for a hint. The anchor is the one that GitHub gives the heading.
+    pub fn docs_link(self) -> String {
+        format!("see docs/checks.md#{}", self.as_str().replace('.', ""))
+    }
+
     /// True if the check exists on Path 2 only.
     pub fn is_of_path2(self) -> bool {
         matches!(self.group(), "eso" | "store")
@@ -128,37 +135,42 @@ pub struct Check {
     pub object: String,
     /// One sentence, without a value.
     pub message: String,
-    /// One shell command that fixes it; empty if there is nothing to fix.
+    /// One shell command, or a link to docs/checks.md; empty if there is nothing to fix.
     pub hint: String,
 }
 
 impl Check {
-    fn new(id: Id, status: Status, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    fn new(id: Id, status: Status, message: impl Into<String>) -> Self {
         Self {
             id,
             status,
             namespace: String::new(),
             object: String::new(),
             message: printable(message.into()),
-            hint: printable(hint.into()),
+            hint: match status {
+                Status::Warn | Status::Fail => id.docs_link(),
+                Status::Pass | Status::Skip => String::new(),
+            },
         }
     }
 
     pub fn pass(id: Id, message: impl Into<String>) -> Self {
-        Self::new(id, Status::Pass, message, "")
+        Self::new(id, Status::Pass, message)
     }
 
     /// The message says why.
     pub fn skip(id: Id, message: impl Into<String>) -> Self {
-        Self::new(id, Status::Skip, message, "")
+        Self::new(id, Status::Skip, message)
     }
 
-    pub fn warn(id: Id, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::new(id, Status::Warn, message, hint)
+    /// The hint is the link to the steps, unless [`Check::hint`] sets a command.
+    pub fn warn(id: Id, message: impl Into<String>) -> Self {
+        Self::new(id, Status::Warn, message)
     }
 
-    pub fn fail(id: Id, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::new(id, Status::Fail, message, hint)
+    /// The hint is the link to the steps, unless [`Check::hint`] sets a command.
+    pub fn fail(id: Id, message: impl Into<String>) -> Self {
+        Self::new(id, Status::Fail, message)
     }
 
     /// Sets the namespace and the object.
@@ -169,12 +181,44 @@ impl Check {
         self
     }
 
-    /// Sets the hint of a skipped check.
+    /// Replaces the hint by one command.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = printable(hint.into());
         self
     }
+
+    /// Replaces the hint by the link to the steps of another check.
+    #[must_use]
+    pub fn see(self, id: Id) -> Self {
+        self.hint(id.docs_link())
+    }
+
+    /// Replaces the hint if something else owns the Secret: only the owner can change it.
+    #[must_use]
+    pub fn unless_owned(self, owner: Option<&Owner>) -> Self {
+        match owner {
+            Some(_) => self.see(Id::OwnerSecret),
+            None => self,
+        }
+    }
+}
+
+/// The checks of an id: the failed ones, the passed one, and the skipped ones; `nothing` if there is
+/// none of them.
+pub(super) fn conclude(
+    failed: Vec<Check>,
+    passed: Option<Check>,
+    skipped: Vec<Check>,
+    nothing: Check,
+) -> Vec<Check> {
+    let mut checks = failed;
+    checks.extend(passed);
+    checks.extend(skipped);
+    if checks.is_empty() {
+        checks.push(nothing);
+    }
+    checks
 }
 
 /// Replaces control characters: names and types in a cluster can hold anything.
@@ -188,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_check_is_one_line() {
-        let check = Check::fail(Id::SecretPresent, "type x\n[ok] \u{1b}[32mfake", "a\nb");
+        let check = Check::fail(Id::SecretPresent, "type x\n[ok] \u{1b}[32mfake").hint("a\nb");
         assert_eq!(check.message, "type x?[ok] ?[32mfake");
         assert_eq!(check.hint, "a?b");
     }

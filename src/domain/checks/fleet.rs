@@ -2,7 +2,6 @@
 
 use super::case::Case;
 use super::check::{Check, Id};
-use super::hints::remove_keys;
 use super::{rotation, settle};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::NamespaceState;
@@ -17,18 +16,19 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     let mut in_step = 0;
     for (namespace, place) in case.cluster.fleet() {
         match compare(case, namespace, place) {
-            Comparison::InStep => in_step += 1,
-            Comparison::Differs(failed) => checks.extend(failed),
+            Some(failed) if failed.is_empty() => in_step += 1,
+            Some(failed) => checks.extend(failed),
             // Reported below, once for all namespaces.
-            Comparison::Unknown => {}
+            None => {}
         }
     }
     if case.cluster.nothing_selected {
-        checks.push(Check::warn(
-            ID,
-            "the fleet selector matches no namespace",
-            format!("{} get namespaces --show-labels", case.reach.kubectl),
-        ));
+        checks.push(
+            Check::warn(ID, "the fleet selector matches no namespace").hint(format!(
+                "{} get namespaces --show-labels",
+                case.reach.kubectl
+            )),
+        );
     }
     if in_step > 0 {
         checks.push(Check::pass(
@@ -74,35 +74,30 @@ fn nothing_to_compare(case: &Case<'_>) -> Vec<Check> {
         .collect()
 }
 
-/// A fleet namespace compared with the home namespace.
-enum Comparison {
-    InStep,
-    /// The failed checks.
-    Differs(Vec<Check>),
-    /// Secrets could not be read.
-    Unknown,
-}
-
-fn compare(case: &Case<'_>, namespace: &Namespace, place: &NamespaceSnapshot) -> Comparison {
+/// The failed checks of a fleet namespace; `None` if Secrets could not be read.
+fn compare(
+    case: &Case<'_>,
+    namespace: &Namespace,
+    place: &NamespaceSnapshot,
+) -> Option<Vec<Check>> {
     let absent = |message: &str| {
-        let check = Check::fail(ID, message, settle::apply(case));
-        Comparison::Differs(vec![at(check, namespace)])
+        let check = Check::fail(ID, message).hint(settle::apply(case));
+        Some(vec![at(check, namespace)])
     };
     match place.state {
         NamespaceState::Absent => return absent("the namespace does not exist"),
         NamespaceState::Terminating => return absent("the namespace is being deleted"),
         NamespaceState::Active | NamespaceState::Forbidden => {}
     }
-    let Some(observed) = place.secrets.get(ROUTER.secret) else {
-        return Comparison::Unknown;
-    };
-    let hint = || match &observed.owner {
-        Some(owner) => case.ask_owner(namespace, owner),
-        None => settle::apply(case),
+    let observed = place.secrets.get(ROUTER.secret)?;
+    let fail = |message: &str| {
+        Check::fail(ID, message)
+            .hint(settle::apply(case))
+            .unless_owned(observed.owner.as_ref())
     };
     let Some(live) = &observed.live else {
-        let check = Check::fail(ID, "Secret not found in the fleet namespace", hint());
-        return Comparison::Differs(vec![at(check, namespace)]);
+        let check = fail("Secret not found in the fleet namespace");
+        return Some(vec![at(check, namespace)]);
     };
     let home = case.home_tokens();
     let compared = home.iter().all(|(_, token)| token.is_some());
@@ -112,16 +107,10 @@ fn compare(case: &Case<'_>, namespace: &Namespace, place: &NamespaceSnapshot) ->
         let message = match (found, home.get(name)) {
             (None, _) => format!("{name} is missing"),
             (Some(None), _) => {
-                let hint = match &observed.owner {
-                    Some(_) => hint(),
-                    // --apply refuses a value that is not text.
-                    None => {
-                        let remove = remove_keys(case, namespace, ROUTER.secret, &[key]);
-                        format!("{remove} && {}", hint())
-                    }
-                };
                 let message = format!("{name} is not text (base64 of UTF-8)");
-                return Some(Check::fail(ID, message, hint));
+                // --apply refuses a value that is not text.
+                let check = Check::fail(ID, message).see(Id::SecretValue);
+                return Some(check.unless_owned(observed.owner.as_ref()));
             }
             (Some(Some(value)), _) if value.is_empty() => format!("{name} is empty"),
             (Some(Some(value)), Some(token)) if value == token => return None,
@@ -138,20 +127,14 @@ fn compare(case: &Case<'_>, namespace: &Namespace, place: &NamespaceSnapshot) ->
             (Some(Some(_)), None) => return None,
         };
         let managed = settle::managed_by(live, key);
-        Some(Check::fail(ID, format!("{message}{managed}"), hint()))
+        Some(fail(&format!("{message}{managed}")))
     };
     let failed: Vec<_> = TokenName::ALL
         .into_iter()
         .filter_map(failed)
         .map(|check| at(check, namespace))
         .collect();
-    if !failed.is_empty() {
-        Comparison::Differs(failed)
-    } else if compared {
-        Comparison::InStep
-    } else {
-        Comparison::Unknown
-    }
+    (compared || !failed.is_empty()).then_some(failed)
 }
 
 fn at(check: Check, namespace: &Namespace) -> Check {

@@ -1,92 +1,67 @@
-//! The command that fixes a Secret. It holds no value and puts none into the arguments of a process.
+//! The hint for the keys of a Secret: `--apply`, or a link where that cannot help.
 
-use super::case::Case;
+use super::check::Id;
 use super::secrets::SeenSecret;
-use super::values;
-use crate::domain::cluster::names::Namespace;
+use super::settle;
 use crate::domain::cluster::observed_secret::OPAQUE;
-use crate::domain::table::{API_KEYS, EMBEDDINGS, EMBEDDINGS_API_KEYS, InputRule};
-use crate::domain::table::{Key, Origin, Presence};
-use crate::domain::values::token::TokenName;
+use crate::domain::plan::{Prefer, Settlement};
+use crate::domain::table::{API_KEYS, InputRule, Key, Origin, Presence};
 
 impl SeenSecret<'_> {
     /// Adds missing keys and fills empty ones.
     pub(super) fn fill(&self, keys: &[&Key]) -> String {
         // `--apply` never creates an IfFound list, it only updates one.
-        let (removed, filled): (Vec<&Key>, Vec<&Key>) = keys
-            .iter()
-            .partition(|key| matches!(key.origin, Origin::TokenList(_, Presence::IfFound)));
-        let removed: Vec<_> = removed.iter().map(|key| key.name).collect();
-        let steps = [
-            (!removed.is_empty()).then(|| self.remove_step(&removed)),
-            (!filled.is_empty()).then(|| self.apply(&filled, "")),
-        ];
-        self.unless_owned(steps.into_iter().flatten().collect())
+        let is_filled = |key: &&Key| !matches!(key.origin, Origin::TokenList(_, Presence::IfFound));
+        let filled: Vec<&Key> = keys.iter().copied().filter(is_filled).collect();
+        let has_token = |key: &&Key| matches!(key.origin, Origin::Token(_));
+        let settlement = match keys.iter().any(has_token) {
+            true => settle::settlement(self.case, false),
+            false => Settlement::default(),
+        };
+        self.unless_blocked((!filled.is_empty()).then(|| self.apply(&filled, settlement)))
     }
 
     /// Replaces a malformed value.
     pub(super) fn renew(&self, key: &Key) -> String {
-        let (remove, apply) = (
-            || self.remove_step(&[key.name]),
-            |options| self.apply(&[key], options),
-        );
-        self.unless_owned(match key.origin {
-            // The service has a default, and only --env-file sets another value.
-            Origin::Input(InputRule::EnvFileOnly) => vec![remove()],
-            Origin::Input(_) if self.live.text(key.name).is_some() => vec![apply("")],
-            // --update refuses a value that is not text, so remove the key first.
-            Origin::Input(_) => vec![remove(), apply("")],
-            Origin::Token(token) => {
-                let mut steps = vec![remove()];
-                steps.extend(self.remove_from_list(token));
-                // A list that contains the malformed token stays and gets the new one as well.
-                steps.push(apply(" --prefer file"));
-                steps
+        let is_text = self.live.text(key.name).is_some();
+        self.unless_blocked(match key.origin {
+            Origin::Input(InputRule::Required | InputRule::Default(_)) if is_text => {
+                Some(self.apply(&[key], Settlement::default()))
             }
-            Origin::TokenList(token, _) if self.has_others(key, token) => {
-                vec![self.rewrite(key.name)]
+            // The settlement keeps a placeholder that has the form of a token.
+            Origin::Token(token) if is_text && self.case.filed_token(token).is_some() => {
+                let prefer_file = Settlement {
+                    prefer: Some(Prefer::File),
+                    force_conflicts: false,
+                };
+                Some(self.apply(&[key], prefer_file))
             }
-            Origin::TokenList(_, Presence::IfFound) => vec![remove()],
-            Origin::TokenList(..) => vec![remove(), apply("")],
+            _ => None,
         })
     }
 
-    pub(super) fn remove(&self, keys: &[&str]) -> String {
-        self.unless_owned(vec![self.remove_step(keys)])
-    }
-
-    /// Recreates the Secret with a type that --apply can change.
-    pub(super) fn retype(&self) -> String {
-        self.unless_owned(Vec::new())
-    }
-
-    /// These steps, or the command of the owner. A Secret that is immutable or of another type is
-    /// recreated first.
-    fn unless_owned(&self, mut steps: Vec<String>) -> String {
-        if let Some(owner) = self.owner {
-            return self.case.ask_owner(self.namespace, owner);
+    /// The command; a link if there is none or `--apply` cannot change the Secret.
+    fn unless_blocked(&self, command: Option<String>) -> String {
+        if self.owner.is_some() {
+            Id::OwnerSecret.docs_link()
+        } else if self.live.immutable || self.live.type_ != OPAQUE {
+            Id::SecretPresent.docs_link()
+        } else {
+            command.unwrap_or_else(|| Id::SecretValue.docs_link())
         }
-        if self.live.immutable || self.live.type_ != OPAQUE {
-            steps.insert(0, self.recreate());
-        }
-        steps.join(" && ")
     }
 
     /// `--apply` with the options that set these keys.
-    fn apply(&self, keys: &[&Key], options: &str) -> String {
-        let is_live = |key: &Key| self.live.data.contains_key(key.name);
+    fn apply(&self, keys: &[&Key], mut settlement: Settlement) -> String {
         let is_input = |key: &&&Key| match key.origin {
             Origin::Input(InputRule::Required) => true,
-            Origin::Input(_) => is_live(key),
+            Origin::Input(_) => self.live.data.contains_key(key.name),
             Origin::Token(_) | Origin::TokenList(..) => false,
         };
         let inputs: Vec<_> = keys.iter().filter(is_input).map(|key| key.name).collect();
-        let update: Vec<_> = inputs
-            .iter()
-            .copied()
-            .filter(|name| self.live.text(name).is_some())
-            .collect();
-        let mut options = options.to_owned();
+        let is_live = |name: &&str| self.live.text(name).is_some();
+        let update: Vec<_> = inputs.iter().copied().filter(is_live).collect();
+        let mut options = String::new();
         if !update.is_empty() {
             options.push_str(&format!(" --update {}", update.join(",")));
         }
@@ -94,88 +69,10 @@ impl SeenSecret<'_> {
             options.push_str(" --with-api-keys");
         }
         let has_foreign_manager = |key: &&Key| !self.live.foreign_managers(key.name).is_empty();
-        if keys.iter().any(has_foreign_manager) {
-            options.push_str(" --force-conflicts");
-        }
-        self.case.apply_with(&inputs, &options)
+        settlement.force_conflicts |= keys.iter().any(has_foreign_manager);
+        self.case
+            .apply_with(&inputs, &format!("{options}{settlement}"))
     }
-
-    fn remove_step(&self, keys: &[&str]) -> String {
-        remove_keys(self.case, self.namespace, self.bundle.secret, keys)
-    }
-
-    /// Removes the list whose only entry is a malformed token: without a token in the tokens file,
-    /// `--apply` would adopt it from there.
-    fn remove_from_list(&self, token: TokenName) -> Option<String> {
-        let malformed = self.live.text(token.as_str())?;
-        let place = self.case.cluster.home_place();
-        let list = place.live(EMBEDDINGS.secret)?.text(EMBEDDINGS_API_KEYS)?;
-        let only = values::has_only(list, malformed);
-        let is_adopted = token == TokenName::EmbeddingsApiKey && only;
-        let owned = place.secrets[EMBEDDINGS.secret].owner.is_some();
-        (is_adopted && !owned && self.case.filed_token(token).is_none()).then(|| {
-            let lists = &[EMBEDDINGS_API_KEYS];
-            remove_keys(self.case, self.namespace, EMBEDDINGS.secret, lists)
-        })
-    }
-
-    /// True if a list has entries that this program cannot restore.
-    fn has_others(&self, list: &Key, token: TokenName) -> bool {
-        let tokens = self.case.home_tokens();
-        let list = self.live.text(list.name);
-        list.is_some_and(|list| values::has_others(list, tokens.get(token).as_ref()))
-    }
-
-    /// Sets a key to the value of a shell variable, which must not be empty.
-    fn rewrite(&self, key: &str) -> String {
-        let patch = format!(
-            "patch secret {} --patch-file=/dev/stdin",
-            self.bundle.secret
-        );
-        format!(
-            ": \"${{{key}:?}}\" && printf '{{\"stringData\":{{\"{key}\":\"%s\"}}}}' \"${key}\" | {}",
-            self.case.kubectl(self.namespace, &patch)
-        )
-    }
-
-    /// Recreates the Secret with its values, through a pipe, so that --apply can change it.
-    fn recreate(&self) -> String {
-        let secret = self.bundle.secret;
-        let mut edits = String::new();
-        // The top-level fields are indented by four spaces.
-        if self.live.type_ != OPAQUE {
-            edits.push_str(&format!(
-                " -e 's|^    \"type\": .*|    \"type\": \"{OPAQUE}\"|'"
-            ));
-        }
-        if self.live.immutable {
-            edits.push_str(" -e '/^    \"immutable\": /d'");
-        }
-        let get = format!("get secret {secret} -o json");
-        format!(
-            "{} | sed{edits} | {}",
-            self.case.kubectl(self.namespace, &get),
-            self.case.kubectl(self.namespace, "replace --force -f -")
-        )
-    }
-}
-
-/// Removes keys from a Secret. A key needs no quotes: Kubernetes allows letters, digits, `-`, `_`, `.`.
-pub(super) fn remove_keys(
-    case: &Case<'_>,
-    namespace: &Namespace,
-    secret: &str,
-    keys: &[&str],
-) -> String {
-    let operations: Vec<_> = keys
-        .iter()
-        .map(|key| format!("{{\"op\":\"remove\",\"path\":\"/data/{key}\"}}"))
-        .collect();
-    let patch = format!(
-        "patch secret {secret} --type=json -p '[{}]'",
-        operations.join(",")
-    );
-    case.kubectl(namespace, &patch)
 }
 
 #[cfg(test)]
@@ -214,15 +111,7 @@ mod tests {
                 lines += &format!("{}: {result}\n", key.name);
             }
         }
-        let kubectl = "kubectl --context c -n brain";
-        lines
-            .replace("k8s-bootstrap -n brain --context c --apply", "APPLY")
-            .replace(&format!("{kubectl} patch secret"), "PATCH")
-            .replace(
-                " --type=json -p '[{\"op\":\"remove\",\"path\":\"/data/",
-                " -",
-            )
-            .replace("\"}]'", "")
+        lines.replace("k8s-bootstrap -n brain --context c --apply", "APPLY")
     }
 
     fn text(value: &str) -> Option<LiveValue> {
@@ -264,7 +153,7 @@ mod tests {
         EMBEDDINGS_API_KEY: EMBEDDINGS_API_KEY must not be empty
               APPLY
         KB_ROUTER_TOKENS: KB_ROUTER_TOKENS must not be empty
-              PATCH agentibrain-router-secrets -KB_ROUTER_TOKENS
+              see docs/checks.md#secretvalue
         POSTGRES_URL: POSTGRES_URL must not be empty
               POSTGRES_URL="$POSTGRES_URL" APPLY --update POSTGRES_URL
         LLM_API_KEY: does not fail
@@ -287,29 +176,29 @@ mod tests {
         let bytes = |_: &Key| Some(LiveValue::decode("//79".to_owned()));
         insta::assert_snapshot!(advice(Id::SecretValue, bytes), @r###"
         KB_ROUTER_TOKEN: KB_ROUTER_TOKEN is not text (base64 of UTF-8)
-              PATCH agentibrain-router-secrets -KB_ROUTER_TOKEN && APPLY --prefer file
+              see docs/checks.md#secretvalue
         EMBEDDINGS_API_KEY: EMBEDDINGS_API_KEY is not text (base64 of UTF-8)
-              PATCH agentibrain-router-secrets -EMBEDDINGS_API_KEY && APPLY --prefer file
+              see docs/checks.md#secretvalue
         KB_ROUTER_TOKENS: KB_ROUTER_TOKENS is not text (base64 of UTF-8)
-              PATCH agentibrain-router-secrets -KB_ROUTER_TOKENS
+              see docs/checks.md#secretvalue
         POSTGRES_URL: POSTGRES_URL is not text (base64 of UTF-8)
-              PATCH embeddings-secrets -POSTGRES_URL && POSTGRES_URL="$POSTGRES_URL" APPLY
+              see docs/checks.md#secretvalue
         LLM_API_KEY: LLM_API_KEY is not text (base64 of UTF-8)
-              PATCH embeddings-secrets -LLM_API_KEY && LLM_API_KEY="$LLM_API_KEY" APPLY
+              see docs/checks.md#secretvalue
         LLM_API_BASE: LLM_API_BASE is not text (base64 of UTF-8)
-              PATCH embeddings-secrets -LLM_API_BASE && LLM_API_BASE="$LLM_API_BASE" APPLY
+              see docs/checks.md#secretvalue
         LLM_EMBED_MODEL: LLM_EMBED_MODEL is not text (base64 of UTF-8)
-              PATCH embeddings-secrets -LLM_EMBED_MODEL && LLM_EMBED_MODEL="$LLM_EMBED_MODEL" APPLY
+              see docs/checks.md#secretvalue
         EMBEDDINGS_API_KEYS: EMBEDDINGS_API_KEYS is not text (base64 of UTF-8)
-              PATCH embeddings-secrets -EMBEDDINGS_API_KEYS && APPLY
+              see docs/checks.md#secretvalue
         API_KEYS: API_KEYS is not text (base64 of UTF-8)
-              PATCH embeddings-secrets -API_KEYS && APPLY --with-api-keys
+              see docs/checks.md#secretvalue
         LOG_LEVEL: LOG_LEVEL is not text (base64 of UTF-8)
-              PATCH embeddings-secrets -LOG_LEVEL
+              see docs/checks.md#secretvalue
         ANTHROPIC_API_KEY: ANTHROPIC_API_KEY is not text (base64 of UTF-8)
-              PATCH agenticore-secrets -ANTHROPIC_API_KEY && ANTHROPIC_API_KEY="$ANTHROPIC_API_KEY" APPLY
+              see docs/checks.md#secretvalue
         GITHUB_TOKEN: GITHUB_TOKEN is not text (base64 of UTF-8)
-              PATCH agenticore-secrets -GITHUB_TOKEN && GITHUB_TOKEN="$GITHUB_TOKEN" APPLY
+              see docs/checks.md#secretvalue
         "###);
     }
 
@@ -317,11 +206,11 @@ mod tests {
     fn every_placeholder_has_a_hint() {
         insta::assert_snapshot!(advice(Id::SecretValue, |_| text("changeme")), @r###"
         KB_ROUTER_TOKEN: KB_ROUTER_TOKEN is a placeholder
-              PATCH agentibrain-router-secrets -KB_ROUTER_TOKEN && APPLY --prefer file
+              see docs/checks.md#secretvalue
         EMBEDDINGS_API_KEY: EMBEDDINGS_API_KEY is a placeholder
-              PATCH agentibrain-router-secrets -EMBEDDINGS_API_KEY && APPLY --prefer file
+              see docs/checks.md#secretvalue
         KB_ROUTER_TOKENS: KB_ROUTER_TOKENS contains a placeholder
-              PATCH agentibrain-router-secrets -KB_ROUTER_TOKENS
+              see docs/checks.md#secretvalue
         POSTGRES_URL: POSTGRES_URL is a placeholder
               POSTGRES_URL="$POSTGRES_URL" APPLY --update POSTGRES_URL
         LLM_API_KEY: LLM_API_KEY is a placeholder
@@ -331,11 +220,11 @@ mod tests {
         LLM_EMBED_MODEL: LLM_EMBED_MODEL is a placeholder
               LLM_EMBED_MODEL="$LLM_EMBED_MODEL" APPLY --update LLM_EMBED_MODEL
         EMBEDDINGS_API_KEYS: EMBEDDINGS_API_KEYS contains a placeholder
-              PATCH embeddings-secrets -EMBEDDINGS_API_KEYS && APPLY
+              see docs/checks.md#secretvalue
         API_KEYS: API_KEYS contains a placeholder
-              PATCH embeddings-secrets -API_KEYS && APPLY --with-api-keys
+              see docs/checks.md#secretvalue
         LOG_LEVEL: LOG_LEVEL is a placeholder
-              PATCH embeddings-secrets -LOG_LEVEL
+              see docs/checks.md#secretvalue
         ANTHROPIC_API_KEY: ANTHROPIC_API_KEY is a placeholder
               ANTHROPIC_API_KEY="$ANTHROPIC_API_KEY" APPLY --update ANTHROPIC_API_KEY
         GITHUB_TOKEN: GITHUB_TOKEN is a placeholder
@@ -351,7 +240,7 @@ mod tests {
         live.data.remove("KB_ROUTER_TOKEN");
         live.immutable = true;
         let checks = findings(&facts.case());
-        let lacking = checks.iter().find(|check| check.id == Id::SecretKeys);
-        insta::assert_snapshot!(lacking.unwrap().hint, @r#"kubectl --context c -n brain get secret agentibrain-router-secrets -o json | sed -e '/^    "immutable": /d' | kubectl --context c -n brain replace --force -f - && k8s-bootstrap -n brain --context c --apply"#);
+        let missing = checks.iter().find(|check| check.id == Id::SecretKeys);
+        assert_eq!(missing.unwrap().hint, "see docs/checks.md#secretpresent");
     }
 }

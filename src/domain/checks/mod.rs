@@ -1,7 +1,7 @@
 //! The checks of `verify`: pure functions that judge a snapshot, one small function per cause.
 //!
-//! A failed check names its cause and one shell command that fixes it. A check that lacks a
-//! permission is skipped and names the permission; it never passes.
+//! A failed check names its cause and one shell command, or links to the steps in docs/checks.md. A
+//! check that lacks a permission is skipped and names the permission; it never passes.
 
 mod case;
 pub mod check;
@@ -26,12 +26,12 @@ pub use case::Case;
 
 use super::cluster::snapshot::{ClusterSnapshot, FileFacts};
 use super::hint_context::HintContext;
-use case::recover;
 use check::{Check, Id, Status};
 
 /// All checks, in the order of [`Id::ALL`].
 pub fn findings(case: &Case<'_>) -> Vec<Check> {
-    let mut checks = file::checks(case.file, &case.complete_file(), case.can_recover());
+    let complete = case.complete_file();
+    let mut checks = file::checks(case.file, Some(&complete), case.can_recover());
     checks.extend(cluster::checks(case));
     checks.extend(secrets::checks(case));
     checks.extend(tokens::checks(case));
@@ -47,13 +47,10 @@ pub fn findings(case: &Case<'_>) -> Vec<Check> {
 
 /// The checks that are possible when the API server does not answer.
 pub fn without_cluster(file: &FileFacts, reach: &HintContext, why: &str) -> Vec<Check> {
-    let unreachable = Check::fail(
-        Id::ClusterReachable,
-        why,
-        format!("{} cluster-info", reach.kubectl),
-    );
+    let unreachable =
+        Check::fail(Id::ClusterReachable, why).hint(format!("{} cluster-info", reach.kubectl));
     std::iter::once(unreachable)
-        .chain(file::checks(file, &recover(reach), false))
+        .chain(file::checks(file, None, false))
         .collect()
 }
 

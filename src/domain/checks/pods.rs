@@ -2,12 +2,10 @@
 //! wait for a Secret, and Reloader restarts those that ask for it.
 
 use super::case::Case;
-use super::check::{Check, Id};
+use super::check::{Check, Id, conclude};
 use super::rotation;
 use super::words::some_of;
-use super::workloads::{
-    Resolved, bundle, is_not_created, readers, references, resolve, supply_hint, workload_of,
-};
+use super::workloads::{Resolved, bundle, readers, references, resolve, supply_hint, workload_of};
 use crate::domain::cluster::freshness::{Tie, started_after};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::names::WorkloadKind;
@@ -105,7 +103,7 @@ fn restart_workload_hint(case: &Case<'_>, stale: &Stale) -> String {
     let delete = || delete(case, namespace, &names.join(" "));
     match (workload.kind, stale.pods.as_slice()) {
         (WorkloadKind::Pod, [pod]) => restart_hint(case, pod),
-        (WorkloadKind::Pod | WorkloadKind::CronJob, _) => delete(),
+        (WorkloadKind::CronJob, _) => delete(),
         // A rollout would wait for a pod that cannot become ready.
         (_, pods) if pods.iter().any(|pod| !pod.ready) => delete(),
         (kind, _) => {
@@ -123,17 +121,11 @@ fn delete(case: &Case<'_>, namespace: &Namespace, names: &str) -> String {
     case.kubectl(namespace, &format!("delete pod {names} --wait=false"))
 }
 
-/// The command that recreates a pod.
+/// The command that recreates a pod, or the link to the steps if no workload recreates it.
 pub(super) fn restart_hint(case: &Case<'_>, pod: &Pod) -> String {
-    let (namespace, name) = (&pod.namespace, &pod.name);
     match pod.owner {
-        Some(_) => delete(case, namespace, name),
-        // No workload recreates it.
-        None => format!(
-            "{} | {}",
-            case.kubectl(namespace, &format!("get pod {name} -o yaml")),
-            case.kubectl(namespace, "replace --force -f -")
-        ),
+        Some(_) => delete(case, &pod.namespace, &pod.name),
+        None => Id::WorkloadFresh.docs_link(),
     }
 }
 
@@ -157,29 +149,23 @@ fn fresh(case: &Case<'_>) -> Vec<Check> {
                 some_of(&secrets)
             );
             let workload = &stale.workload;
-            Check::warn(id, message, restart_workload_hint(case, stale)).at(
-                &workload.namespace,
-                workload.kind.as_str(),
-                &workload.name,
-            )
+            Check::warn(id, message)
+                .hint(restart_workload_hint(case, stale))
+                .at(&workload.namespace, workload.kind.as_str(), &workload.name)
         }));
     }
     let mut denied = case.denials(id, "list", &["pods"]);
     denied.extend(case.skips(id, unread));
-    if fresh > 0 {
-        let message = match fresh {
-            _ if rotation::open_rotation(case).is_some() => {
-                format!("{fresh} pods run with current values, or wait for a phase of the rotation")
-            }
-            1 => "1 pod runs with current values".to_owned(),
-            _ => format!("{fresh} pods run with current values"),
-        };
-        checks.push(Check::pass(id, message));
-    } else if checks.is_empty() && denied.is_empty() {
-        checks.push(Check::skip(id, "no running pod reads these Secrets"));
-    }
-    checks.extend(denied);
-    checks
+    let passed = match fresh {
+        _ if rotation::open_rotation(case).is_some() => {
+            format!("{fresh} pods run with current values, or wait for a phase of the rotation")
+        }
+        1 => "1 pod runs with current values".to_owned(),
+        _ => format!("{fresh} pods run with current values"),
+    };
+    let passed = (fresh > 0).then(|| Check::pass(id, passed));
+    let nothing = Check::skip(id, "no running pod reads these Secrets");
+    conclude(checks, passed, denied, nothing)
 }
 
 /// The missing permissions because of which Secrets of a pod were not read.
@@ -210,11 +196,8 @@ fn waiting(case: &Case<'_>) -> Vec<Check> {
         checks.extend(waiting.filter_map(|pod| waiting_check(case, place, pod)));
     }
     let denied = case.denials(id, "list", &["pods"]);
-    if checks.is_empty() && denied.is_empty() {
-        checks.push(Check::pass(id, "no pod waits for one of these Secrets"));
-    }
-    checks.extend(denied);
-    checks
+    let nothing = Check::pass(id, "no pod waits for one of these Secrets");
+    conclude(checks, None, denied, nothing)
 }
 
 /// The failed check of a pod in CreateContainerConfigError; `None` if it waits for something else
@@ -248,7 +231,7 @@ pub(super) fn waiting_check(
         .find(|reference| reported.iter().any(|missing| missing.is(reference)));
     let fail = |what: &str| {
         let message = format!("CreateContainerConfigError{what}");
-        Check::fail(id, message, restart_hint(case, pod))
+        Check::fail(id, message).hint(restart_hint(case, pod))
     };
     let check = match (missing, missing_for_kubelet) {
         (Some((reference, observed)), _) => waits_for(case, place, pod, reference, observed),
@@ -285,26 +268,24 @@ fn waits_for(
         .into_iter()
         .find(|workload| pod.belongs_to(workload))
         .unwrap_or_else(|| workload_of(pod));
-    let supply = supply_hint(case, &workload, reference, observed);
     let secret_exists = observed.is_some_and(|observed| observed.live.is_some());
-    // The kubelet retries until the owner has created it.
-    let is_owned = observed.is_some_and(|observed| observed.owner.is_some());
-    // A changed template creates new pods. Only a StatefulSet waits for the old pod first.
-    let creates_new_pods = is_not_created(case, &pod.namespace, reference)
-        && workload.kind != WorkloadKind::StatefulSet;
-    let hint = if is_owned || creates_new_pods {
-        supply
-    } else {
-        format!("{supply} && {}", restart_hint(case, pod))
-    };
+    let names = (reference.secret, reference.key);
+    let is_in_template = references(&workload)
+        .iter()
+        .any(|reference| (reference.secret, reference.key) == names);
     Check::fail(
         Id::WorkloadWaiting,
         format!(
             "CreateContainerConfigError: it waits for {}",
             describe(reference, secret_exists)
         ),
-        hint,
     )
+    .hint(if is_in_template {
+        supply_hint(case, &workload, reference, observed)
+    } else {
+        // A StatefulSet waits for the old pod before it creates one from the changed template.
+        restart_hint(case, pod)
+    })
 }
 
 fn reloader(case: &Case<'_>) -> Vec<Check> {
@@ -331,22 +312,19 @@ fn reloader(case: &Case<'_>) -> Vec<Check> {
                      is it installed?",
                     case.cluster.now - stale.since
                 ),
-                restart_workload_hint(case, &stale),
             )
+            .hint(restart_workload_hint(case, &stale))
             .at(&workload.namespace, workload.kind.as_str(), &workload.name)
         }));
     }
     let mut denied = case.denials(id, "list", &WorkloadKind::ALL.map(WorkloadKind::resource));
     denied.extend(case.skips(id, unread));
-    if checks.is_empty() && denied.is_empty() {
-        checks.push(match asking {
-            0 => Check::skip(id, "no workload asks for Reloader"),
-            _ => Check::pass(
-                id,
-                format!("{asking} workloads ask for Reloader, and no change is pending"),
-            ),
-        });
-    }
-    checks.extend(denied);
-    checks
+    let nothing = match asking {
+        0 => Check::skip(id, "no workload asks for Reloader"),
+        _ => Check::pass(
+            id,
+            format!("{asking} workloads ask for Reloader, and no change is pending"),
+        ),
+    };
+    conclude(checks, None, denied, nothing)
 }

@@ -37,15 +37,8 @@ pub(super) fn check(case: &Case<'_>) -> Check {
                 .or_else(|| case.unread_at_home(ID, &ROUTER))
                 .unwrap_or_else(|| none(case))
         }
-        Err(bad) => Check::fail(
-            ID,
-            format!("cannot tell whether a rotation is open: {bad}"),
-            match owner {
-                Some(owner) => case.ask_owner(home, owner),
-                // describe shows the annotations, and only the lengths of the values.
-                None => case.kubectl(home, &format!("describe secret {}", ROUTER.secret)),
-            },
-        ),
+        Err(bad) => Check::fail(ID, format!("cannot tell whether a rotation is open: {bad}"))
+            .unless_owned(owner),
     };
     check.at(home, "Secret", ROUTER.secret)
 }
@@ -61,10 +54,6 @@ fn none(case: &Case<'_>) -> Check {
         format!(
             "{} left over from a rotation without state: lists may still contain its old token",
             left.join(" and ")
-        ),
-        case.kubectl(
-            &case.cluster.home,
-            &format!("edit secret {}", ROUTER.secret),
         ),
     )
 }
@@ -83,8 +72,8 @@ fn open(case: &Case<'_>, rotation: &Rotation) -> Check {
         Check::warn(
             ID,
             format!("{message}, over the limit of {}", span(case.max_overlap)),
-            case.reach.carry_on(),
         )
+        .hint(case.reach.carry_on())
     } else {
         Check::pass(ID, message)
     }

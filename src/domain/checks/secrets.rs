@@ -19,18 +19,9 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
         .iter()
         .flat_map(|bundle| match place.secrets.get(bundle.secret) {
             None => forbidden(case, bundle),
-            Some(observed) => match &observed.live {
+            Some(observed) => match SeenSecret::of(case, home, bundle, observed) {
                 None => vec![absent(case, bundle, observed)],
-                Some(live) => {
-                    let seen = SeenSecret {
-                        case,
-                        namespace: home,
-                        bundle,
-                        live,
-                        owner: observed.owner.as_ref(),
-                    };
-                    seen.checks()
-                }
+                Some(seen) => seen.checks(),
             },
         })
         .collect();
@@ -70,23 +61,13 @@ fn absent(case: &Case<'_>, bundle: &'static Bundle, observed: &Observed) -> Chec
         .find(|workload| needs(workload, bundle.secret));
     let inputs = bundle.required_inputs();
     let present = if let Some(owner) = &observed.owner {
-        Check::fail(
-            id,
-            format!("not found; {owner} should create it"),
-            case.ask_owner(home, owner),
-        )
+        Check::fail(id, format!("not found; {owner} should create it")).see(Id::OwnerSecret)
     } else if let Some(reader) = reader {
-        Check::fail(
-            id,
-            format!(
-                "not found; {} {} does not start without it",
-                reader.kind.as_str(),
-                reader.name
-            ),
-            case.apply_with(&inputs, ""),
-        )
+        let (kind, name) = (reader.kind.as_str(), &reader.name);
+        let message = format!("not found; {kind} {name} does not start without it");
+        Check::fail(id, message).hint(case.apply_with(&inputs, ""))
     } else if inputs.is_empty() {
-        Check::fail(id, "not found", case.apply_with(&inputs, ""))
+        Check::fail(id, "not found").hint(case.apply_with(&inputs, ""))
     } else {
         Check::skip(id, "not found; no workload needs it")
     };
@@ -103,20 +84,12 @@ fn needs(workload: &Workload, secret: &str) -> bool {
 
 /// The checks of a router Secret in the fleet, without those of its tokens.
 fn of_fleet(case: &Case<'_>, namespace: &Namespace, place: &NamespaceSnapshot) -> Vec<Check> {
-    let Some(observed) = place.secrets.get(ROUTER.secret) else {
+    let observed = place.secrets.get(ROUTER.secret);
+    let seen = observed.and_then(|observed| SeenSecret::of(case, namespace, &ROUTER, observed));
+    let Some(seen) = seen else {
         return Vec::new();
     };
-    let Some(live) = &observed.live else {
-        return Vec::new();
-    };
-    let seen = SeenSecret {
-        case,
-        namespace,
-        bundle: &ROUTER,
-        live,
-        owner: observed.owner.as_ref(),
-    };
-    let exposed = live.exposed.then(|| seen.exposed());
+    let exposed = seen.live.exposed.then(|| seen.exposed());
     let owned = seen.owner.is_some().then(|| seen.owned());
     exposed.into_iter().chain(owned).collect()
 }
@@ -130,7 +103,23 @@ pub(super) struct SeenSecret<'a> {
     pub(super) owner: Option<&'a Owner>,
 }
 
-impl SeenSecret<'_> {
+impl<'a> SeenSecret<'a> {
+    /// `None` if the Secret does not exist.
+    fn of(
+        case: &'a Case<'a>,
+        namespace: &'a Namespace,
+        bundle: &'static Bundle,
+        observed: &'a Observed,
+    ) -> Option<Self> {
+        Some(Self {
+            case,
+            namespace,
+            bundle,
+            live: observed.live.as_ref()?,
+            owner: observed.owner.as_ref(),
+        })
+    }
+
     fn checks(&self) -> Vec<Check> {
         let mut checks = vec![self.present()];
         let keys = [self.missing(), self.empty(), self.unknown()];
@@ -174,16 +163,12 @@ impl SeenSecret<'_> {
 
     fn present(&self) -> Check {
         let type_ = &self.live.type_;
-        self.at(if type_ == OPAQUE {
-            Check::pass(Id::SecretPresent, "it exists")
-        } else {
-            // Pods can read it; --apply cannot change it.
-            Check::warn(
-                Id::SecretPresent,
-                format!("its type is {type_}; --apply needs {OPAQUE}"),
-                self.retype(),
-            )
-        })
+        if type_ == OPAQUE {
+            return self.at(Check::pass(Id::SecretPresent, "it exists"));
+        }
+        // Pods can read it; --apply cannot change it.
+        let message = format!("its type is {type_}; --apply needs {OPAQUE}");
+        self.at(Check::warn(Id::SecretPresent, message).unless_owned(self.owner))
     }
 
     fn missing(&self) -> Option<Check> {
@@ -205,11 +190,8 @@ impl SeenSecret<'_> {
             .filter(|key| !self.live.data.contains_key(key.name))
             .collect();
         (!missing.is_empty()).then(|| {
-            Check::fail(
-                Id::SecretKeys,
-                format!("missing keys: {}", names(&missing)),
-                self.fill(&missing),
-            )
+            let message = format!("missing keys: {}", names(&missing));
+            Check::fail(Id::SecretKeys, message).hint(self.fill(&missing))
         })
     }
 
@@ -224,11 +206,8 @@ impl SeenSecret<'_> {
         };
         let empty: Vec<_> = self.bundle.keys.iter().filter(is_empty).collect();
         (!empty.is_empty()).then(|| {
-            Check::fail(
-                Id::SecretKeys,
-                format!("{} must not be empty", names(&empty)),
-                self.fill(&empty),
-            )
+            let message = format!("{} must not be empty", names(&empty));
+            Check::fail(Id::SecretKeys, message).hint(self.fill(&empty))
         })
     }
 
@@ -246,34 +225,18 @@ impl SeenSecret<'_> {
             .collect();
         (!unknown.is_empty()).then(|| {
             let message = format!("unknown keys: {}", unknown.join(", "));
-            Check::warn(Id::SecretKeys, message, self.remove(&unknown))
+            Check::warn(Id::SecretKeys, message)
         })
     }
 
     fn malformed(&self, key: &Key) -> Option<Check> {
         let live = self.live.data.get(key.name)?;
-        let Some(value) = &live.text else {
-            let message = format!("{} is not text (base64 of UTF-8)", key.name);
-            return Some(Check::fail(Id::SecretValue, message, self.renew(key)));
+        let defect = match &live.text {
+            None => "is not text (base64 of UTF-8)".to_owned(),
+            Some(value) => defect(key, value)?,
         };
-        let defect = match key.origin {
-            _ if value.is_empty() => None,
-            Origin::Token(_) => values::defect(value)
-                .map(str::to_owned)
-                .or_else(|| Token::parse(value).err().map(|why| why.to_string())),
-            Origin::TokenList(..) => values::defect_of_list(value).map(str::to_owned),
-            Origin::Input(_) => {
-                let url = (key.name == POSTGRES_URL)
-                    .then(|| values::defect_of_postgres_url(value))
-                    .flatten();
-                values::defect(value).or(url).map(str::to_owned)
-            }
-        }?;
-        Some(Check::fail(
-            Id::SecretValue,
-            format!("{} {defect}", key.name),
-            self.renew(key),
-        ))
+        let message = format!("{} {defect}", key.name);
+        Some(Check::fail(Id::SecretValue, message).hint(self.renew(key)))
     }
 
     fn exposed(&self) -> Check {
@@ -282,12 +245,10 @@ impl SeenSecret<'_> {
             Id::SecretExposed,
             "the annotation kubectl.kubernetes.io/last-applied-configuration holds its values in \
              plain text",
-            self.case.kubectl(
-                self.namespace,
-                &format!(
-                    "annotate secret {name} kubectl.kubernetes.io/last-applied-configuration-"
-                ),
-            ),
+        ))
+        .hint(self.case.kubectl(
+            self.namespace,
+            &format!("annotate secret {name} kubectl.kubernetes.io/last-applied-configuration-"),
         ))
     }
 
@@ -329,6 +290,23 @@ impl SeenSecret<'_> {
             Some(denied) if self.owner.is_none() => self.case.denied(Id::OwnerSecret, denied),
             _ => Check::pass(Id::OwnerSecret, message),
         })
+    }
+}
+
+/// What is wrong with a value of a key.
+fn defect(key: &Key, value: &SecretValue) -> Option<String> {
+    match key.origin {
+        _ if value.is_empty() => None,
+        Origin::Token(_) => values::defect(value)
+            .map(str::to_owned)
+            .or_else(|| Token::parse(value).err().map(|why| why.to_string())),
+        Origin::TokenList(..) => values::defect_of_list(value).map(str::to_owned),
+        Origin::Input(_) => {
+            let url = (key.name == POSTGRES_URL)
+                .then(|| values::defect_of_postgres_url(value))
+                .flatten();
+            values::defect(value).or(url).map(str::to_owned)
+        }
     }
 }
 

@@ -4,12 +4,11 @@
 use super::case::Case;
 use super::check::{Check, Id};
 use super::pods;
+use super::settle;
 use super::workloads::bundle;
 use crate::domain::cluster::names::WorkloadKind;
-use crate::domain::cluster::snapshot::{NamespaceSnapshot, Probe, ProbeOutcome, Reply};
-use crate::domain::cluster::workload::{
-    self, Container, Pod, PodSpec, VariableSource, Workload, first_pod,
-};
+use crate::domain::cluster::snapshot::{NamespaceSnapshot, ProbeOutcome, Reply};
+use crate::domain::cluster::workload::{self, Container, Pod, PodSpec, VariableSource, first_pod};
 use crate::domain::table::Bundle;
 use crate::domain::table::{self, ROUTER};
 use crate::domain::values::token::TokenName;
@@ -63,13 +62,13 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
     checks
 }
 
-/// Whether a pod spec sets an environment variable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether a pod spec sets an environment variable. The greatest of several sources counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Setting {
-    Set,
     Unset,
     /// The variable may come from a ConfigMap or a Secret that was not read.
     Unknown,
+    Set,
 }
 
 /// The containers with a port, or all containers if none has one.
@@ -87,50 +86,39 @@ fn env_source<'a>(container: &'a Container, variable: &str) -> Option<&'a Variab
 }
 
 fn setting(place: &NamespaceSnapshot, spec: &PodSpec, variables: &[&str]) -> Setting {
-    let secret = |name: &str, key: &str| {
+    serving_containers(spec)
+        .flat_map(|container| variables.iter().map(move |variable| (container, variable)))
+        .flat_map(|(container, variable)| settings_of(place, container, variable))
+        .max()
+        .unwrap_or(Setting::Unset)
+}
+
+/// How each source of a variable sets it.
+fn settings_of(place: &NamespaceSnapshot, container: &Container, variable: &str) -> Vec<Setting> {
+    let of_secret = |name: &str, key: &str| {
         let observed = place.secrets.get(name).or_else(|| place.others.get(name));
-        match observed {
-            None => Setting::Unknown,
-            Some(observed) => {
-                let value = observed.live.as_ref().and_then(|live| live.text(key));
-                if value.is_some_and(|value| value.entries().count() > 0) {
-                    Setting::Set
-                } else {
-                    Setting::Unset
-                }
-            }
+        let Some(observed) = observed else {
+            return Setting::Unknown;
+        };
+        let value = observed.live.as_ref().and_then(|live| live.text(key));
+        match value.is_some_and(|value| value.entries().next().is_some()) {
+            true => Setting::Set,
+            false => Setting::Unset,
         }
     };
-    let mut unknown = false;
-    for container in serving_containers(spec) {
-        for variable in variables {
-            let sources: Vec<Setting> = match env_source(container, variable) {
-                Some(VariableSource::Literal { empty: true }) => vec![Setting::Unset],
-                Some(VariableSource::Literal { empty: false }) => vec![Setting::Set],
-                Some(VariableSource::Secret { name, key, .. }) => vec![secret(name, key)],
-                Some(VariableSource::Other) => vec![Setting::Unknown],
-                None => container
-                    .env_from
-                    .iter()
-                    .filter_map(|whole| {
-                        let key = variable.strip_prefix(whole.prefix.as_str())?;
-                        Some(match &whole.secret {
-                            Some(name) => secret(name, key),
-                            None => Setting::Unknown,
-                        })
-                    })
-                    .collect(),
-            };
-            if sources.contains(&Setting::Set) {
-                return Setting::Set;
-            }
-            unknown |= sources.contains(&Setting::Unknown);
+    match env_source(container, variable) {
+        Some(VariableSource::Literal { empty: true }) => vec![Setting::Unset],
+        Some(VariableSource::Literal { empty: false }) => vec![Setting::Set],
+        Some(VariableSource::Secret { name, key, .. }) => vec![of_secret(name, key)],
+        Some(VariableSource::Other) => vec![Setting::Unknown],
+        None => {
+            let sources = container.env_from.iter().filter_map(|whole| {
+                let key = variable.strip_prefix(whole.prefix.as_str())?;
+                let secret = whole.secret.as_deref();
+                Some(secret.map_or(Setting::Unknown, |name| of_secret(name, key)))
+            });
+            sources.collect()
         }
-    }
-    if unknown {
-        Setting::Unknown
-    } else {
-        Setting::Unset
     }
 }
 
@@ -152,32 +140,25 @@ fn reads_own_secret(service: &Service, spec: &PodSpec) -> bool {
     })
 }
 
-/// The command that sets the variables of a service: the Secret, the reference to it, a new pod.
-fn secure_hint(case: &Case<'_>, service: &Service, workload: &Workload, options: &str) -> String {
-    let home = &case.cluster.home;
+/// The next command that sets a variable of a service: in the Secret, then in the pod spec. A changed
+/// template restarts the pods, too.
+fn secure_hint(case: &Case<'_>, service: &Service) -> String {
     let observed = case.cluster.home_place().secrets.get(service.secret);
-    if let Some(owner) = observed.and_then(|observed| observed.owner.as_ref()) {
-        return case.ask_owner(home, owner);
+    if observed.is_some_and(|observed| observed.owner.is_some()) {
+        return Id::OwnerSecret.docs_link();
+    }
+    let variable = service.variables[service.variables.len() - 1];
+    let live = observed.and_then(|observed| observed.live.as_ref());
+    let value = live.and_then(|live| live.text(variable));
+    if value.is_some_and(|value| value.entries().next().is_some()) {
+        let (name, secret) = (service.name, service.secret);
+        let set = format!("set env statefulset/{name} --from=secret/{secret} --keys={variable}");
+        return case.kubectl(&case.cluster.home, &set);
     }
     let absent = observed.is_some_and(|observed| observed.live.is_none());
     let bundle = bundle(service.secret).filter(|_| absent);
     let required = bundle.map(Bundle::required_inputs).unwrap_or_default();
-    let then = if reads_own_secret(service, &workload.spec) {
-        restart_hint(case, service)
-    } else {
-        // A changed template restarts the pods, too.
-        case.kubectl(
-            home,
-            &format!(
-                "set env statefulset/{} --from=secret/{} --keys={}",
-                service.name,
-                service.secret,
-                service.variables[service.variables.len() - 1]
-            ),
-        )
-    };
-    let apply = case.apply_with(&required, options);
-    format!("{apply} && {then}")
+    case.apply_with(&required, service.option)
 }
 
 /// The command that restarts a service.
@@ -199,18 +180,19 @@ fn probed_pod<'a>(case: &Case<'a>, service: &Service) -> Option<&'a Pod> {
     pods.iter().find(|pod| pod.name == name)
 }
 
+/// The skipped check if StatefulSets may not be listed.
+fn unlisted(case: &Case<'_>, id: Id) -> Option<Check> {
+    case.denials(id, "list", &["statefulsets"]).pop()
+}
+
 fn embeddings(case: &Case<'_>) -> Check {
     let id = Id::EmbeddingsDoor;
     let service = &EMBEDDINGS;
     let home = &case.cluster.home;
     let place = case.cluster.home_place();
     let Some(workload) = place.stateful_set(service.name) else {
-        let denied = case
-            .denials(id, "list", &["statefulsets"])
-            .into_iter()
-            .next();
-        return denied
-            .unwrap_or_else(|| Check::skip(id, format!("StatefulSet {} not found", service.name)));
+        let absent = || Check::skip(id, format!("StatefulSet {} not found", service.name));
+        return unlisted(case, id).unwrap_or_else(absent);
     };
     let check = match setting(place, &workload.spec, service.variables) {
         Setting::Set if is_older_than_secret(case, service) => Check::warn(
@@ -219,8 +201,8 @@ fn embeddings(case: &Case<'_>) -> Check {
                 "API_KEYS is set, but the pod is older than {} and may accept every request",
                 service.secret
             ),
-            restart_hint(case, service),
-        ),
+        )
+        .hint(restart_hint(case, service)),
         Setting::Set => Check::pass(id, "API_KEYS is set: the service checks its callers"),
         Setting::Unknown => case
             .unread_at_home(id, &table::EMBEDDINGS)
@@ -232,8 +214,8 @@ fn embeddings(case: &Case<'_>) -> Check {
         Setting::Unset => Check::warn(
             id,
             "no API_KEYS in its pod spec: the service accepts every request",
-            secure_hint(case, service, workload, service.option),
-        ),
+        )
+        .hint(secure_hint(case, service)),
     };
     check.at(home, workload.kind.as_str(), &workload.name)
 }
@@ -246,8 +228,8 @@ fn unguarded_brain_api(case: &Case<'_>) -> Option<Check> {
     let check = Check::warn(
         Id::WorkloadWired,
         "no KB_ROUTER_TOKEN in its pod spec: the service accepts every request",
-        secure_hint(case, &BRAIN_API, workload, BRAIN_API.option),
-    );
+    )
+    .hint(secure_hint(case, &BRAIN_API));
     // If the Secret is missing the pods do not start; another check reports that.
     let waits = place.live(ROUTER.secret).is_none() && reads_own_secret(&BRAIN_API, &workload.spec);
     (!waits && setting(place, &workload.spec, BRAIN_API.variables) == Setting::Unset)
@@ -257,21 +239,12 @@ fn unguarded_brain_api(case: &Case<'_>) -> Option<Check> {
 fn live(case: &Case<'_>, service: &Service) -> Check {
     let id = service.live;
     let home = &case.cluster.home;
-    let is_of_service = |probe: &&Probe| probe.service == service.name;
-    let check = match case
-        .cluster
-        .probes
-        .iter()
-        .find(is_of_service)
-        .map(|probe| &probe.outcome)
-    {
+    let mut probes = case.cluster.probes.iter();
+    let probe = probes.find(|probe| probe.service == service.name);
+    let check = match probe.map(|probe| &probe.outcome) {
         None => return Check::skip(id, "not probed without --live"),
         Some(ProbeOutcome::NotAsked(why)) => {
-            let statefulsets = case
-                .denials(id, "list", &["statefulsets"])
-                .into_iter()
-                .next();
-            let denied = statefulsets.or_else(|| case.unread_at_home(id, &ROUTER));
+            let denied = unlisted(case, id).or_else(|| case.unread_at_home(id, &ROUTER));
             denied.unwrap_or_else(|| Check::skip(id, why.clone()))
         }
         Some(ProbeOutcome::Asked { right, wrong }) => judge(case, service, right.as_ref(), wrong),
@@ -287,11 +260,7 @@ fn judge(case: &Case<'_>, service: &Service, right: Option<&Reply>, wrong: &Repl
     match (wrong, right) {
         (Reply::Status(status), _) if is_accepted(*status) => {
             let (why, hint) = why_open(case, service);
-            Check::fail(
-                id,
-                format!("a wrong token is accepted ({status}): {why}"),
-                hint,
-            )
+            Check::fail(id, format!("a wrong token is accepted ({status}): {why}")).hint(hint)
         }
         (Reply::Forbidden, _) | (_, Some(Reply::Forbidden)) => {
             let message =
@@ -304,8 +273,8 @@ fn judge(case: &Case<'_>, service: &Service, right: Option<&Reply>, wrong: &Repl
         (Reply::Status(status), _) if *status != REFUSED => Check::fail(
             id,
             format!("a wrong token gets {status} instead of {REFUSED}"),
-            logs,
-        ),
+        )
+        .hint(logs),
         (Reply::Status(_), None) => {
             let unknown = "a wrong token is rejected; the home namespace has no token to test with";
             let denied = case.unread_at_home(id, &ROUTER);
@@ -318,11 +287,8 @@ fn judge(case: &Case<'_>, service: &Service, right: Option<&Reply>, wrong: &Repl
             ),
             REFUSED => {
                 let (why, hint) = why_refused(case, service);
-                Check::fail(
-                    id,
-                    format!("the right token is rejected ({REFUSED}): {why}"),
-                    hint,
-                )
+                let message = format!("the right token is rejected ({REFUSED}): {why}");
+                Check::fail(id, message).hint(hint)
             }
             status => Check::fail(
                 id,
@@ -330,8 +296,8 @@ fn judge(case: &Case<'_>, service: &Service, right: Option<&Reply>, wrong: &Repl
                     "the right token gets {status} instead of {}",
                     service.accepted
                 ),
-                logs,
-            ),
+            )
+            .hint(logs),
         },
     }
 }
@@ -342,24 +308,17 @@ fn unreachable(case: &Case<'_>, service: &Service, why: &str) -> Check {
     let pod = probed_pod(case, service);
     if pod.is_none() && !case.cluster.is_denied("list", "pods", home) {
         let scale = format!("scale statefulset/{} --replicas=1", service.name);
-        return Check::fail(
-            service.live,
-            format!("no answer: pod {} not found", first_pod(service.name)),
-            case.kubectl(home, &scale),
-        );
+        let message = format!("no answer: pod {} not found", first_pod(service.name));
+        return Check::fail(service.live, message).hint(case.kubectl(home, &scale));
     }
     let waiting = pod.and_then(|pod| pods::waiting_check(case, place, pod));
     match waiting {
         Some(waiting) => Check::fail(
             service.live,
             format!("no answer: its pod does not start, see {}", waiting.id),
-            waiting.hint,
-        ),
-        None => Check::fail(
-            service.live,
-            format!("no answer: {why}"),
-            restart_hint(case, service),
-        ),
+        )
+        .hint(waiting.hint),
+        None => Check::fail(service.live, format!("no answer: {why}")),
     }
 }
 
@@ -371,23 +330,23 @@ fn is_older_than_secret(case: &Case<'_>, service: &Service) -> bool {
     })
 }
 
+/// Why a service accepts a wrong token, and the hint.
 fn why_open(case: &Case<'_>, service: &Service) -> (String, String) {
     let place = case.cluster.home_place();
     let variables = service.variables.join(" or ");
-    match place.stateful_set(service.name) {
-        Some(workload) if setting(place, &workload.spec, service.variables) == Setting::Unset => (
-            format!("no {variables} in the pod spec"),
-            secure_hint(case, service, workload, service.option),
-        ),
-        _ if is_older_than_secret(case, service) => (
-            format!("the pod is older than {}", service.secret),
-            restart_hint(case, service),
-        ),
-        _ => (
-            format!("{variables} may be set, but not in the running pod"),
-            restart_hint(case, service),
-        ),
+    let is_unset = place.stateful_set(service.name).is_some_and(|workload| {
+        setting(place, &workload.spec, service.variables) == Setting::Unset
+    });
+    if is_unset {
+        let why = format!("no {variables} in the pod spec");
+        return (why, secure_hint(case, service));
     }
+    let why = if is_older_than_secret(case, service) {
+        format!("the pod is older than {}", service.secret)
+    } else {
+        format!("{variables} may be set, but not in the running pod")
+    };
+    (why, restart_hint(case, service))
 }
 
 /// A list in the Secret of the service that does not contain its token.
@@ -403,19 +362,20 @@ fn list_without_token(case: &Case<'_>, service: &Service) -> Option<&'static str
         })
 }
 
+/// Why a service rejects the right token, and the hint.
 fn why_refused(case: &Case<'_>, service: &Service) -> (String, String) {
     let place = case.cluster.home_place();
     if let Some(workload) = place.stateful_set(service.name) {
         if !reads_own_secret(service, &workload.spec) {
             return (
                 format!("the pod does not take its tokens from {}", service.secret),
-                secure_hint(case, service, workload, service.option),
+                secure_hint(case, service),
             );
         }
         if let Some(list) = list_without_token(case, service) {
             return (
                 format!("it is not in list {list} of {}", service.secret),
-                secure_hint(case, service, workload, " --prefer cluster"),
+                settle::apply(case),
             );
         }
     }

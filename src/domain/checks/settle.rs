@@ -2,11 +2,10 @@
 //! the options come from a plan over all places, not over the one that the hint is for.
 
 use super::case::Case;
-use crate::domain::cluster::names::Namespace;
+use super::check::Id;
 use crate::domain::cluster::observed_secret::LiveSecret;
-use crate::domain::cluster::owner::{Owner, OwnerKind};
+use crate::domain::cluster::owner::OwnerKind;
 use crate::domain::cluster::snapshot::FileState;
-use crate::domain::hint_context::HintContext;
 use crate::domain::plan::{FiledTokens, Settlement, Wish};
 use crate::domain::table::ROUTER;
 use crate::domain::values::token::TokenName;
@@ -42,25 +41,20 @@ pub(super) fn managed_by(live: &LiveSecret, key: &str) -> String {
     }
 }
 
-/// The command that rotates a token. `rotate` refuses if places disagree, so `--apply` resolves that
-/// first.
+/// The command that rotates a token, or the one to run before.
 pub(super) fn rotate(case: &Case<'_>, name: TokenName) -> String {
-    let home: &Namespace = &case.cluster.home;
     let owner = &case.cluster.home_place().secrets[ROUTER.secret].owner;
-    let is_foreign = |owner: &&Owner| owner.kind != OwnerKind::ExternalSecret;
-    if let Some(owner) = owner.as_ref().filter(is_foreign) {
-        return case.ask_owner(home, owner);
+    if owner
+        .as_ref()
+        .is_some_and(|owner| owner.kind != OwnerKind::ExternalSecret)
+    {
+        return Id::OwnerSecret.docs_link();
     }
-    let reach: &HintContext = case.reach;
     match case.rotation {
-        Ok(None) => {
-            let settlement = settlement(case, false);
-            let before = match settlement.prefer {
-                Some(_) => format!("{} && ", case.apply_with(&[], &settlement.to_string())),
-                None => String::new(),
-            };
-            format!("{before}{} --token {name} --apply", reach.command("rotate"))
-        }
-        _ => format!("{} --apply", reach.command("rotate")),
+        Ok(Some(_)) => case.reach.carry_on(),
+        Err(_) => Id::RotationOpen.docs_link(),
+        // `rotate` refuses if places disagree.
+        Ok(None) if settlement(case, false).prefer.is_some() => apply(case),
+        Ok(None) => format!("{} --token {name} --apply", case.reach.command("rotate")),
     }
 }

@@ -2,7 +2,7 @@
 //! and the copies that operators keep.
 
 use super::case::Case;
-use super::check::{Check, Id};
+use super::check::{Check, Id, conclude};
 use super::words::{some_of, span};
 use super::{rotation, settle};
 use crate::domain::cluster::names::Namespace;
@@ -67,8 +67,8 @@ fn matches(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Che
                     fingerprint(token.value()),
                     fingerprint(live)
                 ),
-                settle::apply(case),
-            ),
+            )
+            .hint(settle::apply(case)),
         },
     };
     check.at(home, "Secret", ROUTER.secret)
@@ -127,16 +127,10 @@ fn pair(
         true if optional => Check::skip(id, format!("list {list_name} is empty")),
         _ if list.lists(value) => Check::pass(id, format!("{token} is in list {list_name}")),
         _ => {
-            let hint = match &observed.owner {
-                Some(owner) => case.ask_owner(namespace, owner),
-                None => {
-                    // Without the option --apply leaves an empty API_KEYS as it is.
-                    let api_keys = list_name == API_KEYS && is_empty;
-                    let with = if api_keys { " --with-api-keys" } else { "" };
-                    let settlement = settle::settlement(case, api_keys);
-                    case.apply_with(&[], &format!("{with}{settlement}"))
-                }
-            };
+            // Without the option --apply leaves an empty API_KEYS as it is.
+            let api_keys = list_name == API_KEYS && is_empty;
+            let with = if api_keys { " --with-api-keys" } else { "" };
+            let settlement = settle::settlement(case, api_keys);
             Check::fail(
                 id,
                 format!(
@@ -145,8 +139,9 @@ fn pair(
                     describe_entries(list),
                     settle::managed_by(live, list_name)
                 ),
-                hint,
             )
+            .hint(case.apply_with(&[], &format!("{with}{settlement}")))
+            .unless_owned(observed.owner.as_ref())
         }
     };
     check.at(namespace, "Secret", bundle.secret)
@@ -169,21 +164,20 @@ fn describe_entries(list: &SecretValue) -> String {
 fn copies(case: &Case<'_>) -> Vec<Check> {
     let id = Id::TokensCopies;
     let tokens = case.home_tokens();
-    let mut found: BTreeMap<CopyRef, &Observed> = case
-        .cluster
-        .copies
-        .iter()
-        .map(|(at, observed)| (at.clone(), observed))
-        .collect();
-    for (namespace, place) in &case.cluster.places {
-        found.extend(place.others.iter().map(|(name, observed)| {
-            let at = CopyRef {
-                namespace: namespace.clone(),
-                name: name.clone(),
-            };
-            (at, observed)
-        }));
-    }
+    let router = case.cluster.home_place().secrets.get(ROUTER.secret);
+    let retired = |value: &SecretValue| {
+        let mut names = TokenName::ALL.into_iter();
+        names.find(|name| stored_state::is_retired_in(router, *name, value))
+    };
+    let others = case.cluster.places.iter().flat_map(|(namespace, place)| {
+        place.others.iter().map(move |(name, observed)| {
+            let (namespace, name) = (namespace.clone(), name.clone());
+            (CopyRef { namespace, name }, observed)
+        })
+    });
+    let requested = case.cluster.copies.iter();
+    let requested = requested.map(|(at, observed)| (at.clone(), observed));
+    let found: BTreeMap<CopyRef, &Observed> = requested.chain(others).collect();
     let mut checks = Vec::new();
     let mut in_step = Vec::new();
     for (at, observed) in &found {
@@ -194,34 +188,12 @@ fn copies(case: &Case<'_>) -> Vec<Check> {
             }
             continue;
         };
-        for name in TokenName::ALL {
-            let Some(token) = tokens.get(name) else {
-                continue;
-            };
-            let copy = live.data.get(name.as_str());
-            if let Some(stale) = copy.filter(|value| value.text.as_ref() != Some(token)) {
-                checks.push(stale_copy(
-                    case,
-                    at,
-                    observed,
-                    (name.as_str(), name),
-                    (token, stale),
-                ));
-            }
-        }
         for (key, value) in &live.data {
-            // Keys named after a token were compared above.
-            if TokenName::parse(key).is_some() {
-                continue;
-            }
             let text = value.text.as_ref();
-            let retired = TokenName::ALL.into_iter().find(|name| {
-                let router = case.cluster.home_place().secrets.get(ROUTER.secret);
-                text.is_some_and(|text| stored_state::is_retired_in(router, *name, text))
-            });
-            let replaced = retired.and_then(|name| Some((name, tokens.get(name).as_ref()?)));
-            if let Some((name, token)) = replaced {
-                checks.push(stale_copy(case, at, observed, (key, name), (token, value)));
+            let name = TokenName::parse(key).or_else(|| retired(text?));
+            let token = name.and_then(|name| Some((name, tokens.get(name).as_ref()?)));
+            if let Some((name, token)) = token.filter(|(_, token)| text != Some(token)) {
+                checks.push(stale_copy(at, observed, (key, name), (token, value)));
             }
         }
         let holds = |value: &SecretValue| {
@@ -247,22 +219,15 @@ fn copies(case: &Case<'_>) -> Vec<Check> {
         .map(|denied| case.denied(id, denied))
         .collect();
     unread.extend(case.unread_at_home(id, &ROUTER));
-    let denied = unlisted(case);
-    if !in_step.is_empty() {
-        checks.push(Check::pass(
-            id,
-            format!("up-to-date copies: {}", some_of(&in_step)),
-        ));
-    } else if checks.is_empty() && denied.is_none() && unread.is_empty() {
-        checks.push(if tokens.iter().any(|(_, token)| token.is_some()) {
-            Check::pass(id, "no other Secret in these namespaces holds a copy")
-        } else {
-            Check::skip(id, "the home namespace has no token to search for")
-        });
-    }
-    checks.extend(denied);
-    checks.extend(unread);
-    checks
+    let skipped = unlisted(case).into_iter().chain(unread).collect();
+    let in_step = (!in_step.is_empty())
+        .then(|| Check::pass(id, format!("up-to-date copies: {}", some_of(&in_step))));
+    let nothing = if tokens.iter().any(|(_, token)| token.is_some()) {
+        Check::pass(id, "no other Secret in these namespaces holds a copy")
+    } else {
+        Check::skip(id, "the home namespace has no token to search for")
+    };
+    conclude(checks, in_step, skipped, nothing)
 }
 
 /// The skipped check if `list secrets` is forbidden. No Role of `rbac` grants it, since it reads
@@ -295,68 +260,22 @@ fn is_of_copy(resource: &str) -> bool {
     name.is_some_and(|name| BUNDLES.iter().all(|bundle| bundle.secret != name))
 }
 
-/// Prints a part of the router Secret in the home namespace, to pipe it into another command. No
-/// value appears on a command line.
-fn from_home(case: &Case<'_>, template: &str) -> String {
-    case.kubectl(
-        &case.cluster.home,
-        &format!("get secret {} -o go-template='{template}'", ROUTER.secret),
-    )
-}
-
 fn absent_copy(case: &Case<'_>, at: &CopyRef) -> Check {
-    let tokens = case.home_tokens();
-    let data: Vec<_> = tokens
-        .iter()
-        .filter(|(_, token)| token.is_some())
-        .map(|(name, _)| format!("\"{name}\":\"{{{{.data.{name}}}}}\""))
-        .collect();
-    let template = format!(
-        "{{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{{\"name\":\"{}\"}},\"data\":{{{}}}}}",
-        at.name,
-        data.join(",")
-    );
-    let namespace = &at.namespace;
-    let (what, before) = if case.cluster.absent.contains(namespace) {
-        let create = format!("{} create namespace {namespace} && ", case.reach.kubectl);
-        ("namespace not found", create)
-    } else {
-        ("Secret not found", String::new())
+    let what = match case.cluster.absent.contains(&at.namespace) {
+        true => "namespace not found",
+        false => "Secret not found",
     };
-    let hint = format!(
-        "{before}{} | {}",
-        from_home(case, &template),
-        case.kubectl(namespace, "create -f -")
-    );
-    Check::warn(Id::TokensCopies, format!("--copy {at}: {what}"), hint).at(
-        &at.namespace,
-        "Secret",
-        &at.name,
-    )
+    let check = Check::warn(Id::TokensCopies, format!("--copy {at}: {what}"));
+    check.at(&at.namespace, "Secret", &at.name)
 }
 
 fn stale_copy(
-    case: &Case<'_>,
     at: &CopyRef,
     observed: &Observed,
     (key, name): (&str, TokenName),
     (token, stale): (&SecretValue, &LiveValue),
 ) -> Check {
-    let hint = match &observed.owner {
-        Some(owner) => case.ask_owner(&at.namespace, owner),
-        None => format!(
-            "{} | {}",
-            from_home(
-                case,
-                &format!("{{\"data\":{{\"{key}\":\"{{{{.data.{name}}}}}\"}}}}")
-            ),
-            case.kubectl(
-                &at.namespace,
-                &format!("patch secret {} --patch-file=/dev/stdin", at.name)
-            )
-        ),
-    };
-    Check::warn(
+    let check = Check::warn(
         Id::TokensCopies,
         format!(
             "{key} is a stale copy of {name}: it has {}, the home namespace has {}",
@@ -366,9 +285,10 @@ fn stale_copy(
                 .map_or("a value that is not text".to_owned(), fingerprint),
             fingerprint(token)
         ),
-        hint,
-    )
-    .at(&at.namespace, "Secret", &at.name)
+    );
+    check
+        .unless_owned(observed.owner.as_ref())
+        .at(&at.namespace, "Secret", &at.name)
 }
 
 fn age(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
@@ -399,8 +319,8 @@ fn age(case: &Case<'_>, name: TokenName, router: Option<&LiveSecret>) -> Check {
                 Check::warn(
                     id,
                     format!("{message}, over the limit of {}", span(case.max_age)),
-                    settle::rotate(case, name),
                 )
+                .hint(settle::rotate(case, name))
             } else {
                 Check::pass(id, message)
             }

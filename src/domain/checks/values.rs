@@ -39,18 +39,6 @@ pub(super) fn defect_of_list(list: &SecretValue) -> Option<&'static str> {
         .then_some("contains a placeholder")
 }
 
-/// True if every entry of a list is this value.
-pub(super) fn has_only(list: &SecretValue, value: &SecretValue) -> bool {
-    list.entries().all(|entry| entry == value.expose())
-}
-
-/// True if a list has entries that are neither our token nor a placeholder.
-pub(super) fn has_others(list: &SecretValue, token: Option<&SecretValue>) -> bool {
-    let ours = |entry: &str| token.is_some_and(|token| token.expose() == entry);
-    list.entries()
-        .any(|entry| !ours(entry) && !is_placeholder(entry))
-}
-
 fn is_placeholder(text: &str) -> bool {
     let between = |start: &str, end: &str| {
         text.len() > start.len() + end.len() && text.starts_with(start) && text.ends_with(end)

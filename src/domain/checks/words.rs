@@ -1,4 +1,4 @@
-//! Parts of sentences and of shell commands.
+//! Parts of sentences.
 
 pub(super) const HOUR: i64 = 60 * 60;
 pub(super) const DAY: i64 = 24 * HOUR;
@@ -12,18 +12,6 @@ pub(super) fn span(seconds: i64) -> String {
         1 => format!("1 {word}"),
         count => format!("{count} {word}s"),
     }
-}
-
-/// True if a word needs no quotes in a shell command and is not an option.
-pub(super) fn is_name(word: &str) -> bool {
-    let part = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    word.starts_with(|c: char| c.is_ascii_alphanumeric()) && word.chars().all(part)
-}
-
-/// Quotes a word for a shell command. A path may need it, the name of an object does not.
-pub(super) fn quoted(word: &str) -> String {
-    // Only a NUL cannot be quoted, and no object holds one.
-    shlex::try_quote(word).map_or_else(|_| "''".to_owned(), Into::into)
 }
 
 /// The first three, and how many more there are: `a, b, c and 2 more`.

@@ -1,7 +1,7 @@
 //! `workload.wired`: the Secrets and keys that workloads refer to exist.
 
 use super::case::Case;
-use super::check::{Check, Id};
+use super::check::{Check, Id, conclude};
 use super::words::some_of;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::names::WorkloadKind;
@@ -9,7 +9,7 @@ use crate::domain::cluster::observed_secret::{LiveSecret, Observed};
 use crate::domain::cluster::rollout::Rollout;
 use crate::domain::cluster::snapshot::NamespaceSnapshot;
 use crate::domain::cluster::workload::{BRAIN_API, Pod, Reference, Way, Workload};
-use crate::domain::table::{BUNDLES, Bundle, InputRule, Origin, Presence, ROUTER};
+use crate::domain::table::{BUNDLES, Bundle, InputRule, Key, Origin, Presence, ROUTER};
 use std::collections::BTreeSet;
 
 /// The Secret of the table with that name.
@@ -122,18 +122,14 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
         );
         denied.push(Check::skip(id, message));
     }
-    if found > 0 {
-        let message = match (found, workloads) {
-            (1, _) => "1 reference to a Secret is valid".to_owned(),
-            (_, 1) => format!("{found} references of 1 workload to Secrets are valid"),
-            _ => format!("{found} references of {workloads} workloads to Secrets are valid"),
-        };
-        checks.push(Check::pass(id, message));
-    } else if checks.is_empty() && denied.is_empty() {
-        checks.push(Check::skip(id, "no workload reads these Secrets"));
-    }
-    checks.extend(denied);
-    checks
+    let valid = match (found, workloads) {
+        (1, _) => "1 reference to a Secret is valid".to_owned(),
+        (_, 1) => format!("{found} references of 1 workload to Secrets are valid"),
+        _ => format!("{found} references of {workloads} workloads to Secrets are valid"),
+    };
+    let valid = (found > 0).then(|| Check::pass(id, valid));
+    let nothing = Check::skip(id, "no workload reads these Secrets");
+    conclude(checks, valid, denied, nothing)
 }
 
 /// True if this program creates a Secret in the home namespace only, and the namespace is another.
@@ -158,18 +154,19 @@ fn dangling(
         ),
         _ => format!("Secret {secret} not found"),
     };
-    let hint = supply_hint(case, workload, reference, observed);
     let check = if reference.optional {
         let consequence = consequence(workload, reference);
-        Check::warn(id, format!("{what}: {consequence}"), hint)
+        Check::warn(id, format!("{what}: {consequence}"))
     } else {
         let pods = match workload.kind {
             WorkloadKind::Pod => "the pod does",
             _ => "its pods do",
         };
-        Check::fail(id, format!("{what}: {pods} not start"), hint)
+        Check::fail(id, format!("{what}: {pods} not start"))
     };
-    check.at(&workload.namespace, workload.kind.as_str(), &workload.name)
+    check
+        .hint(supply_hint(case, workload, reference, observed))
+        .at(&workload.namespace, workload.kind.as_str(), &workload.name)
 }
 
 /// What happens when pods start without an optional Secret or key.
@@ -187,42 +184,21 @@ fn consequence(workload: &Workload, reference: &Reference<'_>) -> &'static str {
     }
 }
 
-/// The command that edits the workload, for a reference that `--apply` cannot satisfy.
-fn edit_hint(case: &Case<'_>, workload: &Workload) -> String {
-    let (namespace, name) = (&workload.namespace, &workload.name);
-    match workload.kind {
-        // The containers of a pod are immutable.
-        WorkloadKind::Pod => format!(
-            "{} > {name}.yaml && ${{EDITOR:-vi}} {name}.yaml && {}",
-            case.kubectl(namespace, &format!("get pod {name} -o yaml")),
-            case.kubectl(namespace, &format!("replace --force -f {name}.yaml"))
-        ),
-        kind => {
-            let kind = kind.as_str().to_lowercase();
-            case.kubectl(namespace, &format!("edit {kind}/{name}"))
-        }
-    }
+/// True if `--apply` does not create the Secret in that namespace, or not with that key.
+fn is_not_created(case: &Case<'_>, namespace: &Namespace, reference: &Reference<'_>) -> bool {
+    let is_created = key_of(reference).is_some_and(|key| {
+        !matches!(
+            key.origin,
+            Origin::TokenList(_, Presence::IfFound) | Origin::Input(InputRule::EnvFileOnly)
+        )
+    });
+    is_home_only(case, namespace, reference.secret) || reference.key.is_some() && !is_created
 }
 
-/// True if `--apply` does not create the Secret in that namespace, or not with that key.
-pub(super) fn is_not_created(
-    case: &Case<'_>,
-    namespace: &Namespace,
-    reference: &Reference<'_>,
-) -> bool {
-    let Some(bundle) = bundle(reference.secret) else {
-        return true;
-    };
-    let is_created = |name: &str| {
-        bundle.keys.iter().any(|key| {
-            key.name == name
-                && !matches!(
-                    key.origin,
-                    Origin::TokenList(_, Presence::IfFound) | Origin::Input(InputRule::EnvFileOnly)
-                )
-        })
-    };
-    is_home_only(case, namespace, bundle.secret) || !reference.key.is_none_or(is_created)
+/// The key of the table to which a reference refers.
+fn key_of(reference: &Reference<'_>) -> Option<&'static Key> {
+    let mut keys = bundle(reference.secret)?.keys.iter();
+    keys.find(|key| reference.key == Some(key.name))
 }
 
 /// The command that makes a reference valid.
@@ -233,21 +209,26 @@ pub(super) fn supply_hint(
     observed: Option<&Observed>,
 ) -> String {
     let namespace = &workload.namespace;
-    if let Some(owner) = observed.and_then(|observed| observed.owner.as_ref()) {
-        return case.ask_owner(namespace, owner);
+    if observed.is_some_and(|observed| observed.owner.is_some()) {
+        return Id::OwnerSecret.docs_link();
     }
     if is_not_created(case, namespace, reference) {
-        return edit_hint(case, workload);
+        return match workload.kind {
+            // The containers of a pod are immutable.
+            WorkloadKind::Pod => Id::WorkloadWired.docs_link(),
+            kind => {
+                let kind = kind.as_str().to_lowercase();
+                case.kubectl(namespace, &format!("edit {kind}/{}", workload.name))
+            }
+        };
     }
     let secret_exists = observed.is_some_and(|observed| observed.live.is_some());
-    let bundle = bundle(reference.secret);
-    let mut required = bundle.map(Bundle::required_inputs).unwrap_or_default();
+    let required = bundle(reference.secret).map(Bundle::required_inputs);
+    let mut required = required.unwrap_or_default();
     required.retain(|name| !secret_exists || reference.key == Some(name));
-    let keys = bundle.map_or(&[][..], |bundle| bundle.keys);
-    let on_request = keys.iter().any(|key| {
-        reference.key == Some(key.name)
-            && matches!(key.origin, Origin::TokenList(_, Presence::OnRequest))
-    });
-    let option = if on_request { " --with-api-keys" } else { "" };
+    let option = match key_of(reference).map(|key| key.origin) {
+        Some(Origin::TokenList(_, Presence::OnRequest)) => " --with-api-keys",
+        _ => "",
+    };
     case.apply_with(&required, option)
 }

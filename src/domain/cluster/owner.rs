@@ -33,8 +33,6 @@ pub struct Owner {
     pub kind: OwnerKind,
     /// Kind and name for messages: `ExternalSecret brain-api`.
     pub name: String,
-    /// The namespace in the owner's marks; `None` for that of the owned object.
-    pub namespace: Option<Box<str>>,
 }
 
 impl Owner {
@@ -42,7 +40,6 @@ impl Owner {
         Self {
             kind: OwnerKind::ExternalSecret,
             name: format!("ExternalSecret {name}"),
-            namespace: None,
         }
     }
 
@@ -88,7 +85,6 @@ pub fn owner_of(marks: Marks<'_>) -> Option<Owner> {
             _ => Owner {
                 kind: OwnerKind::Controller,
                 name: format!("{kind} {name}").replace(char::is_control, "?"),
-                namespace: None,
             },
         });
     }
@@ -96,31 +92,26 @@ pub fn owner_of(marks: Marks<'_>) -> Option<Owner> {
     let annotation = |key: &str| marks.annotations.get(key).map(String::as_str);
     let tracking_id = annotation("argocd.argoproj.io/tracking-id");
     let is_helms = label("app.kubernetes.io/managed-by") == Some("Helm");
-    // The name and namespace of the owner. The helm-controller of Flux installs with Helm, so its
-    // objects have the marks of both.
-    let (kind, what, name, namespace) = if let Some(name) = label("helm.toolkit.fluxcd.io/name") {
-        let namespace = label("helm.toolkit.fluxcd.io/namespace");
-        (OwnerKind::Flux, "Flux HelmRelease", Some(name), namespace)
+    // The helm-controller of Flux installs with Helm, so its objects have the marks of both.
+    let (kind, what, name) = if let Some(name) = label("helm.toolkit.fluxcd.io/name") {
+        (OwnerKind::Flux, "Flux HelmRelease", Some(name))
     } else if let Some(name) = label("kustomize.toolkit.fluxcd.io/name") {
-        let namespace = label("kustomize.toolkit.fluxcd.io/namespace");
-        (OwnerKind::Flux, "Flux Kustomization", Some(name), namespace)
+        (OwnerKind::Flux, "Flux Kustomization", Some(name))
     } else if let Some(name) = tracking_id.and_then(|id| id.split(':').next()) {
-        (OwnerKind::ArgoCd, "Argo CD application", Some(name), None)
+        (OwnerKind::ArgoCd, "Argo CD application", Some(name))
     } else if let Some(name) = label("argocd.argoproj.io/instance") {
-        (OwnerKind::ArgoCd, "Argo CD application", Some(name), None)
+        (OwnerKind::ArgoCd, "Argo CD application", Some(name))
     } else {
         let name = annotation("meta.helm.sh/release-name");
         if name.is_none() && !is_helms {
             return None;
         }
-        let namespace = annotation("meta.helm.sh/release-namespace");
-        (OwnerKind::Helm, "Helm release", name, namespace)
+        (OwnerKind::Helm, "Helm release", name)
     };
     let name = name.map(|name| format!(" {}", name.replace(char::is_control, "?")));
     Some(Owner {
         kind,
         name: format!("{what}{}", name.unwrap_or_default()),
-        namespace: namespace.map(Into::into),
     })
 }
 

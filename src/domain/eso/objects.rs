@@ -297,8 +297,6 @@ pub struct SecretStore {
     pub uid: String,
     /// `metadata.creationTimestamp`, in seconds since 1970.
     pub created: Option<i64>,
-    /// The owner that applies it; `None` for a person.
-    pub owner: Option<Owner>,
     /// `spec.controller`: the class of operators that may use the store.
     pub controller: Option<String>,
     pub provider: Provider,

@@ -125,24 +125,12 @@ impl StoreSeen {
 }
 
 /// The store entries that the user's own token can read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Contents {
-    /// The user's program: `bao` or `vault`.
-    pub program: &'static str,
     /// The store's URL from the environment; `None` if it is not set.
     pub address: Option<String>,
     /// The result for every path that was read.
     pub entries: BTreeMap<KvPath, Result<Entry, Unread>>,
-}
-
-impl Default for Contents {
-    fn default() -> Self {
-        Self {
-            program: "bao",
-            address: None,
-            entries: BTreeMap::new(),
-        }
-    }
 }
 
 /// An entry could not be read.

@@ -59,7 +59,6 @@ pub fn store(condition: Option<Condition>) -> SecretStore {
         at: external().store.unwrap(),
         uid: "2".to_owned(),
         created: Some(0),
-        owner: None,
         controller: None,
         provider: Provider::Other("fake".to_owned()),
         credentials: None,

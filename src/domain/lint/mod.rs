@@ -56,7 +56,7 @@ pub fn judge(sources: &[Source]) -> Judgement {
             Err(message) => {
                 let command = if source.text.is_ok() { EDIT } else { "ls -ld" };
                 let hint = source.hint(command);
-                parsed.push(Check::fail(Id::ValuesParsed, message, hint));
+                parsed.push(Check::fail(Id::ValuesParsed, message).hint(hint));
                 broken.push(source.name.clone());
             }
         }
@@ -99,7 +99,7 @@ fn failures(id: Id, source: &Source, roots: &[Node], find: Find) -> Vec<Check> {
     let objects: Vec<_> = roots.iter().flat_map(Node::objects).collect();
     let fail = |(line, what)| {
         let message = format!("{}:{line}: {what}", source.name);
-        Check::fail(id, message, source.hint(EDIT))
+        Check::fail(id, message).hint(source.hint(EDIT))
     };
     find(&objects).into_iter().map(fail).collect()
 }

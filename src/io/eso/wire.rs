@@ -312,7 +312,6 @@ struct AuthBody {
 impl StoreBody {
     /// Makes a fact; `None` without a name.
     pub fn read(self, kind: StoreKind) -> Option<SecretStore> {
-        let owner = owner_of(&self.metadata);
         let name = self.metadata.name?;
         let provider = self.spec.provider.into_iter().next();
         let (provider, credentials) = match provider {
@@ -333,7 +332,6 @@ impl StoreBody {
             at: StoreRef { kind, name },
             uid: self.metadata.uid.unwrap_or_default(),
             created: self.metadata.creation_timestamp.as_ref().map(seconds),
-            owner,
             controller: Some(self.spec.controller).filter(|class| !class.is_empty()),
             provider,
             credentials,

@@ -80,7 +80,9 @@ fn a_chart_before_its_secrets_is_explained_and_the_hints_bring_it_up() {
     let _embeddings = Service::of(other, Kind::Embeddings, &space, EMBEDDINGS_SERVICE);
     let ran = look(&space, &["--live"]).exits(1);
     assert_eq!(statuses(&ran, "live.brain-api"), ["pass"]);
-    let hint = &hints(&ran)[0];
+    let apply = &hints(&ran)[0];
+    follow(&space, apply, &[]).exits(0);
+    let hint = &hints(&look(&space, &["--live"]).exits(1))[0];
     let before = pod_of(&space, EMBEDDINGS_SERVICE).unwrap()["metadata"]["uid"].clone();
     follow(&space, hint, &[]).exits(0);
     wait("embeddings has another pod", || {

@@ -158,6 +158,9 @@ fn a_namespace_that_is_being_deleted_is_waited_for_by_the_hint() {
         SANDBOX.expect("PATCH", &path, &free);
         followed.join().unwrap().exits(0);
     });
+    let message = format!("namespace {name} does not exist");
+    let absent = only(&space, "cluster.namespace", "fail", &message);
+    follow(&space, hint(&absent), &[]).exits(0);
     let message = format!("namespace {name} exists");
     only(&space, "cluster.namespace", "pass", &message);
     assert_eq!(space.data(ROUTER), space.filed());

@@ -200,6 +200,33 @@ fn mended_in(space: &Space, check: &Value, environment: &[(&str, &str)]) {
     until_with(space, &store, text("id"), text("object"), "pass", "");
 }
 
+/// Runs steps to which the hint of a check links, as an operator of the store with all inputs.
+#[track_caller]
+fn steps(part: &str, space: &Space, check: &Value, words: &[(&str, &str)], more: &[(&str, &str)]) {
+    let hint = check["hint"].as_str().unwrap();
+    let operator = space.operator(&BAO.root);
+    let all = [more, &as_pairs(&operator), &INPUTS].concat();
+    crate::steps::steps(part, space, hint, words, &all).exits(0);
+}
+
+/// Fills the entries below the namespace, as steps say.
+#[track_caller]
+fn refilled(space: &Space, check: &Value) {
+    let words = [("PREFIX", space.namespace.as_str())];
+    steps("--from-cluster", space, check, &words, &[]);
+}
+
+/// Refreshes, as the steps end, after which the check passes.
+#[track_caller]
+fn passes(space: &Space, check: &Value) {
+    let sync = format!("k8s-bootstrap -n {} sync", space.namespace);
+    follow(space, &sync, &[]).exits(0);
+    let operator = space.operator(&BAO.root);
+    let text = |field: &str| check[field].as_str().unwrap();
+    let (id, object) = (text("id"), text("object"));
+    until_with(space, &as_pairs(&operator), id, object, "pass", "");
+}
+
 /// The ExternalSecret as a check names it.
 fn named(name: &str) -> String {
     format!("ExternalSecret/{name}")

@@ -3,7 +3,7 @@
 use crate::fleet_checks::{CheckedFleet as Fleet, ID};
 use crate::sandbox::SANDBOX;
 use crate::space::Ran;
-use crate::token_checks::{hides, hint, statuses};
+use crate::token_checks::{hides, hint, mend, statuses};
 use serde_json::json;
 use std::process::Stdio;
 
@@ -26,6 +26,12 @@ fn a_named_namespace_that_is_being_deleted_is_told_and_made_again() {
     let ran = Ran::from(waiting.wait_with_output().unwrap());
     hides(&fleet.spaces(), &ran);
     ran.exits(0);
+    // One hint after the other.
+    for words in ["namespace does not exist", "Secret not found"] {
+        let ran = fleet.look(named, 1);
+        let check = fleet.the(&ran, "fail", &[words]);
+        mend(&fleet.spaces(), &check, &[]);
+    }
     fleet.is_well(named);
 
     // Of one that was only selected there is nothing to say.

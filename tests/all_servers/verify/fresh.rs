@@ -5,7 +5,8 @@ use crate::readers::{
     LONG_AGO, about, ago, ask_reloader, changed_at, env, env_from, finding, look, make, mounting,
     pod, runs_long, runs_since, statuses, with_role,
 };
-use crate::space::{EMBEDDINGS, ROUTER, Space};
+use crate::space::{EMBEDDINGS, ROUTER, Ran, Space};
+use crate::steps::steps;
 use crate::wait::wait;
 use crate::workloads::{name_of_pod, run_since, started};
 use serde_json::json;
@@ -16,8 +17,13 @@ const RELOADER: &str = "workload.reloader";
 /// Follows the hint, and waits until all pods run with current values.
 #[track_caller]
 fn mends(space: &Space, workload: &str, hint: &str) {
+    mends_by(space, workload, || follow(space, hint, &[]));
+}
+
+#[track_caller]
+fn mends_by(space: &Space, workload: &str, act: impl FnOnce() -> Ran) {
     let before = started(space, workload);
-    follow(space, hint, &[]).exits(0);
+    act().exits(0);
     wait("there is a new pod", || {
         let now = started(space, workload);
         now.is_some() && now != before
@@ -82,7 +88,10 @@ fn a_pod_that_nothing_would_make_again_is_replaced() {
     let ran = look(&space, &[]).exits(0);
     let (status, _, hint) = finding(&space, &ran, FRESH, "Pod/lone");
     assert_eq!(status, "warn");
-    mends(&space, "pods/lone", &hint);
+    mends_by(&space, "pods/lone", || {
+        let lone = [("POD", "lone")];
+        steps("replace --force", &space, &hint, &lone, &[])
+    });
 }
 
 #[test]

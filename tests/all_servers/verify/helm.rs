@@ -1,18 +1,32 @@
-//! Tokens in Secrets of a Helm release: the hint upgrades the release.
+//! Tokens in Secrets of a Helm release: the steps upgrade the release.
 
 use crate::fleet_checks::CheckedFleet;
 use crate::secret_checks::delete;
 use crate::space::{EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
+use crate::steps::steps;
 use crate::token_checks::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The check of copies, and one of the names that operators use.
 const COPIES: &str = "tokens.copies";
 /// See [`COPIES`].
 const COPY: &str = "agentibrain-mcp-secrets";
 
-/// A release that makes one Secret. Its hint upgrades it to the chart that is left in `$CHART`,
-/// which has the second data.
+/// Upgrades the release of [`install_secret`] as the steps of a hint say. No value shows.
+#[track_caller]
+fn upgraded(spaces: &[&Space], at: &Space, check: &Value, chart: &str) {
+    let words = [
+        ("RELEASE", "agents"),
+        ("CHART", chart),
+        ("VALUES", "/dev/null"),
+    ];
+    let ran = steps("helm -n NAMESPACE", at, &hint(check), &words, &[]);
+    hides(spaces, &ran);
+    ran.exits(0);
+}
+
+/// A release that makes one Secret. Gives the chart to which a test upgrades it; it has the second
+/// data.
 pub fn install_secret(space: &Space, name: &str, data: [&[(&str, &str)]; 2]) -> String {
     let charts = data.map(|data| {
         let folder = tempfile::tempdir_in(space.folder.path()).unwrap().keep();
@@ -53,8 +67,7 @@ fn a_list_in_a_secret_that_helm_owns_is_mended_by_its_release() {
     let ran = look(&[&space], &[], 1);
     let at = (space.namespace.as_str(), &*secret(EMBEDDINGS));
     let check = the(&ran, ("tokens.pair", "fail"), at, &[EMBEDDINGS_KEY]);
-    assert!(hint(&check).starts_with("helm "), "{check}");
-    mend(&[&space], &check, &[("CHART", &chart)]);
+    upgraded(&[&space], &space, &check, &chart);
     agrees(&space);
 }
 
@@ -69,9 +82,7 @@ fn a_stale_copy_that_helm_owns_is_mended_by_its_release() {
     let ran = look(&[&space], &[], 0);
     let at = (space.namespace.as_str(), &*secret(COPY));
     let check = the(&ran, (COPIES, "warn"), at, &[ROUTER_TOKEN, "stale"]);
-    let wanted = format!("helm -n {} upgrade agents", space.namespace);
-    assert!(hint(&check).starts_with(&wanted), "{check}");
-    mend(&[&space], &check, &[("CHART", &chart)]);
+    upgraded(&[&space], &space, &check, &chart);
     assert_eq!(statuses(&look(&[&space], &[], 0), COPIES), ["pass"]);
 }
 
@@ -95,8 +106,7 @@ fn a_fleet_secret_that_helm_owns_is_mended_by_its_release() {
         let way = &fleet.ways()[1];
         let ran = fleet.look(way, 1);
         let check = fleet.the(&ran, "fail", &words);
-        assert!(hint(&check).starts_with("helm "), "{check}");
-        mend(&fleet.spaces(), &check, &[("CHART", &chart)]);
+        upgraded(&fleet.spaces(), member, &check, &chart);
         fleet.is_well(way);
         let line = format!("helm -n {} uninstall agents", member.namespace);
         Ran::from(member.shell(&line).output().unwrap()).exits(0);

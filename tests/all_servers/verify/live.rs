@@ -7,6 +7,7 @@ use crate::readers::{
 };
 use crate::services::{Kind, Service, Slot};
 use crate::space::{Data, EMBEDDINGS, INPUTS, ROUTER, Space};
+use crate::steps::steps;
 use crate::wait::wait;
 use crate::workloads::{by_hand, kubelet, pod_of, wait_ready};
 use serde_json::{Value, json};
@@ -72,7 +73,11 @@ impl Server {
     fn restarts(&self, space: &Space, hint: &str) {
         let uid = || pod_of(space, self.workload).map(|pod| pod["metadata"]["uid"].clone());
         let before = uid();
-        follow(space, hint, &INPUTS).exits(0);
+        let ran = match hint.starts_with("see ") {
+            true => steps("rollout restart statefulset", space, hint, &[], &[]),
+            false => follow(space, hint, &INPUTS),
+        };
+        ran.exits(0);
         wait("there is another pod", || {
             let now = uid();
             now.is_some() && now != before
@@ -150,13 +155,12 @@ fn the_documented_secret_leaves_the_door_of_embeddings_open() {
     let why = ["a wrong token is accepted (422)", "no API_KEYS"];
     let hint = EMBED.fails(&space, &why);
     let namespace = &space.namespace;
-    assert_eq!(
-        hint,
-        format!(
-            "k8s-bootstrap -n {namespace} --apply --with-api-keys && kubectl -n {namespace} \
-             rollout restart statefulset/agentibrain-embeddings"
-        )
-    );
+    let apply = format!("k8s-bootstrap -n {namespace} --apply --with-api-keys");
+    assert_eq!(hint, apply);
+    follow(&space, &hint, &[]).exits(0);
+    let hint = EMBED.fails(&space, &["a wrong token is accepted (422)"]);
+    let restart = "rollout restart statefulset/agentibrain-embeddings";
+    assert_eq!(hint, format!("kubectl -n {namespace} {restart}"));
     EMBED.restarts(&space, &hint);
     EMBED.passes(&space);
 }
@@ -204,6 +208,8 @@ fn a_list_in_the_secret_that_lacks_the_token_refuses_it() {
     changed_at(&space, EMBEDDINGS, &ago(48 * 3600));
     let _service = EMBED.start(&space, env_from(&[EMBEDDINGS]), &LONG_AGO);
     let hint = EMBED.fails(&space, &["is rejected (401)", "API_KEYS", "not in list"]);
+    follow(&space, &hint, &[]).exits(0);
+    let hint = EMBED.fails(&space, &["is rejected (401)", "older than"]);
     EMBED.restarts(&space, &hint);
     EMBED.passes(&space);
     assert!(space.data(EMBEDDINGS)["API_KEYS"].contains("a-key-of-somebody-else"));

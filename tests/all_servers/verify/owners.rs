@@ -3,8 +3,9 @@
 use crate::checks::{follow, verify};
 use crate::external_secrets::external_secret;
 use crate::marks::*;
-use crate::secret_checks::*;
+use crate::secret_checks::{OTHER, bootstrapped, delete, only, set};
 use crate::space::{AGENTICORE, Space};
+use crate::steps::steps;
 use serde_json::json;
 use std::fs;
 
@@ -22,8 +23,12 @@ fn a_secret_of_a_chart_is_helms_and_the_hint_upgrades_it() {
 
     let values = space.folder.path().join("better.yaml");
     fs::write(values, format!("key: {OTHER}\n")).unwrap();
-    let variables = [("CHART", "./chart"), ("VALUES", "better.yaml")];
-    follow(&space, &hint(&space, &[]), &variables).exits(0);
+    let words = [
+        ("RELEASE", "keeper"),
+        ("CHART", "./chart"),
+        ("VALUES", "better.yaml"),
+    ];
+    steps("helm -n NAMESPACE", &space, &hint(&space), &words, &[]).exits(0);
     let fine = "no value is a placeholder or malformed";
     only(&space, "secret.value", AGENTICORE, "pass", fine);
     verify(&space, &[]).exits(0);
@@ -40,9 +45,9 @@ fn a_secret_that_an_external_secret_targets_is_its_before_it_takes_it() {
     );
     let message = "owned by ExternalSecret keeper: change the value in the secret store";
     only(&space, OWNER, AGENTICORE, "pass", message);
-    follow(&space, &hint(&space, &[]), &[])
-        .exits(0)
-        .says(&["keeper"]);
+    let words = [("KIND", "externalsecret"), ("NAME", "keeper")];
+    let ran = steps("describe KIND NAME", &space, &hint(&space), &words, &[]);
+    ran.exits(0).says(&["keeper"]);
     // When the store has it right. There is none here, which eso.synced tells.
     set(&space, AGENTICORE, "ANTHROPIC_API_KEY", OTHER);
     let fine = "no value is a placeholder or malformed";

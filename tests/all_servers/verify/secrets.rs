@@ -1,11 +1,12 @@
 //! `secret.present` and `secret.keys` where pods read the Secret or an ExternalSecret makes it.
 
-use crate::checks::{follow, verify};
+use crate::checks::verify;
 use crate::external_secrets::external_secret;
 use crate::marks::reference;
 use crate::sandbox::SANDBOX;
-use crate::secret_checks::*;
+use crate::secret_checks::{OTHER, apply, bootstrapped, delete, found, mended, only, set};
 use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, Space};
+use crate::steps::steps;
 use crate::workloads::{agent_pod, by_hand, install};
 use serde_json::{Value, json};
 
@@ -79,12 +80,11 @@ fn a_secret_that_an_external_secret_is_to_make_leads_there() {
     external_secret(&space, "brain-embeddings", &target);
     let message = "not found; ExternalSecret brain-embeddings should create it";
     let absent = only(&space, "secret.present", EMBEDDINGS, "fail", message);
-    let describe = "describe externalsecret brain-embeddings";
-    let hint = format!("kubectl -n {} {describe}", space.namespace);
+    let hint = "see docs/checks.md#ownersecret";
     assert_eq!(absent["hint"], hint);
-    follow(&space, &hint, &[])
-        .exits(0)
-        .says(&["brain-embeddings"]);
+    let words = [("KIND", "externalsecret"), ("NAME", "brain-embeddings")];
+    let ran = steps("describe KIND NAME", &space, hint, &words, &[]);
+    ran.exits(0).says(&["brain-embeddings"]);
 }
 
 /// By name and not by count.
@@ -105,19 +105,17 @@ fn a_secret_of_external_secrets_has_all_six_keys_by_name() {
         .map(|one| (&one["status"], &one["message"]))
         .collect();
     let expected = [
-        ("fail", "missing keys: LOG_LEVEL"),
-        ("warn", "unknown keys: EXTRA"),
+        ("fail", "missing keys: LOG_LEVEL", "ownersecret"),
+        ("warn", "unknown keys: EXTRA", "secretkeys"),
     ];
     assert_eq!(told.len(), 2, "{told:?}");
-    let hint = format!("kubectl -n {} describe externalsecret eso", space.namespace);
-    for (check, (status, message)) in found.iter().zip(expected) {
+    for (check, (status, message, anchor)) in found.iter().zip(expected) {
         assert_eq!(
             (&check["status"], &check["message"]),
             (&json!(status), &json!(message))
         );
-        assert_eq!(check["hint"], hint);
+        assert_eq!(check["hint"], format!("see docs/checks.md#{anchor}"));
     }
-    follow(&space, &hint, &[]).exits(0);
 
     // What the store does when the bundle is complete.
     set(&space, EMBEDDINGS, "LOG_LEVEL", "INFO");

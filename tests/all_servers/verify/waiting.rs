@@ -5,6 +5,7 @@ use crate::readers::{
     about, env, env_from, extend, finding, look, make, pod, runs_long, statuses, with_role,
 };
 use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER, Space};
+use crate::steps::steps;
 use crate::wait::wait;
 use crate::workloads::{by_hand, kubelet, name_of_pod, pod_of, started, stick, wait_ready};
 use serde_json::{Value, json};
@@ -30,6 +31,19 @@ fn stuck(space: &Space, workload: &str) -> String {
 #[track_caller]
 fn mends(space: &Space, hint: &str, environment: &[(&str, &str)]) {
     follow(space, hint, environment).exits(0);
+    nothing_waits(space);
+}
+
+/// Recreates a pod by the steps of the hint.
+#[track_caller]
+fn recreated(space: &Space, pod: &str, hint: &str) {
+    let words = [("POD", pod)];
+    steps("replace --force", space, hint, &words, &[]).exits(0);
+    nothing_waits(space);
+}
+
+#[track_caller]
+fn nothing_waits(space: &Space) {
     wait("no pod waits", || {
         kubelet(space);
         statuses(&look(space, &[]), WAITING) == ["pass"]
@@ -97,7 +111,21 @@ fn a_key_that_no_table_has_is_mended_where_the_pod_comes_from() {
         let (_, message, hint) = finding(&space, &ran, WAITING, &format!("Pod/{name}"));
         assert!(message.contains("KB_ROUTER_TOKN of Secret"), "{message}");
         let editor = [("EDITOR", "sed -i s/KB_ROUTER_TOKN/KB_ROUTER_TOKEN/")];
-        mends(&space, &hint, &editor);
+        match kind {
+            "Deployment" => mends(&space, &hint, &editor),
+            "Pod" => {
+                let words = [("POD", name.as_str())];
+                steps("get pod POD -o yaml >", &space, &hint, &words, &editor).exits(0);
+                nothing_waits(&space);
+            }
+            // It waits for the old pod.
+            _ => {
+                follow(&space, &hint, &editor).exits(0);
+                let ran = look(&space, &[]).exits(1);
+                let (.., hint) = finding(&space, &ran, WAITING, &format!("Pod/{name}"));
+                mends(&space, &hint, &[]);
+            }
+        }
     }
 }
 
@@ -117,7 +145,10 @@ fn what_is_there_by_now_needs_a_new_pod_only() {
         assert_eq!(status, "fail");
         assert!(message.ends_with("which exists now"), "{message}");
         assert!(!hint.contains("--apply"), "{hint}");
-        mends(&space, &hint, &[]);
+        match kind {
+            "Pod" => recreated(&space, &name, &hint),
+            _ => mends(&space, &hint, &[]),
+        }
         wait_ready(&space, &workload);
     }
 }

@@ -1,11 +1,13 @@
 //! Copies of the tokens in Secrets that operators keep.
 
-use crate::checks::of;
+use crate::checks::{follow, of};
 use crate::sandbox::SANDBOX;
 use crate::secret_checks::delete;
 use crate::space::{ROUTER, Ran, Space};
+use crate::steps::steps;
 use crate::token_checks::{
-    EMBEDDINGS_KEY, ROUTER_TOKEN, STRANGER, TOKENS, fingerprint, look, mend, secret, statuses, the,
+    EMBEDDINGS_KEY, ROUTER_TOKEN, STRANGER, TOKENS, fingerprint, hides, hint, look, secret,
+    statuses, the,
 };
 use serde_json::{Value, json};
 
@@ -23,6 +25,28 @@ fn home() -> Space {
 /// Where a Secret is, as `--copy` has it.
 fn copy(space: &Space, name: &str) -> String {
     format!("--copy={}/{name}", space.namespace)
+}
+
+/// Copies a token from the first space by the steps of the check's hint. No value shows.
+#[track_caller]
+fn copied(spaces: &[&Space], check: &Value, token: &str) {
+    let text = |field: &str| check[field].as_str().unwrap();
+    let name = text("object").strip_prefix("Secret/").unwrap();
+    let words = [
+        ("OTHER", text("namespace")),
+        ("NAME", name),
+        ("KEY", token),
+        ("TOKEN", token),
+    ];
+    let ran = steps("go-template", spaces[0], &hint(check), &words, &[]);
+    hides(spaces, &ran);
+    ran.exits(0);
+}
+
+/// Runs a command of the steps.
+#[track_caller]
+fn create(space: &Space, what: &str) {
+    follow(space, &format!("kubectl {what}"), &[]).exits(0);
 }
 
 #[track_caller]
@@ -83,7 +107,7 @@ fn a_copy_that_has_gone_stale_is_told_and_brought_up_to_date() {
         );
         let check = the(&ran, (ID, "warn"), at, &[token, "stale", &theirs, &ours]);
         assert_eq!(statuses(&ran, ID), ["warn"]);
-        mend(&[&space, &member], &check, &[]);
+        copied(&[&space, &member], &check, token);
         let message = passes(&look(&[&space, &member], &[&fleet], 0));
         assert!(message.contains(USUAL[1]), "{message}");
         let data = place.data(USUAL[1]);
@@ -110,7 +134,7 @@ fn each_of_several_stale_keys_is_told() {
     ] {
         let at = (space.namespace.as_str(), &*secret(name));
         let check = the(&ran, (ID, "warn"), at, &[token, word]);
-        mend(&[&space], &check, &[]);
+        copied(&[&space], &check, token);
         let ran = look(&[&space], &[], 0);
         let left = of(&ran, ID);
         let same = |left: &&Value| left["message"] == check["message"];
@@ -139,8 +163,13 @@ fn a_copy_in_a_third_namespace_is_read_where_it_is_named() {
     let at = (third.namespace.as_str(), &*secret(USUAL[0]));
     let ran = look(&[&space, &third], &[&named], 0);
     let check = the(&ran, (ID, "warn"), at, &[ROUTER_TOKEN, "stale"]);
-    mend(&[&space, &third], &check, &[]);
+    copied(&[&space, &third], &check, ROUTER_TOKEN);
     passes(&look(&[&space, &third], &[&named], 0));
+}
+
+/// Creates the usual copy without a token.
+fn generic(space: &Space) -> String {
+    format!("-n {} create secret generic {}", space.namespace, USUAL[1])
 }
 
 #[test]
@@ -150,7 +179,10 @@ fn a_named_copy_that_is_absent_is_told_and_made() {
     let named = copy(&third, USUAL[1]);
     let ran = look(&[&space, &third], &[&named], 0);
     let check = the(&ran, (ID, "warn"), at, &[USUAL[1], "Secret not found"]);
-    mend(&[&space, &third], &check, &[]);
+    create(&space, &generic(&third));
+    for token in TOKENS {
+        copied(&[&space, &third], &check, token);
+    }
     assert_eq!(third.data(USUAL[1]), space.data(ROUTER));
     passes(&look(&[&space, &third], &[&named], 0));
 
@@ -159,7 +191,8 @@ fn a_named_copy_that_is_absent_is_told_and_made() {
     space.remove_key(ROUTER, EMBEDDINGS_KEY);
     let ran = look(&[&space, &third], &[&named], 1);
     let check = the(&ran, (ID, "warn"), at, &["Secret not found"]);
-    mend(&[&space, &third], &check, &[]);
+    create(&space, &generic(&third));
+    copied(&[&space, &third], &check, ROUTER_TOKEN);
     assert_eq!(third.data(USUAL[1]), space.data(ROUTER));
 }
 
@@ -170,7 +203,9 @@ fn a_named_copy_in_a_namespace_that_is_absent_is_made_with_it() {
     let named = copy(&third, USUAL[1]);
     let ran = look(&[&space], &[&named], 0);
     let check = the(&ran, (ID, "warn"), at, &["namespace not found"]);
-    mend(&[&space], &check, &[]);
+    create(&space, &format!("create namespace {}", third.namespace));
+    create(&space, &generic(&third));
+    copied(&[&space, &third], &check, ROUTER_TOKEN);
     passes(&look(&[&space, &third], &[&named], 0));
 }
 

@@ -1,14 +1,15 @@
 //! The fleet namespaces have the tokens of home.
 
-use crate::checks::{follow, of};
+use crate::checks::{follow, follow_all, of};
 use crate::fleet::{administrator, own_reads, requests_of};
 use crate::fleet_checks::{CheckedFleet as Fleet, ID};
 use crate::sandbox::SANDBOX;
 use crate::secret_checks::delete;
 use crate::space::{EMBEDDINGS, ROUTER, Space};
+use crate::steps::steps;
 use crate::token_checks::{
-    EMBEDDINGS_KEY, ROUTER_TOKEN, STRANGER, TOKENS, fingerprint, hint, look, marks_of_helm, mend,
-    statuses, the,
+    EMBEDDINGS_KEY, ROUTER_TOKEN, STRANGER, TOKENS, fingerprint, hides, hint, look, marks_of_helm,
+    mend, statuses, the,
 };
 use serde_json::{Value, json};
 
@@ -61,7 +62,19 @@ fn what_a_fleet_namespace_lacks_is_told_and_brought() {
         let mut both = statuses(&ran, ID);
         both.sort();
         assert_eq!(both, ["fail", "pass"]);
-        mend(&fleet.spaces(), &fleet.the(&ran, status, words), &[]);
+        let mut check = fleet.the(&ran, status, words);
+        if words.contains(&"not text") {
+            let member = fleet.members[0].namespace.as_str();
+            let words = [
+                ("NAMESPACE", member),
+                ("SECRET", ROUTER),
+                ("KEY", ROUTER_TOKEN),
+            ];
+            steps("/data/KEY", &fleet.home, &hint(&check), &words, &[]).exits(0);
+            let ran = fleet.look(way, 1);
+            check = fleet.the(&ran, "fail", &[ROUTER_TOKEN, "missing"]);
+        }
+        mend(&fleet.spaces(), &check, &[]);
         fleet.is_well(way);
     }
 }
@@ -118,7 +131,10 @@ fn each_hint_mends_its_check_whatever_else_is_wrong_in_the_fleet() {
         assert_eq!(wrong.len(), 6, "{wrong:#?}");
         let index = [lacking, differing, absent, 4][first];
         let check = &of_namespace(&wrong, &at(index))[0];
-        mend(&fleet.spaces(), check, &[]);
+        let left = || of_namespace(&of(&fleet.look(&way, 1), ID), &at(index)).pop();
+        for ran in follow_all(&fleet.home, check, &[], left) {
+            hides(&fleet.spaces(), &ran);
+        }
         let ran = fleet.look(&way, 1);
         assert_eq!(of_namespace(&of(&ran, ID), &at(index)), [Value::Null; 0]);
     }
@@ -136,6 +152,9 @@ fn a_named_namespace_that_is_absent_is_told_and_made() {
     let ran = look(&fleet.spaces()[..1], &arguments, 1);
     let check = fleet.the(&ran, "fail", &["namespace does not exist"]);
     assert!(hint(&check).contains(&format!("create namespace {}", absent.namespace)));
+    mend(&fleet.spaces()[..1], &check, &[]);
+    let ran = fleet.look(&way, 1);
+    let check = fleet.the(&ran, "fail", &["Secret not found"]);
     mend(&fleet.spaces(), &check, &[]);
     fleet.is_well(&way);
 }

@@ -2,7 +2,7 @@
 
 use crate::checks::{follow, verify};
 use crate::marks::{apply_as, reference};
-use crate::secret_checks::{OTHER, apply, bootstrapped, delete, mended, only, set};
+use crate::secret_checks::{OTHER, apply, bootstrapped, delete, mended, only, passes, set, steps};
 use crate::space::{AGENTICORE, EMBEDDINGS, INPUTS, ROUTER};
 use crate::token_checks::TOKENS;
 use serde_json::json;
@@ -31,7 +31,8 @@ fn a_secret_of_a_wrong_type_is_made_anew_from_its_values() {
         space.create_secret(AGENTICORE, &data, &more);
         let message = "its type is example.com/of-a-person; --apply needs Opaque";
         let odd = only(&space, "secret.present", AGENTICORE, "warn", message);
-        mended(&space, &odd, &[]);
+        steps("get secret SECRET -o json", &space, &odd, "", &[]);
+        passes(&space, &odd);
         let object = space.object(AGENTICORE).unwrap();
         assert_eq!(object["type"], "Opaque");
         assert_eq!(object["metadata"]["annotations"]["of"], "somebody");
@@ -49,13 +50,12 @@ fn a_secret_of_a_wrong_type_that_is_owned_leads_to_the_owner() {
     space.create_secret(AGENTICORE, &[("ANTHROPIC_API_KEY", OTHER)], &more);
     let message = "its type is example.com/of-eso; --apply needs Opaque";
     let odd = only(&space, "secret.present", AGENTICORE, "warn", message);
-    let hint = format!("kubectl -n {} describe externalsecret eso", space.namespace);
-    assert_eq!(odd["hint"], hint);
+    assert_eq!(odd["hint"], "see docs/checks.md#ownersecret");
 }
 
 /// Both forms that --apply refuses to change.
 #[test]
-fn a_secret_that_cannot_be_changed_is_made_anew_by_the_hint() {
+fn a_secret_that_cannot_be_changed_is_made_anew_by_the_steps() {
     for more in [
         json!({ "immutable": true }),
         json!({ "type": "example.com/of-a-person" }),
@@ -73,7 +73,12 @@ fn a_secret_that_cannot_be_changed_is_made_anew_by_the_hint() {
             "fail",
             "POSTGRES_URL is a placeholder",
         );
+        assert_eq!(lacking["hint"], odd["hint"]);
+        steps("get secret SECRET -o json", &space, &odd, "", &[]);
+        let lacking = only(&space, "secret.keys", EMBEDDINGS, "fail", message);
         mended(&space, &lacking, &[]);
+        let message = "POSTGRES_URL is a placeholder";
+        let odd = only(&space, "secret.value", EMBEDDINGS, "fail", message);
         mended(&space, &odd, &INPUTS);
         assert_eq!(space.data(EMBEDDINGS)["POSTGRES_URL"], INPUTS[0].1);
     }
@@ -127,7 +132,12 @@ fn a_key_that_is_missing_or_empty_is_filled_by_the_hint() {
             false => format!("{} must not be empty", empty.join(", ")),
         };
         let odd = only(&space, "secret.keys", secret, "fail", &message);
-        mended(&space, &odd, &[INPUTS[0], model]).exits(0);
+        if empty == ["KB_ROUTER_TOKENS"] {
+            steps("/data/KEY", &space, &odd, empty[0], &[]);
+        } else {
+            mended(&space, &odd, &[INPUTS[0], model]);
+        }
+        passes(&space, &odd).exits(0);
         let after = space.data(secret);
         for (key, value) in before {
             let expected = match &*key {
@@ -188,10 +198,9 @@ fn a_key_that_may_be_absent_or_empty_is_not_missed() {
 }
 
 #[test]
-fn an_unknown_key_is_removed_by_the_hint() {
+fn an_unknown_key_is_told_and_kept() {
     for secret in [ROUTER, EMBEDDINGS, AGENTICORE] {
         let space = bootstrapped();
-        let before = space.data(secret);
         space.set_keys(
             secret,
             &[("EXTRA", OTHER), ("a.b-c_d", OTHER)],
@@ -199,7 +208,6 @@ fn an_unknown_key_is_removed_by_the_hint() {
         );
         let message = "unknown keys: EXTRA, a.b-c_d";
         let odd = only(&space, "secret.keys", secret, "warn", message);
-        mended(&space, &odd, &[]);
-        assert_eq!(space.data(secret), before);
+        assert_eq!(odd["hint"], "see docs/checks.md#secretkeys");
     }
 }

@@ -1,7 +1,7 @@
 //! `store.*`: the entries that your own token can read in the store, compared with the Secrets. No
 //! value is shown: of tokens the fingerprint, of other keys only that they differ.
 
-use super::targets::{BundleTarget, Eso, fields_of};
+use super::targets::{BundleTarget, Eso, require_fields};
 use crate::domain::checks::check::{Check, Id};
 use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::eso::comparison::{Difference, key_of_field};
@@ -15,12 +15,6 @@ use std::collections::BTreeMap;
 
 /// In the order of the output.
 const ALL: [Id; 3] = [Id::StorePath, Id::StoreFields, Id::StoreEqual];
-
-/// Why the entries of an ExternalSecret were not compared.
-enum NotRead {
-    Because(String),
-    Unread(Unread),
-}
 
 impl Eso<'_> {
     /// Three checks for each Secret that an ExternalSecret creates.
@@ -42,29 +36,26 @@ impl Eso<'_> {
         for (target, maker) in with_makers {
             let checks = match self.read(maker) {
                 Ok(entries) => self.compare(target, maker, &entries),
-                Err(NotRead::Because(why)) => skips(&format!("not checked: {why}")),
-                Err(NotRead::Unread(Unread { why, hint })) => ALL
+                Err(Unread { why, hint }) => ALL
                     .map(|id| Check::skip(id, format!("not checked: {why}")).hint(&*hint))
                     .to_vec(),
             };
             let at = |check: Check| check.at(target.namespace, "Secret", target.bundle.secret);
             found.extend(checks.into_iter().map(at));
         }
-        let of = |id| {
-            found
-                .iter()
-                .filter(move |check: &&Check| check.id == id)
-                .cloned()
-                .collect()
+        let of_id = |id| {
+            let of_id = found.iter().filter(|check: &&Check| check.id == id);
+            self.summarize(id, of_id.cloned().collect())
         };
-        ALL.into_iter()
-            .flat_map(|id| self.summarize(id, of(id)))
-            .collect()
+        ALL.into_iter().flat_map(of_id).collect()
     }
 
     /// The entries that an ExternalSecret reads.
-    fn read(&self, maker: &ExternalSecretStatus) -> Result<BTreeMap<KvPath, &Entry>, NotRead> {
-        let because = |why: &str| Err(NotRead::Because(why.to_owned()));
+    fn read(&self, maker: &ExternalSecretStatus) -> Result<BTreeMap<KvPath, &Entry>, Unread> {
+        let because = |why: &str| {
+            let (why, hint) = (why.to_owned(), String::new());
+            Err(Unread { why, hint })
+        };
         let Some(store) = self.store_of(maker) else {
             return because("its store object was not read");
         };
@@ -81,7 +72,7 @@ impl Eso<'_> {
                 Some(Ok(entry)) => {
                     entries.insert(slot, entry);
                 }
-                Some(Err(unread)) => return Err(NotRead::Unread(unread.clone())),
+                Some(Err(unread)) => return Err(unread.clone()),
                 None => return because("its store entry was not read"),
             }
         }
@@ -101,11 +92,8 @@ impl Eso<'_> {
                 None => "not found",
                 Some(_) => "has no fields",
             };
-            let path = Check::fail(
-                Id::StorePath,
-                format!("entry {} {what} at {address}", slot.path),
-                self.fill_entry(target, maker),
-            );
+            let message = format!("entry {} {what} at {address}", slot.path);
+            let path = Check::fail(Id::StorePath, message).see(Id::EsoSynced);
             let rest = [Id::StoreFields, Id::StoreEqual];
             let skip = |id| Check::skip(id, "not checked: the store entry is missing or empty");
             return std::iter::once(path).chain(rest.map(skip)).collect();
@@ -117,7 +105,7 @@ impl Eso<'_> {
         vec![
             Check::pass(Id::StorePath, found),
             match &stored {
-                Some(stored) => self.stored_fields(target, maker, stored),
+                Some(stored) => stored_fields(target, stored),
                 None => Check::skip(Id::StoreFields, UNKNOWN),
             },
             match (&stored, target.live) {
@@ -126,32 +114,6 @@ impl Eso<'_> {
                 (None, _) => Check::skip(Id::StoreEqual, UNKNOWN),
             },
         ]
-    }
-
-    fn stored_fields(
-        &self,
-        target: &BundleTarget<'_>,
-        maker: &ExternalSecretStatus,
-        stored: &BTreeMap<String, Option<&Field>>,
-    ) -> Check {
-        let id = Id::StoreFields;
-        let all: Vec<_> = fields_of(target.bundle).map(|key| key.name).collect();
-        let is_missing = |name: &&str| !matches!(stored.get(*name), Some(Some(_)));
-        let missing: Vec<_> = all.iter().copied().filter(is_missing).collect();
-        if missing.is_empty() {
-            Check::pass(id, format!("the store has all {} fields", all.len()))
-        } else {
-            Check::fail(
-                id,
-                format!(
-                    "{} of {} fields missing in the store: {}",
-                    missing.len(),
-                    all.len(),
-                    missing.join(", ")
-                ),
-                self.add_fields(target, maker, &missing),
-            )
-        }
     }
 
     fn equal(
@@ -183,15 +145,19 @@ impl Eso<'_> {
         if different.is_empty() {
             Check::pass(id, "the Secret equals the store entry")
         } else {
-            Check::fail(
-                id,
-                format!(
-                    "the Secret and the store differ in {}",
-                    different.join(", ")
-                ),
-                self.resync(maker),
-            )
+            let keys = different.join(", ");
+            Check::fail(id, format!("the Secret and the store differ in {keys}"))
+                .hint(self.resync(maker))
         }
+    }
+}
+
+fn stored_fields(target: &BundleTarget<'_>, stored: &BTreeMap<String, Option<&Field>>) -> Check {
+    let id = Id::StoreFields;
+    let has = |name: &str| matches!(stored.get(name), Some(Some(_)));
+    match require_fields(target.bundle, " in the store", has) {
+        Ok(count) => Check::pass(id, format!("the store has all {count} fields")),
+        Err(message) => Check::fail(id, message).see(Id::EsoSynced),
     }
 }
 

@@ -9,7 +9,6 @@ use crate::domain::eso::status::{ExternalSecretStatus, age_if_stale, is_left_alo
 impl Eso<'_> {
     pub(super) fn served(&self) -> Check {
         let id = Id::EsoServed;
-        let crd = "get crd externalsecrets.external-secrets.io";
         match self.path2.served {
             Served::Version("v1") => Check::pass(id, "external-secrets.io/v1 is served"),
             Served::Version(version) => Check::warn(
@@ -18,24 +17,19 @@ impl Eso<'_> {
                     "only external-secrets.io/{version} is served; newer versions of the operator \
                      do not serve it"
                 ),
-                self.install(),
             ),
             Served::Nothing => Check::fail(
                 id,
                 "ExternalSecret is not served: External Secrets Operator is not installed, and \
                  nothing updates the Secrets from the store",
-                self.install(),
             ),
             Served::Forbidden => {
                 let mut denied = self.case.cluster.denied.iter();
-                let why = denied
-                    .find(|denied| denied.resource == "external-secrets.io")
-                    .map_or_else(
-                        || "you may not get /apis/external-secrets.io".to_owned(),
-                        ToString::to_string,
-                    );
+                let denied = denied.find(|denied| denied.resource == "external-secrets.io");
+                let group = || "you may not get /apis/external-secrets.io".to_owned();
+                let why = denied.map_or_else(group, ToString::to_string);
+                // No Role of `rbac` grants it.
                 Check::skip(id, format!("not checked: {why}"))
-                    .hint(format!("{} {crd}", self.case.reach.kubectl))
             }
         }
     }
@@ -73,12 +67,10 @@ impl Eso<'_> {
                     "no operator reconciles {names}: {} is reserved for operators of class {class}",
                     at.at
                 ),
-                self.unreserve(at),
             ),
             (false, None) => Check::fail(
                 id,
                 format!("no operator reconciles {names}: is External Secrets Operator running?"),
-                self.list_operator_pods(),
             ),
         }
     }

@@ -3,7 +3,7 @@
 
 use super::targets::{BundleTarget, Eso};
 use crate::domain::checks::check::{Check, Id};
-use crate::domain::cluster::observed_secret::{LiveSecret, OperatorMarks};
+use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::eso::status::ExternalSecretStatus;
 
 impl Eso<'_> {
@@ -15,7 +15,7 @@ impl Eso<'_> {
                 ([], Some(live)) => self.without_maker(target, live)?,
                 ([], None) => return None,
                 ([maker], live) => self.with_maker(target, maker, live)?,
-                (many, live) => self.with_many_makers(target, many, live),
+                (many, live) => with_many_makers(many, live),
             };
             Some(check.at(target.namespace, "Secret", target.bundle.secret))
         });
@@ -30,12 +30,10 @@ impl Eso<'_> {
         if !marks.any() || cluster.is_denied("list", "externalsecrets", target.namespace) {
             return None;
         }
-        let hint = self.remove_marks(target, marks);
         Some(match &marks.owner {
             Some((name, uid)) if self.owner(target, uid).is_some() => Check::fail(
                 id,
                 format!("owned by ExternalSecret {name}, which now has another target"),
-                hint,
             ),
             Some((name, _)) => Check::fail(
                 id,
@@ -43,13 +41,11 @@ impl Eso<'_> {
                     "owned by ExternalSecret {name}, which does not exist: the garbage collector may \
                      delete the Secret at any time"
                 ),
-                hint,
             ),
             None => Check::warn(
                 id,
                 "it has the marks of an ExternalSecret that does not exist: a new one with that name \
                  may delete the Secret",
-                hint,
             ),
         })
     }
@@ -72,7 +68,7 @@ impl Eso<'_> {
         let name = &object.name;
         if object.deleting {
             let message = format!("ExternalSecret {name} and the Secret are being deleted");
-            return Some(Check::warn(id, message, self.describe(maker)));
+            return Some(Check::warn(id, message));
         }
         let live = live?;
         let has_problem = self.path2.problem(maker, self.case.cluster.now).is_some();
@@ -91,7 +87,6 @@ impl Eso<'_> {
                         "ExternalSecret {name} should own it, but the owner is ExternalSecret \
                          {other}{gone}"
                     ),
-                    self.change_owner(target, maker, &live.marks),
                 )
             }
             None if object.creation_policy == "Orphan" => Check::pass(
@@ -105,57 +100,9 @@ impl Eso<'_> {
             None => Check::fail(
                 id,
                 format!("ExternalSecret {name} is synced and should own it, but does not"),
-                self.resync(maker),
-            ),
+            )
+            .hint(self.resync(maker)),
         })
-    }
-
-    /// A Secret that several ExternalSecrets create.
-    fn with_many_makers(
-        &self,
-        target: &BundleTarget<'_>,
-        makers: &[&ExternalSecretStatus],
-        live: Option<&LiveSecret>,
-    ) -> Check {
-        let names: Vec<_> = makers.iter().map(|it| it.object.name.as_str()).collect();
-        let owner = live
-            .and_then(|live| live.marks.owner.as_ref())
-            .filter(|(_, uid)| makers.iter().any(|it| it.object.uid == *uid));
-        let message = format!(
-            "{} ExternalSecrets create it: {}{}",
-            makers.len(),
-            names.join(", "),
-            match owner {
-                Some((name, _)) => format!("; the owner is {name}"),
-                None => String::new(),
-            }
-        );
-        let hint = match owner {
-            Some((_, uid)) => {
-                let others = makers.iter().filter(|it| it.object.uid != *uid);
-                let deletes = others.map(|it| self.delete(it));
-                deletes.collect::<Vec<_>>().join(" && ")
-            }
-            // Deleting the wrong one might delete the Secret, so show them only.
-            None => self
-                .case
-                .kubectl(target.namespace, "get externalsecrets -o wide"),
-        };
-        Check::fail(Id::EsoTarget, message, hint)
-    }
-
-    /// Removes the owner of the Secret, so that the ExternalSecret can take it over.
-    fn change_owner(
-        &self,
-        target: &BundleTarget<'_>,
-        maker: &ExternalSecretStatus,
-        marks: &OperatorMarks,
-    ) -> String {
-        format!(
-            "{} && {}",
-            self.remove_marks(target, marks),
-            self.resync(maker)
-        )
     }
 
     /// One or more checks for each ExternalSecret of a Secret of the table.
@@ -168,7 +115,7 @@ impl Eso<'_> {
         });
         let checks = all.flat_map(|(target, external)| {
             let object = &external.object;
-            let mut checks = self.policy_problems(target, external);
+            let mut checks = policy_problems(target, external);
             if checks.is_empty() {
                 checks.push(Check::pass(Id::EsoPolicy, describe_policies(external)));
             }
@@ -177,64 +124,56 @@ impl Eso<'_> {
         });
         checks.collect()
     }
+}
 
-    fn policy_problems(
-        &self,
-        target: &BundleTarget<'_>,
-        external: &ExternalSecretStatus,
-    ) -> Vec<Check> {
-        let id = Id::EsoPolicy;
-        let object = &external.object;
-        let clears = match object.deletion_policy.as_str() {
-            "Delete" if object.makes_secret() => {
-                Some("deleting the store entry deletes the Secret")
-            }
-            "Merge" if object.makes_secret() => {
-                Some("deleting a field in the store deletes the key in the Secret")
-            }
-            _ => None,
-        };
-        let clears = clears.map(|what| {
-            let policy = &object.deletion_policy;
-            Check::warn(
-                id,
-                format!("deletionPolicy {policy}: {what}, and pods do not start"),
-                self.set_policy(external, "deletionPolicy", "Retain"),
-            )
-        });
-        let writes_nothing = (object.creation_policy == "None").then(|| {
-            let hint = self.set_policy(external, "creationPolicy", "Owner");
-            match target.live {
-                None if target.is_readable => Check::fail(
-                    id,
-                    "creationPolicy None: Ready, but the operator never creates the Secret",
-                    hint,
-                ),
-                _ => Check::warn(
-                    id,
-                    "creationPolicy None: Ready, but the operator never writes the Secret",
-                    hint,
-                ),
-            }
-        });
-        let once = match (object.refresh_policy.as_str(), object.interval) {
-            ("Periodic", 0) => Some("refreshInterval 0"),
-            ("CreatedOnce", _) => Some("refreshPolicy CreatedOnce"),
-            ("OnChange", _) => Some("refreshPolicy OnChange"),
-            _ => None,
-        };
-        let once = once.map(|what| {
-            Check::warn(
-                id,
-                format!("{what}: a change in the store does not reach the Secret"),
-                self.set_refresh(external),
-            )
-        });
-        [clears, writes_nothing, once]
-            .into_iter()
-            .flatten()
-            .collect()
-    }
+/// A Secret that several ExternalSecrets create.
+fn with_many_makers(makers: &[&ExternalSecretStatus], live: Option<&LiveSecret>) -> Check {
+    let names: Vec<_> = makers.iter().map(|it| it.object.name.as_str()).collect();
+    let owner = live
+        .and_then(|live| live.marks.owner.as_ref())
+        .filter(|(_, uid)| makers.iter().any(|it| it.object.uid == *uid));
+    let message = format!(
+        "{} ExternalSecrets create it: {}{}",
+        makers.len(),
+        names.join(", "),
+        match owner {
+            Some((name, _)) => format!("; the owner is {name}"),
+            None => String::new(),
+        }
+    );
+    Check::fail(Id::EsoTarget, message)
+}
+
+fn policy_problems(target: &BundleTarget<'_>, external: &ExternalSecretStatus) -> Vec<Check> {
+    let id = Id::EsoPolicy;
+    let object = &external.object;
+    let policy = object.deletion_policy.as_str();
+    let clears = match policy {
+        "Delete" => Some("deleting the store entry deletes the Secret"),
+        "Merge" => Some("deleting a field in the store deletes the key in the Secret"),
+        _ => None,
+    };
+    let clears = clears.filter(|_| object.makes_secret()).map(|what| {
+        let message = format!("deletionPolicy {policy}: {what}, and pods do not start");
+        Check::warn(id, message)
+    });
+    let never = "creationPolicy None: Ready, but the operator never";
+    let writes_nothing = (object.creation_policy == "None").then(|| match target.live {
+        None if target.is_readable => Check::fail(id, format!("{never} creates the Secret")),
+        _ => Check::warn(id, format!("{never} writes the Secret")),
+    });
+    let once = match (object.refresh_policy.as_str(), object.interval) {
+        ("Periodic", 0) => Some("refreshInterval 0"),
+        ("CreatedOnce", _) => Some("refreshPolicy CreatedOnce"),
+        ("OnChange", _) => Some("refreshPolicy OnChange"),
+        _ => None,
+    };
+    let once = once.map(|what| {
+        let message = format!("{what}: a change in the store does not reach the Secret");
+        Check::warn(id, message)
+    });
+    let problems = [clears, writes_nothing, once];
+    problems.into_iter().flatten().collect()
 }
 
 /// What the policies mean for the Secret.

@@ -30,36 +30,25 @@ impl Eso<'_> {
             Seen::Absent => {
                 let users: Vec<_> = self.users(at).map(|it| it.object.to_string()).collect();
                 let message = format!("store not found; {} refers to it", some_of(&users));
-                let hint = self.another_store(at);
-                return Check::fail(id, message, hint);
+                return Check::fail(id, message);
             }
         };
         let trouble = self.path2.store_problem(at);
-        match (&store.condition, trouble) {
-            (None, _) => Check::fail(
-                id,
-                "the operator has not reconciled it yet",
-                self.retry_hint(at),
-            ),
-            (Some(found), Some(cause)) if found.ready => Check::fail(
-                id,
-                format!("Ready, but it does not work: {}", cause.describe()),
-                self.fix_store(at, store, &cause),
-            ),
-            (Some(found), None) if found.ready => Check::pass(id, "it is ready"),
+        let message = match (&store.condition, trouble) {
+            (None, _) => "the operator has not reconciled it yet".to_owned(),
+            (Some(found), None) if found.ready => return Check::pass(id, "it is ready"),
+            (Some(found), Some(cause)) if found.ready => {
+                format!("Ready, but it does not work: {}", cause.describe())
+            }
             (Some(_), _) => match &seen.cause {
-                Some(cause) => Check::fail(
-                    id,
-                    format!("not ready: {}", cause.describe()),
-                    self.fix_store(at, store, cause),
-                ),
+                Some(cause) => format!("not ready: {}", cause.describe()),
                 None => {
                     let why = self.events_denied(at.namespace.as_ref());
-                    let message = format!("not ready; the cause is unknown{why}");
-                    Check::fail(id, message, self.describe_store(at))
+                    format!("not ready; the cause is unknown{why}")
                 }
             },
-        }
+        };
+        Check::fail(id, message)
     }
 
     pub(super) fn unread_store(&self, at: &StoreAt) -> Check {

@@ -1,6 +1,7 @@
 //! `eso.synced` and `eso.fields`: the operator writes the Secret from the store, with every field.
 
-use super::targets::{BundleTarget, Eso, fields_of};
+use super::hints::steps_for;
+use super::targets::{BundleTarget, Eso, require_fields};
 use crate::domain::checks::check::{Check, Id};
 use crate::domain::eso::objects::Cause;
 use crate::domain::eso::status::{ExternalSecretStatus, SyncProblem};
@@ -8,16 +9,11 @@ use crate::domain::eso::status::{ExternalSecretStatus, SyncProblem};
 impl Eso<'_> {
     /// One check for each ExternalSecret.
     pub(super) fn synced(&self, targets: &[BundleTarget<'_>]) -> Vec<Check> {
-        let all = targets.iter().flat_map(|target| {
-            target
-                .externals
-                .iter()
-                .map(move |external| (target, external))
-        });
-        let checks = all.map(|(target, external)| {
+        let all = targets.iter().flat_map(|target| &target.externals);
+        let checks = all.map(|external| {
             let check = match self.path2.problem(external, self.case.cluster.now) {
                 None => Check::pass(Id::EsoSynced, self.describe_sync(external)),
-                Some(problem) => self.problem(target, external, &problem),
+                Some(problem) => self.problem(external, &problem),
             };
             let object = &external.object;
             check.at(&object.namespace, "ExternalSecret", &object.name)
@@ -32,90 +28,59 @@ impl Eso<'_> {
         }
     }
 
-    fn problem(
-        &self,
-        target: &BundleTarget<'_>,
-        external: &ExternalSecretStatus,
-        problem: &SyncProblem,
-    ) -> Check {
-        let id = Id::EsoSynced;
+    fn problem(&self, external: &ExternalSecretStatus, problem: &SyncProblem) -> Check {
         let object = &external.object;
         let entry = object
             .entry()
             .map(|path| format!(" {path}"))
             .unwrap_or_default();
+        let fail = |message: String| Check::fail(Id::EsoSynced, message);
         match problem {
-            SyncProblem::Unjudged => Check::fail(
-                id,
-                "the operator has not reconciled it yet",
-                self.resync(external),
-            ),
-            SyncProblem::For(Cause::PathMissing) => Check::fail(
-                id,
-                format!("entry{entry} not found in the store, or its newest version is deleted"),
-                self.fill_entry(target, external),
-            ),
-            SyncProblem::For(Cause::PathEmpty) => Check::fail(
-                id,
-                format!(
-                    "entry{entry} in the store has no fields: the ExternalSecret is Ready, and the \
-                     operator does not change the Secret"
-                ),
-                self.fill_entry(target, external),
-            ),
-            SyncProblem::For(Cause::FieldMissing) => Check::fail(
-                id,
-                match &external.field {
-                    Some(field) => format!("field {field} not found in its store entry"),
-                    None => "a field that it reads is not found in its store entry".to_owned(),
-                },
-                self.add_field(external),
-            ),
-            SyncProblem::For(cause) => Check::fail(
-                id,
-                format!("not ready: {}", cause.describe()),
-                self.fix(external, cause),
-            ),
+            SyncProblem::Unjudged => fail("the operator has not reconciled it yet".to_owned())
+                .hint(self.resync(external)),
+            SyncProblem::For(Cause::PathMissing) => fail(format!(
+                "entry{entry} not found in the store, or its newest version is deleted"
+            )),
+            SyncProblem::For(Cause::PathEmpty) => fail(format!(
+                "entry{entry} in the store has no fields: the ExternalSecret is Ready, and the \
+                 operator does not change the Secret"
+            )),
+            SyncProblem::For(Cause::FieldMissing) => fail(match &external.field {
+                Some(field) => format!("field {field} not found in its store entry"),
+                None => "a field that it reads is not found in its store entry".to_owned(),
+            }),
+            SyncProblem::For(cause) => {
+                fail(format!("not ready: {}", cause.describe())).see(steps_for(cause))
+            }
             SyncProblem::Unknown => {
                 let why = if external.events_denied {
                     self.events_denied(Some(&object.namespace))
                 } else {
                     String::new()
                 };
-                Check::fail(
-                    id,
-                    format!("not ready; the cause is unknown{why}"),
-                    self.describe(external),
-                )
+                fail(format!("not ready; the cause is unknown{why}")).hint(self.describe(external))
             }
-            SyncProblem::Deleted => Check::fail(
-                id,
-                format!(
-                    "entry{entry} not found in the store, or it has no fields: the ExternalSecret is \
-                     Ready, and the operator has deleted the Secret"
-                ),
-                self.fill_entry(target, external),
-            ),
-            SyncProblem::NothingToMerge => Check::fail(
-                id,
-                "the ExternalSecret is Ready, but the Secret that it adds to does not exist",
-                self.set_policy(external, "creationPolicy", "Owner"),
-            ),
-            SyncProblem::Pending => Check::fail(
-                id,
-                "the ExternalSecret is Ready, but the operator has not applied its latest change",
-                self.resync(external),
-            ),
-            SyncProblem::Stale(age) => Check::fail(
-                id,
-                format!(
-                    "the ExternalSecret is Ready, but stale: last refreshed {} ago, more than three \
-                     intervals of {}",
-                    ago(*age),
-                    ago(object.interval)
-                ),
-                self.resync(external),
-            ),
+            SyncProblem::Deleted => fail(format!(
+                "entry{entry} not found in the store, or it has no fields: the ExternalSecret is \
+                 Ready, and the operator has deleted the Secret"
+            )),
+            SyncProblem::NothingToMerge => fail(
+                "the ExternalSecret is Ready, but the Secret that it adds to does not exist"
+                    .to_owned(),
+            )
+            .see(Id::EsoPolicy),
+            SyncProblem::Pending => fail(
+                "the ExternalSecret is Ready, but the operator has not applied its latest change"
+                    .to_owned(),
+            )
+            .hint(self.resync(external)),
+            SyncProblem::Stale(age) => fail(format!(
+                "the ExternalSecret is Ready, but stale: last refreshed {} ago, more than three \
+                 intervals of {}",
+                ago(*age),
+                ago(object.interval)
+            ))
+            .hint(self.resync(external)),
         }
     }
 
@@ -124,38 +89,26 @@ impl Eso<'_> {
         let checks = targets.iter().filter_map(|target| {
             let maker = target.makers().next()?;
             let check = match self.path2.problem(maker, self.case.cluster.now) {
-                None => self.complete(target, maker)?,
+                None => complete(target)?,
                 Some(_) => Check::skip(Id::EsoFields, "not checked: it is not synced"),
             };
             Some(check.at(target.namespace, "Secret", target.bundle.secret))
         });
         checks.collect()
     }
+}
 
-    fn complete(&self, target: &BundleTarget<'_>, maker: &ExternalSecretStatus) -> Option<Check> {
-        let id = Id::EsoFields;
-        let Some(live) = target.live else {
-            let skipped = Check::skip(id, "not checked: the Secret was not read");
-            return (!target.is_readable).then_some(skipped);
-        };
-        let all: Vec<_> = fields_of(target.bundle).map(|key| key.name).collect();
-        let is_missing = |name: &&str| !live.data.contains_key(*name);
-        let missing: Vec<_> = all.iter().copied().filter(is_missing).collect();
-        Some(if missing.is_empty() {
-            Check::pass(id, format!("it has all {} fields", all.len()))
-        } else {
-            Check::fail(
-                id,
-                format!(
-                    "{} of {} fields missing: {}",
-                    missing.len(),
-                    all.len(),
-                    missing.join(", ")
-                ),
-                self.add_fields(target, maker, &missing),
-            )
-        })
-    }
+fn complete(target: &BundleTarget<'_>) -> Option<Check> {
+    let id = Id::EsoFields;
+    let Some(live) = target.live else {
+        let skipped = Check::skip(id, "not checked: the Secret was not read");
+        return (!target.is_readable).then_some(skipped);
+    };
+    let has = |name: &str| live.data.contains_key(name);
+    Some(match require_fields(target.bundle, "", has) {
+        Ok(count) => Check::pass(id, format!("it has all {count} fields")),
+        Err(message) => Check::fail(id, message).see(Id::EsoSynced),
+    })
 }
 
 /// A duration in one unit: `90 s`, `2 h`.

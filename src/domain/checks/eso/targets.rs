@@ -1,13 +1,13 @@
 //! The Secrets that Path 2 may create, each with the ExternalSecrets that target it.
 
 use crate::domain::checks::case::Case;
-use crate::domain::checks::check::{Check, Id, Status};
+use crate::domain::checks::check::{Check, Id, Status, conclude};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::cluster::snapshot::Denied;
-use crate::domain::eso::objects::{SecretStore, StoreKind};
+use crate::domain::eso::objects::SecretStore;
 use crate::domain::eso::status::{ExternalSecretStatus, Path2, StoreAt};
-use crate::domain::table::{BUNDLES, Bundle, InputRule, Key, Origin, Presence, ROUTER};
+use crate::domain::table::{BUNDLES, Bundle, Origin, Presence, ROUTER};
 
 /// The facts that the checks of Path 2 judge.
 #[derive(Clone, Copy)]
@@ -72,21 +72,18 @@ impl<'a> Eso<'a> {
         let is_passed_in_fleet = |check: &Check| {
             check.status == Status::Pass && ![home, ""].contains(&check.namespace.as_str())
         };
-        let (passed, mut checks): (Vec<_>, Vec<_>) =
+        let (mut passed, checks): (Vec<_>, Vec<_>) =
             found.into_iter().partition(is_passed_in_fleet);
-        match passed.as_slice() {
-            [] => {}
-            [_] => checks.extend(passed),
-            many => checks.push(Check::pass(
+        let passed = match passed.len() {
+            0 | 1 => passed.pop(),
+            many => Some(Check::pass(
                 id,
-                format!("passed for {} objects of the fleet", many.len()),
+                format!("passed for {many} objects of the fleet"),
             )),
-        }
-        checks.extend(self.case.denials(id, "list", &["externalsecrets"]));
-        if checks.is_empty() {
-            checks.push(Check::skip(id, "no ExternalSecret found"));
-        }
-        checks
+        };
+        let denied = self.case.denials(id, "list", &["externalsecrets"]);
+        let nothing = Check::skip(id, "no ExternalSecret found");
+        conclude(checks, passed, denied, nothing)
     }
 
     /// The missing permission for events, for the end of a message.
@@ -112,19 +109,22 @@ impl<'a> Eso<'a> {
     }
 }
 
-/// The fields that the store entry of a bundle needs, with LOG_LEVEL: the embeddings entry has six.
-pub(super) fn fields_of(bundle: &'static Bundle) -> impl Iterator<Item = &'static Key> {
-    bundle.keys.iter().filter(|key| match key.origin {
-        Origin::Token(_) | Origin::TokenList(_, Presence::Always) => true,
+/// How many fields the store entry of a bundle needs, or the message that names the missing ones.
+/// LOG_LEVEL is needed: the embeddings entry has six.
+pub(super) fn require_fields(
+    bundle: &Bundle,
+    place: &str,
+    has: impl Fn(&str) -> bool,
+) -> Result<usize, String> {
+    let keys = bundle.keys.iter().filter(|key| match key.origin {
+        Origin::Token(_) | Origin::TokenList(_, Presence::Always) | Origin::Input(_) => true,
         Origin::TokenList(..) => false,
-        Origin::Input(InputRule::Required | InputRule::Default(_) | InputRule::EnvFileOnly) => true,
-    })
-}
-
-/// The kind of a store in a kubectl command.
-pub(super) fn kubectl_kind(kind: StoreKind) -> &'static str {
-    match kind {
-        StoreKind::ClusterSecretStore => "clustersecretstore",
-        StoreKind::SecretStore => "secretstore",
+    });
+    let all: Vec<_> = keys.map(|key| key.name).collect();
+    let missing: Vec<_> = all.iter().copied().filter(|name| !has(name)).collect();
+    if missing.is_empty() {
+        return Ok(all.len());
     }
+    let (count, total, names) = (missing.len(), all.len(), missing.join(", "));
+    Err(format!("{count} of {total} fields missing{place}: {names}"))
 }

@@ -1,14 +1,14 @@
 //! `eso.synced` and `eso.fields`: the store answers, and has not what is asked for.
 
 use super::{
-    EXTERNAL, change, checks_of, entry, extracting, filled, make, mended, named, refresh, secret,
-    synced, until, until_healthy, verify_with_store,
+    EXTERNAL, change, checks_of, entry, extracting, filled, make, named, passes, refilled, refresh,
+    secret, steps, synced, until, until_healthy, verify_with_store,
 };
 use crate::path2::BAO;
 use crate::sandbox::SANDBOX;
 use crate::space::{EMBEDDINGS, INPUTS, ROUTER, Space};
 use crate::wait::wait;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const SYNCED: &str = "eso.synced";
 
@@ -20,16 +20,19 @@ fn a_path_that_is_missing_is_filled_from_the_live_secret() {
     refresh(&space, EXTERNAL);
     let message = format!("entry {} not found in the store", entry(&space));
     let check = until(&space, SYNCED, &named(EXTERNAL), "fail", &message);
-    let hint = check["hint"].as_str().unwrap();
-    let populate = format!(
-        "k8s-bootstrap -n {0} populate --prefix {0} --from-cluster --apply && ",
-        space.namespace
-    );
-    assert!(hint.starts_with(&populate), "{hint}");
-    mended(&space, &check, &[]);
+    refilled(&space, &check);
+    passes(&space, &check);
     assert_eq!(BAO.fields(&entry(&space)), before);
     assert_eq!(space.data(EMBEDDINGS), before);
     until_healthy(&space);
+}
+
+/// Fills the entry from inputs by the steps, after which the check passes.
+#[track_caller]
+fn filled_from_inputs(space: &Space, check: &Value) {
+    let words = [("PREFIX", space.namespace.as_str())];
+    steps("--prefix PREFIX --apply", space, check, &words, &[]);
+    passes(space, check);
 }
 
 #[test]
@@ -45,12 +48,7 @@ fn a_path_that_is_missing_is_filled_from_inputs_where_there_is_no_secret() {
         "fail",
         "not found in the store",
     );
-    let hint = check["hint"].as_str().unwrap();
-    assert!(
-        hint.starts_with("POSTGRES_URL=\"$POSTGRES_URL\" "),
-        "{hint}"
-    );
-    mended(&space, &check, &[]);
+    filled_from_inputs(&space, &check);
     assert_eq!(space.data(EMBEDDINGS)["POSTGRES_URL"], INPUTS[0].1);
 }
 
@@ -67,7 +65,8 @@ fn an_entry_whose_newest_version_is_deleted_is_missing() {
         "fail",
         "not found in the store",
     );
-    mended(&space, &check, &[]);
+    refilled(&space, &check);
+    passes(&space, &check);
 }
 
 /// The operator says Ready all the same.
@@ -82,7 +81,8 @@ fn an_empty_path_is_a_failure_although_ready_says_true() {
     let path = space.external_secret_path(EXTERNAL);
     let object = SANDBOX.expect("GET", &path, &json!(null));
     assert_eq!(object["status"]["conditions"][0]["status"], "True");
-    mended(&space, &check, &[]);
+    refilled(&space, &check);
+    passes(&space, &check);
     assert_eq!(BAO.fields(&entry(&space)), before);
 }
 
@@ -92,12 +92,15 @@ fn a_path_elsewhere_is_given_to_populate() {
     let elsewhere = format!("{}/team/of-embeddings", space.namespace);
     change(&space, EXTERNAL, &extracting(&elsewhere));
     let check = until(&space, SYNCED, &named(EXTERNAL), "fail", &elsewhere);
-    let hint = check["hint"].as_str().unwrap();
-    assert!(
-        hint.contains(&format!(" --path embeddings={elsewhere} ")),
-        "{hint}"
+    let prefix = format!("{} --path embeddings={elsewhere}", space.namespace);
+    steps(
+        "--from-cluster",
+        &space,
+        &check,
+        &[("PREFIX", &prefix)],
+        &[],
     );
-    mended(&space, &check, &[]);
+    passes(&space, &check);
     assert_eq!(BAO.fields(&elsewhere), space.data(EMBEDDINGS));
     // The entries of the others are where they were.
     until_healthy(&space);
@@ -122,7 +125,13 @@ fn a_path_that_the_policy_lacks_is_told_from_a_token_that_is_none() {
     let stores = checks_of(&super::look(&space), "eso.store", &super::store(&space));
     assert_eq!(stores[0]["status"], "pass", "{stores:?}");
     let policy = format!("{}-read", space.namespace);
-    mended(&space, &check, &[("POLICY", &policy)]);
+    let words = [
+        ("POLICY", policy.as_str()),
+        ("MOUNT", "secret"),
+        ("PATH", &outside),
+    ];
+    steps("bao policy read", &space, &check, &words, &[]);
+    passes(&space, &check);
     // What it could read before it can still.
     refresh(&space, super::EXTERNALS[0].0);
     until_healthy(&space);
@@ -138,17 +147,21 @@ fn a_field_that_is_missing_is_named_and_added() {
     change(&space, EXTERNAL, &json!({ "data": data, "dataFrom": null }));
     let message = "field API_KEYS not found in its store entry";
     let check = until(&space, SYNCED, &named(EXTERNAL), "fail", message);
-    let hint = check["hint"].as_str().unwrap();
-    assert!(
-        hint.contains(" kv patch ") && hint.contains(" API_KEYS=-"),
-        "{hint}"
-    );
-    mended(
+    let brought = "a-key-of-a-client-that-is-long-enough";
+    let entry = entry(&space);
+    let words = [
+        ("MOUNT", "secret"),
+        ("PATH", entry.as_str()),
+        ("FIELD", "API_KEYS"),
+    ];
+    steps(
+        "bao kv patch",
         &space,
         &check,
-        &[("VALUE", "a-key-of-a-client-that-is-long-enough")],
+        &words,
+        &[("VALUE", brought)],
     );
-    let brought = "a-key-of-a-client-that-is-long-enough";
+    passes(&space, &check);
     wait("it is there", || {
         space.data(EMBEDDINGS).contains_key("API_KEYS")
     });
@@ -176,7 +189,8 @@ fn the_fields_that_the_bundle_lacks_are_named() {
     let message = "2 of 6 fields missing in the store: POSTGRES_URL, LOG_LEVEL";
     assert_eq!(there[0]["message"], message);
     assert_eq!(there[0]["hint"], check["hint"]);
-    mended(&space, &check, &[]);
+    refilled(&space, &check);
+    passes(&space, &check);
     let data = space.data(EMBEDDINGS);
     assert_eq!(
         (&*data["LOG_LEVEL"], &*data["POSTGRES_URL"]),
@@ -195,7 +209,8 @@ fn a_bundle_without_a_token_gets_the_one_of_the_tokens_file() {
     space.extract(super::EXTERNALS[0].0, ROUTER, &router);
     let message = "1 of 2 fields missing: EMBEDDINGS_API_KEY";
     let check = until(&space, "eso.fields", &secret(ROUTER), "fail", message);
-    mended(&space, &check, &[]);
+    refilled(&space, &check);
+    passes(&space, &check);
     assert_eq!(space.data(ROUTER), tokens);
 }
 
@@ -210,7 +225,7 @@ fn a_secret_that_the_operator_has_deleted_is_a_failure() {
     let message = "is Ready, and the operator has deleted the Secret";
     let check = until(&space, SYNCED, &named(EXTERNAL), "fail", message);
     assert_eq!(space.object(EMBEDDINGS), None);
-    mended(&space, &check, &[]);
+    filled_from_inputs(&space, &check);
     assert!(space.object(EMBEDDINGS).is_some());
 }
 
@@ -222,33 +237,8 @@ fn an_external_secret_that_can_add_to_nothing_is_a_failure() {
     make(&space, EXTERNAL, &target, &extracting(&entry(&space)));
     let message = "the Secret that it adds to does not exist";
     let check = until(&space, SYNCED, &named(EXTERNAL), "fail", message);
-    mended(&space, &check, &[]);
+    let words = [("NAME", EXTERNAL)];
+    steps("creationPolicy", &space, &check, &words, &[]);
+    passes(&space, &check);
     assert!(space.object(EMBEDDINGS).is_some());
-}
-
-/// A path that a shell, or a store, takes for something else.
-#[test]
-fn an_odd_path_stands_quoted_in_the_hint() {
-    let space = Space::new();
-    space.bootstrapped();
-    space.cluster_store(&BAO.token(&space.namespace, &["read"]));
-    let odd = format!("{}/$(touch owned); touch owned", space.namespace);
-    make(
-        &space,
-        EXTERNAL,
-        &json!({ "name": EMBEDDINGS }),
-        &extracting(&odd),
-    );
-    let check = until(
-        &space,
-        SYNCED,
-        &named(EXTERNAL),
-        "fail",
-        "not found in the store",
-    );
-    let operator = space.operator(&BAO.root);
-    let hint = check["hint"].as_str().unwrap();
-    // jq need not be here; nothing but the hint's own commands runs.
-    super::follow(&space, hint, &super::as_pairs(&operator));
-    assert!(!space.folder.path().join("owned").exists(), "{hint}");
 }

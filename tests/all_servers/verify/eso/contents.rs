@@ -1,8 +1,8 @@
 //! `store.*`: what is in the store, as a person's own token shows it.
 
 use super::{
-    EXTERNAL, as_pairs, change, checks_of, entry, mended_in, refresh, secret, store, synced,
-    until_with, verify_with_store,
+    EXTERNAL, as_pairs, change, checks_of, entry, mended_in, passes, refilled, refresh, secret,
+    store, synced, until_with, verify_with_store,
 };
 use crate::path2::BAO;
 use crate::sandbox::SANDBOX;
@@ -106,7 +106,8 @@ fn an_entry_that_is_not_there_is_told_before_the_operator_sees_it() {
         let skipped = told(&verify_with_store(&space, &[]), EMBEDDINGS);
         let nothing = "not checked: the store entry is missing or empty".to_owned();
         assert_eq!(skipped[1..], vec![("skip".to_owned(), nothing); 2]);
-        mended_in(&space, &check, &operator);
+        refilled(&space, &check);
+        passes(&space, &check);
         wait("all is well", || verify_with_store(&space, &[]).code == 0);
     }
 }

@@ -1,8 +1,8 @@
 //! `eso.target`: the Secret and its ExternalSecret in the same hands.
 
 use super::{
-    EXTERNAL, change, checks_of, entry, extract, extracting, filled, make, mended, named, secret,
-    synced, until, until_healthy,
+    EXTERNAL, change, checks_of, entry, extract, extracting, filled, make, mended, named, passes,
+    refilled, secret, steps, synced, until, until_healthy,
 };
 use crate::path2::BAO;
 use crate::sandbox::SANDBOX;
@@ -18,8 +18,20 @@ fn strip(space: &Space, name: &str, marks: &str) {
     space.kubectl(&["patch", "secret", name, "--type=json", "-p", &patch]);
 }
 
+/// Removes the owner reference, as the steps say.
+#[track_caller]
+fn disowned(space: &Space, check: &Value, name: &str) {
+    steps("ownerReferences", space, check, &[("SECRET", name)], &[]);
+}
+
+/// Removes the labels and annotations of the operator, as the steps say.
+#[track_caller]
+fn unmarked(space: &Space, check: &Value, name: &str) {
+    steps("data-hash", space, check, &[("SECRET", name)], &[]);
+}
+
 #[test]
-fn two_external_secrets_on_one_target_are_named_and_the_later_goes() {
+fn two_external_secrets_on_one_target_are_named_and_a_person_chooses() {
     let space = synced();
     let target = json!({ "name": EMBEDDINGS });
     make(&space, "second", &target, &extracting(&entry(&space)));
@@ -33,16 +45,11 @@ fn two_external_secrets_on_one_target_are_named_and_the_later_goes() {
     let message =
         format!("2 ExternalSecrets create it: {EXTERNAL}, second; the owner is {EXTERNAL}");
     let check = until(&space, TARGET, &secret(EMBEDDINGS), "fail", &message);
-    let hint = format!(
-        "kubectl -n {} delete externalsecret second",
-        space.namespace
-    );
-    assert_eq!(
-        (&check["hint"], &synced["hint"]),
-        (&json!(hint), &json!(hint))
-    );
+    let hint = json!("see docs/checks.md#esotarget");
+    assert_eq!((&check["hint"], &synced["hint"]), (&hint, &hint));
     let before = space.object(EMBEDDINGS).unwrap()["metadata"]["uid"].clone();
-    mended(&space, &check, &[]);
+    space.kubectl(&["delete", "externalsecret", "second"]);
+    passes(&space, &check);
     until_healthy(&space);
     assert_eq!(space.object(EMBEDDINGS).unwrap()["metadata"]["uid"], before);
 }
@@ -76,7 +83,9 @@ fn a_secret_that_another_external_secret_owns_is_told_and_given() {
     let message =
         format!("ExternalSecret renamed should own it, but the owner is ExternalSecret {EXTERNAL}");
     let check = until(&space, TARGET, &secret(EMBEDDINGS), "fail", &message);
-    mended(&space, &check, &[]);
+    disowned(&space, &check, EMBEDDINGS);
+    unmarked(&space, &check, EMBEDDINGS);
+    passes(&space, &check);
     until(
         &space,
         TARGET,
@@ -100,9 +109,8 @@ fn a_secret_whose_external_secret_is_gone_is_told_and_kept() {
     space.kubectl(&["delete", "externalsecret", EXTERNAL, "--cascade=orphan"]);
     let message = "it has the marks of an ExternalSecret that does not exist";
     let check = until(&space, TARGET, &secret(EMBEDDINGS), "warn", message);
-    let hint = check["hint"].as_str().unwrap();
     let before = space.data(EMBEDDINGS);
-    super::follow(&space, hint, &[]).exits(0);
+    unmarked(&space, &check, EMBEDDINGS);
     assert_eq!(space.data(EMBEDDINGS), before);
     let marks = space.object(EMBEDDINGS).unwrap()["metadata"].to_string();
     assert!(
@@ -129,7 +137,7 @@ fn an_owner_that_never_was_is_told_and_taken_off() {
     );
     let message = "owned by ExternalSecret keeper, which does not exist";
     let check = until(&space, TARGET, &secret(AGENTICORE), "fail", message);
-    super::follow(&space, check["hint"].as_str().unwrap(), &[]).exits(0);
+    disowned(&space, &check, AGENTICORE);
     let ran = until_healthy(&space);
     assert_eq!(super::path2_ids(&ran), [""; 0]);
 }
@@ -180,6 +188,7 @@ fn a_secret_that_is_not_taken_over_is_left_to_the_check_that_tells_why() {
         "fail",
         "has no fields",
     );
-    mended(&space, &check, &[]);
+    refilled(&space, &check);
+    passes(&space, &check);
     until(&space, TARGET, &secret(EMBEDDINGS), "pass", "owned by");
 }

@@ -142,7 +142,7 @@ fn a_fleet_namespace_may_be_on_path_2_too() {
     of_fleet("eso.synced", "ExternalSecret/fleet-router");
     of_fleet("store.equal", &secret(ROUTER));
 
-    // Where it fails there, the hint mends it there.
+    // Where it fails there, the steps mend it.
     let nothing = format!("{}/nothing", space.namespace);
     super::change(&fleet, "fleet-router", &super::extracting(&nothing));
     let look = || verify_with_store(&space, &options);
@@ -157,13 +157,15 @@ fn a_fleet_namespace_may_be_on_path_2_too() {
     let check = found();
     assert_eq!(check["status"], "fail");
     assert_eq!(check["namespace"], fleet.namespace);
-    let operator = space.operator(&BAO.root);
-    let hint = check["hint"].as_str().unwrap();
-    assert!(
-        hint.contains(&format!("-n {} annotate", fleet.namespace)),
-        "{hint}"
+    let prefix = format!("{} --path router={nothing}", space.namespace);
+    super::steps(
+        "--from-cluster",
+        &space,
+        &check,
+        &[("PREFIX", &prefix)],
+        &[],
     );
-    follow(&space, hint, &super::as_pairs(&operator)).exits(0);
+    super::refresh(&fleet, "fleet-router");
     wait("it is well", || look().code == 0);
 }
 

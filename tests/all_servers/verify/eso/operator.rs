@@ -1,7 +1,8 @@
 //! `eso.served` and `eso.operator`: are its objects served, and does anybody work on them.
 
 use super::{
-    EXTERNAL, checks_of, entry, extracting, filled, make, mended, named, path2_ids, until, verify,
+    EXTERNAL, checks_of, entry, extracting, filled, make, named, passes, path2_ids, steps, until,
+    verify,
 };
 use crate::path2::BAO;
 use crate::sandbox::SANDBOX;
@@ -50,7 +51,12 @@ fn objects_that_nobody_works_on_are_told_after_a_while() {
         space.namespace
     );
     let check = until(&space, "eso.operator", "", "fail", &message);
-    mended(&space, &check, &[]);
+    let words = [
+        ("KIND", "clustersecretstore"),
+        ("STORE", space.namespace.as_str()),
+    ];
+    steps("controller", &space, &check, &words, &[]);
+    passes(&space, &check);
     until(&space, "eso.synced", &named(EXTERNAL), "pass", "synced");
 }
 
@@ -114,10 +120,8 @@ fn which_version_is_served_is_told() {
         let told = found[0]["message"].as_str().unwrap();
         assert!(told.contains(message), "{told}");
         let hint = found[0]["hint"].as_str().unwrap();
-        assert_eq!(
-            hint.starts_with("helm upgrade --install external-secrets "),
-            expected != "pass"
-        );
+        let link = "see docs/checks.md#esoserved";
+        assert_eq!(hint, if expected == "pass" { "" } else { link });
         // The marks alone point to Path 2.
         let marks = checks_of(&ran, "eso.target", &super::secret(ROUTER));
         assert_eq!(marks[0]["status"], "warn", "{marks:?}");

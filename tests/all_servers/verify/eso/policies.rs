@@ -1,8 +1,8 @@
 //! `eso.policy`: what the policies of an ExternalSecret lead to on a bad day.
 
 use super::{
-    EXTERNAL, change, checks_of, entry, extracting, filled, make, mended, named, synced, until,
-    until_healthy,
+    EXTERNAL, change, checks_of, entry, extracting, filled, make, named, passes, steps, synced,
+    until, until_healthy,
 };
 use crate::path2::BAO;
 use crate::space::{EMBEDDINGS, Space};
@@ -26,7 +26,8 @@ fn a_deletion_policy_that_clears_the_secret_is_a_trap() {
         let target = json!({ "name": EMBEDDINGS, "deletionPolicy": policy });
         change(&space, EXTERNAL, &json!({ "target": target }));
         let check = until(&space, POLICY, &named(EXTERNAL), "warn", what);
-        mended(&space, &check, &[]);
+        steps("deletionPolicy", &space, &check, &[("NAME", EXTERNAL)], &[]);
+        passes(&space, &check);
         until_healthy(&space);
     }
 }
@@ -48,7 +49,8 @@ fn a_secret_that_no_change_reaches_is_a_trap() {
         change(&space, EXTERNAL, &spec);
         let message = format!("{what}a change in the store does not reach the Secret");
         let check = until(&space, POLICY, &named(EXTERNAL), "warn", &message);
-        mended(&space, &check, &[]);
+        steps("refreshPolicy", &space, &check, &[("NAME", EXTERNAL)], &[]);
+        passes(&space, &check);
     }
 }
 
@@ -70,11 +72,13 @@ fn an_external_secret_that_never_writes_is_a_trap() {
     let message = "creationPolicy None: Ready, but the operator never creates the Secret";
     let space = of_policy("None", false);
     let check = until(&space, POLICY, &named(EXTERNAL), "fail", message);
-    mended(&space, &check, &[]);
+    steps("creationPolicy", &space, &check, &[("NAME", EXTERNAL)], &[]);
+    passes(&space, &check);
     let message = "creationPolicy None: Ready, but the operator never writes the Secret";
     let space = of_policy("None", true);
     let check = until(&space, POLICY, &named(EXTERNAL), "warn", message);
-    mended(&space, &check, &[]);
+    steps("creationPolicy", &space, &check, &[("NAME", EXTERNAL)], &[]);
+    passes(&space, &check);
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! `eso.store`, and what its ExternalSecrets say: the store refuses, does not answer, is not there.
 
 use super::{
-    EXTERNAL, as_pairs, change, checks_of, extract, filled, follow, look, mended, mended_in, named,
-    refresh, store, synced, until, with_store,
+    EXTERNAL, change, extract, filled, follow, named, passes, refresh, steps, store, synced, until,
+    with_store,
 };
 use crate::path2::BAO;
 use crate::path2::OwnBao;
 use crate::sandbox::SANDBOX;
-use crate::space::{EMBEDDINGS, Space};
+use crate::space::Space;
 use crate::wait::wait;
 use serde_json::{Value, json};
 
@@ -27,11 +27,43 @@ fn both_fail(space: &Space, message: &str) -> Value {
     until(space, SYNCED, &named(EXTERNAL), "fail", message)
 }
 
-/// After the hint of one of them both are well.
+/// After the steps of one of them both are well.
 #[track_caller]
-fn both_mended(space: &Space, check: &Value, environment: &[(&str, &str)]) {
-    mended(space, check, environment);
+fn both_pass(space: &Space, check: &Value) {
+    tested(space, check, CLUSTER_STORE);
     until(space, STORE, &store(space), "pass", "it is ready");
+}
+
+const CLUSTER_STORE: &str = "clustersecretstore";
+
+/// Makes the operator test the store, as the steps end, after which the check passes.
+#[track_caller]
+fn tested(space: &Space, check: &Value, kind: &str) {
+    let words = [("KIND", kind), ("STORE", space.namespace.as_str())];
+    steps("--overwrite KIND STORE", space, check, &words, &[]);
+    passes(space, check);
+}
+
+/// The words of the steps that make a token.
+fn token_words(policy: &str) -> [(&str, &str); 3] {
+    [
+        ("POLICY", policy),
+        ("SECRET", "store-token"),
+        ("KEY", "token"),
+    ]
+}
+
+/// Makes a token of the store, as the steps say.
+#[track_caller]
+fn new_token(space: &Space, check: &Value) {
+    let policy = policy(space);
+    steps(
+        "token create -orphan",
+        space,
+        check,
+        &token_words(&policy),
+        &[],
+    );
 }
 
 /// Its own condition says Ready for minutes still.
@@ -54,15 +86,9 @@ fn a_revoked_token_is_refused_although_the_store_says_ready() {
         "fail",
         "Ready, but it does not work",
     );
-    assert!(
-        told["hint"]
-            .as_str()
-            .unwrap()
-            .contains("token create -orphan"),
-        "{told}"
-    );
-    both_mended(&space, &check, &[("POLICY", &policy(&space))]);
-    look(&space);
+    assert_eq!(told["hint"], check["hint"]);
+    new_token(&space, &check);
+    both_pass(&space, &check);
 }
 
 #[test]
@@ -76,10 +102,10 @@ fn an_expired_token_is_refused() {
     space.cluster_store(&token);
     extract(&space);
     let check = both_fail(&space, REFUSED);
-    both_mended(&space, &check, &[("POLICY", &policy(&space))]);
+    new_token(&space, &check);
+    both_pass(&space, &check);
 }
 
-/// The hint of the store is enough too.
 #[test]
 fn a_token_that_never_was_one_is_refused() {
     let space = with_store(&BAO.address, "no-token-at-all");
@@ -87,8 +113,8 @@ fn a_token_that_never_was_one_is_refused() {
     extract(&space);
     both_fail(&space, REFUSED);
     let check = until(&space, STORE, &store(&space), "fail", REFUSED);
-    mended(&space, &check, &[("POLICY", &policy(&space))]);
-    refresh(&space, EXTERNAL);
+    new_token(&space, &check);
+    tested(&space, &check, CLUSTER_STORE);
     until(&space, SYNCED, &named(EXTERNAL), "pass", "synced");
 }
 
@@ -99,8 +125,10 @@ fn a_token_that_is_not_made_is_not_written() {
     extract(&space);
     let check = both_fail(&space, REFUSED);
     let hint = check["hint"].as_str().unwrap();
-    let nobody = [("BAO_TOKEN", "nobody"), ("POLICY", "default")];
-    assert_ne!(follow(&space, hint, &nobody).code, 0);
+    let nobody = [("BAO_ADDR", BAO.address.as_str()), ("BAO_TOKEN", "nobody")];
+    let words = token_words("default");
+    let ran = crate::steps::steps("token create -orphan", &space, hint, &words, &nobody);
+    assert_ne!(ran.code, 0);
     assert_eq!(space.data("store-token")["token"], "no-token-at-all");
 }
 
@@ -116,8 +144,8 @@ fn the_store_of_a_namespace_is_judged_likewise() {
     let check = until(&space, STORE, &of_namespace, "fail", REFUSED);
     assert_eq!(check["namespace"], space.namespace);
     BAO.revoke(&token);
-    mended(&space, &check, &[("POLICY", &policy(&space))]);
-    refresh(&space, EXTERNAL);
+    new_token(&space, &check);
+    tested(&space, &check, "secretstore");
     until(&space, SYNCED, &named(EXTERNAL), "pass", "synced");
 }
 
@@ -134,7 +162,8 @@ fn credentials_that_are_not_there_are_named() {
         extract(&space);
         let message = "the Secret with the operator's credentials was not found";
         let check = both_fail(&space, message);
-        both_mended(&space, &check, &[("POLICY", &policy(&space))]);
+        new_token(&space, &check);
+        both_pass(&space, &check);
     }
 }
 
@@ -149,13 +178,11 @@ fn in_own_store(own: &OwnBao) -> Space {
     space
 }
 
-/// The environment of an operator of that store.
-fn operator(own: &OwnBao) -> [(&str, &str); 2] {
-    [("BAO_ADDR", &own.bao.address), ("BAO_TOKEN", &own.bao.root)]
-}
-
 fn fill(space: &Space, own: &OwnBao) {
-    let environment = operator(own);
+    let environment = [
+        ("BAO_ADDR", &*own.bao.address),
+        ("BAO_TOKEN", &own.bao.root),
+    ];
     let populate = [
         "populate",
         "--prefix",
@@ -173,13 +200,9 @@ fn a_store_that_is_stopped_is_told_and_looked_at_again_when_it_runs() {
     own.stop();
     refresh(&space, EXTERNAL);
     let check = both_fail(&space, "the store does not answer at its address");
-    // While it is down the hint does nothing.
-    let hint = check["hint"].as_str().unwrap();
-    assert_ne!(follow(&space, hint, &[]).code, 0);
     own.run();
     fill(&space, &own);
-    mended_in(&space, &check, &operator(&own));
-    until(&space, STORE, &store(&space), "pass", "it is ready");
+    both_pass(&space, &check);
 }
 
 #[test]
@@ -188,15 +211,11 @@ fn a_store_that_is_sealed_is_told_and_unsealed() {
     let space = in_own_store(&own);
     let key = own.seal();
     refresh(&space, EXTERNAL);
-    let mut check = both_fail(&space, "the store is sealed");
-    let hint = check["hint"].as_str().unwrap();
-    // It asks for the key at a terminal.
-    let unseal = format!("bao operator unseal -address={}", own.bao.address);
-    assert!(hint.starts_with(&unseal), "{hint}");
-    let with_key = format!("{unseal} {key} >unsealed");
-    check["hint"] = json!(hint.replace(&unseal, &with_key));
-    mended_in(&space, &check, &operator(&own));
-    until(&space, STORE, &store(&space), "pass", "it is ready");
+    let check = both_fail(&space, "the store is sealed");
+    // Without the key it asks for it at a terminal.
+    let unseal = format!("bao operator unseal -address={} {key}", own.bao.address);
+    follow(&space, &unseal, &[]).exits(0);
+    both_pass(&space, &check);
 }
 
 #[test]
@@ -209,7 +228,13 @@ fn a_certificate_that_is_not_trusted_is_told_and_trusted() {
         &space,
         "the operator does not trust the store's certificate",
     );
-    both_mended(&space, &check, &[("CA", BAO.ca.to_str().unwrap())]);
+    let words = [
+        ("KIND", CLUSTER_STORE),
+        ("STORE", space.namespace.as_str()),
+        ("FILE", BAO.ca.to_str().unwrap()),
+    ];
+    steps("caBundle", &space, &check, &words, &[]);
+    both_pass(&space, &check);
 }
 
 #[test]
@@ -223,7 +248,9 @@ fn a_store_that_does_not_exist_is_told_and_another_named() {
     assert_eq!(check["hint"], of_store["hint"]);
     let other = Space::new();
     other.cluster_store(&BAO.token(&space.namespace, &["read"]));
-    mended_in(&space, &check, &[("STORE", &other.namespace)]);
+    let words = [("NAME", EXTERNAL), ("STORE", other.namespace.as_str())];
+    steps("secretStoreRef", &space, &check, &words, &[]);
+    passes(&space, &check);
 }
 
 #[test]
@@ -239,9 +266,6 @@ fn a_store_that_the_namespace_may_not_use_is_told() {
     refresh(&space, EXTERNAL);
     let message = "the store may not be used from that namespace";
     let check = until(&space, SYNCED, &named(EXTERNAL), "fail", message);
-    let hint = check["hint"].as_str().unwrap();
-    let edit = format!("kubectl edit clustersecretstore {} && ", space.namespace);
-    assert!(hint.starts_with(&edit), "{hint}");
     // What the person changes in the editor.
     let change = "#!/bin/sh\nsed -i -e 's/- another/- '\"$HERE\"'/' \"$1\"\n";
     let editor = crate::stub::script(&space, change);
@@ -249,30 +273,7 @@ fn a_store_that_the_namespace_may_not_use_is_told() {
         ("EDITOR", editor.to_str().unwrap()),
         ("HERE", &space.namespace),
     ];
-    mended(&space, &check, &environment);
-}
-
-/// A person whose environment leads to the store is not led there by the hint.
-#[test]
-fn a_hint_leads_to_the_store_where_the_environment_does_not() {
-    let space = with_store(&BAO.address, "no-token-at-all");
-    extract(&space);
-    both_fail(&space, REFUSED);
-    let operator = space.operator(&BAO.root);
-    for (environment, leads) in [(&[][..], true), (&as_pairs(&operator)[..], false)] {
-        let ran = space.run_with(environment, &["verify", "-o", "json"]);
-        let found = checks_of(&ran, STORE, &store(&space));
-        let hint = found[0]["hint"].as_str().unwrap();
-        let option = format!("-address={}", BAO.address);
-        assert_eq!(hint.contains(&option), leads, "{hint}");
-    }
-    let vault = [
-        ("VAULT_ADDR", BAO.address.as_str()),
-        ("VAULT_TOKEN", BAO.root.as_str()),
-    ];
-    let ran = space.run_with(&vault, &["verify", "-o", "json"]);
-    let found = checks_of(&ran, STORE, &store(&space));
-    let hint = found[0]["hint"].as_str().unwrap();
-    assert!(hint.starts_with("TOKEN=$(vault token create "), "{hint}");
-    assert_eq!(space.object(EMBEDDINGS), None);
+    let words = [("STORE", space.namespace.as_str())];
+    steps("kubectl edit", &space, &check, &words, &environment);
+    tested(&space, &check, CLUSTER_STORE);
 }
