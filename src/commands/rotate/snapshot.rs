@@ -2,7 +2,7 @@
 //! must not write.
 
 use super::context::RotateRun;
-use super::store_access::version_of;
+use super::store_access::{home_external, store_view, version_of};
 use crate::commands::shared::options::fleet;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{LiveSecret, Observed};
@@ -19,6 +19,7 @@ use crate::domain::values::tokens_file::Held;
 use crate::error::Failure;
 use crate::io::eso;
 use crate::io::kube::state_object::StateObject;
+use crate::io::local::environment::rfc3339;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,18 +78,31 @@ impl Snapshot {
             .map_or_else(Cow::default, Cow::Borrowed)
     }
 
-    pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
-        self.facts
-            .places
-            .values()
-            .flat_map(|place| &place.workloads)
+    /// The API server's time, as RFC 3339.
+    pub fn time(&self) -> String {
+        rfc3339(self.facts.now)
     }
 
-    /// The API server's time, as RFC 3339.
-    pub fn now(&self) -> String {
-        jiff::Timestamp::from_second(self.facts.now)
-            .unwrap_or_else(|_| jiff::Timestamp::now())
-            .to_string()
+    pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
+        self.facts.workloads()
+    }
+
+    /// Describes where tokens may be in use that the snapshot does not show.
+    pub fn unseen(&self) -> Vec<String> {
+        let namespaces = self.outside.is_none().then(|| {
+            "other namespaces with the same tokens: you may not list Secrets across the cluster"
+                .to_owned()
+        });
+        let denied = self.facts.denied.iter();
+        let copies = denied
+            .filter(|denied| denied.verb == "list" && denied.resource == "secrets")
+            .map(|denied| format!("copies of the tokens: {denied}"));
+        let elsewhere = "other clusters, and tokens that were handed out manually".to_owned();
+        namespaces
+            .into_iter()
+            .chain(copies)
+            .chain([elsewhere])
+            .collect()
     }
 
     /// The home router Secret; `None` if it does not exist or may not be read.
@@ -97,203 +111,183 @@ impl Snapshot {
     }
 }
 
-impl RotateRun<'_> {
-    /// Reads everything. The namespaces of an open rotation are read as if the options named them.
-    ///
-    /// # Errors
-    /// A failed request (exit code 3), or a state in another format (1).
-    pub async fn read_snapshot(&self) -> Result<Snapshot, Failure> {
-        let mut facts = self.inspect(None).await?;
-        let (state_object, annotations) = self.find_state_object(&facts).await?;
-        let state = annotations
-            .get(STATE)
-            .map(|text| Rotation::parse(text))
-            .transpose();
-        let mut state = self.accept_state(&state_object.what, Some(&state_object), state)?;
-        let mut store = self.store_view(&facts).await?;
-        // A run that is killed right after the opening write leaves the state in the store entry
-        // only.
-        let only_in_store = state.is_none();
-        if let (None, Some(store)) = (&state, &store) {
-            state = self.accept_state("the store", None, store.state())?;
-        }
-        if let Some(rotation) = &state
-            && self.is_wider(rotation)?
-        {
-            facts = self.inspect(Some(rotation)).await?;
-            store = self.store_view(&facts).await?;
-        }
-        let id = state.as_ref().map(|rotation| rotation.id.as_str());
-        let mut targets = plain_targets(&facts, id);
-        let mut stale_secrets = Vec::new();
-        if let Some(store) = &store {
-            targets.extend(store.targets(&facts, state.as_ref()));
-            stale_secrets = store.stale_secrets(&facts);
-        }
-        let outside = self.read_outside(&facts).await?;
-        Ok(Snapshot {
-            outside,
-            retired: annotations.get(RETIRED_TOKENS).cloned(),
-            only_in_store: only_in_store && state.is_some(),
-            state,
-            state_object,
-            targets,
-            stale_secrets,
-            store,
-            facts,
-        })
+/// Reads everything. The namespaces of an open rotation are read as if the options named them.
+///
+/// # Errors
+/// A failed request (exit code 3), or a state in another format (1).
+pub(super) async fn read(run: &RotateRun<'_>) -> Result<Snapshot, Failure> {
+    let mut facts = inspect(run, None).await?;
+    let (state_object, annotations) = find_state_object(run, &facts).await?;
+    let state = annotations
+        .get(STATE)
+        .map(|text| Rotation::parse(text))
+        .transpose();
+    let mut state = accept_state(run, &state_object.what, Some(&state_object), state)?;
+    let mut store = store_view(run, &facts).await?;
+    // A run that is killed right after the opening write leaves the state in the store entry
+    // only.
+    let only_in_store = state.is_none();
+    if let (None, Some(store)) = (&state, &store) {
+        state = accept_state(run, "the store", None, store.state())?;
     }
-
-    /// Reads the namespaces and copies of the options and of the open rotation.
-    async fn inspect(&self, rotation: Option<&Rotation>) -> Result<ClusterSnapshot, Failure> {
-        let mut fleet = fleet(&self.rotate.fleet);
-        let mut copies: BTreeSet<_> = self.rotate.copy.iter().cloned().collect();
-        if let Some(rotation) = rotation {
-            fleet.named.extend(rotation.fleet_namespaces());
-            fleet.selector = fleet.selector.or_else(|| rotation.selector.clone());
-            copies.extend(rotation.copies());
-        }
-        self.cluster
-            .inspect(&self.global.namespace, &fleet, &copies)
-            .await
+    if let Some(rotation) = &state
+        && is_wider(run, rotation)?
+    {
+        facts = inspect(run, Some(rotation)).await?;
+        store = store_view(run, &facts).await?;
     }
-
-    /// True if the rotation includes namespaces or copies that the options do not name.
-    ///
-    /// # Errors
-    /// The rotation began with another `--fleet-selector` (exit code 1).
-    fn is_wider(&self, rotation: &Rotation) -> Result<bool, Failure> {
-        let options = fleet(&self.rotate.fleet);
-        match (&options.selector, &rotation.selector) {
-            (Some(one), Some(other)) if one != other => Err(Failure::no(
-                "the open rotation began with another --fleet-selector",
-            )
-            .hint("omit the option: the rotation has stored its fleet")),
-            (selector, of_rotation) => {
-                let copies: BTreeSet<_> = self.rotate.copy.iter().cloned().collect();
-                Ok(selector != of_rotation
-                    || !rotation.fleet_namespaces().is_subset(&options.named)
-                    || !rotation.copies().is_subset(&copies))
-            }
-        }
+    let id = state.as_ref().map(|rotation| rotation.id.as_str());
+    let mut targets = plain_targets(&facts, id);
+    let mut stale_secrets = Vec::new();
+    if let Some(store) = &store {
+        targets.extend(store.targets(&facts, state.as_ref()));
+        stale_secrets = store.stale_secrets(&facts);
     }
+    let outside = read_outside(run, &facts).await?;
+    Ok(Snapshot {
+        outside,
+        retired: annotations.get(RETIRED_TOKENS).cloned(),
+        only_in_store: only_in_store && state.is_some(),
+        state,
+        state_object,
+        targets,
+        stale_secrets,
+        store,
+        facts,
+    })
+}
 
-    /// The object that has, or gets, the state, with the annotations of this program: the home
-    /// router Secret, or on Path 2 the ExternalSecret that owns it.
-    ///
-    /// # Errors
-    /// The Secret may not be read (exit code 3), does not exist, or has another owner (1).
-    async fn find_state_object(
-        &self,
-        facts: &ClusterSnapshot,
-    ) -> Result<(StateObject, BTreeMap<String, String>), Failure> {
-        let home = &self.global.namespace;
-        crate::commands::shared::eso::check_home(home, facts.home_place().state)?;
-        let at = SecretRef {
-            namespace: home.clone(),
-            name: ROUTER.secret,
-        };
-        let observed = facts.home_place().secrets.get(ROUTER.secret);
-        let Some(observed) = observed else {
-            return Err(
-                Failure::unable(format!("reading {at} is forbidden")).hint(self.role_hint())
-            );
-        };
-        let Some(live) = &observed.live else {
-            return Err(
-                Failure::no(format!("{at} not found: there is nothing to rotate"))
-                    .hint(format!("create it first: {}", self.reach.apply)),
-            );
-        };
-        match &observed.owner {
-            Some(owner) if owner.kind == OwnerKind::ExternalSecret => {
-                let external = self.home_external(facts)?;
-                let version = version_of(facts)?;
-                let path = eso::path(version, home, &external.name);
-                let found = self
-                    .cluster
-                    .state_object(external.to_string(), path, home)
-                    .await?;
-                return found.ok_or_else(|| {
-                    Failure::unable(format!("{external} was deleted during the run"))
-                        .hint("run it again")
-                });
-            }
-            Some(owner) => {
-                return Err(
-                    Failure::no(format!("{at} is owned by {owner}")).hint(format!(
-                        "{}: rotate does not support this owner",
-                        owner.instead()
-                    )),
-                );
-            }
-            None => {}
-        }
-        let state_object = StateObject {
-            what: at.to_string(),
-            path: format!("/api/v1/namespaces/{home}/secrets/{}", ROUTER.secret),
-            namespace: home.clone(),
-            resource_version: live.resource_version.clone(),
-        };
-        Ok((state_object, live.annotations.clone()))
+/// Reads the namespaces and copies of the options and of the open rotation.
+async fn inspect(
+    run: &RotateRun<'_>,
+    rotation: Option<&Rotation>,
+) -> Result<ClusterSnapshot, Failure> {
+    let mut fleet = fleet(&run.rotate.fleet);
+    let mut copies: BTreeSet<_> = run.rotate.copy.iter().cloned().collect();
+    if let Some(rotation) = rotation {
+        fleet.named.extend(rotation.fleet_namespaces());
+        fleet.selector = fleet.selector.or_else(|| rotation.selector.clone());
+        copies.extend(rotation.copies());
     }
+    run.cluster
+        .inspect(&run.global.namespace, &fleet, &copies)
+        .await
+}
 
-    /// The router Secrets outside the selection; `None` if they may not be listed.
-    async fn read_outside(
-        &self,
-        facts: &ClusterSnapshot,
-    ) -> Result<Option<BTreeMap<Namespace, Observed>>, Failure> {
-        let found = self.cluster.routers_everywhere().await?;
-        Ok(found.map(|found| {
-            found
-                .into_iter()
-                .filter(|(at, _)| !facts.places.contains_key(&at.namespace))
-                .map(|(at, observed)| (at.namespace, observed))
-                .collect()
-        }))
+/// True if the rotation includes namespaces or copies that the options do not name.
+///
+/// # Errors
+/// The rotation began with another `--fleet-selector` (exit code 1).
+fn is_wider(run: &RotateRun<'_>, rotation: &Rotation) -> Result<bool, Failure> {
+    let options = fleet(&run.rotate.fleet);
+    match (&options.selector, &rotation.selector) {
+        (Some(one), Some(other)) if one != other => Err(Failure::no(
+            "the open rotation began with another --fleet-selector",
+        )
+        .hint("omit the option: the rotation has stored its fleet")),
+        (selector, of_rotation) => {
+            let copies: BTreeSet<_> = run.rotate.copy.iter().cloned().collect();
+            Ok(selector != of_rotation
+                || !rotation.fleet_namespaces().is_subset(&options.named)
+                || !rotation.copies().is_subset(&copies))
+        }
     }
 }
 
-impl RotateRun<'_> {
-    fn accept_state(
-        &self,
-        what: &str,
-        state_object: Option<&StateObject>,
-        state: Result<Option<Rotation>, BadState>,
-    ) -> Result<Option<Rotation>, Failure> {
-        state.map_err(|bad| {
-            let failure = Failure::no(format!("{what}: {bad}")).hint(
-                "do not simply delete it: it records which entries of the lists are old; restore the \
-                 state, or remove those entries first",
-            );
-            match state_object {
-                None => failure,
-                // The managed fields contain neither values nor annotations.
-                Some(state_object) => failure.hint(format!(
-                    "see who wrote it: {} -n {} get {} --show-managed-fields -o \
-                     jsonpath='{{.metadata.managedFields}}'",
-                    self.reach.kubectl,
-                    state_object.namespace,
-                    state_object.object()
+/// The object that has, or gets, the state, with the annotations of this program: the home
+/// router Secret, or on Path 2 the ExternalSecret that owns it.
+///
+/// # Errors
+/// The Secret may not be read (exit code 3), does not exist, or has another owner (1).
+async fn find_state_object(
+    run: &RotateRun<'_>,
+    facts: &ClusterSnapshot,
+) -> Result<(StateObject, BTreeMap<String, String>), Failure> {
+    let home = &run.global.namespace;
+    crate::commands::shared::eso::check_home(home, facts.home_place().state)?;
+    let at = SecretRef {
+        namespace: home.clone(),
+        name: ROUTER.secret,
+    };
+    let observed = facts.home_place().secrets.get(ROUTER.secret);
+    let Some(observed) = observed else {
+        return Err(Failure::unable(format!("reading {at} is forbidden")).hint(run.role_hint()));
+    };
+    let Some(live) = &observed.live else {
+        return Err(
+            Failure::no(format!("{at} not found: there is nothing to rotate"))
+                .hint(format!("create it first: {}", run.reach.apply)),
+        );
+    };
+    match &observed.owner {
+        Some(owner) if owner.kind == OwnerKind::ExternalSecret => {
+            let external = home_external(run, facts)?;
+            let version = version_of(facts)?;
+            let path = eso::path(version, home, &external.name);
+            let found = run
+                .cluster
+                .state_object(external.to_string(), path, home)
+                .await?;
+            return found.ok_or_else(|| {
+                Failure::unable(format!("{external} was deleted during the run"))
+                    .hint("run it again")
+            });
+        }
+        Some(owner) => {
+            return Err(
+                Failure::no(format!("{at} is owned by {owner}")).hint(format!(
+                    "{}: rotate does not support this owner",
+                    owner.instead()
                 )),
-            }
-        })
+            );
+        }
+        None => {}
     }
+    let state_object = StateObject {
+        what: at.to_string(),
+        path: format!("/api/v1/namespaces/{home}/secrets/{}", ROUTER.secret),
+        namespace: home.clone(),
+        resource_version: live.resource_version.clone(),
+    };
+    Ok((state_object, live.annotations.clone()))
+}
 
-    /// Reads the current state only.
-    ///
-    /// # Errors
-    /// The object with the state cannot be read (exit code 3).
-    pub async fn read_state(
-        &self,
-        state_object: &StateObject,
-    ) -> Result<Option<Rotation>, Failure> {
-        let (what, path) = (state_object.what.clone(), state_object.path.clone());
-        let found = self
-            .cluster
-            .state_object(what, path, &state_object.namespace)
-            .await?;
-        let text = found.and_then(|(_, annotations)| annotations.get(STATE).cloned());
-        Ok(text.and_then(|text| Rotation::parse(&text).ok()))
-    }
+/// The router Secrets outside the selection; `None` if they may not be listed.
+async fn read_outside(
+    run: &RotateRun<'_>,
+    facts: &ClusterSnapshot,
+) -> Result<Option<BTreeMap<Namespace, Observed>>, Failure> {
+    let found = run.cluster.routers_everywhere().await?;
+    Ok(found.map(|found| {
+        found
+            .into_iter()
+            .filter(|(at, _)| !facts.places.contains_key(&at.namespace))
+            .map(|(at, observed)| (at.namespace, observed))
+            .collect()
+    }))
+}
+
+fn accept_state(
+    run: &RotateRun<'_>,
+    what: &str,
+    state_object: Option<&StateObject>,
+    state: Result<Option<Rotation>, BadState>,
+) -> Result<Option<Rotation>, Failure> {
+    state.map_err(|bad| {
+        let failure = Failure::no(format!("{what}: {bad}")).hint(
+            "do not simply delete it: it records which entries of the lists are old; restore the \
+             state, or remove those entries first",
+        );
+        match state_object {
+            None => failure,
+            // The managed fields contain neither values nor annotations.
+            Some(state_object) => failure.hint(format!(
+                "see who wrote it: {} -n {} get {} --show-managed-fields -o \
+                 jsonpath='{{.metadata.managedFields}}'",
+                run.reach.kubectl,
+                state_object.namespace,
+                state_object.object()
+            )),
+        }
+    })
 }

@@ -15,7 +15,6 @@ use crate::domain::cluster::snapshot::{
 };
 use crate::domain::cluster::workload::{BRAIN_API, EMBEDDINGS, first_pod};
 use crate::domain::hint_context::HintContext;
-use crate::domain::rotation::Rotation;
 use crate::domain::rotation::stored_state;
 use crate::domain::table::ROUTER;
 use crate::domain::values::token::TokenName;
@@ -175,7 +174,7 @@ impl Session<'_> {
             since: rotation
                 .as_ref()
                 .ok()
-                .and_then(|rotation| opened_at(rotation.as_ref()?)),
+                .and_then(|rotation| environment::seconds(&rotation.as_ref()?.since)),
             rotation,
             max_age: verify.max_age.0,
             max_overlap: verify.max_overlap.0,
@@ -208,12 +207,6 @@ impl Session<'_> {
         }
         Ok(facts)
     }
-}
-
-/// When a rotation was opened, in seconds since 1970.
-fn opened_at(rotation: &Rotation) -> Option<i64> {
-    let since: jiff::Timestamp = rotation.since.parse().ok()?;
-    Some(since.as_second())
 }
 
 /// Sends each service a request with the right token and one with a wrong token.

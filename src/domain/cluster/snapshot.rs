@@ -242,6 +242,10 @@ impl ClusterSnapshot {
             .collect()
     }
 
+    pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
+        self.places.values().flat_map(|place| &place.workloads)
+    }
+
     pub fn home_place(&self) -> &NamespaceSnapshot {
         &self.places[&self.home]
     }

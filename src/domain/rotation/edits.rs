@@ -168,6 +168,16 @@ fn needs_fence(rotation: &Rotation, target: &TokenPlace) -> bool {
 }
 
 impl Edit {
+    /// Changes the values of a Secret or a store entry. `encode` makes a value of it.
+    pub fn apply<V>(&self, values: &mut BTreeMap<String, V>, encode: impl Fn(&SecretValue) -> V) {
+        values.retain(|key, _| !self.remove.contains(key.as_str()));
+        values.extend(
+            self.set
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), encode(value))),
+        );
+    }
+
     fn require(values: &TokenValues, token: TokenName, side: Side) -> Result<&Token, Odd> {
         values.get(token, side).ok_or(Odd::Lost { token, side })
     }

@@ -269,12 +269,7 @@ impl Preflight<'_> {
         }
         let mut found = Vec::new();
         for (token, _) in rotation.changes() {
-            for workload in self
-                .facts
-                .places
-                .values()
-                .flat_map(|place| &place.workloads)
-            {
+            for workload in self.facts.workloads() {
                 if is_server(workload, token) && !reads_list(workload, token) {
                     found.push(Obstacle::OneToken {
                         server: workload.to_string(),

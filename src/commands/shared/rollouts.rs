@@ -1,0 +1,168 @@
+//! Restarts workloads, or leaves the restart to Reloader, and prints the progress of their
+//! rollouts. Which workloads have to restart is decided by the caller, which also waits.
+
+use super::wait::Wait;
+use crate::domain::cluster::names::WorkloadKind;
+use crate::domain::cluster::workload::{Workload, first_pod};
+use crate::domain::rotation::restart::{Due, Need, Reloader, need};
+use crate::domain::rotation::workloads::WorkloadRef;
+use crate::error::Failure;
+use crate::io::kube::client::{Cluster, WIDTH};
+use crate::io::local::environment::rfc3339;
+use crate::io::written::Written;
+use crate::ui::Ui;
+use futures_util::stream::{self, StreamExt};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What a run knows about rollouts.
+pub struct RolloutTracker {
+    /// How long Reloader may take to start a rollout.
+    grace: Duration,
+    /// When a Secret was last written. The grace period of Reloader starts here.
+    written: Instant,
+    /// The generation of each workload before that write.
+    generations: BTreeMap<WorkloadRef, i64>,
+    /// The workloads, by restart mark, that Reloader has restarted. It is not waited for again.
+    reloaded: BTreeSet<(String, WorkloadRef)>,
+    /// The workloads that had not rolled out in the previous snapshot.
+    rolling: BTreeSet<WorkloadRef>,
+}
+
+impl RolloutTracker {
+    pub fn new(grace: Duration) -> Self {
+        Self {
+            grace,
+            written: Instant::now(),
+            generations: BTreeMap::new(),
+            reloaded: BTreeSet::new(),
+            rolling: BTreeSet::new(),
+        }
+    }
+
+    /// Records the workloads just before a write.
+    pub fn record_write<'a>(&mut self, workloads: impl Iterator<Item = &'a Workload>) {
+        self.generations = workloads
+            .map(|workload| (WorkloadRef::of(workload), workload.rollout.generation))
+            .collect();
+        self.written = Instant::now();
+        self.reloaded.clear();
+    }
+
+    fn need(&self, due: &Due<'_>) -> Need {
+        let at = due.at();
+        let generation_before = self.generations.get(&at).copied();
+        let is_left = !self.reloaded.contains(&(due.mark.clone(), at));
+        need(
+            due,
+            is_left.then(|| Reloader {
+                generation_before,
+                is_grace_over: self.written.elapsed() >= self.grace,
+            }),
+        )
+    }
+
+    /// Prints which workloads have rolled out since the previous snapshot.
+    pub fn report<'a>(
+        &mut self,
+        ui: Ui,
+        workloads: impl Iterator<Item = &'a Workload>,
+        due: &[Due<'_>],
+    ) {
+        let still: BTreeSet<_> = due.iter().map(Due::at).collect();
+        let all: BTreeMap<_, _> = workloads.map(|it| (WorkloadRef::of(it), it)).collect();
+        for at in self.rolling.difference(&still) {
+            ui.story(&match all.get(at) {
+                Some(workload) => {
+                    let progress = workload.rollout.progress(workload.kind);
+                    format!("  {at}: rolled out, {progress}")
+                }
+                None => format!("  {at}: is gone"),
+            });
+        }
+        self.rolling = still;
+    }
+}
+
+/// Restarts the workloads whose turn it is, at most [`WIDTH`] at a time, and prints the progress of
+/// the others. `now` is the server's time, in seconds since 1970.
+///
+/// # Errors
+/// The workloads that cannot be restarted (exit code 3).
+pub async fn restart_due(
+    cluster: &Cluster,
+    ui: Ui,
+    due: &[Due<'_>],
+    now: i64,
+    tracker: &mut RolloutTracker,
+    wait: &mut Wait,
+) -> Result<(), Failure> {
+    let mut restarts = Vec::new();
+    for due in due {
+        let at = due.workload;
+        match tracker.need(due) {
+            Need::Restart => restarts.push(due),
+            Need::Grace => {}
+            Need::Rollout(progress) => {
+                wait.say(ui, format!("  {at}: {progress}"));
+            }
+            Need::Reloaded => {
+                wait.say(ui, format!("  {at}: restarted by Reloader"));
+                tracker.reloaded.insert((due.mark.clone(), due.at()));
+            }
+        }
+    }
+    let rolling = due.iter().filter(|due| due.is_marked).count();
+    restarts.truncate(WIDTH.saturating_sub(rolling));
+    let now = &rfc3339(now);
+    let work = restarts
+        .into_iter()
+        .map(|due| async move { (due, cluster.restart(due.workload, &due.mark, now).await) });
+    let mut whole = Failure::unable("workloads cannot be restarted");
+    let mut ended = stream::iter(work).buffered(WIDTH);
+    while let Some((due, restarted)) = ended.next().await {
+        let at = due.workload;
+        match restarted {
+            Ok(Written::Done) => ui.story(&format!("  {at}: restarting")),
+            Ok(Written::Stale) => {}
+            Err(failure) => whole = whole.of(at, &failure),
+        }
+    }
+    whole.if_any()
+}
+
+/// The failure of a wait for these workloads that is over, with the reason for each.
+///
+/// # Errors
+/// A failed read (exit code 3).
+pub async fn timed_out(cluster: &Cluster, due: &[Due<'_>]) -> Result<Failure, Failure> {
+    let mut whole = Failure::unable(format!("timed out: not rolled out: {}", due.len()));
+    for due in due {
+        whole = whole.of(due.workload, &explain_stuck(cluster, due.workload).await?);
+    }
+    Ok(whole)
+}
+
+/// Describes why a workload has not rolled out: what its progress, pods and events say.
+async fn explain_stuck(cluster: &Cluster, workload: &Workload) -> Result<Failure, Failure> {
+    if workload.rollout.is_complete(workload.kind) {
+        return Ok(Failure::unable("it has not been restarted"));
+    }
+    let mut failure = Failure::unable(format!(
+        "timed out waiting for the rollout: {}",
+        workload.rollout.progress(workload.kind)
+    ));
+    for why in cluster.why_stuck(workload).await? {
+        failure = failure.cause(why);
+    }
+    if workload.kind == WorkloadKind::StatefulSet {
+        let (kubectl, namespace) = (&cluster.reach().kubectl, &workload.namespace);
+        let pod = first_pod(&workload.name);
+        failure = failure.hint(format!(
+            "once that is fixed, delete the pod, since a StatefulSet does not replace one that \
+             was never ready: {kubectl} -n {namespace} delete pod {pod} --wait=false"
+        ));
+    }
+    Ok(failure)
+}
