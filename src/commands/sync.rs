@@ -261,10 +261,7 @@ impl SyncRun<'_> {
                 None => Vec::new(),
             };
             if differing.is_empty() {
-                let at = SecretRef {
-                    namespace: external.namespace.clone(),
-                    name: bundle.secret,
-                };
+                let at = SecretRef::new(&external.namespace, bundle.secret);
                 let before = self.before.get(&at).and_then(|found| found.live.as_ref());
                 return Ok(changed_keys(before, &live));
             }

@@ -18,7 +18,7 @@ mod wait;
 mod write;
 
 use self::context::RotateRun;
-use self::preflight::{check_can_begin, new_rotation};
+use self::preflight::{check_can_begin, preflight};
 use self::snapshot::Snapshot;
 use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{HintOptions, reach};
@@ -58,7 +58,7 @@ pub async fn run(global: &Global, rotate: &Rotate, ui: Ui) -> Result<Answer, Fai
     if rotate.apply {
         return run::apply(&run).await;
     }
-    let snapshot = snapshot::read(&run).await?;
+    let snapshot = snapshot::read(&run, None).await?;
     if rotate.status {
         Ok(status(&run, &snapshot))
     } else {
@@ -75,7 +75,7 @@ fn status(run: &RotateRun<'_>, snapshot: &Snapshot) -> Answer {
             rotation,
             rotation.phase.removed_side(),
             facts,
-            &snapshot.outside(),
+            &snapshot.outside,
         ),
         pending: pending(rotation, facts, Who::of(rotation.phase))
             .into_iter()
@@ -114,7 +114,7 @@ fn preview(run: &RotateRun<'_>, snapshot: &Snapshot) -> Result<Answer, Failure> 
     let held = tokens_file::read(&run.global.tokens_file)?;
     check_can_begin(run, snapshot, &held)?;
     // The preview mints no tokens: its text does not depend on their values.
-    let rotation = new_rotation(run, snapshot);
+    let rotation = preflight(run, snapshot).rotation(run.first_phase());
     let forecast = Forecast::new(&rotation, &snapshot.facts, snapshot.unseen(), run.command());
     Ok(Answer {
         text: rendered::preview(&forecast),

@@ -22,32 +22,20 @@ pub(super) fn check_can_begin(
     held: &Held,
 ) -> Result<(), Failure> {
     check_permissions(run, snapshot)?;
-    let obstacles = with_preflight(run, snapshot, |preflight| {
-        let rotation = preflight.rotation(run.first_phase());
-        preflight.begin(&rotation, held, snapshot.retired.as_deref())
-    });
+    let preflight = preflight(run, snapshot);
+    let rotation = preflight.rotation(run.first_phase());
+    let obstacles = preflight.begin(&rotation, held, snapshot.retired.as_deref());
     failure_of(run, &obstacles).if_any()
 }
 
-fn with_preflight<T>(
-    run: &RotateRun<'_>,
-    snapshot: &Snapshot,
-    ask: impl FnOnce(&Preflight<'_>) -> T,
-) -> T {
-    ask(&Preflight {
+pub(super) fn preflight<'a>(run: &RotateRun<'_>, snapshot: &'a Snapshot) -> Preflight<'a> {
+    Preflight {
         facts: &snapshot.facts,
         targets: &snapshot.targets,
-        outside: &snapshot.outside(),
-        home: &snapshot.home(),
-        chosen: &run.chosen_tokens(),
-    })
-}
-
-/// The rotation that would begin now, with placeholders for the new tokens.
-pub(super) fn new_rotation(run: &RotateRun<'_>, snapshot: &Snapshot) -> Rotation {
-    with_preflight(run, snapshot, |preflight| {
-        preflight.rotation(run.first_phase())
-    })
+        outside: &snapshot.outside,
+        home: snapshot.home(),
+        chosen: run.chosen_tokens(),
+    }
 }
 
 fn failure_of(run: &RotateRun<'_>, obstacles: &[Obstacle]) -> Failure {
@@ -156,21 +144,19 @@ pub(super) fn check_can_continue(
         return Ok(());
     }
     check_permissions(run, snapshot)?;
-    let obstacles = with_preflight(run, snapshot, |preflight| {
-        let mut found = Vec::new();
-        if run.with_places(rotation) != *rotation {
-            // Namespaces that are added later have to meet the same conditions.
-            found = preflight.places(rotation);
-        }
-        // An abort removes the new token; the old one stays valid.
-        let sides: &[Side] = if run.rotate.abort {
-            &[Side::New]
-        } else {
-            &[Side::Old, Side::New]
-        };
-        found.extend(preflight.namespaces_outside(rotation, sides));
-        found
-    });
+    let preflight = preflight(run, snapshot);
+    let mut obstacles = Vec::new();
+    if run.with_places(rotation) != *rotation {
+        // Namespaces that are added later have to meet the same conditions.
+        obstacles = preflight.places(rotation);
+    }
+    // An abort removes the new token; the old one stays valid.
+    let sides: &[Side] = if run.rotate.abort {
+        &[Side::New]
+    } else {
+        &[Side::Old, Side::New]
+    };
+    obstacles.extend(preflight.namespaces_outside(rotation, sides));
     let failure = failure_of(run, &obstacles);
     match failure.if_any() {
         Err(failure) if run.rotate.close_anyway => {

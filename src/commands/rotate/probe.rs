@@ -67,8 +67,7 @@ pub(super) async fn prove(
             if workload.rollout.wanted == 0 {
                 continue;
             }
-            let mut containers = workload.spec.containers.iter();
-            let Some(port) = containers.find_map(|container| container.port) else {
+            let Some(port) = workload.spec.port() else {
                 let line = format!("  not probed: the pods of {workload} have no port");
                 wait.say(run.ui, line);
                 continue;

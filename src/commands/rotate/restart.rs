@@ -43,7 +43,7 @@ pub(super) async fn roll(
 ) -> Result<Next, Failure> {
     let wait = wait.enter(WaitFor::Rollouts, run.rotate.timeout.0);
     let result = if wait.is_over() {
-        Err(timed_out(&run.cluster, due).await?)
+        Err(timed_out(&run.cluster, &snapshot.facts, due).await?)
     } else if run.rotate.no_restart {
         print_commands(run, due, wait);
         Ok(())

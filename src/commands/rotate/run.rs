@@ -92,7 +92,7 @@ pub(super) async fn apply(run: &RotateRun<'_>) -> Result<Answer, Failure> {
 
 async fn run_steps(run: &RotateRun<'_>, progress: &mut Progress) -> Result<Outcome, Failure> {
     loop {
-        let mut snapshot = snapshot::read(run).await?;
+        let mut snapshot = snapshot::read(run, progress.rotation.as_ref()).await?;
         for target in &mut snapshot.targets {
             if let Some(mark) = progress.entry_marks.get(&target.at) {
                 target.last_write = Some(mark.clone());
@@ -160,7 +160,6 @@ async fn step(
     preflight::check_tokens_file(run, rotation, &held)?;
     let home = snapshot.home();
     let values = snapshot.values(rotation, &held);
-    let outside = snapshot.outside();
     let view = View {
         rotation,
         values: &values,
@@ -168,7 +167,7 @@ async fn step(
         home: &home,
         targets: &snapshot.targets,
         facts: &snapshot.facts,
-        outside: &outside,
+        outside: &snapshot.outside,
         stale_secrets: &snapshot.stale_secrets,
         is_proven: progress.proven_mark == Some(rotation.mark()),
         until: run.rotate.until.map(Into::into),

@@ -3,11 +3,12 @@
 
 use super::context::RotateRun;
 use super::store_access::{home_external, store_view, version_of};
+use crate::commands::shared::eso::check_home;
 use crate::commands::shared::options::fleet;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{LiveSecret, Observed};
 use crate::domain::cluster::owner::OwnerKind;
-use crate::domain::cluster::snapshot::ClusterSnapshot;
+use crate::domain::cluster::snapshot::{ClusterSnapshot, CopyRef};
 use crate::domain::cluster::workload::Workload;
 use crate::domain::rotation::edits::{PlaceRef, TokenPlace};
 use crate::domain::rotation::store_view::StoreView;
@@ -18,17 +19,17 @@ use crate::domain::values::token::{PerToken, Token, TokenName};
 use crate::domain::values::tokens_file::Held;
 use crate::error::Failure;
 use crate::io::eso;
+use crate::io::kube::observe::FleetScope;
 use crate::io::kube::state_object::StateObject;
 use crate::io::local::environment::rfc3339;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that one round of `rotate` read.
 pub struct Snapshot {
     pub facts: ClusterSnapshot,
-    /// The router Secrets outside the selection, whatever their tokens; `None` if they may not be
-    /// listed.
-    pub outside: Option<BTreeMap<Namespace, Observed>>,
+    /// The router Secrets outside the selection, whatever their tokens, if they may be listed.
+    pub outside: BTreeMap<Namespace, Observed>,
+    pub can_list_outside: bool,
     /// The open rotation.
     pub state: Option<Rotation>,
     /// The annotation with the fingerprints of retired tokens.
@@ -71,13 +72,6 @@ impl Snapshot {
         TokenValues::find(rotation, in_home.chain(filed))
     }
 
-    /// The router Secrets outside the selection; empty if they may not be listed.
-    pub fn outside(&self) -> Cow<'_, BTreeMap<Namespace, Observed>> {
-        self.outside
-            .as_ref()
-            .map_or_else(Cow::default, Cow::Borrowed)
-    }
-
     /// The API server's time, as RFC 3339.
     pub fn time(&self) -> String {
         rfc3339(self.facts.now)
@@ -89,7 +83,7 @@ impl Snapshot {
 
     /// Describes where tokens may be in use that the snapshot does not show.
     pub fn unseen(&self) -> Vec<String> {
-        let namespaces = self.outside.is_none().then(|| {
+        let namespaces = (!self.can_list_outside).then(|| {
             "other namespaces with the same tokens: you may not list Secrets across the cluster"
                 .to_owned()
         });
@@ -112,11 +106,20 @@ impl Snapshot {
 }
 
 /// Reads everything. The namespaces of an open rotation are read as if the options named them.
+/// `known` is the open rotation of an earlier snapshot.
 ///
 /// # Errors
 /// A failed request (exit code 3), or a state in another format (1).
-pub(super) async fn read(run: &RotateRun<'_>) -> Result<Snapshot, Failure> {
-    let mut facts = inspect(run, None).await?;
+pub(super) async fn read(
+    run: &RotateRun<'_>,
+    known: Option<&Rotation>,
+) -> Result<Snapshot, Failure> {
+    let home = &run.global.namespace;
+    let scope_known = scope(run, known)?;
+    let mut facts = run
+        .cluster
+        .inspect(home, &scope_known.0, &scope_known.1)
+        .await?;
     let (state_object, annotations) = find_state_object(run, &facts).await?;
     let state = annotations
         .get(STATE)
@@ -130,10 +133,9 @@ pub(super) async fn read(run: &RotateRun<'_>) -> Result<Snapshot, Failure> {
     if let (None, Some(store)) = (&state, &store) {
         state = accept_state(run, "the store", None, store.state())?;
     }
-    if let Some(rotation) = &state
-        && is_wider(run, rotation)?
-    {
-        facts = inspect(run, Some(rotation)).await?;
+    let wider = scope(run, state.as_ref().or(known))?;
+    if wider != scope_known {
+        facts = run.cluster.inspect(home, &wider.0, &wider.1).await?;
         store = store_view(run, &facts).await?;
     }
     let id = state.as_ref().map(|rotation| rotation.id.as_str());
@@ -143,9 +145,15 @@ pub(super) async fn read(run: &RotateRun<'_>) -> Result<Snapshot, Failure> {
         targets.extend(store.targets(&facts, state.as_ref()));
         stale_secrets = store.stale_secrets(&facts);
     }
-    let outside = read_outside(run, &facts).await?;
+    let routers = run.cluster.routers_everywhere().await?;
     Ok(Snapshot {
-        outside,
+        can_list_outside: routers.is_some(),
+        outside: routers
+            .into_iter()
+            .flatten()
+            .filter(|(at, _)| !facts.places.contains_key(&at.namespace))
+            .map(|(at, observed)| (at.namespace, observed))
+            .collect(),
         retired: annotations.get(RETIRED_TOKENS).cloned(),
         only_in_store: only_in_store && state.is_some(),
         state,
@@ -157,41 +165,29 @@ pub(super) async fn read(run: &RotateRun<'_>) -> Result<Snapshot, Failure> {
     })
 }
 
-/// Reads the namespaces and copies of the options and of the open rotation.
-async fn inspect(
+/// The namespaces and copies of the options and of the open rotation.
+///
+/// # Errors
+/// The rotation began with another `--fleet-selector` (exit code 1).
+fn scope(
     run: &RotateRun<'_>,
     rotation: Option<&Rotation>,
-) -> Result<ClusterSnapshot, Failure> {
+) -> Result<(FleetScope, BTreeSet<CopyRef>), Failure> {
     let mut fleet = fleet(&run.rotate.fleet);
     let mut copies: BTreeSet<_> = run.rotate.copy.iter().cloned().collect();
     if let Some(rotation) = rotation {
         fleet.named.extend(rotation.fleet_namespaces());
-        fleet.selector = fleet.selector.or_else(|| rotation.selector.clone());
         copies.extend(rotation.copies());
-    }
-    run.cluster
-        .inspect(&run.global.namespace, &fleet, &copies)
-        .await
-}
-
-/// True if the rotation includes namespaces or copies that the options do not name.
-///
-/// # Errors
-/// The rotation began with another `--fleet-selector` (exit code 1).
-fn is_wider(run: &RotateRun<'_>, rotation: &Rotation) -> Result<bool, Failure> {
-    let options = fleet(&run.rotate.fleet);
-    match (&options.selector, &rotation.selector) {
-        (Some(one), Some(other)) if one != other => Err(Failure::no(
-            "the open rotation began with another --fleet-selector",
-        )
-        .hint("omit the option: the rotation has stored its fleet")),
-        (selector, of_rotation) => {
-            let copies: BTreeSet<_> = run.rotate.copy.iter().cloned().collect();
-            Ok(selector != of_rotation
-                || !rotation.fleet_namespaces().is_subset(&options.named)
-                || !rotation.copies().is_subset(&copies))
+        let selector = rotation.selector.clone();
+        if fleet.selector.is_some() && selector.is_some() && fleet.selector != selector {
+            return Err(
+                Failure::no("the open rotation began with another --fleet-selector")
+                    .hint("omit the option: the rotation has stored its fleet"),
+            );
         }
+        fleet.selector = fleet.selector.or(selector);
     }
+    Ok((fleet, copies))
 }
 
 /// The object that has, or gets, the state, with the annotations of this program: the home
@@ -204,11 +200,8 @@ async fn find_state_object(
     facts: &ClusterSnapshot,
 ) -> Result<(StateObject, BTreeMap<String, String>), Failure> {
     let home = &run.global.namespace;
-    crate::commands::shared::eso::check_home(home, facts.home_place().state)?;
-    let at = SecretRef {
-        namespace: home.clone(),
-        name: ROUTER.secret,
-    };
+    check_home(home, facts.home_place().state)?;
+    let at = SecretRef::new(home, ROUTER.secret);
     let observed = facts.home_place().secrets.get(ROUTER.secret);
     let Some(observed) = observed else {
         return Err(Failure::unable(format!("reading {at} is forbidden")).hint(run.role_hint()));
@@ -250,21 +243,6 @@ async fn find_state_object(
         resource_version: live.resource_version.clone(),
     };
     Ok((state_object, live.annotations.clone()))
-}
-
-/// The router Secrets outside the selection; `None` if they may not be listed.
-async fn read_outside(
-    run: &RotateRun<'_>,
-    facts: &ClusterSnapshot,
-) -> Result<Option<BTreeMap<Namespace, Observed>>, Failure> {
-    let found = run.cluster.routers_everywhere().await?;
-    Ok(found.map(|found| {
-        found
-            .into_iter()
-            .filter(|(at, _)| !facts.places.contains_key(&at.namespace))
-            .map(|(at, observed)| (at.namespace, observed))
-            .collect()
-    }))
 }
 
 fn accept_state(

@@ -110,8 +110,5 @@ pub fn refuse_rotation(
 
 /// The router Secret of the home namespace.
 pub fn home_router<'a>(found: &'a Observations, home: &Namespace) -> Option<&'a Observed> {
-    found.get(&SecretRef {
-        namespace: home.clone(),
-        name: ROUTER.secret,
-    })
+    found.get(&SecretRef::new(home, ROUTER.secret))
 }

@@ -59,7 +59,7 @@ pub async fn readers(
             return Ok(());
         }
         if wait.is_over() {
-            return Err(timed_out(cluster, &due).await?);
+            return Err(timed_out(cluster, &snapshot, &due).await?);
         }
         restart_due(cluster, ui, &due, snapshot.now, &mut tracker, &mut wait).await?;
         wait.pause().await;

@@ -3,6 +3,8 @@
 
 use super::wait::Wait;
 use crate::domain::cluster::names::WorkloadKind;
+use crate::domain::cluster::snapshot::ClusterSnapshot;
+use crate::domain::cluster::stuck::{StuckFacts, why_stuck};
 use crate::domain::cluster::workload::{Workload, first_pod};
 use crate::domain::rotation::restart::{Due, Need, Reloader, need};
 use crate::domain::rotation::workloads::WorkloadRef;
@@ -136,32 +138,54 @@ pub async fn restart_due(
 ///
 /// # Errors
 /// A failed read (exit code 3).
-pub async fn timed_out(cluster: &Cluster, due: &[Due<'_>]) -> Result<Failure, Failure> {
-    let mut whole = Failure::unable(format!("timed out: not rolled out: {}", due.len()));
+pub async fn timed_out(
+    cluster: &Cluster,
+    facts: &ClusterSnapshot,
+    due: &[Due<'_>],
+) -> Result<Failure, Failure> {
+    let mut whole = Failure::unable("workloads have not rolled out in time");
     for due in due {
-        whole = whole.of(due.workload, &explain_stuck(cluster, due.workload).await?);
+        let why = explain_stuck(cluster, facts, due.workload).await?;
+        whole = whole.of(due.workload, &why);
     }
     Ok(whole)
 }
 
 /// Describes why a workload has not rolled out: what its progress, pods and events say.
-async fn explain_stuck(cluster: &Cluster, workload: &Workload) -> Result<Failure, Failure> {
-    if workload.rollout.is_complete(workload.kind) {
+async fn explain_stuck(
+    cluster: &Cluster,
+    facts: &ClusterSnapshot,
+    workload: &Workload,
+) -> Result<Failure, Failure> {
+    let Workload {
+        kind,
+        namespace,
+        name,
+        rollout,
+        ..
+    } = workload;
+    if rollout.is_complete(*kind) {
         return Ok(Failure::unable("it has not been restarted"));
     }
+    let warnings = cluster.rollout_warnings(namespace).await?;
+    let place = &facts.places[namespace];
+    let stuck = StuckFacts {
+        pods: Some(&place.pods),
+        leaving: &place.leaving,
+        warnings: warnings.as_deref(),
+    };
+    let kubectl = format!("{} -n {namespace}", cluster.reach().kubectl);
+    let describe = format!("{kubectl} describe {} {name}", kind.as_str().to_lowercase());
     let mut failure = Failure::unable(format!(
         "timed out waiting for the rollout: {}",
-        workload.rollout.progress(workload.kind)
+        rollout.progress(*kind)
     ));
-    for why in cluster.why_stuck(workload).await? {
-        failure = failure.cause(why);
-    }
-    if workload.kind == WorkloadKind::StatefulSet {
-        let (kubectl, namespace) = (&cluster.reach().kubectl, &workload.namespace);
-        let pod = first_pod(&workload.name);
+    failure.causes = why_stuck(workload, stuck, &describe);
+    if *kind == WorkloadKind::StatefulSet {
+        let pod = first_pod(name);
         failure = failure.hint(format!(
             "once that is fixed, delete the pod, since a StatefulSet does not replace one that \
-             was never ready: {kubectl} -n {namespace} delete pod {pod} --wait=false"
+             was never ready: {kubectl} delete pod {pod} --wait=false"
         ));
     }
     Ok(failure)

@@ -244,12 +244,7 @@ async fn ask(
     let Some(workload) = place.stateful_set(service) else {
         return not_asked(format!("there is no StatefulSet {service}"));
     };
-    let port = workload
-        .spec
-        .containers
-        .iter()
-        .find_map(|container| container.port);
-    let Some(port) = port else {
+    let Some(port) = workload.spec.port() else {
         return not_asked(format!("the pods of {service} name no port"));
     };
     let right = place

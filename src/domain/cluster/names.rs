@@ -62,6 +62,15 @@ pub struct SecretRef {
     pub name: &'static str,
 }
 
+impl SecretRef {
+    pub fn new(namespace: &Namespace, name: &'static str) -> Self {
+        Self {
+            namespace: namespace.clone(),
+            name,
+        }
+    }
+}
+
 impl fmt::Display for SecretRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret {}/{}", self.namespace, self.name)

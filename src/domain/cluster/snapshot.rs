@@ -232,10 +232,7 @@ impl ClusterSnapshot {
             .iter()
             .flat_map(|(namespace, place)| {
                 place.secrets.iter().map(|(name, found)| {
-                    let at = SecretRef {
-                        namespace: namespace.clone(),
-                        name,
-                    };
+                    let at = SecretRef::new(namespace, name);
                     (at, found.clone())
                 })
             })

@@ -194,6 +194,11 @@ pub struct Reference<'a> {
 }
 
 impl PodSpec {
+    /// The first port that a container names.
+    pub fn port(&self) -> Option<u16> {
+        self.containers.iter().find_map(|container| container.port)
+    }
+
     pub fn references(&self) -> Vec<Reference<'_>> {
         let mut found = Vec::new();
         for container in &self.containers {

@@ -151,9 +151,9 @@ pub struct Preflight<'a> {
     /// The router Secrets of all other namespaces that may be listed.
     pub outside: &'a BTreeMap<Namespace, Observed>,
     /// The tokens of the home namespace.
-    pub home: &'a PerToken<Option<Token>>,
+    pub home: PerToken<Option<Token>>,
     /// The tokens that should rotate.
-    pub chosen: &'a BTreeSet<TokenName>,
+    pub chosen: BTreeSet<TokenName>,
 }
 
 impl Preflight<'_> {
@@ -293,7 +293,7 @@ impl Preflight<'_> {
                 }
             }
         }
-        for name in self.chosen {
+        for name in &self.chosen {
             let previous = held.previous.get(*name).as_ref();
             if previous.is_some_and(|token| !is_retired(retired, *name, token.value())) {
                 found.push(Obstacle::PreviousToken(*name));

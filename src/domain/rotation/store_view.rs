@@ -103,10 +103,8 @@ impl StoreView {
                 let bundle = bundle_of(external)?;
                 let live = facts.places[&external.namespace].live(bundle.secret);
                 let matches = live.is_some_and(|live| self.matches_entry(path, live));
-                (!matches && self.entries.contains_key(path)).then(|| SecretRef {
-                    namespace: external.namespace.clone(),
-                    name: bundle.secret,
-                })
+                (!matches && self.entries.contains_key(path))
+                    .then(|| SecretRef::new(&external.namespace, bundle.secret))
             })
             .collect()
     }

@@ -64,10 +64,7 @@ pub fn plain_targets(facts: &ClusterSnapshot, id: Option<&str>) -> Vec<TokenPlac
             let live = observed
                 .filter(|it| it.owner.is_none())
                 .and_then(|it| it.live.as_ref());
-            let at = SecretRef {
-                namespace: namespace.clone(),
-                name: bundle.secret,
-            };
+            let at = SecretRef::new(namespace, bundle.secret);
             targets.extend(live.and_then(|live| target(place, at, live, home, id)));
         }
     }

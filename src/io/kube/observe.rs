@@ -25,7 +25,7 @@ pub(in crate::io) const PAGE: u32 = 500;
 const RESTARTS: u32 = 3;
 
 /// The namespaces besides home that get the router Secret.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetScope {
     /// The namespaces of `--fleet-namespace`.
     pub named: BTreeSet<Namespace>,
@@ -124,10 +124,7 @@ impl Cluster {
         bundles: &[&'static Bundle],
     ) -> Result<Observations, Failure> {
         let reads = bundles.iter().map(|bundle| async {
-            let at = SecretRef {
-                namespace: namespace.clone(),
-                name: bundle.secret,
-            };
+            let at = SecretRef::new(namespace, bundle.secret);
             let observed = self.secret(&at).await?;
             Ok::<_, Failure>((at, observed))
         });
@@ -169,10 +166,7 @@ impl Cluster {
         };
         secrets.retain(|at, _| namespaces.contains_key(&at.namespace));
         for namespace in namespaces.keys() {
-            let at = SecretRef {
-                namespace: namespace.clone(),
-                name: ROUTER.secret,
-            };
+            let at = SecretRef::new(namespace, ROUTER.secret);
             secrets.entry(at).or_default();
         }
         Ok(FleetFound {
@@ -239,10 +233,7 @@ impl Cluster {
         names: impl Iterator<Item = &Namespace>,
     ) -> Result<Observations, Failure> {
         let reads = names.map(|name| async move {
-            let at = SecretRef {
-                namespace: name.clone(),
-                name: ROUTER.secret,
-            };
+            let at = SecretRef::new(name, ROUTER.secret);
             let observed = self.secret(&at).await?;
             Ok::<_, Failure>((at, observed))
         });

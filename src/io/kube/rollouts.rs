@@ -1,4 +1,4 @@
-//! Restarts of workloads, and the reasons why a rollout does not complete.
+//! Restarts of workloads, and the events about rollouts.
 //!
 //! A restart changes an annotation of the pod template, as `kubectl rollout restart` does. Messages of
 //! events are searched for known words and must not be printed, because they may quote an object.
@@ -6,11 +6,11 @@
 use super::client::Cluster;
 use super::observe::PAGE;
 use super::snapshot::api_of;
-use super::workloads::{PodBody, RESTARTED_AT, Stays};
+use super::workloads::RESTARTED_AT;
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::names::{Namespace, is_object_name};
 use crate::domain::cluster::owner::ROTATION_MANAGER;
-use crate::domain::cluster::stuck::{StuckFacts, Warning, WarningCause, why_stuck};
+use crate::domain::cluster::stuck::{Warning, WarningCause};
 use crate::domain::cluster::workload::{ROTATION_MARK, Workload};
 use crate::error::Failure;
 use crate::io::written::Written;
@@ -48,38 +48,18 @@ impl Cluster {
             .await
     }
 
-    /// Finds reasons why the rollout of a workload does not complete. The result is empty if pods and
-    /// events show none.
+    /// Lists the warnings about rollouts in a namespace; `None` if events may not be listed.
     ///
     /// # Errors
-    /// Pods or events that cannot be listed, except for a missing permission (exit code 3).
-    pub async fn why_stuck(&self, workload: &Workload) -> Result<Vec<String>, Failure> {
-        let namespace = &workload.namespace;
-        let list = |resource| format!("/api/v1/namespaces/{namespace}/{resource}");
-        let (pods, events) = (list("pods"), list("events"));
-        let params = ListParams::default().limit(PAGE);
-        let warnings = params.clone().fields("type=Warning");
-        let (pods, warnings) = tokio::join!(
-            self.list_mapped(&pods, params, "pods", PodBody::pod),
-            self.list_mapped(&events, warnings, "events", EventBody::warning),
-        );
-        let (pods, warnings) = (pods?, warnings?);
-        let can_list = pods.is_some();
-        let (staying, leaving): (Vec<_>, Vec<_>) = pods
-            .unwrap_or_default()
-            .into_iter()
-            .partition(|(_, stays)| *stays == Stays::Yes);
-        let [staying, leaving] =
-            [staying, leaving].map(|pods| pods.into_iter().map(|(pod, _)| pod).collect::<Vec<_>>());
-        let facts = StuckFacts {
-            pods: can_list.then_some(&staying),
-            leaving: &leaving,
-            warnings: warnings.as_deref(),
-        };
-        let (kind, name) = (workload.kind.as_str().to_lowercase(), &workload.name);
-        let kubectl = &self.reach().kubectl;
-        let describe = format!("{kubectl} -n {namespace} describe {kind} {name}");
-        Ok(why_stuck(workload, facts, &describe))
+    /// A list that cannot be read (exit code 3).
+    pub async fn rollout_warnings(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<Option<Vec<Warning>>, Failure> {
+        let path = format!("/api/v1/namespaces/{namespace}/events");
+        let params = ListParams::default().limit(PAGE).fields("type=Warning");
+        self.list_mapped(&path, params, "events", EventBody::warning)
+            .await
     }
 }
 
