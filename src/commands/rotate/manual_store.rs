@@ -41,7 +41,7 @@ pub(super) async fn ask(
         let target = snapshot.targets.iter().find(|target| target.at == edit.at);
         for line in instructions(target, held, edit) {
             if wait.say(run.ui, format!("  {line}")) {
-                tracker.record_write(snapshot.workloads());
+                tracker.record_write(snapshot.facts.workloads());
             }
         }
     }

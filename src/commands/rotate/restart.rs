@@ -48,8 +48,9 @@ pub(super) async fn roll(
         print_commands(run, due, wait);
         Ok(())
     } else {
+        let grace = run.rotate.reloader_grace.0.unwrap_or_default();
         let now = snapshot.facts.now;
-        restart_due(&run.cluster, run.ui, due, now, tracker, wait).await
+        restart_due(&run.cluster, run.ui, due, now, grace, tracker, wait).await
     };
     result.map(|()| Next::Pause).map_err(|failure| {
         failure

@@ -29,6 +29,7 @@ const MAX_CONFLICTS: usize = 20;
 const MAX_REWRITES: usize = 3;
 
 /// The memory of one run, kept between its snapshots.
+#[derive(Default)]
 struct Progress {
     /// The home namespace's tokens in the first snapshot.
     initial_home: Option<PerToken<Option<Token>>>,
@@ -54,19 +55,7 @@ struct Progress {
 
 /// Runs the command with `--apply`.
 pub(super) async fn apply(run: &RotateRun<'_>) -> Result<Answer, Failure> {
-    let mut progress = Progress {
-        initial_home: None,
-        rotation: None,
-        proven_mark: None,
-        is_opener: false,
-        announced_phase: None,
-        conflicts: 0,
-        rewrites: 0,
-        entry_marks: BTreeMap::new(),
-        left_behind: Vec::new(),
-        wait: CurrentWait::default(),
-        tracker: RolloutTracker::new(run.rotate.reloader_grace.0.unwrap_or_default()),
-    };
+    let mut progress = Progress::default();
     let outcome = run_steps(run, &mut progress).await;
     let outcome = outcome.map_err(|failure| match &progress.rotation {
         // Most failures are temporary, so the rotation can be continued.
@@ -137,7 +126,7 @@ async fn begin(
         return Ok(Next::End(Outcome::FinishedByOther));
     }
     start::prepare(run, snapshot).await?;
-    progress.tracker.record_write(snapshot.workloads());
+    progress.tracker.record_write(snapshot.facts.workloads());
     let written = start::open(run, snapshot).await?;
     progress.is_opener = written == Written::Done;
     count_conflicts(run, written, progress)?;
@@ -184,7 +173,7 @@ async fn step(
         _ => Vec::new(),
     };
     let Progress { tracker, wait, .. } = progress;
-    tracker.report(run.ui, snapshot.workloads(), &due);
+    tracker.report(run.ui, snapshot.facts.workloads(), &due);
     match step {
         Step::File(wanted) => {
             run.update_tokens_file(|_| wanted)?;
@@ -245,7 +234,7 @@ async fn write_edits(
     if automatic.is_empty() {
         return manual_store::ask(run, snapshot, view.held, &manual, tracker, wait).await;
     }
-    tracker.record_write(snapshot.workloads());
+    tracker.record_write(snapshot.facts.workloads());
     let written = write::write_all(run, snapshot, view.rotation, &automatic).await?;
     count_conflicts(run, written, progress)?;
     if written == Written::Done {

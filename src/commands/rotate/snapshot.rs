@@ -6,10 +6,9 @@ use super::store_access::{home_external, store_view, version_of};
 use crate::commands::shared::eso::check_home;
 use crate::commands::shared::options::fleet;
 use crate::domain::cluster::names::{Namespace, SecretRef};
-use crate::domain::cluster::observed_secret::{LiveSecret, Observed};
+use crate::domain::cluster::observed_secret::Observed;
 use crate::domain::cluster::owner::OwnerKind;
 use crate::domain::cluster::snapshot::{ClusterSnapshot, CopyRef};
-use crate::domain::cluster::workload::Workload;
 use crate::domain::rotation::edits::{PlaceRef, TokenPlace};
 use crate::domain::rotation::store_view::StoreView;
 use crate::domain::rotation::targets::{plain_targets, token_of};
@@ -77,10 +76,6 @@ impl Snapshot {
         rfc3339(self.facts.now)
     }
 
-    pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
-        self.facts.workloads()
-    }
-
     /// Describes where tokens may be in use that the snapshot does not show.
     pub fn unseen(&self) -> Vec<String> {
         let namespaces = (!self.can_list_outside).then(|| {
@@ -97,11 +92,6 @@ impl Snapshot {
             .chain(copies)
             .chain([elsewhere])
             .collect()
-    }
-
-    /// The home router Secret; `None` if it does not exist or may not be read.
-    pub fn router(&self) -> Option<&LiveSecret> {
-        self.facts.home_place().live(ROUTER.secret)
     }
 }
 

@@ -9,6 +9,7 @@ use super::write::write;
 use crate::domain::plan::manifest::MINTED_AT;
 use crate::domain::rotation::edits::{Part, PlaceRef, edit};
 use crate::domain::rotation::{Change, Rotation, Side, TokenValues, is_retired};
+use crate::domain::table::ROUTER;
 use crate::domain::values::token::{PerToken, Token, fingerprint};
 use crate::domain::values::tokens_file::Held;
 use crate::error::Failure;
@@ -113,7 +114,7 @@ pub(super) async fn open(run: &RotateRun<'_>, snapshot: &Snapshot) -> Result<Wri
             previous: PerToken::default(),
         })
     })?;
-    let router = snapshot.router();
+    let router = snapshot.facts.home_place().live(ROUTER.secret);
     let changes = PerToken::from_fn(|name| {
         let (old, new) = (home.get(name).as_ref()?, new.get(name).as_ref()?);
         let minted = router

@@ -7,6 +7,7 @@ pub mod hint_context;
 pub(crate) mod options;
 pub(crate) mod restart;
 pub(crate) mod rollouts;
+pub(crate) mod service;
 pub(crate) mod store_apply;
 pub(crate) mod tokens_file;
 pub(crate) mod tokens_session;

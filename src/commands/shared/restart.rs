@@ -30,7 +30,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// A failed or forbidden read (exit code 3).
 pub async fn before(cluster: &Cluster, home: &Namespace) -> Result<RolloutTracker, Failure> {
     let snapshot = read_cluster(cluster, home).await?;
-    let mut tracker = RolloutTracker::new(GRACE);
+    let mut tracker = RolloutTracker::default();
     tracker.record_write(snapshot.home_place().workloads.iter());
     Ok(tracker)
 }
@@ -61,7 +61,16 @@ pub async fn readers(
         if wait.is_over() {
             return Err(timed_out(cluster, &snapshot, &due).await?);
         }
-        restart_due(cluster, ui, &due, snapshot.now, &mut tracker, &mut wait).await?;
+        restart_due(
+            cluster,
+            ui,
+            &due,
+            snapshot.now,
+            GRACE,
+            &mut tracker,
+            &mut wait,
+        )
+        .await?;
         wait.pause().await;
     }
 }

@@ -19,11 +19,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What a run knows about rollouts.
+#[derive(Default)]
 pub struct RolloutTracker {
-    /// How long Reloader may take to start a rollout.
-    grace: Duration,
-    /// When a Secret was last written. The grace period of Reloader starts here.
-    written: Instant,
+    /// When a Secret was last written, or else when the first rollout was waited for. The grace
+    /// period of Reloader starts here.
+    written: Option<Instant>,
     /// The generation of each workload before that write.
     generations: BTreeMap<WorkloadRef, i64>,
     /// The workloads, by restart mark, that Reloader has restarted. It is not waited for again.
@@ -33,26 +33,17 @@ pub struct RolloutTracker {
 }
 
 impl RolloutTracker {
-    pub fn new(grace: Duration) -> Self {
-        Self {
-            grace,
-            written: Instant::now(),
-            generations: BTreeMap::new(),
-            reloaded: BTreeSet::new(),
-            rolling: BTreeSet::new(),
-        }
-    }
-
     /// Records the workloads just before a write.
     pub fn record_write<'a>(&mut self, workloads: impl Iterator<Item = &'a Workload>) {
         self.generations = workloads
             .map(|workload| (WorkloadRef::of(workload), workload.rollout.generation))
             .collect();
-        self.written = Instant::now();
+        self.written = Some(Instant::now());
         self.reloaded.clear();
     }
 
-    fn need(&self, due: &Due<'_>) -> Need {
+    fn need(&mut self, due: &Due<'_>, grace: Duration) -> Need {
+        let written = self.written.get_or_insert_with(Instant::now);
         let at = due.at();
         let generation_before = self.generations.get(&at).copied();
         let is_left = !self.reloaded.contains(&(due.mark.clone(), at));
@@ -60,7 +51,7 @@ impl RolloutTracker {
             due,
             is_left.then(|| Reloader {
                 generation_before,
-                is_grace_over: self.written.elapsed() >= self.grace,
+                is_grace_over: written.elapsed() >= grace,
             }),
         )
     }
@@ -88,7 +79,8 @@ impl RolloutTracker {
 }
 
 /// Restarts the workloads whose turn it is, at most [`WIDTH`] at a time, and prints the progress of
-/// the others. `now` is the server's time, in seconds since 1970.
+/// the others. `now` is the server's time, in seconds since 1970; `grace` is how long Reloader may
+/// take to start a rollout.
 ///
 /// # Errors
 /// The workloads that cannot be restarted (exit code 3).
@@ -97,13 +89,14 @@ pub async fn restart_due(
     ui: Ui,
     due: &[Due<'_>],
     now: i64,
+    grace: Duration,
     tracker: &mut RolloutTracker,
     wait: &mut Wait,
 ) -> Result<(), Failure> {
     let mut restarts = Vec::new();
     for due in due {
         let at = due.workload;
-        match tracker.need(due) {
+        match tracker.need(due, grace) {
             Need::Restart => restarts.push(due),
             Need::Grace => {}
             Need::Rollout(progress) => {

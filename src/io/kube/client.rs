@@ -110,12 +110,27 @@ impl Cluster {
 
     /// Reads a Secret. An absent Secret is an empty [`Observed`].
     pub(in crate::io) async fn secret(&self, at: &SecretRef) -> Result<Observed, Failure> {
-        let answer = self.send(get(path_of(at))).await?;
+        self.secret_or_denied(&at.namespace, at.name).await?
+    }
+
+    /// Reads a Secret of any name. The inner failure is a missing permission.
+    pub(in crate::io) async fn secret_or_denied(
+        &self,
+        namespace: &Namespace,
+        name: &str,
+    ) -> Result<Result<Observed, Failure>, Failure> {
+        let uri = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
+        let answer = self.send(get(uri)).await?;
         if answer.is_absent() {
-            return Ok(Observed::default());
+            return Ok(Ok(Observed::default()));
         }
-        let body: SecretBody = answer.read(&self.attempt_at("get", at))?;
-        Ok(body.into())
+        let what = format!("Secret {namespace}/{name}");
+        let attempt = self.attempt("get", what, Some(namespace));
+        if answer.status == StatusCode::FORBIDDEN {
+            return Ok(Err(answer.failure(&attempt)));
+        }
+        let body: SecretBody = answer.read(&attempt)?;
+        Ok(Ok(body.into()))
     }
 
     /// Creates a namespace, or accepts one that already exists.

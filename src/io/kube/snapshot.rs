@@ -349,7 +349,7 @@ impl Cluster {
         secrets: impl Iterator<Item = CopyRef>,
     ) -> Result<Listed<(CopyRef, Observed)>, Failure> {
         let reads = secrets.map(|at| async move {
-            let found = self.peek(&at.namespace, &at.name).await?;
+            let found = self.secret_or_denied(&at.namespace, &at.name).await?;
             Ok::<_, Failure>((at, found))
         });
         let found: Vec<_> = stream::iter(reads)
@@ -359,8 +359,8 @@ impl Cluster {
         let mut listed = Listed::default();
         for (at, found) in found {
             match found {
-                Some(observed) => listed.items.push((at, observed)),
-                None => listed.denied.push(Denied::secret(&at.namespace, &at.name)),
+                Ok(observed) => listed.items.push((at, observed)),
+                Err(_) => listed.denied.push(Denied::secret(&at.namespace, &at.name)),
             }
         }
         Ok(listed)
@@ -384,25 +384,6 @@ impl Cluster {
             .filter(|(_, state)| *state == NamespaceState::Absent)
             .map(|(name, _)| name)
             .collect())
-    }
-
-    /// Reads a Secret of any name; `None` if it may not be read.
-    pub(in crate::io) async fn peek(
-        &self,
-        namespace: &Namespace,
-        name: &str,
-    ) -> Result<Option<Observed>, Failure> {
-        let uri = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
-        let answer = self.send(get(uri)).await?;
-        match answer.status {
-            _ if answer.is_absent() => Ok(Some(Observed::default())),
-            StatusCode::FORBIDDEN => Ok(None),
-            _ => {
-                let what = format!("Secret {namespace}/{name}");
-                let body: SecretBody = answer.read(&self.attempt("get", what, Some(namespace)))?;
-                Ok(Some(body.into()))
-            }
-        }
     }
 
     /// Lists the ExternalSecrets of these namespaces.
