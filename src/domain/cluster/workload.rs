@@ -194,6 +194,11 @@ pub struct Reference<'a> {
 }
 
 impl PodSpec {
+    /// True if the spec refers to the Secret.
+    pub fn reads(&self, secret: &str) -> bool {
+        self.references().iter().any(|it| it.secret == secret)
+    }
+
     /// The first port that a container names.
     pub fn port(&self) -> Option<u16> {
         self.containers.iter().find_map(|container| container.port)

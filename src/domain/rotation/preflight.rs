@@ -13,7 +13,7 @@ use crate::domain::cluster::snapshot::{ClusterSnapshot, CopyRef};
 use crate::domain::hint_context::HintContext;
 use crate::domain::plan::refusal::Refusal;
 use crate::domain::plan::{FiledTokens, Plan, Wish};
-use crate::domain::table::{BUNDLES, EMBEDDINGS, Origin, ROUTER};
+use crate::domain::table::{BUNDLES, EMBEDDINGS, ROUTER};
 use crate::domain::values::token::{PerToken, Token, TokenName, fingerprint};
 use crate::domain::values::tokens_file::Held;
 use std::collections::{BTreeMap, BTreeSet};
@@ -250,7 +250,7 @@ impl Preflight<'_> {
             }
             for key in bundle.keys {
                 let managers = live.foreign_managers(key.name);
-                if !matches!(key.origin, Origin::Input(_)) && !managers.is_empty() {
+                if key.origin.token().is_some() && !managers.is_empty() {
                     found.push(Obstacle::Managed {
                         at: at.clone(),
                         key: key.name,

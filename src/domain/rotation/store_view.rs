@@ -10,7 +10,7 @@ use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::cluster::snapshot::ClusterSnapshot;
 use crate::domain::eso::objects::ExternalSecret;
 use crate::domain::eso::store_entry::Entry;
-use crate::domain::table::{BUNDLES, Bundle, EMBEDDINGS, Origin, ROUTER};
+use crate::domain::table::{BUNDLES, Bundle, EMBEDDINGS, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::TokenName;
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ fn keys() -> impl Iterator<Item = &'static str> {
     [&ROUTER, &EMBEDDINGS]
         .into_iter()
         .flat_map(|it| it.keys)
-        .filter(|key| !matches!(key.origin, Origin::Input(_)))
+        .filter(|key| key.origin.token().is_some())
         .map(|key| key.name)
         .chain([NEXT_KEY, PREVIOUS_KEY])
 }
