@@ -95,29 +95,46 @@ pub(super) fn check_can_continue(
             run.reach.program
         )));
     }
-    if let Some(view) = &snapshot.store
-        && rotation.phase.row().both
-        && !view.has_state_of(rotation)
-    {
-        let what = snapshot.state_object.object();
-        return Err(Failure::no(format!(
-            "the store entry has no state of rotation {}: it was finished from another cluster \
-             that reads the same entry, or the entry was replaced",
-            rotation.id
-        ))
-        .hint(format!(
-            "if it is finished, remove its state from this cluster: {kubectl} -n {home} \
-             annotate {what} {STATE}-; {}; {kubectl} -n {home} rollout restart statefulset,deployment",
-            run.reach.command("sync"),
-            kubectl = run.reach.kubectl,
-            home = run.global.namespace,
-        ))
-        .hint(format!(
-            "if not, restore the field {STORE_STATE} of the entry from the annotation {STATE} \
-             of {}",
-            snapshot.state_object.what
-        )));
+    check_store_state(run, snapshot, rotation)?;
+    check_options(run, rotation)?;
+    match before {
+        Some(_) => Ok(()),
+        None => check_outside(run, snapshot, rotation),
     }
+}
+
+/// Checks that the store knows the rotation too.
+fn check_store_state(
+    run: &RotateRun<'_>,
+    snapshot: &Snapshot,
+    rotation: &Rotation,
+) -> Result<(), Failure> {
+    let view = snapshot.store.as_ref();
+    if !rotation.phase.row().both || view.is_none_or(|view| view.has_state_of(rotation)) {
+        return Ok(());
+    }
+    let what = snapshot.state_object.object();
+    Err(Failure::no(format!(
+        "the store entry has no state of rotation {}: it was finished from another cluster \
+         that reads the same entry, or the entry was replaced",
+        rotation.id
+    ))
+    .hint(format!(
+        "if it is finished, remove its state from this cluster: {kubectl} -n {home} \
+         annotate {what} {STATE}-; {}; {kubectl} -n {home} rollout restart statefulset,deployment",
+        run.reach.command("sync"),
+        kubectl = run.reach.kubectl,
+        home = run.global.namespace,
+    ))
+    .hint(format!(
+        "if not, restore the field {STORE_STATE} of the entry from the annotation {STATE} \
+         of {}",
+        snapshot.state_object.what
+    )))
+}
+
+/// Checks that `--token` and `--abort` fit the rotation.
+fn check_options(run: &RotateRun<'_>, rotation: &Rotation) -> Result<(), Failure> {
     let rotating: BTreeSet<_> = rotation.changes().map(|(name, _)| name).collect();
     if !run.rotate.token.is_empty() && run.chosen_tokens() != rotating {
         let chosen: Vec<_> = run
@@ -140,9 +157,15 @@ pub(super) fn check_can_continue(
         ))
         .hint(format!("finish it: {}", run.carry_on_command())));
     }
-    if before.is_some() {
-        return Ok(());
-    }
+    Ok(())
+}
+
+/// Checks what a rotation needs outside of its own places, once a run.
+fn check_outside(
+    run: &RotateRun<'_>,
+    snapshot: &Snapshot,
+    rotation: &Rotation,
+) -> Result<(), Failure> {
     check_permissions(run, snapshot)?;
     let preflight = preflight(run, snapshot);
     let mut obstacles = Vec::new();

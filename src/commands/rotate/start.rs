@@ -85,6 +85,35 @@ async fn check_store(run: &RotateRun<'_>, snapshot: &Snapshot) -> Result<(), Fai
     })
 }
 
+/// Writes new tokens to the tokens file, and returns them.
+fn write_new_tokens(
+    run: &RotateRun<'_>,
+    snapshot: &Snapshot,
+    home: &PerToken<Option<Token>>,
+) -> Result<PerToken<Option<Token>>, Failure> {
+    let retired = snapshot.retired.as_deref();
+    let mut new: PerToken<Option<Token>> = PerToken::default();
+    // A killed run may have left a next token in the file. It is reused if it was never in use.
+    tokens_file::change(&run.global.tokens_file, &run.applied_to(), run.ui, |held| {
+        for name in run.chosen_tokens() {
+            let unused = held.next.get(name).clone().filter(|next| {
+                Some(next) != home.get(name).as_ref() && !is_retired(retired, name, next.value())
+            });
+            let token = match unused {
+                Some(next) => next,
+                None => environment::mint()?,
+            };
+            *new.get_mut(name) = Some(token);
+        }
+        Ok(Held {
+            current: home.clone(),
+            next: new.clone(),
+            previous: PerToken::default(),
+        })
+    })?;
+    Ok(new)
+}
+
 /// Opens a rotation: writes the new tokens to the tokens file, then the state and all new
 /// values in one write. Returns [`Written::Stale`] if the place has changed since the snapshot.
 ///
@@ -93,27 +122,7 @@ async fn check_store(run: &RotateRun<'_>, snapshot: &Snapshot) -> Result<(), Fai
 pub(super) async fn open(run: &RotateRun<'_>, snapshot: &Snapshot) -> Result<Written, Failure> {
     let phase = run.first_phase();
     let home = snapshot.home();
-    let chosen = run.chosen_tokens();
-    let retired = snapshot.retired.as_deref();
-    let mut new: PerToken<Option<Token>> = PerToken::default();
-    // A killed run may have left a next token in the file. It is reused if it was never in use.
-    tokens_file::change(&run.global.tokens_file, &run.applied_to(), run.ui, |held| {
-        for name in &chosen {
-            let unused = held.next.get(*name).clone().filter(|next| {
-                Some(next) != home.get(*name).as_ref() && !is_retired(retired, *name, next.value())
-            });
-            let token = match unused {
-                Some(next) => next,
-                None => environment::mint()?,
-            };
-            *new.get_mut(*name) = Some(token);
-        }
-        Ok(Held {
-            current: home.clone(),
-            next: new.clone(),
-            previous: PerToken::default(),
-        })
-    })?;
+    let new = write_new_tokens(run, snapshot, &home)?;
     let router = snapshot.facts.home_place().live(ROUTER.secret);
     let changes = PerToken::from_fn(|name| {
         let (old, new) = (home.get(name).as_ref()?, new.get(name).as_ref()?);
@@ -130,7 +139,7 @@ pub(super) async fn open(run: &RotateRun<'_>, snapshot: &Snapshot) -> Result<Wri
     let id = id.trim_start_matches("sha256:").chars().take(8).collect();
     let mut rotation = run.with_places(&Rotation::new(id, phase, &snapshot.time(), changes));
     let mut values = TokenValues::default();
-    for name in chosen {
+    for name in run.chosen_tokens() {
         for (side, tokens) in [(Side::Old, &home), (Side::New, &new)] {
             if let Some(token) = tokens.get(name) {
                 values.put(name, side, token.clone());

@@ -43,9 +43,12 @@ impl Wait {
         is_new
     }
 
-    /// Pauses for a tenth of the time waited so far, so that a long wait sends few requests.
+    /// Pauses for a tenth of the time waited so far, so that a long wait sends few requests, but not
+    /// beyond the limit.
     pub async fn pause(&self) {
         let [shortest, longest] = PAUSES;
-        sleep((self.elapsed() / 10).clamp(shortest, longest)).await;
+        let pause = (self.elapsed() / 10).clamp(shortest, longest);
+        let rest = self.limit.map(|limit| limit.saturating_sub(self.elapsed()));
+        sleep(rest.map_or(pause, |rest| pause.min(rest))).await;
     }
 }

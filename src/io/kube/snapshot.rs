@@ -7,8 +7,7 @@ use super::client::{Cluster, WIDTH, get};
 use super::observe::{FleetScope, PAGE};
 use super::wire::{SecretBody, VersionBody};
 use super::workloads::{PodBody, Stays, WorkloadBody};
-use crate::domain::cluster::names::Namespace;
-use crate::domain::cluster::names::WorkloadKind;
+use crate::domain::cluster::names::{Namespace, SecretRef, WorkloadKind};
 use crate::domain::cluster::observed_secret::{NamespaceState, Observed};
 use crate::domain::cluster::snapshot::{
     ClusterSnapshot, CopyRef, Denied, KNOWN_COPIES, NamespaceSnapshot,
@@ -267,16 +266,10 @@ impl Cluster {
         let mut routers = Vec::new();
         match everywhere {
             None => wanted.extend(fleet().map(|name| at(name, ROUTER.secret))),
-            Some(found) => {
-                let mut found: BTreeMap<Namespace, Observed> = found
-                    .into_iter()
-                    .map(|(at, observed)| (at.namespace, observed))
-                    .collect();
-                routers.extend(fleet().map(|name| {
-                    let observed = found.remove(name).unwrap_or_default();
-                    (at(name, ROUTER.secret), observed)
-                }));
-            }
+            Some(mut found) => routers.extend(fleet().map(|name| {
+                let observed = found.remove(&SecretRef::new(name, ROUTER.secret));
+                (at(name, ROUTER.secret), observed.unwrap_or_default())
+            })),
         }
         let mut listed = self.secrets_by_name(wanted.into_iter()).await?;
         listed.items.append(&mut routers);
