@@ -1,8 +1,8 @@
 //! `rotate`: replaces tokens without a refused request.
 //!
-//! Each round reads a snapshot, asks `domain::rotation` for the next step and runs it. Changes by a
-//! killed run, another operator or a person show up in the next snapshot. This module must not
-//! decide which step comes next.
+//! Each round reads a snapshot, asks `domain::rotation` for the next step and runs it. A step that
+//! has to wait only says so: the loop pauses. Changes by a killed run, another operator or a person
+//! show up in the next snapshot. This module must not decide which step comes next.
 
 mod context;
 mod manual_store;

@@ -129,8 +129,7 @@ async fn begin(
     progress.tracker.record_write(snapshot.facts.workloads());
     let written = start::open(run, snapshot).await?;
     progress.is_opener = written == Written::Done;
-    count_conflicts(run, written, progress)?;
-    Ok(Next::Step)
+    after_write(run, written, progress)
 }
 
 /// Runs the next step of an open rotation.
@@ -236,7 +235,6 @@ async fn write_edits(
     }
     tracker.record_write(snapshot.facts.workloads());
     let written = write::write_all(run, snapshot, view.rotation, &automatic).await?;
-    count_conflicts(run, written, progress)?;
     if written == Written::Done {
         let entries = automatic.into_iter().map(|edit| edit.at);
         let entries = entries.filter(|at| matches!(at, PlaceRef::Entry(_)));
@@ -245,7 +243,7 @@ async fn write_edits(
             .entry_marks
             .extend(entries.map(|at| (at, mark.clone())));
     }
-    Ok(Next::Step)
+    after_write(run, written, progress)
 }
 
 /// Waits if all holders are terminating pods; otherwise the run ends.
@@ -282,8 +280,7 @@ async fn finish(
         .write_state(&snapshot.state_object, None, Some(&retired))
         .await?;
     if written == Written::Stale {
-        count_conflicts(run, written, progress)?;
-        return Ok(Next::Step);
+        return after_write(run, written, progress);
     }
     let mut left_behind = std::mem::take(&mut progress.left_behind);
     // An earlier run may have used `--close-anyway` too.
@@ -363,8 +360,7 @@ async fn put_state(
         .cluster
         .write_state(&snapshot.state_object, Some(&text), None)
         .await?;
-    count_conflicts(run, written, progress)?;
-    Ok(Next::Step)
+    after_write(run, written, progress)
 }
 
 /// The outcome when another run has finished or aborted the rotation.
@@ -411,23 +407,24 @@ fn adopt_home_tokens(run: &RotateRun<'_>, snapshot: &Snapshot) -> Result<(), Fai
     })
 }
 
-/// Counts consecutive write conflicts.
+/// Goes on after a write, and counts consecutive conflicts.
 ///
 /// # Errors
 /// There were [`MAX_CONFLICTS`] of them (exit code 3).
-fn count_conflicts(
+fn after_write(
     run: &RotateRun<'_>,
     written: Written,
     progress: &mut Progress,
-) -> Result<(), Failure> {
+) -> Result<Next, Failure> {
     progress.conflicts = match written {
         Written::Done => 0,
         Written::Stale => progress.conflicts + 1,
     };
-    if progress.conflicts >= MAX_CONFLICTS {
-        return Err(conflict_failure(run));
+    if progress.conflicts < MAX_CONFLICTS {
+        Ok(Next::Step)
+    } else {
+        Err(conflict_failure(run))
     }
-    Ok(())
 }
 
 fn conflict_failure(run: &RotateRun<'_>) -> Failure {

@@ -153,22 +153,14 @@ pub(super) async fn follow(
     secrets: &[SecretRef],
     wait: &mut CurrentWait,
 ) -> Result<Next, Failure> {
-    let wait = wait.enter(WaitFor::Secrets, Some(LIMIT));
+    let (facts, wait) = (&snapshot.facts, wait.enter(WaitFor::Secrets, Some(LIMIT)));
     let mut whole = Failure::unable("Secrets do not match their store entries");
-    for status in snapshot
-        .facts
-        .path2
-        .iter()
-        .flat_map(|path2| &path2.externals)
-    {
+    for status in facts.path2.iter().flat_map(|path2| &path2.externals) {
         let external = &status.object;
-        let is_stale = |at: &&SecretRef| {
-            at.namespace == external.namespace && at.name == external.target.as_str()
-        };
-        let Some(at) = secrets.iter().find(is_stale) else {
+        let Some(at) = external.secret().filter(|at| secrets.contains(at)) else {
             continue;
         };
-        if wait.say(run.ui, format!("  Secret {at}: waits for its store entry"))
+        if wait.say(run.ui, format!("  {at}: waits for its store entry"))
             && let Some(view) = &snapshot.store
         {
             run.cluster.refresh(view.version, external).await?;

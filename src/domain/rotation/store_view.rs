@@ -100,11 +100,10 @@ impl StoreView {
         self.externals
             .iter()
             .filter_map(|(external, path)| {
-                let bundle = bundle_of(external)?;
-                let live = facts.places[&external.namespace].live(bundle.secret);
+                let at = external.secret()?;
+                let live = facts.places[&at.namespace].live(at.name);
                 let matches = live.is_some_and(|live| self.matches_entry(path, live));
-                (!matches && self.entries.contains_key(path))
-                    .then(|| SecretRef::new(&external.namespace, bundle.secret))
+                (!matches && self.entries.contains_key(path)).then_some(at)
             })
             .collect()
     }

@@ -9,7 +9,7 @@ use super::wire::{ListBody, NamedBody, NamespaceBody, SecretBody};
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{NamespaceState, Observations, Observed};
 use crate::domain::eso::objects::ExternalSecret;
-use crate::domain::table::{BUNDLES, Bundle, ROUTER};
+use crate::domain::table::{Bundle, ROUTER};
 use crate::error::Failure;
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -95,10 +95,8 @@ impl Cluster {
             .chain(rest.externals)
             .flatten()
             .collect();
-        for external in found.externals.iter().filter(|it| it.makes_secret()) {
-            let bundle = BUNDLES.iter().find(|it| it.secret == external.target);
-            let at = bundle.map(|it| SecretRef::new(&external.namespace, it.secret));
-            if let Some(observed) = at.and_then(|at| found.secrets.get_mut(&at)) {
+        for external in &found.externals {
+            if let Some(observed) = external.secret().and_then(|at| found.secrets.get_mut(&at)) {
                 observed.claim(external);
             }
         }

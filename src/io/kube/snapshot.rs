@@ -172,8 +172,14 @@ impl Cluster {
                 }
             }
         }
-        for external in externals.items.iter().filter(|it| it.makes_secret()) {
-            facts.claim(external);
+        for external in &externals.items {
+            let observed = external.secret().and_then(|at| {
+                let place: &mut NamespaceSnapshot = facts.places.get_mut(&at.namespace)?;
+                place.secrets.get_mut(at.name)
+            });
+            if let Some(observed) = observed {
+                observed.claim(external);
+            }
         }
         facts.absent = self.absent_namespaces(&copied.items).await?;
         facts.copies.extend(copied.items);
@@ -218,12 +224,9 @@ impl Cluster {
         match selected {
             None => {}
             Some(None) => {
-                states.denied.insert(Denied {
-                    verb: "list",
-                    resource: "namespaces".to_owned(),
-                    namespace: None,
-                    why: None,
-                });
+                states
+                    .denied
+                    .insert(Denied::new("list", "namespaces", None));
             }
             Some(Some(found)) => {
                 states.nothing_selected = found.is_empty();
@@ -236,12 +239,7 @@ impl Cluster {
             .found
             .iter()
             .filter(|(_, state)| **state == NamespaceState::Forbidden)
-            .map(|(name, _)| Denied {
-                verb: "get",
-                resource: format!("namespaces/{name}"),
-                namespace: Some(name.clone()),
-                why: None,
-            });
+            .map(|(name, _)| Denied::new("get", format!("namespaces/{name}"), Some(name)));
         states.denied.extend(forbidden);
         Ok(states)
     }
@@ -463,27 +461,7 @@ impl<T> Listed<T> {
             Ok(None) => None,
             Err(failure) => Some(failure.message),
         };
-        self.denied.push(Denied {
-            verb: "list",
-            resource: resource.to_owned(),
-            namespace: namespace.cloned(),
-            why,
-        });
-    }
-}
-
-impl ClusterSnapshot {
-    /// Records that an ExternalSecret creates one of the Secrets.
-    fn claim(&mut self, external: &ExternalSecret) {
-        let place = self.places.get_mut(&external.namespace);
-        let observed = place.and_then(|place| {
-            let bundle = BUNDLES
-                .iter()
-                .find(|bundle| bundle.secret == external.target);
-            place.secrets.get_mut(bundle?.secret)
-        });
-        if let Some(observed) = observed {
-            observed.claim(external);
-        }
+        self.denied
+            .push(Denied::new("list", resource, namespace).because(why));
     }
 }
