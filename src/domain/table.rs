@@ -34,6 +34,20 @@ pub enum Origin {
     Input(InputRule),
 }
 
+impl Origin {
+    /// The token of the key, alone or in a list.
+    pub fn token(self) -> Option<TokenName> {
+        match self {
+            Self::Token(token) | Self::TokenList(token, _) => Some(token),
+            Self::Input(_) => None,
+        }
+    }
+
+    pub fn is_list_of(self, token: TokenName) -> bool {
+        matches!(self, Self::TokenList(of, _) if of == token)
+    }
+}
+
 /// When a list that does not exist is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
@@ -58,9 +72,7 @@ pub enum InputRule {
 impl Bundle {
     /// Whether a key is a token or a list of tokens.
     pub fn holds_tokens(&self) -> bool {
-        self.keys
-            .iter()
-            .any(|key| !matches!(key.origin, Origin::Input(_)))
+        self.keys.iter().any(|key| key.origin.token().is_some())
     }
 
     /// The inputs without which the Secret is not created.

@@ -188,7 +188,7 @@ impl Access {
                     namespace(),
                     Right {
                         resources: RESTARTED.map(WorkloadKind::resource).to_vec(),
-                        ..right(("apps", ""), All, &["list", "get", "patch", "watch"])
+                        ..right(("apps", ""), All, &["list", "patch"])
                     },
                     right(("batch", WorkloadKind::CronJob.resource()), All, &["list"]),
                     right(PODS, All, &["list"]),

@@ -1,17 +1,20 @@
-//! The options and clients of a run of `rotate`, and the commands in its hints. It must not read or
-//! write the cluster.
+//! The options and clients of a run of `rotate`, its tokens file, and the commands in its hints. It
+//! must not read or write the cluster.
 
+use super::tokens_file;
 use crate::cli::{Global, Rotate};
 use crate::commands::shared::options::fleet;
 use crate::domain::hint_context::HintContext;
 use crate::domain::rotation::edits::{Odd, PlaceRef};
 use crate::domain::rotation::{Phase, Rotation, Side};
-use crate::domain::values::tokens_file::AppliedTo;
+use crate::domain::values::token::TokenName;
+use crate::domain::values::tokens_file::{AppliedTo, Held};
 use crate::error::Failure;
 use crate::io::kube::client::Cluster;
 use crate::io::store::Store;
 use crate::ui::Ui;
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 
 /// Kept when a rotation is continued: the operator restarts the workloads of all phases.
 const NO_RESTART: &str = " --no-restart";
@@ -32,6 +35,32 @@ impl RotateRun<'_> {
         AppliedTo {
             server: self.cluster.server.clone(),
             namespace: self.global.namespace.to_string(),
+        }
+    }
+
+    /// Replaces the tokens in the tokens file by the result of `decide`.
+    pub(super) fn update_tokens_file(
+        &self,
+        decide: impl FnOnce(&Held) -> Held,
+    ) -> Result<(), Failure> {
+        let path = &self.global.tokens_file;
+        tokens_file::change(path, &self.applied_to(), self.ui, |held| Ok(decide(held)))
+    }
+
+    /// The tokens of `--token`; all of them without the option.
+    pub(super) fn chosen_tokens(&self) -> BTreeSet<TokenName> {
+        if self.rotate.token.is_empty() {
+            TokenName::ALL.into()
+        } else {
+            self.rotate.token.iter().copied().collect()
+        }
+    }
+
+    pub(super) fn first_phase(&self) -> Phase {
+        if self.rotate.immediate {
+            Phase::Immediate
+        } else {
+            Phase::Open
         }
     }
 

@@ -1,8 +1,8 @@
 //! `rotate`: replaces tokens without a refused request.
 //!
-//! Each round reads a snapshot, asks `domain::rotation` for the next step and runs it. Changes by a
-//! killed run, another operator or a person show up in the next snapshot. This module must not
-//! decide which step comes next.
+//! Each round reads a snapshot, asks `domain::rotation` for the next step and runs it. A step that
+//! has to wait only says so: the loop pauses. Changes by a killed run, another operator or a person
+//! show up in the next snapshot. This module must not decide which step comes next.
 
 mod context;
 mod manual_store;
@@ -14,10 +14,12 @@ mod snapshot;
 mod start;
 mod store_access;
 mod tokens_file;
-mod write_secrets;
-mod write_store;
+mod wait;
+mod write;
 
 use self::context::RotateRun;
+use self::preflight::{check_can_begin, preflight};
+use self::snapshot::Snapshot;
 use super::shared::answer::{Answer, Verdict};
 use super::shared::hint_context::{HintOptions, reach};
 use crate::cli::{Global, Rotate};
@@ -25,6 +27,7 @@ use crate::commands::shared::cluster::connect;
 use crate::domain::rotation::gate::holders;
 use crate::domain::rotation::workloads::{Who, WorkloadRef, pending};
 use crate::error::Failure;
+use crate::io::local::environment::seconds;
 use crate::render::json::Body;
 use crate::render::rotation as rendered;
 use crate::render::rotation::{Forecast, Standing};
@@ -52,81 +55,71 @@ pub async fn run(global: &Global, rotate: &Rotate, ui: Ui) -> Result<Answer, Fai
         ui,
         store: OnceCell::new(),
     };
+    if rotate.apply {
+        return run::apply(&run).await;
+    }
+    let snapshot = snapshot::read(&run, None).await?;
     if rotate.status {
-        run.status().await
-    } else if rotate.apply {
-        run.apply().await
+        Ok(status(&run, &snapshot))
     } else {
-        run.preview().await
+        preview(&run, &snapshot)
     }
 }
 
-impl RotateRun<'_> {
-    async fn status(&self) -> Result<Answer, Failure> {
-        let snapshot = self.read_snapshot().await?;
-        let standing = snapshot.state.as_ref().map(|rotation| {
-            let side = rotation.phase.removed_side();
-            Standing {
-                rotation,
-                open_for: age(&rotation.since, snapshot.facts.now),
-                holders: holders(rotation, side, &snapshot.facts, &snapshot.outside()),
-                pending: pending(rotation, &snapshot.facts, Who::of(rotation.phase))
-                    .into_iter()
-                    .map(WorkloadRef::of)
-                    .collect(),
-                unseen: Self::describe_unseen(&snapshot),
-            }
-        });
-        Ok(Answer {
-            text: rendered::status(standing.as_ref(), &self.reach),
-            next: None,
-            body: Body::Rotation(document::of_status(standing.as_ref(), &self.reach)),
-            verdict: Verdict::Yes,
-        })
+fn status(run: &RotateRun<'_>, snapshot: &Snapshot) -> Answer {
+    let facts = &snapshot.facts;
+    let standing = snapshot.state.as_ref().map(|rotation| Standing {
+        rotation,
+        open_for: seconds(&rotation.since).map_or(0, |since| (facts.now - since).max(0)),
+        holders: holders(
+            rotation,
+            rotation.phase.removed_side(),
+            facts,
+            &snapshot.outside,
+        ),
+        pending: pending(rotation, facts, Who::of(rotation.phase))
+            .into_iter()
+            .map(WorkloadRef::of)
+            .collect(),
+        unseen: snapshot.unseen(),
+    });
+    Answer {
+        text: rendered::status(standing.as_ref(), &run.reach),
+        next: None,
+        body: Body::Rotation(document::of_status(standing.as_ref(), &run.reach)),
+        verdict: Verdict::Yes,
     }
+}
 
-    async fn preview(&self) -> Result<Answer, Failure> {
-        let snapshot = self.read_snapshot().await?;
-        if let Some(rotation) = &snapshot.state {
-            let requested = self.requested_phase(rotation)?;
-            let mut answer = self.status().await?;
-            if let Some(phase) = requested {
-                answer
-                    .text
-                    .push_str(&rendered::turn_preview(phase, &self.command()));
-            }
-            return Ok(answer);
+fn preview(run: &RotateRun<'_>, snapshot: &Snapshot) -> Result<Answer, Failure> {
+    if let Some(rotation) = &snapshot.state {
+        let requested = run.requested_phase(rotation)?;
+        let mut answer = status(run, snapshot);
+        if let Some(phase) = requested {
+            answer
+                .text
+                .push_str(&rendered::turn_preview(phase, &run.command()));
         }
-        if self.rotate.abort {
-            return Err(
-                Failure::no("no rotation is open, so there is nothing to abort")
-                    .hint(format!("see it: {} rotate --status", self.reach.program)),
-            );
-        }
-        if self.rotate.carry_on {
-            return self.status().await;
-        }
-        let held = tokens_file::read(&self.global.tokens_file)?;
-        self.check_can_begin(&snapshot, &held)?;
-        // The preview mints no tokens: its text does not depend on their values.
-        let rotation = self.new_rotation(&snapshot);
-        let forecast = Forecast::new(
-            &rotation,
-            &snapshot.facts,
-            Self::describe_unseen(&snapshot),
-            self.command(),
+        return Ok(answer);
+    }
+    if run.rotate.abort {
+        return Err(
+            Failure::no("no rotation is open, so there is nothing to abort")
+                .hint(format!("see it: {} rotate --status", run.reach.program)),
         );
-        Ok(Answer {
-            text: rendered::preview(&forecast),
-            next: None,
-            body: Body::Rotation(document::of_preview(&forecast)),
-            verdict: Verdict::Yes,
-        })
     }
-}
-
-/// The seconds since an RFC 3339 time; 0 if the text is not one.
-fn age(since: &str, now: i64) -> i64 {
-    let since: Option<jiff::Timestamp> = since.parse().ok();
-    since.map_or(0, |since| (now - since.as_second()).max(0))
+    if run.rotate.carry_on {
+        return Ok(status(run, snapshot));
+    }
+    let held = tokens_file::read(&run.global.tokens_file)?;
+    check_can_begin(run, snapshot, &held)?;
+    // The preview mints no tokens: its text does not depend on their values.
+    let rotation = preflight(run, snapshot).rotation(run.first_phase());
+    let forecast = Forecast::new(&rotation, &snapshot.facts, snapshot.unseen(), run.command());
+    Ok(Answer {
+        text: rendered::preview(&forecast),
+        next: None,
+        body: Body::Rotation(document::of_preview(&forecast)),
+        verdict: Verdict::Yes,
+    })
 }

@@ -1,12 +1,14 @@
-//! Runs the steps of a rotation until it is finished or a person has to act. It must not decide
-//! which step comes next: that is `domain::rotation::next_step`.
+//! The loop of `rotate`: reads a snapshot, runs the next step, and pauses if that step waits, until
+//! the rotation is finished or a person has to act. It must not decide which step comes next: that
+//! is `domain::rotation::next_step`.
 
 use super::context::RotateRun;
-use super::snapshot::Snapshot;
-use super::{probe, start, tokens_file};
+use super::snapshot::{self, Snapshot};
+use super::wait::{CurrentWait, Next, WaitFor};
+use super::{manual_store, preflight, probe, restart, start, tokens_file, write};
 use crate::commands::shared::answer::{Answer, Verdict};
-use crate::commands::shared::rollout_wait::RolloutTracker;
-use crate::domain::rotation::edits::PlaceRef;
+use crate::commands::shared::rollouts::RolloutTracker;
+use crate::domain::rotation::edits::{Edit, PlaceRef};
 use crate::domain::rotation::gate::{OldTokenUser, holders_before};
 use crate::domain::rotation::next_step::{Step, View, next};
 use crate::domain::rotation::outcome::Outcome;
@@ -19,10 +21,6 @@ use crate::io::written::Written;
 use crate::render::json::Body;
 use crate::render::{rotation as rendered, rotation_document as document};
 use std::collections::BTreeMap;
-use std::time::Duration;
-use tokio::time::{Instant, sleep};
-
-const IMMEDIATE_WARNING: &str = "--immediate: until every workload has restarted, clients get 401";
 
 /// The number of consecutive write conflicts after which a run gives up.
 const MAX_CONFLICTS: usize = 20;
@@ -30,12 +28,9 @@ const MAX_CONFLICTS: usize = 20;
 /// The number of rewrites after which a run gives up. Each rewrite restarts pods.
 const MAX_REWRITES: usize = 3;
 
-/// The pause between two snapshots while pods terminate.
-const POLL_INTERVAL: Duration = Duration::from_millis(500);
-
 /// The memory of one run, kept between its snapshots.
 #[derive(Default)]
-pub struct Progress {
+struct Progress {
     /// The home namespace's tokens in the first snapshot.
     initial_home: Option<PerToken<Option<Token>>>,
     /// The open rotation in the last snapshot.
@@ -54,406 +49,389 @@ pub struct Progress {
     entry_marks: BTreeMap<PlaceRef, String>,
     /// The pods and Secrets that `--close-anyway` left with the removed token.
     left_behind: Vec<OldTokenUser>,
-    /// When this run began to wait for terminating pods.
-    waiting_since: Option<Instant>,
-    pub tracker: RolloutTracker,
+    wait: CurrentWait,
+    tracker: RolloutTracker,
 }
 
-impl RotateRun<'_> {
-    pub(super) async fn apply(&self) -> Result<Answer, Failure> {
-        let mut progress = Progress::default();
-        let outcome = self.run_steps(&mut progress).await;
-        let outcome = outcome.map_err(|failure| match &progress.rotation {
-            // Most failures are temporary, so the rotation can be continued.
-            Some(rotation) if failure.hints.is_empty() => failure
-                .cause(format!("the rotation stays in {}", rotation.phase))
-                .hint(format!("continue it: {}", self.carry_on_command())),
-            _ => failure,
-        })?;
-        let verdict = match &outcome {
-            Outcome::Held(rotation, holders) => Verdict::Failed(
-                rendered::holders_failure(holders, rotation.phase.removed_side(), &self.reach)
-                    .hint(format!("then continue it: {}", self.carry_on_command())),
-            ),
-            _ => Verdict::Yes,
-        };
-        Ok(Answer {
-            text: rendered::outcome(&outcome, &self.reach, self.ui.palette()),
-            next: None,
-            body: Body::Rotation(document::of(&outcome, &self.reach)),
-            verdict,
-        })
-    }
+/// Runs the command with `--apply`.
+pub(super) async fn apply(run: &RotateRun<'_>) -> Result<Answer, Failure> {
+    let mut progress = Progress::default();
+    let outcome = run_steps(run, &mut progress).await;
+    let outcome = outcome.map_err(|failure| match &progress.rotation {
+        // Most failures are temporary, so the rotation can be continued.
+        Some(rotation) if failure.hints.is_empty() => failure
+            .cause(format!("the rotation stays in {}", rotation.phase))
+            .hint(format!("continue it: {}", run.carry_on_command())),
+        _ => failure,
+    })?;
+    let verdict = match &outcome {
+        Outcome::Held(rotation, holders) => Verdict::Failed(
+            rendered::holders_failure(holders, rotation.phase.removed_side(), &run.reach)
+                .hint(format!("then continue it: {}", run.carry_on_command())),
+        ),
+        _ => Verdict::Yes,
+    };
+    Ok(Answer {
+        text: rendered::outcome(&outcome, &run.reach, run.ui.palette()),
+        next: None,
+        body: Body::Rotation(document::of(&outcome, &run.reach)),
+        verdict,
+    })
+}
 
-    async fn run_steps(&self, progress: &mut Progress) -> Result<Outcome, Failure> {
-        loop {
-            let mut snapshot = self.read_snapshot().await?;
-            for target in &mut snapshot.targets {
-                if let Some(mark) = progress.entry_marks.get(&target.at) {
-                    target.last_write = Some(mark.clone());
-                }
+async fn run_steps(run: &RotateRun<'_>, progress: &mut Progress) -> Result<Outcome, Failure> {
+    loop {
+        let mut snapshot = snapshot::read(run, progress.rotation.as_ref()).await?;
+        for target in &mut snapshot.targets {
+            if let Some(mark) = progress.entry_marks.get(&target.at) {
+                target.last_write = Some(mark.clone());
             }
-            if let Some(outcome) = self.step(&snapshot, progress).await? {
-                return Ok(outcome);
-            }
+        }
+        progress.initial_home.get_or_insert_with(|| snapshot.home());
+        let next = match &snapshot.state {
+            Some(rotation) => step(run, &snapshot, rotation, progress).await?,
+            None => begin(run, &snapshot, progress).await?,
+        };
+        match next {
+            Next::End(outcome) => return Ok(outcome),
+            Next::Pause => progress.wait.pause().await,
+            Next::Step => progress.wait = CurrentWait::default(),
         }
     }
+}
 
-    /// Runs the next step. Returns the outcome if the run ends with it.
-    async fn step(
-        &self,
-        snapshot: &Snapshot,
-        progress: &mut Progress,
-    ) -> Result<Option<Outcome>, Failure> {
-        let home = snapshot.home();
-        let initial_home = progress
-            .initial_home
-            .get_or_insert_with(|| home.clone())
-            .clone();
-        let Some(rotation) = &snapshot.state else {
-            if let Some(before) = &progress.rotation {
-                return self.ended_by_other(snapshot, before).map(Some);
-            }
-            if self.rotate.abort {
-                return Err(Failure::no("no rotation is open").hint(format!(
-                    "to replace the tokens again: {} --apply",
-                    self.command()
-                )));
-            }
-            if self.rotate.carry_on {
-                return Ok(Some(Outcome::Nothing));
-            }
-            if self
-                .chosen_tokens()
-                .iter()
-                .any(|name| home.get(*name) != initial_home.get(*name))
-            {
-                self.adopt_home_tokens(snapshot)?;
-                return Ok(Some(Outcome::FinishedByOther));
-            }
-            self.prepare(snapshot).await?;
-            progress.tracker.written(snapshot.workloads());
-            let written = self.open(snapshot).await?;
-            progress.is_opener = written == Written::Done;
-            self.count_conflicts(written, progress)?;
-            return Ok(None);
-        };
-        self.check_can_continue(snapshot, rotation, progress.rotation.as_ref())?;
-        let wider = self.with_places(rotation);
-        if snapshot.only_in_store || wider != *rotation {
-            self.put_state(snapshot, &wider, progress).await?;
-            return Ok(None);
+/// Opens a rotation, or ends the run because there is none to continue.
+async fn begin(
+    run: &RotateRun<'_>,
+    snapshot: &Snapshot,
+    progress: &mut Progress,
+) -> Result<Next, Failure> {
+    if let Some(before) = &progress.rotation {
+        return ended_by_other(run, snapshot, before).map(Next::End);
+    }
+    if run.rotate.abort {
+        return Err(Failure::no("no rotation is open").hint(format!(
+            "to replace the tokens again: {} --apply",
+            run.command()
+        )));
+    }
+    if run.rotate.carry_on {
+        return Ok(Next::End(Outcome::Nothing));
+    }
+    let home = snapshot.home();
+    let mut chosen = run.chosen_tokens().into_iter();
+    let initial = progress.initial_home.as_ref();
+    if chosen.any(|name| initial.is_some_and(|initial| home.get(name) != initial.get(name))) {
+        adopt_home_tokens(run, snapshot)?;
+        return Ok(Next::End(Outcome::FinishedByOther));
+    }
+    start::prepare(run, snapshot).await?;
+    progress.tracker.record_write(snapshot.facts.workloads());
+    let written = start::open(run, snapshot).await?;
+    progress.is_opener = written == Written::Done;
+    after_write(run, written, progress)
+}
+
+/// Runs the next step of an open rotation.
+async fn step(
+    run: &RotateRun<'_>,
+    snapshot: &Snapshot,
+    rotation: &Rotation,
+    progress: &mut Progress,
+) -> Result<Next, Failure> {
+    preflight::check_can_continue(run, snapshot, rotation, progress.rotation.as_ref())?;
+    let wider = run.with_places(rotation);
+    if snapshot.only_in_store || wider != *rotation {
+        return put_state(run, snapshot, &wider, progress).await;
+    }
+    let held = tokens_file::read(&run.global.tokens_file)?;
+    preflight::check_tokens_file(run, rotation, &held)?;
+    let home = snapshot.home();
+    let values = snapshot.values(rotation, &held);
+    let view = View {
+        rotation,
+        values: &values,
+        held: &held,
+        home: &home,
+        targets: &snapshot.targets,
+        facts: &snapshot.facts,
+        outside: &snapshot.outside,
+        stale_secrets: &snapshot.stale_secrets,
+        is_proven: progress.proven_mark == Some(rotation.mark()),
+        until: run.rotate.until.map(Into::into),
+        close_anyway: run.rotate.close_anyway,
+    };
+    if let Some(phase) = run.requested_phase(rotation)? {
+        return jump_to(run, snapshot, &view, phase, progress).await;
+    }
+    announce(run, rotation, progress);
+    progress.rotation = Some(rotation.clone());
+    let step = next(&view).map_err(|odd| run.odd_failure(rotation, &odd))?;
+    let due = match &step {
+        Step::Roll(who, _) => restart::due(rotation, &snapshot.facts, *who),
+        _ => Vec::new(),
+    };
+    let Progress { tracker, wait, .. } = progress;
+    tracker.report(run.ui, snapshot.facts.workloads(), &due);
+    match step {
+        Step::File(wanted) => {
+            run.update_tokens_file(|_| wanted)?;
+            Ok(Next::Step)
         }
-        let held = tokens_file::read(&self.global.tokens_file)?;
-        self.check_tokens_file(rotation, &held)?;
-        let values = snapshot.values(rotation, &held);
-        let outside = snapshot.outside();
-        let view = View {
-            rotation,
-            values: &values,
-            held: &held,
-            home: &home,
-            targets: &snapshot.targets,
-            facts: &snapshot.facts,
-            outside: &outside,
-            stale_secrets: &snapshot.stale_secrets,
-            is_proven: progress.proven_mark == Some(rotation.mark()),
-            until: self.rotate.until.map(Into::into),
-            close_anyway: self.rotate.close_anyway,
-        };
-        if let Some(phase) = self.requested_phase(rotation)? {
-            self.jump_to(snapshot, &view, phase, progress).await?;
-            return Ok(None);
+        Step::CountRewrite => {
+            run.ui.story(
+                "  another program overwrote values of this rotation: they are written again, and \
+                 workloads that may have started with the wrong values restart once more",
+            );
+            progress.rewrites += 1;
+            if progress.rewrites > MAX_REWRITES {
+                return Err(conflict_failure(run));
+            }
+            put_state(run, snapshot, &rotation.with_rewrite(), progress).await
         }
-        self.announce(rotation, progress);
-        progress.rotation = Some(rotation.clone());
-        let step = next(&view).map_err(|odd| self.odd_failure(rotation, &odd))?;
-        match step {
-            Step::File(wanted) => {
-                self.update_tokens_file(|_| wanted)?;
-            }
-            Step::CountRewrite => {
-                self.ui.story(
-                    "  another program overwrote values of this rotation: they are written again, \
-                     and workloads that may have started with the wrong values restart once more",
-                );
-                progress.rewrites += 1;
-                if progress.rewrites > MAX_REWRITES {
-                    return Err(self.conflict_failure());
-                }
-                self.put_state(snapshot, &rotation.with_rewrite(), progress)
-                    .await?;
-            }
-            Step::Write(edits) => {
-                progress.tracker.written(snapshot.workloads());
-                let (manual, automatic): (Vec<_>, Vec<_>) = edits
-                    .into_iter()
-                    .partition(|edit| matches!(edit.at, PlaceRef::Manual(_)));
-                let written = self.write_places(snapshot, rotation, &automatic).await?;
-                self.count_conflicts(written, progress)?;
-                if written == Written::Done {
-                    progress.entry_marks.extend(
-                        automatic
-                            .into_iter()
-                            .filter(|edit| matches!(edit.at, PlaceRef::Entry(_)))
-                            .map(|edit| (edit.at, rotation.mark())),
-                    );
-                }
-                self.edit_manually(rotation, &held, &manual).await?;
-            }
-            Step::Follow(secrets) => self.wait_for_secrets(snapshot, &secrets).await?,
-            Step::Roll(who, workloads) => {
-                self.restart_and_wait(snapshot, rotation, who, &workloads, &mut progress.tracker)
-                    .await?;
-            }
-            Step::Prove => {
-                probe::prove(self, snapshot, rotation, &values).await?;
+        Step::Write(edits) => write_edits(run, snapshot, &view, edits, progress).await,
+        Step::Follow(secrets) => write::follow(run, snapshot, &secrets, wait).await,
+        Step::Roll(..) => restart::roll(run, snapshot, rotation, &due, tracker, wait).await,
+        Step::Prove => {
+            let next = probe::prove(run, snapshot, rotation, &values, wait).await?;
+            if matches!(next, Next::Step) {
                 progress.proven_mark = Some(rotation.mark());
             }
-            Step::Hold(holders) => {
-                if !self.wait_for_terminating_pods(&holders, progress).await {
-                    return Ok(Some(Outcome::Held(rotation.clone(), holders)));
-                }
-            }
-            Step::Stop => return Ok(Some(Outcome::Stopped(rotation.clone()))),
-            Step::Advance(phase, left_behind) => {
-                // The tokens file comes first: a token is on disk before any pod can get it.
-                let wanted = rotation.in_phase(phase, "").held(&values, &home);
-                self.update_tokens_file(|_| wanted)?;
-                for holder in &left_behind {
-                    let holder = rendered::describe_holder(holder);
-                    self.ui
-                        .warn(&format!("--close-anyway: {holder} is left behind"));
-                }
-                progress.left_behind = left_behind;
-                let next = rotation.in_phase(phase, &snapshot.now());
-                self.put_state(snapshot, &next, progress).await?;
-            }
-            Step::Finish(wanted) => {
-                self.update_tokens_file(|_| wanted)?;
-                let retired = rotation.retire(snapshot.retired.as_deref());
-                let written = self
-                    .cluster
-                    .write_state(&snapshot.state_object, None, Some(&retired))
-                    .await?;
-                if written == Written::Done {
-                    let mut left_behind = std::mem::take(&mut progress.left_behind);
-                    // An earlier run may have used `--close-anyway` too.
-                    left_behind.extend(holders_before(
-                        rotation,
-                        rotation.phase,
-                        &snapshot.facts,
-                        &outside,
-                    ));
-                    left_behind.sort();
-                    left_behind.dedup();
-                    return Ok(Some(Outcome::Finished(rotation.clone(), left_behind)));
-                }
-                self.count_conflicts(written, progress)?;
-            }
+            Ok(next)
         }
-        Ok(None)
+        Step::Hold(holders) => Ok(wait_for_pods(run, rotation, holders, wait)),
+        Step::Stop => Ok(Next::End(Outcome::Stopped(rotation.clone()))),
+        Step::Advance(phase, left_behind) => {
+            let next = rotation.in_phase(phase, &snapshot.time());
+            // The tokens file comes first: a token is on disk before any pod can get it.
+            run.update_tokens_file(|_| next.held(&values, &home))?;
+            for holder in &left_behind {
+                let holder = rendered::describe_holder(holder);
+                run.ui
+                    .warn(&format!("--close-anyway: {holder} is left behind"));
+            }
+            progress.left_behind = left_behind;
+            put_state(run, snapshot, &next, progress).await
+        }
+        Step::Finish(wanted) => finish(run, snapshot, &view, wanted, progress).await,
     }
+}
 
-    /// Checks that a rotation can begin, and prints its scope and what could not be seen.
-    async fn prepare(&self, snapshot: &Snapshot) -> Result<(), Failure> {
-        let held = tokens_file::read(&self.global.tokens_file)?;
-        self.check_can_begin(snapshot, &held)?;
-        self.check_store(snapshot).await?;
-        let context = self.cluster.context.as_deref().unwrap_or("in-cluster");
-        let fleet = match snapshot.facts.fleet().count() {
-            0 => String::new(),
-            1 => " and 1 fleet namespace".to_owned(),
-            count => format!(" and {count} fleet namespaces"),
-        };
-        let chosen: Vec<_> = self
-            .chosen_tokens()
-            .iter()
-            .map(|name| name.as_str())
-            .collect();
-        self.ui.story(&format!(
-            "rotating {} on context {context} ({}), namespace {}{fleet}",
-            chosen.join(" and "),
-            self.cluster.server,
-            self.global.namespace,
+/// Writes the places that this program can write. If only a person can write the others, asks for
+/// that and waits.
+async fn write_edits(
+    run: &RotateRun<'_>,
+    snapshot: &Snapshot,
+    view: &View<'_>,
+    edits: Vec<Edit>,
+    progress: &mut Progress,
+) -> Result<Next, Failure> {
+    let (manual, automatic): (Vec<_>, Vec<_>) = edits
+        .into_iter()
+        .partition(|edit| matches!(edit.at, PlaceRef::Manual(_)));
+    let Progress { tracker, wait, .. } = progress;
+    if automatic.is_empty() {
+        return manual_store::ask(run, snapshot, view.held, &manual, tracker, wait).await;
+    }
+    tracker.record_write(snapshot.facts.workloads());
+    let written = write::write_all(run, snapshot, view.rotation, &automatic).await?;
+    if written == Written::Done {
+        let entries = automatic.into_iter().map(|edit| edit.at);
+        let entries = entries.filter(|at| matches!(at, PlaceRef::Entry(_)));
+        let mark = view.rotation.mark();
+        progress
+            .entry_marks
+            .extend(entries.map(|at| (at, mark.clone())));
+    }
+    after_write(run, written, progress)
+}
+
+/// Waits if all holders are terminating pods; otherwise the run ends.
+fn wait_for_pods(
+    run: &RotateRun<'_>,
+    rotation: &Rotation,
+    holders: Vec<OldTokenUser>,
+    wait: &mut CurrentWait,
+) -> Next {
+    let wait = wait.enter(WaitFor::Pods, run.rotate.timeout.0);
+    let is_terminating =
+        |holder: &OldTokenUser| matches!(holder, OldTokenUser::Pod { leaving: true, .. });
+    if wait.is_over() || !holders.iter().all(is_terminating) {
+        return Next::End(Outcome::Held(rotation.clone(), holders));
+    }
+    let names: Vec<_> = holders.iter().map(rendered::describe_holder).collect();
+    wait.say(run.ui, format!("  waiting for {}", names.join("; ")));
+    Next::Pause
+}
+
+/// Removes the state.
+async fn finish(
+    run: &RotateRun<'_>,
+    snapshot: &Snapshot,
+    view: &View<'_>,
+    wanted: Held,
+    progress: &mut Progress,
+) -> Result<Next, Failure> {
+    run.update_tokens_file(|_| wanted)?;
+    let rotation = view.rotation;
+    let retired = rotation.retire(snapshot.retired.as_deref());
+    let written = run
+        .cluster
+        .write_state(&snapshot.state_object, None, Some(&retired))
+        .await?;
+    if written == Written::Stale {
+        return after_write(run, written, progress);
+    }
+    let mut left_behind = std::mem::take(&mut progress.left_behind);
+    // An earlier run may have used `--close-anyway` too.
+    left_behind.extend(holders_before(
+        rotation,
+        rotation.phase,
+        view.facts,
+        view.outside,
+    ));
+    left_behind.sort();
+    left_behind.dedup();
+    Ok(Next::End(Outcome::Finished(rotation.clone(), left_behind)))
+}
+
+fn announce(run: &RotateRun<'_>, rotation: &Rotation, progress: &mut Progress) {
+    if progress.announced_phase.is_none() && !progress.is_opener {
+        run.ui.story(&format!(
+            "rotation {} of {}, open since {}, is in {}",
+            rotation.id,
+            rendered::names(rotation),
+            rotation.since,
+            rotation.phase
         ));
-        for unseen in Self::describe_unseen(snapshot) {
-            self.ui.story(&format!("not seen: {unseen}"));
-        }
-        for copy in start::absent_copies(snapshot) {
-            self.ui.warn(&format!("--copy {copy}: Secret not found"));
-        }
-        if self.rotate.immediate {
-            self.ui.warn(IMMEDIATE_WARNING);
-        }
-        Ok(())
     }
-
-    fn announce(&self, rotation: &Rotation, progress: &mut Progress) {
-        if progress.announced_phase.is_none() && !progress.is_opener {
-            self.ui.story(&format!(
-                "rotation {} of {}, open since {}, is in {}",
-                rotation.id,
-                rendered::names(rotation),
-                rotation.since,
-                rotation.phase
-            ));
-        }
-        if progress.announced_phase != Some(rotation.phase) {
-            progress.announced_phase = Some(rotation.phase);
-            self.ui.story(rendered::describe(rotation.phase));
-        }
+    if progress.announced_phase != Some(rotation.phase) {
+        progress.announced_phase = Some(rotation.phase);
+        run.ui.story(rendered::describe(rotation.phase));
     }
+}
 
-    /// Begins the phase that `--abort` or `--immediate` asks for.
-    ///
-    /// # Errors
-    /// A pod or a Secret holds the token that the phase removes (exit code 1), or no step of the
-    /// phase can be computed (1).
-    async fn jump_to(
-        &self,
-        snapshot: &Snapshot,
-        view: &View<'_>,
-        phase: Phase,
-        progress: &mut Progress,
-    ) -> Result<(), Failure> {
-        let holders = holders_before(view.rotation, phase, view.facts, view.outside);
-        if !holders.is_empty() && !self.rotate.close_anyway {
-            return Err(rendered::holders_failure(
-                &holders,
-                phase.removed_side(),
-                &self.reach,
-            ));
-        }
-        if phase == Phase::Immediate {
-            self.ui.warn(IMMEDIATE_WARNING);
-        }
-        let changed = view.rotation.in_phase(phase, &snapshot.now());
-        // Assume that the tokens file is up to date. Otherwise `next` would return the step that writes
-        // it, before it looks at any place.
-        let held = changed.held(view.values, view.home);
-        next(&View {
-            rotation: &changed,
-            held: &held,
-            ..*view
-        })
-        .map_err(|odd| self.odd_failure(&changed, &odd))?;
-        progress.left_behind = holders;
-        self.put_state(snapshot, &changed, progress).await
+/// Begins the phase that `--abort` or `--immediate` asks for.
+///
+/// # Errors
+/// A pod or a Secret holds the token that the phase removes (exit code 1), or no step of the phase
+/// can be computed (1).
+async fn jump_to(
+    run: &RotateRun<'_>,
+    snapshot: &Snapshot,
+    view: &View<'_>,
+    phase: Phase,
+    progress: &mut Progress,
+) -> Result<Next, Failure> {
+    let holders = holders_before(view.rotation, phase, view.facts, view.outside);
+    if !holders.is_empty() && !run.rotate.close_anyway {
+        return Err(rendered::holders_failure(
+            &holders,
+            phase.removed_side(),
+            &run.reach,
+        ));
     }
-
-    /// Writes the state if its object has not changed since the snapshot.
-    async fn put_state(
-        &self,
-        snapshot: &Snapshot,
-        rotation: &Rotation,
-        progress: &mut Progress,
-    ) -> Result<(), Failure> {
-        let text = rotation.text();
-        let written = self
-            .cluster
-            .write_state(&snapshot.state_object, Some(&text), None);
-        self.count_conflicts(written.await?, progress)
+    if phase == Phase::Immediate {
+        run.ui.warn(start::IMMEDIATE_WARNING);
     }
+    let changed = view.rotation.in_phase(phase, &snapshot.time());
+    // Assume that the tokens file is up to date. Otherwise `next` would return the step that writes
+    // it, before it looks at any place.
+    let held = changed.held(view.values, view.home);
+    next(&View {
+        rotation: &changed,
+        held: &held,
+        ..*view
+    })
+    .map_err(|odd| run.odd_failure(&changed, &odd))?;
+    progress.left_behind = holders;
+    put_state(run, snapshot, &changed, progress).await
+}
 
-    fn update_tokens_file(&self, decide: impl FnOnce(&Held) -> Held) -> Result<(), Failure> {
-        tokens_file::change(
-            &self.global.tokens_file,
-            &self.applied_to(),
-            self.ui,
-            |held| Ok(decide(held)),
-        )
+/// Writes the state if its object has not changed since the snapshot.
+async fn put_state(
+    run: &RotateRun<'_>,
+    snapshot: &Snapshot,
+    rotation: &Rotation,
+    progress: &mut Progress,
+) -> Result<Next, Failure> {
+    let text = rotation.text();
+    let written = run
+        .cluster
+        .write_state(&snapshot.state_object, Some(&text), None)
+        .await?;
+    after_write(run, written, progress)
+}
+
+/// The outcome when another run has finished or aborted the rotation.
+///
+/// # Errors
+/// The other run did the opposite of this one (exit code 1).
+fn ended_by_other(
+    run: &RotateRun<'_>,
+    snapshot: &Snapshot,
+    before: &Rotation,
+) -> Result<Outcome, Failure> {
+    adopt_home_tokens(run, snapshot)?;
+    let home = snapshot.home();
+    let aborted = before.changes().any(|(name, change)| {
+        let token = home.get(name).as_ref();
+        token.is_some_and(|token| change.side(token.value()) == Some(Side::Old))
+    });
+    if aborted == run.rotate.abort || before.phase.is_back() {
+        return Ok(Outcome::FinishedByOther);
     }
+    let message = if aborted {
+        "another run has aborted the rotation"
+    } else {
+        "another run has finished the rotation"
+    };
+    Err(Failure::no(message).hint(format!("{} verify", run.reach.program)))
+}
 
-    /// The outcome when another run has finished or aborted the rotation.
-    ///
-    /// # Errors
-    /// The other run did the opposite of this one (exit code 1).
-    fn ended_by_other(&self, snapshot: &Snapshot, before: &Rotation) -> Result<Outcome, Failure> {
-        self.adopt_home_tokens(snapshot)?;
-        let home = snapshot.home();
-        let aborted = before.changes().any(|(name, change)| {
-            let token = home.get(name).as_ref();
-            token.is_some_and(|token| change.side(token.value()) == Some(Side::Old))
+/// Copies home's tokens to the tokens file where another run has replaced the token in it.
+fn adopt_home_tokens(run: &RotateRun<'_>, snapshot: &Snapshot) -> Result<(), Failure> {
+    let home = snapshot.home();
+    let retired = snapshot.retired.as_deref();
+    run.update_tokens_file(|held| {
+        let is_kept = |name: TokenName, token: &Token| !is_retired(retired, name, token.value());
+        let current = PerToken::from_fn(|name| {
+            let filed = held.current.get(name).as_ref();
+            let kept = filed.filter(|token| is_kept(name, token));
+            kept.or(home.get(name).as_ref()).cloned()
         });
-        if aborted == self.rotate.abort || before.phase.is_back() {
-            return Ok(Outcome::FinishedByOther);
+        Held {
+            current,
+            ..Held::default()
         }
-        let message = if aborted {
-            "another run has aborted the rotation"
-        } else {
-            "another run has finished the rotation"
-        };
-        Err(Failure::no(message).hint(format!("{} verify", self.reach.program)))
-    }
+    })
+}
 
-    /// Copies home's tokens to the tokens file where another run has replaced the token in it.
-    fn adopt_home_tokens(&self, snapshot: &Snapshot) -> Result<(), Failure> {
-        let home = snapshot.home();
-        let retired = snapshot.retired.clone();
-        self.update_tokens_file(|held| {
-            let current = PerToken::from_fn(|name: TokenName| {
-                let filed = held.current.get(name);
-                let is_replaceable = filed
-                    .as_ref()
-                    .is_none_or(|token| is_retired(retired.as_deref(), name, token.value()));
-                if is_replaceable {
-                    home.get(name).clone()
-                } else {
-                    filed.clone()
-                }
-            });
-            Held {
-                current,
-                ..Held::default()
-            }
-        })
+/// Goes on after a write, and counts consecutive conflicts.
+///
+/// # Errors
+/// There were [`MAX_CONFLICTS`] of them (exit code 3).
+fn after_write(
+    run: &RotateRun<'_>,
+    written: Written,
+    progress: &mut Progress,
+) -> Result<Next, Failure> {
+    progress.conflicts = match written {
+        Written::Done => 0,
+        Written::Stale => progress.conflicts + 1,
+    };
+    if progress.conflicts < MAX_CONFLICTS {
+        Ok(Next::Step)
+    } else {
+        Err(conflict_failure(run))
     }
+}
 
-    /// Waits a moment if all holders are terminating pods. Returns false if a holder does not go
-    /// away by itself, or if `--timeout` is over.
-    async fn wait_for_terminating_pods(
-        &self,
-        holders: &[OldTokenUser],
-        progress: &mut Progress,
-    ) -> bool {
-        let is_terminating =
-            |holder: &OldTokenUser| matches!(holder, OldTokenUser::Pod { leaving: true, .. });
-        if !holders.iter().all(is_terminating) {
-            return false;
-        }
-        let since = *progress.waiting_since.get_or_insert_with(|| {
-            let names: Vec<_> = holders.iter().map(rendered::describe_holder).collect();
-            self.ui
-                .story(&format!("  waiting for {}", names.join("; ")));
-            Instant::now()
-        });
-        sleep(POLL_INTERVAL).await;
-        let limit = self.rotate.timeout.0;
-        limit.is_none_or(|limit| since.elapsed() < limit)
-    }
-
-    /// Counts consecutive write conflicts.
-    ///
-    /// # Errors
-    /// There were [`MAX_CONFLICTS`] of them (exit code 3).
-    fn count_conflicts(&self, written: Written, progress: &mut Progress) -> Result<(), Failure> {
-        progress.conflicts = match written {
-            Written::Done => 0,
-            Written::Stale => progress.conflicts + 1,
-        };
-        if progress.conflicts >= MAX_CONFLICTS {
-            return Err(self.conflict_failure());
-        }
-        Ok(())
-    }
-
-    fn conflict_failure(&self) -> Failure {
-        let (kubectl, home) = (&self.reach.kubectl, &self.global.namespace);
-        Failure::unable("other programs keep changing the Secrets of the rotation").hint(format!(
-            "see which: {kubectl} -n {home} get secret {} -o \
-             jsonpath='{{.metadata.managedFields}}' --show-managed-fields; then run it again",
-            ROUTER.secret
-        ))
-    }
+fn conflict_failure(run: &RotateRun<'_>) -> Failure {
+    let (kubectl, home) = (&run.reach.kubectl, &run.global.namespace);
+    Failure::unable("other programs keep changing the Secrets of the rotation").hint(format!(
+        "see which: {kubectl} -n {home} get secret {} -o \
+         jsonpath='{{.metadata.managedFields}}' --show-managed-fields; then run it again",
+        ROUTER.secret
+    ))
 }

@@ -2,13 +2,13 @@
 //! must not write.
 
 use super::context::RotateRun;
-use super::store_access::version_of;
+use super::store_access::{home_external, store_view, version_of};
+use crate::commands::shared::eso::check_home;
 use crate::commands::shared::options::fleet;
 use crate::domain::cluster::names::{Namespace, SecretRef};
-use crate::domain::cluster::observed_secret::{LiveSecret, Observed};
+use crate::domain::cluster::observed_secret::Observed;
 use crate::domain::cluster::owner::OwnerKind;
-use crate::domain::cluster::snapshot::ClusterSnapshot;
-use crate::domain::cluster::workload::Workload;
+use crate::domain::cluster::snapshot::{ClusterSnapshot, CopyRef};
 use crate::domain::rotation::edits::{PlaceRef, TokenPlace};
 use crate::domain::rotation::store_view::StoreView;
 use crate::domain::rotation::targets::{plain_targets, token_of};
@@ -18,16 +18,17 @@ use crate::domain::values::token::{PerToken, Token, TokenName};
 use crate::domain::values::tokens_file::Held;
 use crate::error::Failure;
 use crate::io::eso;
+use crate::io::kube::observe::FleetScope;
 use crate::io::kube::state_object::StateObject;
-use std::borrow::Cow;
+use crate::io::local::environment::rfc3339;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that one round of `rotate` read.
 pub struct Snapshot {
     pub facts: ClusterSnapshot,
-    /// The router Secrets outside the selection, whatever their tokens; `None` if they may not be
-    /// listed.
-    pub outside: Option<BTreeMap<Namespace, Observed>>,
+    /// The router Secrets outside the selection, whatever their tokens, if they may be listed.
+    pub outside: BTreeMap<Namespace, Observed>,
+    pub can_list_outside: bool,
     /// The open rotation.
     pub state: Option<Rotation>,
     /// The annotation with the fingerprints of retired tokens.
@@ -70,230 +71,191 @@ impl Snapshot {
         TokenValues::find(rotation, in_home.chain(filed))
     }
 
-    /// The router Secrets outside the selection; empty if they may not be listed.
-    pub fn outside(&self) -> Cow<'_, BTreeMap<Namespace, Observed>> {
-        self.outside
-            .as_ref()
-            .map_or_else(Cow::default, Cow::Borrowed)
-    }
-
-    pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
-        self.facts
-            .places
-            .values()
-            .flat_map(|place| &place.workloads)
-    }
-
     /// The API server's time, as RFC 3339.
-    pub fn now(&self) -> String {
-        jiff::Timestamp::from_second(self.facts.now)
-            .unwrap_or_else(|_| jiff::Timestamp::now())
-            .to_string()
+    pub fn time(&self) -> String {
+        rfc3339(self.facts.now)
     }
 
-    /// The home router Secret; `None` if it does not exist or may not be read.
-    pub fn router(&self) -> Option<&LiveSecret> {
-        self.facts.home_place().live(ROUTER.secret)
-    }
-}
-
-impl RotateRun<'_> {
-    /// Reads everything. The namespaces of an open rotation are read as if the options named them.
-    ///
-    /// # Errors
-    /// A failed request (exit code 3), or a state in another format (1).
-    pub async fn read_snapshot(&self) -> Result<Snapshot, Failure> {
-        let mut facts = self.inspect(None).await?;
-        let (state_object, annotations) = self.find_state_object(&facts).await?;
-        let state = annotations
-            .get(STATE)
-            .map(|text| Rotation::parse(text))
-            .transpose();
-        let mut state = self.accept_state(&state_object.what, Some(&state_object), state)?;
-        let mut store = self.store_view(&facts).await?;
-        // A run that is killed right after the opening write leaves the state in the store entry
-        // only.
-        let only_in_store = state.is_none();
-        if let (None, Some(store)) = (&state, &store) {
-            state = self.accept_state("the store", None, store.state())?;
-        }
-        if let Some(rotation) = &state
-            && self.is_wider(rotation)?
-        {
-            facts = self.inspect(Some(rotation)).await?;
-            store = self.store_view(&facts).await?;
-        }
-        let id = state.as_ref().map(|rotation| rotation.id.as_str());
-        let mut targets = plain_targets(&facts, id);
-        let mut stale_secrets = Vec::new();
-        if let Some(store) = &store {
-            targets.extend(store.targets(&facts, state.as_ref()));
-            stale_secrets = store.stale_secrets(&facts);
-        }
-        let outside = self.read_outside(&facts).await?;
-        Ok(Snapshot {
-            outside,
-            retired: annotations.get(RETIRED_TOKENS).cloned(),
-            only_in_store: only_in_store && state.is_some(),
-            state,
-            state_object,
-            targets,
-            stale_secrets,
-            store,
-            facts,
-        })
-    }
-
-    /// Reads the namespaces and copies of the options and of the open rotation.
-    async fn inspect(&self, rotation: Option<&Rotation>) -> Result<ClusterSnapshot, Failure> {
-        let mut fleet = fleet(&self.rotate.fleet);
-        let mut copies: BTreeSet<_> = self.rotate.copy.iter().cloned().collect();
-        if let Some(rotation) = rotation {
-            fleet.named.extend(rotation.fleet_namespaces());
-            fleet.selector = fleet.selector.or_else(|| rotation.selector.clone());
-            copies.extend(rotation.copies());
-        }
-        self.cluster
-            .inspect(&self.global.namespace, &fleet, &copies)
-            .await
-    }
-
-    /// True if the rotation includes namespaces or copies that the options do not name.
-    ///
-    /// # Errors
-    /// The rotation began with another `--fleet-selector` (exit code 1).
-    fn is_wider(&self, rotation: &Rotation) -> Result<bool, Failure> {
-        let options = fleet(&self.rotate.fleet);
-        match (&options.selector, &rotation.selector) {
-            (Some(one), Some(other)) if one != other => Err(Failure::no(
-                "the open rotation began with another --fleet-selector",
-            )
-            .hint("omit the option: the rotation has stored its fleet")),
-            (selector, of_rotation) => {
-                let copies: BTreeSet<_> = self.rotate.copy.iter().cloned().collect();
-                Ok(selector != of_rotation
-                    || !rotation.fleet_namespaces().is_subset(&options.named)
-                    || !rotation.copies().is_subset(&copies))
-            }
-        }
-    }
-
-    /// The object that has, or gets, the state, with the annotations of this program: the home
-    /// router Secret, or on Path 2 the ExternalSecret that owns it.
-    ///
-    /// # Errors
-    /// The Secret may not be read (exit code 3), does not exist, or has another owner (1).
-    async fn find_state_object(
-        &self,
-        facts: &ClusterSnapshot,
-    ) -> Result<(StateObject, BTreeMap<String, String>), Failure> {
-        let home = &self.global.namespace;
-        crate::commands::shared::eso::check_home(home, facts.home_place().state)?;
-        let at = SecretRef {
-            namespace: home.clone(),
-            name: ROUTER.secret,
-        };
-        let observed = facts.home_place().secrets.get(ROUTER.secret);
-        let Some(observed) = observed else {
-            return Err(
-                Failure::unable(format!("reading {at} is forbidden")).hint(self.role_hint())
-            );
-        };
-        let Some(live) = &observed.live else {
-            return Err(
-                Failure::no(format!("{at} not found: there is nothing to rotate"))
-                    .hint(format!("create it first: {}", self.reach.apply)),
-            );
-        };
-        match &observed.owner {
-            Some(owner) if owner.kind == OwnerKind::ExternalSecret => {
-                let external = self.home_external(facts)?;
-                let version = version_of(facts)?;
-                let path = eso::path(version, home, &external.name);
-                let found = self
-                    .cluster
-                    .state_object(external.to_string(), path, home)
-                    .await?;
-                return found.ok_or_else(|| {
-                    Failure::unable(format!("{external} was deleted during the run"))
-                        .hint("run it again")
-                });
-            }
-            Some(owner) => {
-                return Err(
-                    Failure::no(format!("{at} is owned by {owner}")).hint(format!(
-                        "{}: rotate does not support this owner",
-                        owner.instead()
-                    )),
-                );
-            }
-            None => {}
-        }
-        let state_object = StateObject {
-            what: at.to_string(),
-            path: format!("/api/v1/namespaces/{home}/secrets/{}", ROUTER.secret),
-            namespace: home.clone(),
-            resource_version: live.resource_version.clone(),
-        };
-        Ok((state_object, live.annotations.clone()))
-    }
-
-    /// The router Secrets outside the selection; `None` if they may not be listed.
-    async fn read_outside(
-        &self,
-        facts: &ClusterSnapshot,
-    ) -> Result<Option<BTreeMap<Namespace, Observed>>, Failure> {
-        let found = self.cluster.routers_everywhere().await?;
-        Ok(found.map(|found| {
-            found
-                .into_iter()
-                .filter(|(at, _)| !facts.places.contains_key(&at.namespace))
-                .map(|(at, observed)| (at.namespace, observed))
-                .collect()
-        }))
+    /// Describes where tokens may be in use that the snapshot does not show.
+    pub fn unseen(&self) -> Vec<String> {
+        let namespaces = (!self.can_list_outside).then(|| {
+            "other namespaces with the same tokens: you may not list Secrets across the cluster"
+                .to_owned()
+        });
+        let denied = self.facts.denied.iter();
+        let copies = denied
+            .filter(|denied| denied.verb == "list" && denied.resource == "secrets")
+            .map(|denied| format!("copies of the tokens: {denied}"));
+        let elsewhere = "other clusters, and tokens that were handed out manually".to_owned();
+        namespaces
+            .into_iter()
+            .chain(copies)
+            .chain([elsewhere])
+            .collect()
     }
 }
 
-impl RotateRun<'_> {
-    fn accept_state(
-        &self,
-        what: &str,
-        state_object: Option<&StateObject>,
-        state: Result<Option<Rotation>, BadState>,
-    ) -> Result<Option<Rotation>, Failure> {
-        state.map_err(|bad| {
-            let failure = Failure::no(format!("{what}: {bad}")).hint(
-                "do not simply delete it: it records which entries of the lists are old; restore the \
-                 state, or remove those entries first",
+/// Reads everything. The namespaces of an open rotation are read as if the options named them.
+/// `known` is the open rotation of an earlier snapshot.
+///
+/// # Errors
+/// A failed request (exit code 3), or a state in another format (1).
+pub(super) async fn read(
+    run: &RotateRun<'_>,
+    known: Option<&Rotation>,
+) -> Result<Snapshot, Failure> {
+    let home = &run.global.namespace;
+    let scope_known = scope(run, known)?;
+    let mut facts = run
+        .cluster
+        .inspect(home, &scope_known.0, &scope_known.1)
+        .await?;
+    let (state_object, annotations) = find_state_object(run, &facts).await?;
+    let state = annotations
+        .get(STATE)
+        .map(|text| Rotation::parse(text))
+        .transpose();
+    let mut state = accept_state(run, &state_object.what, Some(&state_object), state)?;
+    let mut store = store_view(run, &facts).await?;
+    // A run that is killed right after the opening write leaves the state in the store entry
+    // only.
+    let only_in_store = state.is_none();
+    if let (None, Some(store)) = (&state, &store) {
+        state = accept_state(run, "the store", None, store.state())?;
+    }
+    let wider = scope(run, state.as_ref().or(known))?;
+    if wider != scope_known {
+        facts = run.cluster.inspect(home, &wider.0, &wider.1).await?;
+        store = store_view(run, &facts).await?;
+    }
+    let id = state.as_ref().map(|rotation| rotation.id.as_str());
+    let mut targets = plain_targets(&facts, id);
+    let mut stale_secrets = Vec::new();
+    if let Some(store) = &store {
+        targets.extend(store.targets(&facts, state.as_ref()));
+        stale_secrets = store.stale_secrets(&facts);
+    }
+    let routers = run.cluster.routers_everywhere().await?;
+    Ok(Snapshot {
+        can_list_outside: routers.is_some(),
+        outside: routers
+            .into_iter()
+            .flatten()
+            .filter(|(at, _)| !facts.places.contains_key(&at.namespace))
+            .map(|(at, observed)| (at.namespace, observed))
+            .collect(),
+        retired: annotations.get(RETIRED_TOKENS).cloned(),
+        only_in_store: only_in_store && state.is_some(),
+        state,
+        state_object,
+        targets,
+        stale_secrets,
+        store,
+        facts,
+    })
+}
+
+/// The namespaces and copies of the options and of the open rotation.
+///
+/// # Errors
+/// The rotation began with another `--fleet-selector` (exit code 1).
+fn scope(
+    run: &RotateRun<'_>,
+    rotation: Option<&Rotation>,
+) -> Result<(FleetScope, BTreeSet<CopyRef>), Failure> {
+    let mut fleet = fleet(&run.rotate.fleet);
+    let mut copies: BTreeSet<_> = run.rotate.copy.iter().cloned().collect();
+    if let Some(rotation) = rotation {
+        fleet.named.extend(rotation.fleet_namespaces());
+        copies.extend(rotation.copies());
+        let selector = rotation.selector.clone();
+        if fleet.selector.is_some() && selector.is_some() && fleet.selector != selector {
+            return Err(
+                Failure::no("the open rotation began with another --fleet-selector")
+                    .hint("omit the option: the rotation has stored its fleet"),
             );
-            match state_object {
-                None => failure,
-                // The managed fields contain neither values nor annotations.
-                Some(state_object) => failure.hint(format!(
-                    "see who wrote it: {} -n {} get {} --show-managed-fields -o \
-                     jsonpath='{{.metadata.managedFields}}'",
-                    self.reach.kubectl,
-                    state_object.namespace,
-                    state_object.object()
+        }
+        fleet.selector = fleet.selector.or(selector);
+    }
+    Ok((fleet, copies))
+}
+
+/// The object that has, or gets, the state, with the annotations of this program: the home
+/// router Secret, or on Path 2 the ExternalSecret that owns it.
+///
+/// # Errors
+/// The Secret may not be read (exit code 3), does not exist, or has another owner (1).
+async fn find_state_object(
+    run: &RotateRun<'_>,
+    facts: &ClusterSnapshot,
+) -> Result<(StateObject, BTreeMap<String, String>), Failure> {
+    let home = &run.global.namespace;
+    check_home(home, facts.home_place().state)?;
+    let at = SecretRef::new(home, ROUTER.secret);
+    let observed = facts.home_place().secrets.get(ROUTER.secret);
+    let Some(observed) = observed else {
+        return Err(Failure::unable(format!("reading {at} is forbidden")).hint(run.role_hint()));
+    };
+    let Some(live) = &observed.live else {
+        return Err(
+            Failure::no(format!("{at} not found: there is nothing to rotate"))
+                .hint(format!("create it first: {}", run.reach.apply)),
+        );
+    };
+    match &observed.owner {
+        Some(owner) if owner.kind == OwnerKind::ExternalSecret => {
+            let external = home_external(run, facts)?;
+            let version = version_of(facts)?;
+            let path = eso::path(version, home, &external.name);
+            let found = run
+                .cluster
+                .state_object(external.to_string(), path, home)
+                .await?;
+            return found.ok_or_else(|| {
+                Failure::unable(format!("{external} was deleted during the run"))
+                    .hint("run it again")
+            });
+        }
+        Some(owner) => {
+            return Err(
+                Failure::no(format!("{at} is owned by {owner}")).hint(format!(
+                    "{}: rotate does not support this owner",
+                    owner.instead()
                 )),
-            }
-        })
+            );
+        }
+        None => {}
     }
+    let state_object = StateObject {
+        what: at.to_string(),
+        path: format!("/api/v1/namespaces/{home}/secrets/{}", ROUTER.secret),
+        namespace: home.clone(),
+        resource_version: live.resource_version.clone(),
+    };
+    Ok((state_object, live.annotations.clone()))
+}
 
-    /// Reads the current state only.
-    ///
-    /// # Errors
-    /// The object with the state cannot be read (exit code 3).
-    pub async fn read_state(
-        &self,
-        state_object: &StateObject,
-    ) -> Result<Option<Rotation>, Failure> {
-        let (what, path) = (state_object.what.clone(), state_object.path.clone());
-        let found = self
-            .cluster
-            .state_object(what, path, &state_object.namespace)
-            .await?;
-        let text = found.and_then(|(_, annotations)| annotations.get(STATE).cloned());
-        Ok(text.and_then(|text| Rotation::parse(&text).ok()))
-    }
+fn accept_state(
+    run: &RotateRun<'_>,
+    what: &str,
+    state_object: Option<&StateObject>,
+    state: Result<Option<Rotation>, BadState>,
+) -> Result<Option<Rotation>, Failure> {
+    state.map_err(|bad| {
+        let failure = Failure::no(format!("{what}: {bad}")).hint(
+            "do not simply delete it: it records which entries of the lists are old; restore the \
+             state, or remove those entries first",
+        );
+        match state_object {
+            None => failure,
+            // The managed fields contain neither values nor annotations.
+            Some(state_object) => failure.hint(format!(
+                "see who wrote it: {} -n {} get {} --show-managed-fields -o \
+                 jsonpath='{{.metadata.managedFields}}'",
+                run.reach.kubectl,
+                state_object.namespace,
+                state_object.object()
+            )),
+        }
+    })
 }

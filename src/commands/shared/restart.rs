@@ -1,24 +1,26 @@
 //! `--apply --update KEY --restart`: restarts the workloads that read the changed keys and waits
 //! for their rollouts. Writes no Secret.
 
-use super::rollout_wait::{RolloutGoal, RolloutTracker, roll};
+use super::rollouts::{RolloutTracker, restart_due, timed_out};
+use super::wait::Wait;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::cluster::snapshot::{ClusterSnapshot, NamespaceSnapshot};
 use crate::domain::cluster::workload::Workload;
-use crate::domain::rotation::workloads::{WorkloadRef, is_fresh_since};
+use crate::domain::rotation::restart::Due;
+use crate::domain::rotation::workloads::is_fresh_since;
 use crate::domain::table::BUNDLES;
 use crate::error::Failure;
 use crate::io::kube::client::Cluster;
 use crate::io::kube::observe::FleetScope;
 use crate::ui::Ui;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long Reloader may take to start a rollout.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long one round of rollouts may take.
+/// How long all rollouts may take.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Records the workloads of the home namespace before the Secrets are written. A later change that
@@ -29,7 +31,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 pub async fn before(cluster: &Cluster, home: &Namespace) -> Result<RolloutTracker, Failure> {
     let snapshot = read_cluster(cluster, home).await?;
     let mut tracker = RolloutTracker::default();
-    tracker.written(snapshot.home_place().workloads.iter());
+    tracker.record_write(snapshot.home_place().workloads.iter());
     Ok(tracker)
 }
 
@@ -44,46 +46,33 @@ pub async fn readers(
     mut tracker: RolloutTracker,
     ui: Ui,
 ) -> Result<(), Failure> {
-    // One Secret after the other. A second round per Secret covers workloads that Reloader
-    // restarted too early to have the new value.
-    for _ in 0..2 * BUNDLES.len() {
+    let mut wait = Wait::new(Some(LIMIT));
+    loop {
         let snapshot = read_cluster(cluster, home).await?;
         let place = snapshot.home_place();
-        let mut marks = BTreeMap::new();
-        for workload in &place.workloads {
-            if let Some((mark, changed)) = required_mark(place, workload, keys)
-                && !is_up_to_date(place, workload, &mark, changed)
-            {
-                marks.insert(WorkloadRef::of(workload), mark);
-            }
-        }
-        let Some(mark) = marks.values().max().cloned() else {
-            return Ok(());
-        };
-        let workloads: Vec<_> = marks
-            .into_iter()
-            .filter(|(_, other)| *other == mark)
-            .map(|(at, _)| at)
+        let workloads = place.workloads.iter();
+        let due: Vec<_> = workloads
+            .filter_map(|workload| due(place, workload, keys))
             .collect();
-        let now = jiff::Timestamp::from_second(snapshot.now).unwrap_or_default();
-        let good = |workload: &Workload| workload.mark.as_ref() == Some(&mark);
-        let goal = RolloutGoal {
-            mark: mark.clone(),
-            good: &good,
-            now: &now.to_string(),
-            grace: GRACE,
-            limit: Some(LIMIT),
-        };
-        roll(cluster, ui, &workloads, &goal, &mut tracker).await?;
+        tracker.report(ui, place.workloads.iter(), &due);
+        if due.is_empty() {
+            return Ok(());
+        }
+        if wait.is_over() {
+            return Err(timed_out(cluster, &snapshot, &due).await?);
+        }
+        restart_due(
+            cluster,
+            ui,
+            &due,
+            snapshot.now,
+            GRACE,
+            &mut tracker,
+            &mut wait,
+        )
+        .await?;
+        wait.pause().await;
     }
-    Err(Failure::unable(
-        "workloads keep being restarted by something else while --restart waits for \
-         them",
-    )
-    .hint(format!(
-        "find out by what: {} -n {home} get statefulsets,deployments,daemonsets",
-        cluster.reach().kubectl
-    )))
 }
 
 /// Reads the cluster, and refuses if workloads or pods cannot be listed.
@@ -108,13 +97,13 @@ async fn read_cluster(cluster: &Cluster, home: &Namespace) -> Result<ClusterSnap
     }
 }
 
-/// The restart mark that a workload needs, and when its Secret last changed (seconds since 1970).
-/// Both belong to the newest Secret from which the workload reads one of these keys.
-fn required_mark(
+/// A workload that reads one of these keys and has not rolled out with its newest value. The mark
+/// is of the newest Secret with such a key.
+fn due<'a>(
     place: &NamespaceSnapshot,
-    workload: &Workload,
+    workload: &'a Workload,
     keys: &BTreeSet<&'static str>,
-) -> Option<(String, Option<i64>)> {
+) -> Option<Due<'a>> {
     if matches!(workload.kind, WorkloadKind::CronJob | WorkloadKind::Pod) {
         return None;
     }
@@ -136,17 +125,12 @@ fn required_mark(
     });
     let newest: &LiveSecret = secrets.max_by_key(|live| live.changed)?;
     let mark = format!("{}.update", newest.resource_version);
-    Some((mark, newest.changed))
-}
-
-/// True if a workload has rolled out with the newest values.
-fn is_up_to_date(
-    place: &NamespaceSnapshot,
-    workload: &Workload,
-    mark: &str,
-    changed: Option<i64>,
-) -> bool {
-    let is_marked = workload.mark.as_deref() == Some(mark);
-    let is_fresh = is_marked || is_fresh_since(place, workload, changed);
-    is_fresh && workload.rollout.is_complete(workload.kind)
+    let is_marked = workload.mark.as_ref() == Some(&mark);
+    let is_fresh = is_marked || is_fresh_since(place, workload, newest.changed);
+    let is_done = is_fresh && workload.rollout.is_complete(workload.kind);
+    (!is_done).then_some(Due {
+        workload,
+        mark,
+        is_marked,
+    })
 }

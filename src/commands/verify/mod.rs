@@ -8,37 +8,28 @@ use super::shared::hint_context::{HintOptions, reach};
 use crate::cli::{Global, Verify};
 use crate::commands::shared::cluster::connect;
 use crate::commands::shared::options::{fleet, selection};
+use crate::commands::shared::service::Service;
 use crate::domain::checks::check::{Check, Status};
 use crate::domain::checks::{self, Case};
 use crate::domain::cluster::snapshot::{
     ClusterSnapshot, FileFacts, FilePath, FileState, Probe, ProbeOutcome,
 };
-use crate::domain::cluster::workload::{BRAIN_API, EMBEDDINGS, first_pod};
 use crate::domain::hint_context::HintContext;
-use crate::domain::rotation::Rotation;
 use crate::domain::rotation::stored_state;
+use crate::domain::rotation::workloads::server_of;
 use crate::domain::table::ROUTER;
 use crate::domain::values::token::TokenName;
 use crate::error::{Failure, Kind};
 use crate::io::kube::client::Cluster;
-use crate::io::kube::port_forward::{Ask, Forwarder};
+use crate::io::kube::port_forward::Forwarder;
 use crate::io::local::{environment, git, tokens_file};
 use crate::render::checks as rendered;
 use crate::render::json::Body;
 use crate::render::script::quote;
 use crate::ui::Ui;
-use http::Method;
 use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// A request to a service: method, path and JSON body.
-pub type Question = (Method, &'static str, Option<&'static str>);
-/// The request to brain-api.
-pub const FEED: Question = (Method::GET, "/feed", None);
-/// The request to the embeddings service. The service checks the key before the body, so an empty
-/// body embeds nothing and costs nothing.
-pub const EMBED: Question = (Method::POST, "/embed", Some("{}"));
 
 /// The shortest pause of `--wait` between two runs of the checks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -169,7 +160,7 @@ impl Session<'_> {
             since: rotation
                 .as_ref()
                 .ok()
-                .and_then(|rotation| opened_at(rotation.as_ref()?)),
+                .and_then(|rotation| environment::seconds(&rotation.as_ref()?.since)),
             rotation,
             max_age: verify.max_age.0,
             max_overlap: verify.max_overlap.0,
@@ -204,12 +195,6 @@ impl Session<'_> {
     }
 }
 
-/// When a rotation was opened, in seconds since 1970.
-fn opened_at(rotation: &Rotation) -> Option<i64> {
-    let since: jiff::Timestamp = rotation.since.parse().ok()?;
-    Some(since.as_second())
-}
-
 /// Sends each service a request with the right token and one with a wrong token.
 async fn probe(
     global: &Global,
@@ -217,25 +202,19 @@ async fn probe(
     reach: &HintContext,
 ) -> Result<Vec<Probe>, Failure> {
     let forwarder = Forwarder::connect(&selection(global), &reach.kubectl).await?;
-    let services = [
-        (BRAIN_API, TokenName::KbRouterToken, FEED),
-        (EMBEDDINGS, TokenName::EmbeddingsApiKey, EMBED),
-    ];
-    let requests =
-        services.map(|(service, token, request)| ask(facts, &forwarder, service, token, request));
-    let [brain_api, embeddings] = requests;
-    let (brain_api, embeddings) = tokio::join!(brain_api, embeddings);
+    let (brain_api, embeddings) = tokio::join!(
+        ask(facts, &forwarder, TokenName::KbRouterToken),
+        ask(facts, &forwarder, TokenName::EmbeddingsApiKey),
+    );
     Ok(vec![brain_api?, embeddings?])
 }
 
 async fn ask(
     facts: &ClusterSnapshot,
     forwarder: &Forwarder,
-    service: &'static str,
     token: TokenName,
-    (method, path, json): Question,
 ) -> Result<Probe, Failure> {
-    let place = facts.home_place();
+    let (place, service) = (facts.home_place(), server_of(token));
     let not_asked = |why: String| {
         Ok(Probe {
             service,
@@ -245,12 +224,7 @@ async fn ask(
     let Some(workload) = place.stateful_set(service) else {
         return not_asked(format!("there is no StatefulSet {service}"));
     };
-    let port = workload
-        .spec
-        .containers
-        .iter()
-        .find_map(|container| container.port);
-    let Some(port) = port else {
+    let Some(server) = Service::new(forwarder, workload, token) else {
         return not_asked(format!("the pods of {service} name no port"));
     };
     let right = place
@@ -258,23 +232,13 @@ async fn ask(
         .and_then(|router| router.text(token.as_str()))
         .filter(|value| !value.is_empty());
     let wrong = environment::mint()?;
-    let pod = first_pod(service);
-    let ask = async |bearer| {
-        let ask = Ask {
-            method: method.clone(),
-            path,
-            bearer,
-            json,
-        };
-        forwarder.ask(&facts.home, &pod, port, &ask).await
-    };
     let ask_right = async {
         match right {
-            Some(right) => Some(ask(right).await),
+            Some(right) => Some(server.ask(right).await),
             None => None,
         }
     };
-    let (right, wrong) = tokio::join!(ask_right, ask(wrong.value()));
+    let (right, wrong) = tokio::join!(ask_right, server.ask(wrong.value()));
     Ok(Probe {
         service,
         outcome: ProbeOutcome::Asked { right, wrong },

@@ -76,13 +76,27 @@ pub struct Denied {
 }
 
 impl Denied {
-    pub fn secret(namespace: &Namespace, name: &str) -> Self {
+    /// A missing permission.
+    pub fn new(
+        verb: &'static str,
+        resource: impl Into<String>,
+        namespace: Option<&Namespace>,
+    ) -> Self {
         Self {
-            verb: "get",
-            resource: format!("secrets/{name}"),
-            namespace: Some(namespace.clone()),
+            verb,
+            resource: resource.into(),
+            namespace: namespace.cloned(),
             why: None,
         }
+    }
+
+    pub fn secret(namespace: &Namespace, name: &str) -> Self {
+        Self::new("get", format!("secrets/{name}"), Some(namespace))
+    }
+
+    #[must_use]
+    pub fn because(self, why: Option<String>) -> Self {
+        Self { why, ..self }
     }
 }
 
@@ -237,6 +251,10 @@ impl ClusterSnapshot {
                 })
             })
             .collect()
+    }
+
+    pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
+        self.places.values().flat_map(|place| &place.workloads)
     }
 
     pub fn home_place(&self) -> &NamespaceSnapshot {

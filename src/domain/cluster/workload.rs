@@ -194,6 +194,16 @@ pub struct Reference<'a> {
 }
 
 impl PodSpec {
+    /// True if the spec refers to the Secret.
+    pub fn reads(&self, secret: &str) -> bool {
+        self.references().iter().any(|it| it.secret == secret)
+    }
+
+    /// The first port that a container names.
+    pub fn port(&self) -> Option<u16> {
+        self.containers.iter().find_map(|container| container.port)
+    }
+
     pub fn references(&self) -> Vec<Reference<'_>> {
         let mut found = Vec::new();
         for container in &self.containers {

@@ -5,10 +5,10 @@
 //! messages are only classified as a [`Cause`]. They must not be shown: the text of a provider may
 //! contain anything.
 
-use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::owner::Owner;
 use crate::domain::hint_context::HintContext;
-use crate::domain::table::Bundle;
+use crate::domain::table::{BUNDLES, Bundle};
 use crate::domain::word_enum::word_enum;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -186,6 +186,13 @@ impl ExternalSecret {
     /// True if it creates its Secret instead of adding keys to an existing one.
     pub fn makes_secret(&self) -> bool {
         !matches!(self.creation_policy.as_str(), "Merge" | "None")
+    }
+
+    /// The Secret of the table that the operator makes from it.
+    pub fn secret(&self) -> Option<SecretRef> {
+        let bundle = BUNDLES.iter().find(|bundle| bundle.secret == self.target);
+        let bundle = bundle.filter(|_| self.makes_secret())?;
+        Some(SecretRef::new(&self.namespace, bundle.secret))
     }
 
     /// True if the operator has synced this generation.

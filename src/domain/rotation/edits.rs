@@ -111,18 +111,14 @@ pub fn edit(
     };
     let row = rotation.phase.row();
     for key in target.bundle.keys {
-        let (Origin::Token(token) | Origin::TokenList(token, _)) = key.origin else {
-            continue;
-        };
-        if rotation.change(token).is_none() {
-            continue;
-        }
         match key.origin {
-            Origin::Token(_) if part == Part::All => {
-                edit.set_client_token(rotation, values, target, token, row.sent)?;
+            Origin::Token(token) if part == Part::All => {
+                edit.set_client_token(rotation, values, target, token)?;
             }
-            Origin::TokenList(..) => edit.set_list(rotation, values, target, key.name, token)?,
-            _ => {}
+            Origin::TokenList(token, _) => {
+                edit.set_list(rotation, values, target, key.name, token)?;
+            }
+            Origin::Token(_) | Origin::Input(_) => {}
         }
     }
     // The lists and the tokens file hold the second value: a person need not copy it.
@@ -142,10 +138,8 @@ pub fn edit(
 
 /// True if a key of the bundle holds a rotating token or a list of rotating tokens.
 pub fn has_rotating_token(rotation: &Rotation, bundle: &Bundle) -> bool {
-    bundle.keys.iter().any(|key| match key.origin {
-        Origin::Token(token) | Origin::TokenList(token, _) => rotation.change(token).is_some(),
-        Origin::Input(_) => false,
-    })
+    let mut tokens = bundle.keys.iter().filter_map(|key| key.origin.token());
+    tokens.any(|token| rotation.change(token).is_some())
 }
 
 /// True if the place needs a write in this phase even if its values are right.
@@ -168,6 +162,16 @@ fn needs_fence(rotation: &Rotation, target: &TokenPlace) -> bool {
 }
 
 impl Edit {
+    /// Changes the values of a Secret or a store entry. `encode` makes a value of it.
+    pub fn apply<V>(&self, values: &mut BTreeMap<String, V>, encode: impl Fn(&SecretValue) -> V) {
+        values.retain(|key, _| !self.remove.contains(key.as_str()));
+        values.extend(
+            self.set
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), encode(value))),
+        );
+    }
+
     fn require(values: &TokenValues, token: TokenName, side: Side) -> Result<&Token, Odd> {
         values.get(token, side).ok_or(Odd::Lost { token, side })
     }
@@ -179,13 +183,16 @@ impl Edit {
         values: &TokenValues,
         target: &TokenPlace,
         token: TokenName,
-        sent: Side,
     ) -> Result<(), Odd> {
+        let Some(change) = rotation.change(token) else {
+            return Ok(());
+        };
         let Some(live) = target.texts.get(token.as_str()).filter(|it| !it.is_empty()) else {
             // A missing token is a matter of --apply, not of a rotation.
             return Ok(());
         };
-        match rotation.change(token).and_then(|change| change.side(live)) {
+        let sent = rotation.phase.row().sent;
+        match change.side(live) {
             Some(side) if side == sent => Ok(()),
             Some(_) => {
                 let value = Self::require(values, token, sent)?.value().clone();
@@ -305,7 +312,7 @@ pub fn has_list_of_both(rotation: &Rotation, targets: &[TokenPlace]) -> bool {
             .bundle
             .keys
             .iter()
-            .filter(|key| matches!(key.origin, Origin::TokenList(of, _) if of == token))
+            .filter(|key| key.origin.is_list_of(token))
             .filter_map(|key| target.texts.get(key.name))
     });
     lists.any(|list| {

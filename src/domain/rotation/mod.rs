@@ -23,6 +23,7 @@ mod phase;
 pub mod preflight;
 #[cfg(test)]
 mod properties;
+pub mod restart;
 pub mod store_view;
 pub mod stored_state;
 pub mod targets;

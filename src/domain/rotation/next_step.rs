@@ -170,13 +170,7 @@ fn is_relied_on(view: &View<'_>, edit: &Edit) -> bool {
         PlaceRef::Secret(at) => at.namespace == workload.namespace,
         PlaceRef::Entry(_) | PlaceRef::Manual(_) => true,
     };
-    let workloads: Vec<_> = view
-        .facts
-        .places
-        .values()
-        .flat_map(|place| &place.workloads)
-        .filter(can_read)
-        .collect();
+    let workloads: Vec<_> = view.facts.workloads().filter(can_read).collect();
     let is_in_use = |origin| {
         let (token, is_sent) = match origin {
             Origin::Token(token) => (token, true),

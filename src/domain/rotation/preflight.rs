@@ -14,7 +14,7 @@ use crate::domain::eso::store_entry::StoreReach;
 use crate::domain::hint_context::HintContext;
 use crate::domain::plan::refusal::Refusal;
 use crate::domain::plan::{FiledTokens, Plan, Wish};
-use crate::domain::table::{BUNDLES, EMBEDDINGS, Origin, ROUTER};
+use crate::domain::table::{BUNDLES, EMBEDDINGS, ROUTER};
 use crate::domain::values::token::{PerToken, Token, TokenName, fingerprint};
 use crate::domain::values::tokens_file::Held;
 use std::collections::{BTreeMap, BTreeSet};
@@ -152,9 +152,9 @@ pub struct Preflight<'a> {
     /// The router Secrets of all other namespaces that may be listed.
     pub outside: &'a BTreeMap<Namespace, Observed>,
     /// The tokens of the home namespace.
-    pub home: &'a PerToken<Option<Token>>,
+    pub home: PerToken<Option<Token>>,
     /// The tokens that should rotate.
-    pub chosen: &'a BTreeSet<TokenName>,
+    pub chosen: BTreeSet<TokenName>,
 }
 
 impl Preflight<'_> {
@@ -251,7 +251,7 @@ impl Preflight<'_> {
             }
             for key in bundle.keys {
                 let managers = live.foreign_managers(key.name);
-                if !matches!(key.origin, Origin::Input(_)) && !managers.is_empty() {
+                if key.origin.token().is_some() && !managers.is_empty() {
                     found.push(Obstacle::Managed {
                         at: at.clone(),
                         key: key.name,
@@ -270,12 +270,7 @@ impl Preflight<'_> {
         }
         let mut found = Vec::new();
         for (token, _) in rotation.changes() {
-            for workload in self
-                .facts
-                .places
-                .values()
-                .flat_map(|place| &place.workloads)
-            {
+            for workload in self.facts.workloads() {
                 if is_server(workload, token) && !reads_list(workload, token) {
                     found.push(Obstacle::OneToken {
                         server: workload.to_string(),
@@ -299,7 +294,7 @@ impl Preflight<'_> {
                 }
             }
         }
-        for name in self.chosen {
+        for name in &self.chosen {
             let previous = held.previous.get(*name).as_ref();
             if previous.is_some_and(|token| !is_retired(retired, *name, token.value())) {
                 found.push(Obstacle::PreviousToken(*name));

@@ -10,7 +10,7 @@ use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::cluster::snapshot::ClusterSnapshot;
 use crate::domain::eso::objects::ExternalSecret;
 use crate::domain::eso::store_entry::Entry;
-use crate::domain::table::{BUNDLES, Bundle, EMBEDDINGS, Origin, ROUTER};
+use crate::domain::table::{BUNDLES, Bundle, EMBEDDINGS, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::TokenName;
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ fn keys() -> impl Iterator<Item = &'static str> {
     [&ROUTER, &EMBEDDINGS]
         .into_iter()
         .flat_map(|it| it.keys)
-        .filter(|key| !matches!(key.origin, Origin::Input(_)))
+        .filter(|key| key.origin.token().is_some())
         .map(|key| key.name)
         .chain([NEXT_KEY, PREVIOUS_KEY])
 }
@@ -100,13 +100,10 @@ impl StoreView {
         self.externals
             .iter()
             .filter_map(|(external, path)| {
-                let bundle = bundle_of(external)?;
-                let live = facts.places[&external.namespace].live(bundle.secret);
+                let at = external.secret()?;
+                let live = facts.places[&at.namespace].live(at.name);
                 let matches = live.is_some_and(|live| self.matches_entry(path, live));
-                (!matches && self.entries.contains_key(path)).then(|| SecretRef {
-                    namespace: external.namespace.clone(),
-                    name: bundle.secret,
-                })
+                (!matches && self.entries.contains_key(path)).then_some(at)
             })
             .collect()
     }

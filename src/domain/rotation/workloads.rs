@@ -6,7 +6,7 @@ use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::snapshot::{ClusterSnapshot, NamespaceSnapshot};
 use crate::domain::cluster::workload::{BRAIN_API, EMBEDDINGS, Pod, PodSpec, Workload};
-use crate::domain::table::{EMBEDDINGS as EMBEDDINGS_BUNDLE, Origin, ROUTER};
+use crate::domain::table::{EMBEDDINGS as EMBEDDINGS_BUNDLE, ROUTER};
 use crate::domain::values::token::TokenName;
 use std::fmt;
 
@@ -17,6 +17,15 @@ pub struct Role {
     pub server: bool,
     /// It sends a rotating token.
     pub client: bool,
+}
+
+impl Role {
+    fn only(self, who: Who) -> Self {
+        Self {
+            server: self.server && who != Who::Clients,
+            client: self.client && who != Who::Servers,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,7 +76,9 @@ pub fn stateful_set_of(workload: &Workload) -> Option<&str> {
 
 /// True if the workload checks the token and reads it from a Secret of the table.
 pub fn is_server(workload: &Workload, token: TokenName) -> bool {
-    stateful_set_of(workload) == Some(server_of(token)) && reads_tokens(&workload.spec)
+    let spec = &workload.spec;
+    stateful_set_of(workload) == Some(server_of(token))
+        && (spec.reads(ROUTER.secret) || spec.reads(EMBEDDINGS_BUNDLE.secret))
 }
 
 /// True if the workload reads a list of tokens: only then it can accept both values.
@@ -78,7 +89,7 @@ pub fn reads_list(workload: &Workload, token: TokenName) -> bool {
             .iter()
             .filter(|bundle| bundle.secret == reference.secret)
             .flat_map(|bundle| bundle.keys)
-            .filter(|key| matches!(key.origin, Origin::TokenList(of, _) if of == token))
+            .filter(|key| key.origin.is_list_of(token))
             .any(|list| reference.key.is_none_or(|key| key == list.name))
     })
 }
@@ -92,27 +103,17 @@ pub fn role(rotation: &Rotation, workload: &Workload) -> Role {
     role
 }
 
-fn reads_tokens(spec: &PodSpec) -> bool {
-    let references = spec.references();
-    references
-        .iter()
-        .any(|it| it.secret == ROUTER.secret || it.secret == EMBEDDINGS_BUNDLE.secret)
-}
-
 /// True if the namespace has a brain-api that reads the router Secret.
 pub fn reads_router_secret(place: &NamespaceSnapshot) -> bool {
-    place.stateful_set(BRAIN_API).is_some_and(|brain_api| {
-        let references = brain_api.spec.references();
-        references.iter().any(|it| it.secret == ROUTER.secret)
-    })
+    let brain_api = place.stateful_set(BRAIN_API);
+    brain_api.is_some_and(|it| it.spec.reads(ROUTER.secret))
 }
 
 /// The last change of the Secrets with tokens that a spec references, in seconds since 1970.
 fn secrets_changed_at(place: &NamespaceSnapshot, spec: &PodSpec) -> Option<i64> {
-    let references = spec.references();
     [&ROUTER, &EMBEDDINGS_BUNDLE]
         .into_iter()
-        .filter(|bundle| references.iter().any(|it| it.secret == bundle.secret))
+        .filter(|bundle| spec.reads(bundle.secret))
         .filter_map(|bundle| place.live(bundle.secret)?.changed)
         .max()
 }
@@ -164,10 +165,8 @@ pub enum Standing {
 
 /// True if the mark in the pod template is valid for the roles `who`.
 pub fn is_marked(rotation: &Rotation, workload: &Workload, who: Who) -> bool {
-    let (role, mark) = (role(rotation, workload), workload.mark.as_deref());
-    let server = role.server && who != Who::Clients;
-    let client = role.client && who != Who::Servers;
-    (!server || rotation.marks_server(mark)) && (!client || rotation.marks_client(mark))
+    let (role, mark) = (role(rotation, workload).only(who), workload.mark.as_deref());
+    (!role.server || rotation.marks_server(mark)) && (!role.client || rotation.marks_client(mark))
 }
 
 /// The state of a workload in the roles `who`.
@@ -228,13 +227,10 @@ pub fn pending<'a>(rotation: &Rotation, facts: &'a ClusterSnapshot, who: Who) ->
             if matches!(workload.kind, WorkloadKind::CronJob | WorkloadKind::Pod) {
                 continue;
             }
-            let role = role(rotation, workload);
-            let has_role = match who {
-                Who::Servers => role.server,
-                Who::Clients => role.client,
-                Who::Everybody => role.server || role.client,
-            };
-            if has_role && standing(rotation, place, workload, who) != Standing::Right {
+            let role = role(rotation, workload).only(who);
+            if (role.server || role.client)
+                && standing(rotation, place, workload, who) != Standing::Right
+            {
                 found.push(workload);
             }
         }

@@ -94,8 +94,8 @@ impl Cluster {
         let Ok(place) = place else {
             return Ok(None);
         };
-        let found = self.peek(&place, &at.secret).await?;
-        let live = found.and_then(|found| found.live);
+        let found = self.secret_or_denied(&place, &at.secret).await?;
+        let live = found.ok().and_then(|found| found.live);
         Ok(live.and_then(|live| live.text(&at.key).cloned()))
     }
 

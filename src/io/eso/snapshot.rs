@@ -31,12 +31,8 @@ impl Cluster {
         }
         let mut denied = Vec::new();
         let served = self.served().await.unwrap_or_else(|failure| {
-            denied.push(Denied {
-                verb: "get",
-                resource: "external-secrets.io".to_owned(),
-                namespace: None,
-                why: Some(failure.message),
-            });
+            let group = Denied::new("get", "external-secrets.io", None);
+            denied.push(group.because(Some(failure.message)));
             Served::Forbidden
         });
         let version = match served {
@@ -84,12 +80,8 @@ impl Cluster {
             Ok(seen) => (seen, None),
             Err(failure) => (Seen::Forbidden, Some(Some(failure.message))),
         };
-        let denied = why.map(|why| Denied {
-            verb: "get",
-            resource: at.at.kind.resource().to_owned(),
-            namespace: at.namespace.clone(),
-            why,
-        });
+        let resource = at.at.kind.resource();
+        let denied = why.map(|why| Denied::new("get", resource, namespace).because(why));
         ((at, StoreSeen::new(seen, &[])), denied)
     }
 
@@ -141,13 +133,9 @@ fn or_denied<T>(
         Ok(None) => None,
         Err(failure) => Some(failure.message),
     };
-    let denied = Denied {
-        verb: "list",
-        resource: "events".to_owned(),
-        // Events about a cluster-scoped object are in the namespace `default`.
-        namespace: Some(namespace.cloned().unwrap_or_default()),
-        why,
-    };
+    // Events about a cluster-scoped object are in the namespace `default`.
+    let namespace = namespace.cloned().unwrap_or_default();
+    let denied = Denied::new("list", "events", Some(&namespace)).because(why);
     (None, Some(denied))
 }
 

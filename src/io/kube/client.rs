@@ -1,6 +1,6 @@
 //! Reading from and writing to the API server.
 //!
-//! All requests except watches go through `Cluster::send`, which retries them and logs them without
+//! All requests go through `Cluster::send`, which retries them and logs them without
 //! bodies. A body must not be logged or quoted. Other modules turn the response into facts or a
 //! [`Failure`].
 
@@ -38,8 +38,6 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The largest response that is read, in bytes. Pages of a list are the largest.
 const LARGEST_RESPONSE: usize = 32 * 1024 * 1024;
-/// The largest watch event that is read, in bytes. It holds one object.
-const LARGEST_EVENT: usize = 4 * 1024 * 1024;
 
 const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -116,9 +114,27 @@ impl Cluster {
     /// # Errors
     /// A Secret that cannot be read (exit code 3).
     pub async fn secret(&self, at: &SecretRef) -> Result<Observed, Failure> {
-        let answer = self.send(get(path_of(at))).await?;
-        let found: Option<SecretBody> = answer.found(&self.attempt_at("get", at))?;
-        Ok(found.map(Observed::from).unwrap_or_default())
+        self.secret_or_denied(&at.namespace, at.name).await?
+    }
+
+    /// Reads a Secret of any name. The inner failure is a missing permission.
+    pub(in crate::io) async fn secret_or_denied(
+        &self,
+        namespace: &Namespace,
+        name: &str,
+    ) -> Result<Result<Observed, Failure>, Failure> {
+        let uri = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
+        let answer = self.send(get(uri)).await?;
+        if answer.is_absent() {
+            return Ok(Ok(Observed::default()));
+        }
+        let what = format!("Secret {namespace}/{name}");
+        let attempt = self.attempt("get", what, Some(namespace));
+        if answer.status == StatusCode::FORBIDDEN {
+            return Ok(Err(answer.failure(&attempt)));
+        }
+        let body: SecretBody = answer.read(&attempt)?;
+        Ok(Ok(body.into()))
     }
 
     /// Creates a namespace, or accepts one that already exists.
@@ -282,34 +298,6 @@ impl Cluster {
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             tries += 1;
-        }
-    }
-
-    /// Reads the first event of a watch, which is a line of JSON; `None` if there is none or the watch
-    /// fails.
-    ///
-    /// A watch has no time limit here and does not count as a concurrent request: the caller must
-    /// limit both.
-    pub(in crate::io) async fn first_event(&self, uri: String) -> Option<Vec<u8>> {
-        let line = format!("GET {uri}");
-        let sent = self.client.send(get(uri).map(Body::from)).await.ok()?;
-        let status = sent.status();
-        self.ui.detail(1, &format!("{line} -> {}", status.as_u16()));
-        if !status.is_success() {
-            return None;
-        }
-        let mut body = Limited::new(sent.into_body(), LARGEST_EVENT);
-        let mut event = Vec::new();
-        loop {
-            let frame = body.frame().await?.ok()?;
-            let Ok(part) = frame.into_data() else {
-                continue;
-            };
-            let end = part.iter().position(|byte| *byte == b'\n');
-            event.extend_from_slice(&part[..end.unwrap_or(part.len())]);
-            if end.is_some() {
-                return Some(event);
-            }
         }
     }
 

@@ -11,7 +11,7 @@ use crate::domain::cluster::observed_secret::{NamespaceState, Observations, Obse
 use crate::domain::eso::objects::ExternalSecret;
 use crate::domain::table::{Bundle, ROUTER};
 use crate::error::Failure;
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::StatusCode;
 use kube::core::Request;
@@ -25,7 +25,7 @@ pub(in crate::io) const PAGE: u32 = 500;
 const RESTARTS: u32 = 3;
 
 /// The namespaces besides home that get the router Secret.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetScope {
     /// The namespaces of `--fleet-namespace`.
     pub named: BTreeSet<Namespace>,
@@ -95,14 +95,8 @@ impl Cluster {
             .chain(rest.externals)
             .flatten()
             .collect();
-        let by_target: BTreeMap<_, _> = found
-            .externals
-            .iter()
-            .filter(|external| external.makes_secret())
-            .map(|external| ((&external.namespace, external.target.as_str()), external))
-            .collect();
-        for (at, observed) in &mut found.secrets {
-            if let Some(external) = by_target.get(&(&at.namespace, at.name)) {
+        for external in &found.externals {
+            if let Some(observed) = external.secret().and_then(|at| found.secrets.get_mut(&at)) {
                 observed.claim(external);
             }
         }
@@ -123,16 +117,22 @@ impl Cluster {
         namespace: &Namespace,
         bundles: &[&'static Bundle],
     ) -> Result<Observations, Failure> {
-        let reads = bundles.iter().map(|bundle| async {
-            let at = SecretRef {
-                namespace: namespace.clone(),
-                name: bundle.secret,
-            };
+        let all = bundles.iter();
+        self.secrets_at(all.map(|bundle| SecretRef::new(namespace, bundle.secret)))
+            .await
+    }
+
+    /// Reads these Secrets.
+    async fn secrets_at(
+        &self,
+        all: impl Iterator<Item = SecretRef>,
+    ) -> Result<Observations, Failure> {
+        let reads = all.map(|at| async move {
             let observed = self.secret(&at).await?;
             Ok::<_, Failure>((at, observed))
         });
-        // All reads are awaited, so that the reported failure does not depend on their timing.
-        join_all(reads).await.into_iter().collect()
+        // In their order, so that the reported failure does not depend on their timing.
+        stream::iter(reads).buffered(WIDTH).try_collect().await
     }
 
     async fn fleet(&self, home: &Namespace, fleet: &FleetScope) -> Result<FleetFound, Failure> {
@@ -140,7 +140,7 @@ impl Cluster {
         let Some(selector) = &fleet.selector else {
             let (namespaces, secrets, externals) = tokio::join!(
                 self.namespaces(&named),
-                self.router_secrets(named.iter().copied()),
+                self.secrets_at(named.iter().map(|name| SecretRef::new(name, ROUTER.secret))),
                 try_join_all(named.iter().map(|name| self.external_secrets(Some(name)))),
             );
             // One namespace without permission is enough to make the whole list unknown.
@@ -165,14 +165,15 @@ impl Cluster {
         namespaces.extend(named?);
         let mut secrets = match everywhere? {
             Some(secrets) => secrets,
-            None => self.router_secrets(namespaces.keys()).await?,
+            None => {
+                let all = namespaces.keys();
+                self.secrets_at(all.map(|name| SecretRef::new(name, ROUTER.secret)))
+                    .await?
+            }
         };
         secrets.retain(|at, _| namespaces.contains_key(&at.namespace));
         for namespace in namespaces.keys() {
-            let at = SecretRef {
-                namespace: namespace.clone(),
-                name: ROUTER.secret,
-            };
+            let at = SecretRef::new(namespace, ROUTER.secret);
             secrets.entry(at).or_default();
         }
         Ok(FleetFound {
@@ -231,25 +232,6 @@ impl Cluster {
             Some((body.metadata.name?.parse().ok()?, state))
         };
         Ok(bodies.map(|bodies| bodies.into_iter().filter_map(state).collect()))
-    }
-
-    /// Reads the router Secret of each of these namespaces.
-    async fn router_secrets(
-        &self,
-        names: impl Iterator<Item = &Namespace>,
-    ) -> Result<Observations, Failure> {
-        let reads = names.map(|name| async move {
-            let at = SecretRef {
-                namespace: name.clone(),
-                name: ROUTER.secret,
-            };
-            let observed = self.secret(&at).await?;
-            Ok::<_, Failure>((at, observed))
-        });
-        stream::iter(reads)
-            .buffer_unordered(WIDTH)
-            .try_collect()
-            .await
     }
 
     /// Lists the router Secrets of all namespaces; `None` if they may not be listed.

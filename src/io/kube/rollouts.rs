@@ -1,16 +1,16 @@
-//! Restarts of workloads, and the progress of their rollouts.
+//! Restarts of workloads, and the events about rollouts.
 //!
 //! A restart changes an annotation of the pod template, as `kubectl rollout restart` does. Messages of
 //! events are searched for known words and must not be printed, because they may quote an object.
 
-use super::client::{Cluster, get};
+use super::client::Cluster;
 use super::observe::PAGE;
 use super::snapshot::api_of;
-use super::workloads::{PodBody, RESTARTED_AT, Stays, WorkloadBody};
+use super::workloads::RESTARTED_AT;
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::names::{Namespace, is_object_name};
 use crate::domain::cluster::owner::ROTATION_MANAGER;
-use crate::domain::cluster::stuck::{StuckFacts, Warning, WarningCause, why_stuck};
+use crate::domain::cluster::stuck::{Warning, WarningCause};
 use crate::domain::cluster::workload::{ROTATION_MARK, Workload};
 use crate::error::Failure;
 use crate::io::written::Written;
@@ -18,36 +18,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::core::params::ListParams;
 use serde::Deserialize;
 use serde_json::json;
-use std::time::Duration;
-
-/// The pause between two reads if the workload cannot be watched.
-const PAUSE: Duration = Duration::from_millis(500);
-/// The longest `timeoutSeconds` of a watch.
-const LONGEST_WATCH: u64 = 3600;
 
 impl Cluster {
-    /// Reads a workload; `None` if it does not exist, and for a pod, which has no pod template.
-    ///
-    /// # Errors
-    /// A workload that cannot be read (exit code 3).
-    pub async fn workload(
-        &self,
-        kind: WorkloadKind,
-        namespace: &Namespace,
-        name: &str,
-    ) -> Result<Option<Workload>, Failure> {
-        let Some(uri) = path_of(kind, namespace, name) else {
-            return Ok(None);
-        };
-        let answer = self.send(get(uri)).await?;
-        if answer.is_absent() {
-            return Ok(None);
-        }
-        let what = format!("{} {namespace}/{name}", kind.as_str());
-        let body: WorkloadBody = answer.read(&self.attempt("get", what, Some(namespace)))?;
-        Ok(body.workload(kind))
-    }
-
     /// Restarts a workload and sets the rotation mark, unless it has changed since it was read. `now`
     /// is the time of the server's clock, in RFC 3339 format.
     ///
@@ -76,57 +48,18 @@ impl Cluster {
             .await
     }
 
-    /// Waits until a workload may have changed since it was read, at most `limit`. If the workload
-    /// cannot be watched, it waits for a short time.
-    ///
-    /// A watch does not count as a concurrent request, so the caller must limit the number of
-    /// workloads that it waits for.
-    pub async fn wait_for_change(&self, workload: &Workload, limit: Duration) {
-        let change = async {
-            if let Some(uri) = watch_uri(workload, limit)
-                && let Some(event) = self.first_event(uri).await
-                && is_change(&event)
-            {
-                return;
-            }
-            tokio::time::sleep(PAUSE).await;
-        };
-        // The caller reads the workload again in both cases.
-        tokio::time::timeout(limit, change).await.ok();
-    }
-
-    /// Finds reasons why the rollout of a workload does not complete. The result is empty if pods and
-    /// events show none.
+    /// Lists the warnings about rollouts in a namespace; `None` if events may not be listed.
     ///
     /// # Errors
-    /// Pods or events that cannot be listed, except for a missing permission (exit code 3).
-    pub async fn why_stuck(&self, workload: &Workload) -> Result<Vec<String>, Failure> {
-        let namespace = &workload.namespace;
-        let list = |resource| format!("/api/v1/namespaces/{namespace}/{resource}");
-        let (pods, events) = (list("pods"), list("events"));
-        let params = ListParams::default().limit(PAGE);
-        let warnings = params.clone().fields("type=Warning");
-        let (pods, warnings) = tokio::join!(
-            self.list_mapped(&pods, params, "pods", PodBody::pod),
-            self.list_mapped(&events, warnings, "events", EventBody::warning),
-        );
-        let (pods, warnings) = (pods?, warnings?);
-        let can_list = pods.is_some();
-        let (staying, leaving): (Vec<_>, Vec<_>) = pods
-            .unwrap_or_default()
-            .into_iter()
-            .partition(|(_, stays)| *stays == Stays::Yes);
-        let [staying, leaving] =
-            [staying, leaving].map(|pods| pods.into_iter().map(|(pod, _)| pod).collect::<Vec<_>>());
-        let facts = StuckFacts {
-            pods: can_list.then_some(&staying),
-            leaving: &leaving,
-            warnings: warnings.as_deref(),
-        };
-        let (kind, name) = (workload.kind.as_str().to_lowercase(), &workload.name);
-        let kubectl = &self.reach().kubectl;
-        let describe = format!("{kubectl} -n {namespace} describe {kind} {name}");
-        Ok(why_stuck(workload, facts, &describe))
+    /// A list that cannot be read (exit code 3).
+    pub async fn rollout_warnings(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<Option<Vec<Warning>>, Failure> {
+        let path = format!("/api/v1/namespaces/{namespace}/events");
+        let params = ListParams::default().limit(PAGE).fields("type=Warning");
+        self.list_mapped(&path, params, "events", EventBody::warning)
+            .await
     }
 }
 
@@ -134,33 +67,6 @@ impl Cluster {
 fn path_of(kind: WorkloadKind, namespace: &Namespace, name: &str) -> Option<String> {
     let (api, resource) = (api_of(kind), kind.resource());
     is_object_name(name).then(|| format!("{api}/namespaces/{namespace}/{resource}/{name}"))
-}
-
-/// The URI of a watch for changes of a workload since it was read; `None` if it cannot be watched.
-fn watch_uri(workload: &Workload, limit: Duration) -> Option<String> {
-    let version = &workload.rollout.resource_version;
-    // Without a version, the watch would start with the current object.
-    let is_valid = !version.is_empty() && version.bytes().all(|b| b.is_ascii_alphanumeric());
-    let (name, namespace) = (&workload.name, &workload.namespace);
-    let seconds = limit.as_secs().clamp(1, LONGEST_WATCH);
-    (is_valid && is_object_name(name)).then(|| {
-        format!(
-            "{}/namespaces/{namespace}/{}?watch=1&fieldSelector=metadata.name%3D{name}\
-             &resourceVersion={version}&timeoutSeconds={seconds}",
-            api_of(workload.kind),
-            workload.kind.resource()
-        )
-    })
-}
-
-/// Checks whether a watch event is a change. An error of the watch is also an event.
-fn is_change(event: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct WatchEvent {
-        r#type: String,
-    }
-    let event: Result<WatchEvent, _> = serde_json::from_slice(event);
-    event.is_ok_and(|event| matches!(event.r#type.as_str(), "ADDED" | "MODIFIED" | "DELETED"))
 }
 
 fn restart_patch(workload: &Workload, mark: &str, now: &str) -> serde_json::Value {
@@ -270,44 +176,6 @@ mod tests {
             (WorkloadKind::Deployment, "a\n", None),
         ] {
             assert_eq!(path_of(kind, &namespace, name).as_deref(), path, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_watch_starts_at_the_version_that_was_read() {
-        let uri = |version, limit| {
-            let workload = workload(WorkloadKind::DaemonSet, "api", version);
-            watch_uri(&workload, Duration::from_millis(limit))
-        };
-        let expected = "/apis/apps/v1/namespaces/brain/daemonsets?watch=1\
-                        &fieldSelector=metadata.name%3Dapi&resourceVersion=7&timeoutSeconds=";
-        for (limit, seconds) in [(0, 1), (2500, 2), (u64::MAX, 3600)] {
-            assert_eq!(uri("7", limit), Some(format!("{expected}{seconds}")));
-        }
-        for none in ["", "7&x=1", "7 "] {
-            assert_eq!(uri(none, 1000), None, "{none}");
-        }
-    }
-
-    #[test]
-    fn only_a_change_counts_as_a_change() {
-        for (event, change) in [
-            (
-                r#"{"type":"MODIFIED","object":{"kind":"Deployment"}}"#,
-                true,
-            ),
-            (r#"{"object":{},"type":"DELETED"}"#, true),
-            (r#"{"type":"ADDED","object":{}}"#, true),
-            (r#"{"type":"BOOKMARK","object":{}}"#, false),
-            (
-                r#"{"type":"ERROR","object":{"kind":"Status","code":410}}"#,
-                false,
-            ),
-            (r#"{"type":"MODIFIED","object":{"#, false),
-            ("", false),
-            ("<html>", false),
-        ] {
-            assert_eq!(is_change(event.as_bytes()), change, "{event}");
         }
     }
 

@@ -7,8 +7,7 @@ use super::client::{Cluster, WIDTH, get};
 use super::observe::{FleetScope, PAGE};
 use super::wire::{SecretBody, VersionBody};
 use super::workloads::{PodBody, Stays, WorkloadBody};
-use crate::domain::cluster::names::Namespace;
-use crate::domain::cluster::names::WorkloadKind;
+use crate::domain::cluster::names::{Namespace, SecretRef, WorkloadKind};
 use crate::domain::cluster::observed_secret::{NamespaceState, Observed};
 use crate::domain::cluster::snapshot::{
     ClusterSnapshot, CopyRef, Denied, KNOWN_COPIES, NamespaceSnapshot,
@@ -173,8 +172,14 @@ impl Cluster {
                 }
             }
         }
-        for external in externals.items.iter().filter(|it| it.makes_secret()) {
-            facts.claim(external);
+        for external in &externals.items {
+            let observed = external.secret().and_then(|at| {
+                let place: &mut NamespaceSnapshot = facts.places.get_mut(&at.namespace)?;
+                place.secrets.get_mut(at.name)
+            });
+            if let Some(observed) = observed {
+                observed.claim(external);
+            }
         }
         facts.absent = self.absent_namespaces(&copied.items).await?;
         facts.copies.extend(copied.items);
@@ -219,12 +224,9 @@ impl Cluster {
         match selected {
             None => {}
             Some(None) => {
-                states.denied.insert(Denied {
-                    verb: "list",
-                    resource: "namespaces".to_owned(),
-                    namespace: None,
-                    why: None,
-                });
+                states
+                    .denied
+                    .insert(Denied::new("list", "namespaces", None));
             }
             Some(Some(found)) => {
                 states.nothing_selected = found.is_empty();
@@ -237,12 +239,7 @@ impl Cluster {
             .found
             .iter()
             .filter(|(_, state)| **state == NamespaceState::Forbidden)
-            .map(|(name, _)| Denied {
-                verb: "get",
-                resource: format!("namespaces/{name}"),
-                namespace: Some(name.clone()),
-                why: None,
-            });
+            .map(|(name, _)| Denied::new("get", format!("namespaces/{name}"), Some(name)));
         states.denied.extend(forbidden);
         Ok(states)
     }
@@ -267,16 +264,10 @@ impl Cluster {
         let mut routers = Vec::new();
         match everywhere {
             None => wanted.extend(fleet().map(|name| at(name, ROUTER.secret))),
-            Some(found) => {
-                let mut found: BTreeMap<Namespace, Observed> = found
-                    .into_iter()
-                    .map(|(at, observed)| (at.namespace, observed))
-                    .collect();
-                routers.extend(fleet().map(|name| {
-                    let observed = found.remove(name).unwrap_or_default();
-                    (at(name, ROUTER.secret), observed)
-                }));
-            }
+            Some(mut found) => routers.extend(fleet().map(|name| {
+                let observed = found.remove(&SecretRef::new(name, ROUTER.secret));
+                (at(name, ROUTER.secret), observed.unwrap_or_default())
+            })),
         }
         let mut listed = self.secrets_by_name(wanted.into_iter()).await?;
         listed.items.append(&mut routers);
@@ -349,7 +340,7 @@ impl Cluster {
         secrets: impl Iterator<Item = CopyRef>,
     ) -> Result<Listed<(CopyRef, Observed)>, Failure> {
         let reads = secrets.map(|at| async move {
-            let found = self.peek(&at.namespace, &at.name).await?;
+            let found = self.secret_or_denied(&at.namespace, &at.name).await?;
             Ok::<_, Failure>((at, found))
         });
         let found: Vec<_> = stream::iter(reads)
@@ -359,8 +350,8 @@ impl Cluster {
         let mut listed = Listed::default();
         for (at, found) in found {
             match found {
-                Some(observed) => listed.items.push((at, observed)),
-                None => listed.denied.push(Denied::secret(&at.namespace, &at.name)),
+                Ok(observed) => listed.items.push((at, observed)),
+                Err(_) => listed.denied.push(Denied::secret(&at.namespace, &at.name)),
             }
         }
         Ok(listed)
@@ -384,25 +375,6 @@ impl Cluster {
             .filter(|(_, state)| *state == NamespaceState::Absent)
             .map(|(name, _)| name)
             .collect())
-    }
-
-    /// Reads a Secret of any name; `None` if it may not be read.
-    pub(in crate::io) async fn peek(
-        &self,
-        namespace: &Namespace,
-        name: &str,
-    ) -> Result<Option<Observed>, Failure> {
-        let uri = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
-        let answer = self.send(get(uri)).await?;
-        match answer.status {
-            _ if answer.is_absent() => Ok(Some(Observed::default())),
-            StatusCode::FORBIDDEN => Ok(None),
-            _ => {
-                let what = format!("Secret {namespace}/{name}");
-                let body: SecretBody = answer.read(&self.attempt("get", what, Some(namespace)))?;
-                Ok(Some(body.into()))
-            }
-        }
     }
 
     /// Lists the ExternalSecrets of these namespaces.
@@ -489,27 +461,7 @@ impl<T> Listed<T> {
             Ok(None) => None,
             Err(failure) => Some(failure.message),
         };
-        self.denied.push(Denied {
-            verb: "list",
-            resource: resource.to_owned(),
-            namespace: namespace.cloned(),
-            why,
-        });
-    }
-}
-
-impl ClusterSnapshot {
-    /// Records that an ExternalSecret creates one of the Secrets.
-    fn claim(&mut self, external: &ExternalSecret) {
-        let place = self.places.get_mut(&external.namespace);
-        let observed = place.and_then(|place| {
-            let bundle = BUNDLES
-                .iter()
-                .find(|bundle| bundle.secret == external.target);
-            place.secrets.get_mut(bundle?.secret)
-        });
-        if let Some(observed) = observed {
-            observed.claim(external);
-        }
+        self.denied
+            .push(Denied::new("list", resource, namespace).because(why));
     }
 }

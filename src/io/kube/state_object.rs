@@ -6,7 +6,7 @@ use super::wire::NamedBody;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::OWN_ANNOTATIONS;
 use crate::domain::cluster::owner::ROTATION_MANAGER;
-use crate::domain::rotation::{RETIRED_TOKENS, STATE};
+use crate::domain::rotation::{RETIRED_TOKENS, Rotation, STATE};
 use crate::error::Failure;
 use crate::io::written::Written;
 use serde_json::{Value, json};
@@ -61,6 +61,16 @@ impl Cluster {
             .filter(|(name, _)| name.starts_with(OWN_ANNOTATIONS))
             .collect();
         Ok(Some((object, annotations)))
+    }
+
+    /// Reads the current state; `None` for a text that is not a state.
+    ///
+    /// # Errors
+    /// An object that cannot be read (exit code 3).
+    pub async fn read_state(&self, object: &StateObject) -> Result<Option<Rotation>, Failure> {
+        let (what, path) = (object.what.clone(), object.path.clone());
+        let found = self.state_object(what, path, &object.namespace).await?;
+        Ok(found.and_then(|(_, annotations)| Rotation::parse(annotations.get(STATE)?).ok()))
     }
 
     /// Writes or removes the state annotation, on top of the version that was read. `retired`, if

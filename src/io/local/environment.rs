@@ -141,8 +141,17 @@ pub fn seconds_since_1970() -> i64 {
 
 /// The time in RFC 3339 format, without fractions of a second.
 pub fn now() -> String {
-    let now = jiff::Timestamp::now();
-    jiff::Timestamp::from_second(now.as_second())
-        .unwrap_or(now)
-        .to_string()
+    rfc3339(seconds_since_1970())
+}
+
+/// A time in seconds since 1970, in RFC 3339 format.
+pub fn rfc3339(seconds: i64) -> String {
+    let time = jiff::Timestamp::from_second(seconds);
+    time.unwrap_or_default().to_string()
+}
+
+/// The seconds since 1970 of a time in RFC 3339 format; `None` if the text is not one.
+pub fn seconds(rfc3339: &str) -> Option<i64> {
+    let time: jiff::Timestamp = rfc3339.parse().ok()?;
+    Some(time.as_second())
 }
