@@ -6,6 +6,7 @@ use crate::migrate::Mover;
 use crate::path2::BAO;
 use crate::sandbox::SANDBOX;
 use crate::space::{EMBEDDINGS, INPUTS, ROUTER, Ran, Space};
+use crate::steps::steps;
 use serde_json::{Value, json};
 
 const STATE: &str = "k8s-bootstrap/rotation";
@@ -245,8 +246,14 @@ fn a_copy_of_a_token_that_went_is_found_by_its_value() {
     let ran = look().says(&["T is a stale copy of KB_ROUTER_TOKEN"]);
     assert!(!ran.out.contains(&old));
     let hint = of(&ran, "tokens.copies")[0]["hint"].clone();
-    let mended = space.shell(hint.as_str().unwrap()).output().unwrap();
-    Ran::from(mended).exits(0);
+    let words = [
+        ("KEY", "T"),
+        ("TOKEN", KB),
+        ("OTHER", &tools.namespace),
+        ("NAME", "copy"),
+    ];
+    let hint = hint.as_str().unwrap();
+    steps("patch secret NAME", &space, hint, &words, &[]).exits(0);
     assert_eq!(tools.data("copy")["T"], space.data(ROUTER)[KB]);
     let ran = look().says(&["up-to-date copies"]);
     assert!(!ran.out.contains("stale copy"), "{}", ran.out);
