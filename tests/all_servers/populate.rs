@@ -117,7 +117,7 @@ impl Operator {
     }
 
     /// Fails unless a run is refused for a person to decide before anything is written; gives the
-    /// commands of its hints.
+    /// commands of its hints, and the links.
     #[track_caller]
     fn refused(&self, arguments: &[&str], texts: &[&str]) -> Vec<String> {
         let file = std::fs::read(self.space.file()).ok();
@@ -129,8 +129,16 @@ impl Operator {
             assert_eq!(std::fs::read(self.space.file()).ok(), file);
             if arguments.first() != Some(&"--apply") {
                 let hints = ran.err.lines().filter(|line| line.starts_with("  hint:"));
-                let commands = hints.flat_map(|line| line.split('`').skip(1).step_by(2));
-                return commands.map(str::to_owned).collect();
+                let commands = hints.flat_map(|line| match line.split_once("see docs/") {
+                    Some((_, link)) => vec![format!("see docs/{link}")],
+                    None => line
+                        .split('`')
+                        .skip(1)
+                        .step_by(2)
+                        .map(str::to_owned)
+                        .collect(),
+                });
+                return commands.collect();
             }
         }
         unreachable!()

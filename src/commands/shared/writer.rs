@@ -123,9 +123,11 @@ impl<At: Ord + Clone + Display, Base: Clone> Writer<At, Base> {
     /// tokens file, `change` what was done to it.
     pub fn report(&self, path: String, change: FileChange) -> Option<Report<At, Base>> {
         let mut report = Report::of_plan(self.plan.as_ref()?, path);
-        // What was done, not what was planned: a refused plan changes nothing.
+        if !self.started {
+            return Some(report);
+        }
         report.file.change = change;
-        for place in report.places.iter_mut().filter(|_| self.started) {
+        for place in &mut report.places {
             match self.done.get(&place.plan.at) {
                 Some((plan, failure)) => {
                     place.plan = plan.clone();

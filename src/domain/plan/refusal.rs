@@ -225,36 +225,14 @@ impl Refusal {
             _ => format!("from stdin: `{}`", store.patch(path, key)),
         };
         match &self.conflict {
-            Conflict::Disagree {
-                token, key, one, ..
-            } => {
-                let (whose, otherwise) = match one.0 {
-                    PlaceRef::TokensFile => (
-                        "the file's",
-                        format!(
-                            "remove it from the file with `sed -i.bak '/{token}=/d' {}` and run \
-                             this again",
-                            reach.tokens_file
-                        ),
-                    ),
-                    _ => (
-                        "the cluster's",
-                        format!(
-                            "run this without --from-cluster, then `{} --prefer file`",
-                            reach.apply
-                        ),
-                    ),
-                };
-                format!(
-                    "write {whose} value there, {}; or take the store's: {otherwise}",
-                    set(*key)
-                )
+            Conflict::Disagree { key, .. } | Conflict::NotOnList { key, .. }
+                if store.program.is_empty() =>
+            {
+                format!("write the right value there: {}", set(*key))
             }
-            Conflict::NotOnList { key, token } => format!(
-                "put the line {token}=\"...\" with an entry of the list into the tokens file, or \
-                 write the list with the token added, {}",
-                set(*key)
-            ),
+            // The steps read the value from its place, so that none has to be typed.
+            Conflict::Disagree { .. } => "see docs/checks.md#storeequal".to_owned(),
+            Conflict::NotOnList { .. } => "see docs/checks.md#tokenspair".to_owned(),
             Conflict::Deleted(version) => store.undelete(path, *version),
             Conflict::OddToken { key, .. } | Conflict::NotText(key) => {
                 format!("write a valid value there, {}", set(*key))

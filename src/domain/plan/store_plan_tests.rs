@@ -176,28 +176,28 @@ fn places_that_disagree_are_named_with_a_command_that_settles_it() {
     let mut wish = store_wish(&[]);
     wish.live = Some(live(&[(ROUTER.secret, &[("KB_ROUTER_TOKEN", B)])]));
     let by_cluster = StorePlan::for_store(&wish, &filed(None, Some(A)), &stored);
-    insta::assert_snapshot!(describe(&by_cluster), @r#"
+    insta::assert_snapshot!(describe(&by_cluster), @"
     file Keep
     p/router Refuse: KB_ROUTER_TOKEN=differs/Store EMBEDDINGS_API_KEY=kept/Store (KB_ROUTER_TOKEN differs: Secret home/agentibrain-router-secrets has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92)
     p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=differs/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
     refused: KB_ROUTER_TOKEN differs: Secret home/agentibrain-router-secrets has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92
-      write the cluster's value there, from stdin: `bao kv patch -mount=secret p/router KB_ROUTER_TOKEN=-`; or take the store's: run this without --from-cluster, then `k8s-bootstrap -n home --apply --prefer file`
+      see docs/checks.md#storeequal
     refused: EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store
-      put the line EMBEDDINGS_API_KEY="..." with an entry of the list into the tokens file, or write the list with the token added, from stdin: `bao kv patch -mount=secret p/embeddings API_KEYS=-`
-    "#);
+      see docs/checks.md#tokenspair
+    ");
     wish.live = None;
     let by_file = StorePlan::for_store(&wish, &filed(Some(B), Some(A)), &stored);
-    insta::assert_snapshot!(describe(&by_file), @r#"
+    insta::assert_snapshot!(describe(&by_file), @"
     file Keep
     p/router Refuse: KB_ROUTER_TOKEN=differs/Store EMBEDDINGS_API_KEY=kept/Store (KB_ROUTER_TOKEN differs: the tokens file has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92)
     p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=differs/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
     refused: KB_ROUTER_TOKEN differs: the tokens file has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92
-      write the file's value there, from stdin: `bao kv patch -mount=secret p/router KB_ROUTER_TOKEN=-`; or take the store's: remove it from the file with `sed -i.bak '/KB_ROUTER_TOKEN=/d' local/.k8s-tokens` and run this again
+      see docs/checks.md#storeequal
     refused: EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store
-      put the line EMBEDDINGS_API_KEY="..." with an entry of the list into the tokens file, or write the list with the token added, from stdin: `bao kv patch -mount=secret p/embeddings API_KEYS=-`
-    "#);
+      see docs/checks.md#tokenspair
+    ");
     wish.live = Some(live(&[(ROUTER.secret, &[("KB_ROUTER_TOKEN", A)])]));
     let by_both = StorePlan::for_store(&wish, &filed(Some(B), Some(A)), &Entries::new());
     insta::assert_snapshot!(describe(&by_both), @r"

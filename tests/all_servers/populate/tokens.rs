@@ -21,6 +21,22 @@ const OTHER: [(&str, &str); 2] = [
     ONE[1],
 ];
 
+/// Runs steps to which a hint leads, for this entry, a token and its list.
+#[track_caller]
+fn steps(part: &str, at: &Operator, hint: &str, (entry, token, list): (&str, &str, &str)) {
+    let (path, file) = (at.path(entry), at.space.file());
+    let words = [
+        ("MOUNT", "secret"),
+        ("PATH", &*path),
+        ("FILE", file.to_str().unwrap()),
+        ("TOKEN", token),
+        ("LIST", list),
+    ];
+    let operator = at.space.operator(&at.token);
+    let operator = operator.each_ref().map(|(name, value)| (*name, &**value));
+    crate::steps::steps(part, &at.space, hint, &words, &operator).exits(0);
+}
+
 #[test]
 fn a_lost_tokens_file_is_made_from_the_store() {
     let at = Operator::new();
@@ -64,14 +80,15 @@ fn the_file_and_the_store_that_disagree_are_left_to_a_person() {
         &path,
     ];
     let hints = at.refused(&[], &texts);
-    at.follow(&format!("printf %s {} | {}", ONE[0].1, hints[0]));
+    let router = ("router", "KB_ROUTER_TOKEN", "");
+    steps("(. FILE && printf", &at, &hints[0], router);
     at.populated();
     assert_eq!(at.one_set_of_tokens(), data(&ONE));
 
     // The other way out.
     at.space.write_file(&OTHER);
-    let hints = at.refused(&[], &texts);
-    at.follow(&hints[1]);
+    at.refused(&[], &texts);
+    at.space.write_file(&OTHER[1..]);
     at.populated();
     assert_eq!(at.space.filed(), data(&ONE));
     assert_eq!(at.fields("router"), data(&ONE));
@@ -91,16 +108,17 @@ fn the_cluster_and_the_store_that_disagree_are_left_to_a_person() {
     ];
     let from_cluster = ["--from-cluster"];
     let hints = at.refused(&from_cluster, &texts);
-    at.follow(&format!("printf %s {} | {}", ONE[0].1, hints[0]));
+    let router = ("router", "KB_ROUTER_TOKEN", "");
+    steps("jsonpath={.data.TOKEN}", &at, &hints[0], router);
     at.run(&["--apply", "--from-cluster"]).exits(0);
     assert_eq!(at.one_set_of_tokens(), data(&ONE));
 
     // The other way out.
     at.put("router", &OTHER);
     std::fs::remove_file(at.space.file()).unwrap();
-    let hints = at.refused(&from_cluster, &texts);
+    at.refused(&from_cluster, &texts);
     at.populated();
-    at.follow(&hints[1]);
+    at.space.run(&["--apply", "--prefer", "file"]).exits(0);
     assert_eq!(at.space.data(ROUTER), data(&OTHER));
     at.run(&["--apply", "--from-cluster"]).exits(0);
     assert_eq!(at.one_set_of_tokens(), data(&OTHER));
@@ -144,8 +162,8 @@ fn a_list_keeps_the_entries_of_others_and_has_to_hold_the_token() {
     let path = at.path("embeddings");
     let missing = format!("EMBEDDINGS_API_KEY is not on the list API_KEYS of {path}");
     let hints = at.refused(&[], &[&missing]);
-    let list = format!("theirs,other,{}", ONE[1].1);
-    at.follow(&format!("printf %s {list} | {}", hints[0]));
+    let entry = ("embeddings", "EMBEDDINGS_API_KEY", "API_KEYS");
+    steps("$L,$V", &at, &hints[0], entry);
     at.populated();
     let fields = at.fields("embeddings");
     assert_eq!(fields["EMBEDDINGS_API_KEYS"], with_ours);
