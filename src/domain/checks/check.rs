@@ -70,7 +70,7 @@ word_enum! {
         EsoStore = "eso.store",
         /// An ExternalSecret creates the Secret.
         EsoPresent = "eso.present",
-        /// The ExternalSecret is synced.
+        /// External Secrets Operator copies the entry to the Secret.
         EsoSynced = "eso.synced",
         /// The Secret has every field of its store entry.
         EsoFields = "eso.fields",

@@ -138,7 +138,7 @@ fn keys_with(rotation: &Rotation, side: Side, live: &LiveSecret) -> Vec<String> 
         .collect()
 }
 
-/// The pods of a namespace that started with the value, or may have.
+/// The pods in a namespace that have the value in their environment, or may have it.
 fn pods(rotation: &Rotation, side: Side, place: &NamespaceSnapshot) -> Vec<OldTokenUser> {
     let row = rotation.phase.row();
     let all_have_it = rotation.phase == Phase::Open && side == row.sent;
