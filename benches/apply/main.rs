@@ -276,10 +276,10 @@ impl Bench {
             .next()
             .and_then(|line| line.rsplit(' ').next());
         Ok(format!(
-            "\nWhole processes, spawn to exit; each ratio is the median of {} pairs of runs in \
-             alternating order. curl {curl} is one process on one HTTP/2 connection. It cannot wait \
-             between waves, so it is let off doing so: it sends all of its requests at once \
-             (`--parallel`), while `--apply` has to read before it writes. kubectl {} is the plain \
+            "\nEach time is that of a whole process, from start to exit. Each ratio is the median of {} \
+             pairs of runs in alternating order. curl {curl} is one process on one HTTP/2 \
+             connection. `--apply` has to read before it writes; curl cannot wait in between, so it \
+             sends all of its requests at once (`--parallel`). kubectl {} is the plain \
              upstream program, with its discovery cache filled. Where `--apply` runs first it also \
              writes the tokens file, flushes it to disk and asks git whether it ignores the file.\n",
             self.pairs,
