@@ -39,6 +39,10 @@ impl CurrentWait {
         &mut self.0.insert(current).1
     }
 
+    pub fn is_over(&self) -> bool {
+        self.0.as_ref().is_some_and(|(_, wait)| wait.is_over())
+    }
+
     pub async fn pause(&self) {
         if let Some((_, wait)) = &self.0 {
             wait.pause().await;
