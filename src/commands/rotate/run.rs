@@ -189,7 +189,7 @@ async fn step(
         _ => Vec::new(),
     };
     let Progress { tracker, wait, .. } = progress;
-    tracker.report(run.ui, snapshot.facts.workloads(), &due);
+    tracker.report(run.ui, &snapshot.facts, &due);
     match step {
         Step::Look(missing) => look_again(run, rotation, &missing, progress),
         Step::File(wanted) => {
