@@ -3,6 +3,7 @@
 //! is `domain::rotation::next_step`.
 
 use super::context::RotateRun;
+use super::probe::Proofs;
 use super::snapshot::{self, Snapshot};
 use super::wait::{CurrentWait, Next, WaitFor};
 use super::{manual_store, preflight, probe, restart, start, tokens_file, write};
@@ -40,6 +41,8 @@ struct Progress {
     rotation: Option<Rotation>,
     /// The mark of the phase in which the servers were probed.
     proven_mark: Option<String>,
+    /// The servers that were probed so far in this phase.
+    proofs: Proofs,
     /// Whether this run opened the rotation.
     is_opener: bool,
     /// The last phase that was printed.
@@ -188,7 +191,12 @@ async fn step(
         Step::Roll(who, _) => restart::due(rotation, &snapshot.facts, *who),
         _ => Vec::new(),
     };
-    let Progress { tracker, wait, .. } = progress;
+    let Progress {
+        tracker,
+        proofs,
+        wait,
+        ..
+    } = progress;
     tracker.report(run.ui, &snapshot.facts, &due);
     match step {
         Step::Look(missing) => look_again(run, rotation, &missing, progress),
@@ -211,7 +219,7 @@ async fn step(
         Step::Follow(secrets) => write::follow(run, snapshot, &secrets, wait).await,
         Step::Roll(..) => restart::roll(run, snapshot, rotation, &due, tracker, wait).await,
         Step::Prove => {
-            let next = probe::prove(run, snapshot, rotation, &values, wait).await?;
+            let next = probe::prove(run, snapshot, rotation, &values, proofs, wait).await?;
             if matches!(next, Next::Step) {
                 progress.proven_mark = Some(rotation.mark());
             }
