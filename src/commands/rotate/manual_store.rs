@@ -5,10 +5,16 @@ use super::context::RotateRun;
 use super::snapshot::Snapshot;
 use super::wait::{CurrentWait, Next, WaitFor};
 use crate::commands::shared::rollouts::RolloutTracker;
+use crate::commands::shared::wait::Wait;
 use crate::domain::rotation::edits::{Edit, PlaceRef, TokenPlace};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::tokens_file::Held;
 use crate::error::Failure;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often External Secrets Operator is made to read the store.
+const REFRESH: Duration = Duration::from_secs(3);
 
 /// Prints the edits of the entries, has External Secrets Operator refresh the Secrets, and waits.
 ///
@@ -45,12 +51,21 @@ pub(super) async fn ask(
             }
         }
     }
-    if let Some(view) = &snapshot.store {
+    refresh(run, snapshot, wait).await?;
+    Ok(Next::Pause)
+}
+
+/// Has External Secrets Operator read the store, at most once in [`REFRESH`].
+async fn refresh(run: &RotateRun<'_>, snapshot: &Snapshot, wait: &mut Wait) -> Result<(), Failure> {
+    let Some(view) = snapshot.store.as_ref() else {
+        return Ok(());
+    };
+    if wait.is_time(REFRESH, Instant::now()) {
         for (external, _) in &view.externals {
             run.cluster.refresh(view.version, external).await?;
         }
     }
-    Ok(Next::Pause)
+    Ok(())
 }
 
 /// The lines that say how to edit an entry: `in PATH set KEY to NAMES` and `in PATH remove KEY`.
