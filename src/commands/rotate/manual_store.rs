@@ -6,7 +6,7 @@ use super::snapshot::Snapshot;
 use super::wait::{CurrentWait, Next, WaitFor};
 use crate::commands::shared::rollouts::RolloutTracker;
 use crate::commands::shared::wait::Wait;
-use crate::domain::rotation::edits::{Edit, PlaceRef, TokenPlace};
+use crate::domain::rotation::edits::{Edit, Odd, PlaceRef, TokenPlace};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::tokens_file::Held;
 use crate::error::Failure;
@@ -30,13 +30,7 @@ pub(super) async fn ask(
 ) -> Result<Next, Failure> {
     let wait = wait.enter(WaitFor::StoreEdits, run.rotate.timeout.0);
     if wait.is_over() {
-        return Err(Failure::unable(
-            "timed out: the store was not edited, or the Secrets do not match it",
-        )
-        .hint(format!(
-            "edit it, then continue the rotation: {}",
-            run.carry_on_command()
-        )));
+        return Err(timed_out(run));
     }
     let file = run.global.tokens_file.display();
     wait.say(
@@ -53,6 +47,37 @@ pub(super) async fn ask(
     }
     refresh(run, snapshot, wait).await?;
     Ok(Next::Pause)
+}
+
+/// Waits until a wrong edit is corrected, or a half-done one is finished.
+///
+/// # Errors
+/// `--timeout` is over, or a request failed (exit code 3).
+pub(super) async fn ask_again(
+    run: &RotateRun<'_>,
+    snapshot: &Snapshot,
+    odd: &[Odd],
+    wait: &mut CurrentWait,
+) -> Result<Next, Failure> {
+    let wait = wait.enter(WaitFor::StoreEdits, run.rotate.timeout.0);
+    if wait.is_over() {
+        let causes = odd.iter().map(ToString::to_string);
+        return Err(causes.fold(timed_out(run), Failure::cause));
+    }
+    for odd in odd {
+        wait.say(run.ui, format!("  not yet right: {odd}"));
+    }
+    refresh(run, snapshot, wait).await?;
+    Ok(Next::Pause)
+}
+
+fn timed_out(run: &RotateRun<'_>) -> Failure {
+    Failure::unable("timed out: the store was not edited, or the Secrets do not match it").hint(
+        format!(
+            "edit it, then continue the rotation: {}",
+            run.carry_on_command()
+        ),
+    )
 }
 
 /// Has External Secrets Operator read the store, at most once in [`REFRESH`].

@@ -11,7 +11,7 @@ use crate::commands::shared::answer::{Answer, Verdict};
 use crate::commands::shared::rollouts::RolloutTracker;
 use crate::commands::shared::wait::Wait;
 use crate::domain::cluster::snapshot::Denied;
-use crate::domain::rotation::edits::{Edit, PlaceRef};
+use crate::domain::rotation::edits::{Edit, Odd, PlaceRef};
 use crate::domain::rotation::gate::{OldTokenUser, holders_before};
 use crate::domain::rotation::next_step::{Step, View, next};
 use crate::domain::rotation::outcome::Outcome;
@@ -183,10 +183,17 @@ async fn step(
     }
     announce(run, rotation, progress);
     progress.rotation = Some(rotation.clone());
-    let step = next(&view).map_err(|odd| run.odd_failure(rotation, &odd))?;
-    if !matches!(step, Step::Look(_)) {
+    let step = next(&view);
+    if !matches!(step, Ok(Step::Look(_))) {
         progress.blind = None;
     }
+    let step = match step {
+        Ok(step) => step,
+        Err(odd) if progress.wait.is_for_edits() && odd.iter().all(Odd::is_edited_by_hand) => {
+            return manual_store::ask_again(run, snapshot, &odd, &mut progress.wait).await;
+        }
+        Err(odd) => return Err(run.odd_failure(rotation, &odd)),
+    };
     let due = match &step {
         Step::Roll(who, _) => restart::due(rotation, &snapshot.facts, *who),
         _ => Vec::new(),
