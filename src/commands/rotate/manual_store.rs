@@ -5,10 +5,16 @@ use super::context::RotateRun;
 use super::snapshot::Snapshot;
 use super::wait::{CurrentWait, Next, WaitFor};
 use crate::commands::shared::rollouts::RolloutTracker;
-use crate::domain::rotation::edits::{Edit, PlaceRef, TokenPlace};
+use crate::commands::shared::wait::Wait;
+use crate::domain::rotation::edits::{Edit, Odd, PlaceRef, TokenPlace};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::tokens_file::Held;
 use crate::error::Failure;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often External Secrets Operator is made to read the store.
+const REFRESH: Duration = Duration::from_secs(3);
 
 /// Prints the edits of the entries, has External Secrets Operator refresh the Secrets, and waits.
 ///
@@ -24,13 +30,7 @@ pub(super) async fn ask(
 ) -> Result<Next, Failure> {
     let wait = wait.enter(WaitFor::StoreEdits, run.rotate.timeout.0);
     if wait.is_over() {
-        return Err(Failure::unable(
-            "timed out: the store was not edited, or the Secrets do not match it",
-        )
-        .hint(format!(
-            "edit it, then continue the rotation: {}",
-            run.carry_on_command()
-        )));
+        return Err(timed_out(run));
     }
     let file = run.global.tokens_file.display();
     wait.say(
@@ -45,12 +45,52 @@ pub(super) async fn ask(
             }
         }
     }
-    if let Some(view) = &snapshot.store {
+    refresh(run, snapshot, wait).await?;
+    Ok(Next::Pause)
+}
+
+/// Waits until a wrong edit is corrected, or a half-done one is finished.
+///
+/// # Errors
+/// `--timeout` is over, or a request failed (exit code 3).
+pub(super) async fn ask_again(
+    run: &RotateRun<'_>,
+    snapshot: &Snapshot,
+    odd: &[Odd],
+    wait: &mut CurrentWait,
+) -> Result<Next, Failure> {
+    let wait = wait.enter(WaitFor::StoreEdits, run.rotate.timeout.0);
+    if wait.is_over() {
+        let causes = odd.iter().map(ToString::to_string);
+        return Err(causes.fold(timed_out(run), Failure::cause));
+    }
+    for odd in odd {
+        wait.say(run.ui, format!("  not yet right: {odd}"));
+    }
+    refresh(run, snapshot, wait).await?;
+    Ok(Next::Pause)
+}
+
+fn timed_out(run: &RotateRun<'_>) -> Failure {
+    Failure::unable("timed out: the store was not edited, or the Secrets do not match it").hint(
+        format!(
+            "edit it, then continue the rotation: {}",
+            run.carry_on_command()
+        ),
+    )
+}
+
+/// Has External Secrets Operator read the store, at most once in [`REFRESH`].
+async fn refresh(run: &RotateRun<'_>, snapshot: &Snapshot, wait: &mut Wait) -> Result<(), Failure> {
+    let Some(view) = snapshot.store.as_ref() else {
+        return Ok(());
+    };
+    if wait.is_time(REFRESH, Instant::now()) {
         for (external, _) in &view.externals {
             run.cluster.refresh(view.version, external).await?;
         }
     }
-    Ok(Next::Pause)
+    Ok(())
 }
 
 /// The lines that say how to edit an entry: `in PATH set KEY to NAMES` and `in PATH remove KEY`.

@@ -3,9 +3,10 @@
 
 use super::context::RotateRun;
 use super::snapshot::Snapshot;
+use crate::domain::cluster::snapshot::Denied;
 use crate::domain::rotation::preflight::{Obstacle, Preflight, Words};
+use crate::domain::rotation::sight::missing_reads;
 use crate::domain::rotation::{Rotation, STATE, STORE_STATE, Side};
-use crate::domain::table::{EMBEDDINGS, ROUTER};
 use crate::domain::values::tokens_file::Held;
 use crate::error::Failure;
 use crate::render::rotation as rendered;
@@ -21,9 +22,9 @@ pub(super) fn check_can_begin(
     snapshot: &Snapshot,
     held: &Held,
 ) -> Result<(), Failure> {
-    check_permissions(run, snapshot)?;
     let preflight = preflight(run, snapshot);
     let rotation = preflight.rotation(run.first_phase());
+    check_permissions(run, snapshot, &rotation)?;
     let obstacles = preflight.begin(&rotation, held, snapshot.retired.as_deref());
     failure_of(run, &obstacles).if_any()
 }
@@ -56,22 +57,23 @@ fn failure_of(run: &RotateRun<'_>, obstacles: &[Obstacle]) -> Failure {
 ///
 /// # Errors
 /// The missing permissions (exit code 3).
-fn check_permissions(run: &RotateRun<'_>, snapshot: &Snapshot) -> Result<(), Failure> {
-    let secrets = snapshot.facts.denied.iter().filter(|denied| {
-        let name = denied.resource.strip_prefix("secrets/");
-        name.filter(|_| denied.verb == "get").is_some_and(|name| {
-            [ROUTER.secret, EMBEDDINGS.secret].contains(&name)
-                || run.rotate.copy.iter().any(|copy| copy.name == name)
-        })
-    });
-    let denied = snapshot.facts.unlistable_workloads().chain(secrets);
-    let mut failure = Failure::unable("missing permissions to follow a rotation");
-    for denied in denied {
-        failure = failure.cause(denied.to_string());
-    }
-    failure
+fn check_permissions(
+    run: &RotateRun<'_>,
+    snapshot: &Snapshot,
+    rotation: &Rotation,
+) -> Result<(), Failure> {
+    let wider = run.with_places(rotation);
+    unreadable(missing_reads(&wider, &snapshot.facts))
         .if_any()
         .map_err(|failure| failure.hint(run.role_hint()))
+}
+
+/// The failure of a rotation that cannot be followed without these reads.
+pub(super) fn unreadable<'a>(missing: impl IntoIterator<Item = &'a Denied>) -> Failure {
+    let failure = Failure::unable("missing permissions to follow a rotation");
+    missing
+        .into_iter()
+        .fold(failure, |failure, denied| failure.cause(denied.to_string()))
 }
 
 /// Checks that the open rotation fits the options, and is the one of the previous snapshot
@@ -166,7 +168,7 @@ fn check_outside(
     snapshot: &Snapshot,
     rotation: &Rotation,
 ) -> Result<(), Failure> {
-    check_permissions(run, snapshot)?;
+    check_permissions(run, snapshot, rotation)?;
     let preflight = preflight(run, snapshot);
     let mut obstacles = Vec::new();
     if run.with_places(rotation) != *rotation {

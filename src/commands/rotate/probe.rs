@@ -9,17 +9,51 @@ use crate::commands::shared::service::Service;
 use crate::commands::shared::wait::Wait;
 use crate::domain::cluster::snapshot::Reply;
 use crate::domain::cluster::workload::Workload;
-use crate::domain::rotation::workloads::{reads_router_secret, server_of};
+use crate::domain::rotation::workloads::{WorkloadRef, reads_router_secret, server_of};
 use crate::domain::rotation::{Rotation, Side, TokenValues};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::TokenName;
 use crate::error::Failure;
 use crate::io::kube::port_forward::Forwarder;
 use crate::io::local::environment;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tokio::time::Instant;
 
-/// How long a wrong answer is tolerated after a rollout.
+/// How long a server's wrong answers are tolerated after a rollout.
 const LIMIT: Duration = Duration::from_secs(5);
+
+/// What the probes of one phase have shown so far.
+#[derive(Default)]
+pub(super) struct Proofs {
+    mark: String,
+    /// The servers that are not asked again: they answered right, or gave no answer.
+    done: BTreeSet<WorkloadRef>,
+    /// When a server gave its first wrong answer.
+    wrong_since: BTreeMap<WorkloadRef, Instant>,
+}
+
+impl Proofs {
+    /// Forgets what was shown in another phase.
+    fn enter(&mut self, mark: String) {
+        if self.mark != mark {
+            *self = Self {
+                mark,
+                ..Self::default()
+            };
+        }
+    }
+
+    /// Records the answers of a server. Returns whether it has answered wrong for too long.
+    fn record(&mut self, at: WorkloadRef, is_wrong: bool, now: Instant) -> bool {
+        if !is_wrong {
+            self.done.insert(at);
+            return false;
+        }
+        let since = *self.wrong_since.entry(at).or_insert(now);
+        now.duration_since(since) >= LIMIT
+    }
+}
 
 /// The answers of one server.
 #[derive(Default)]
@@ -41,9 +75,13 @@ pub(super) async fn prove(
     snapshot: &Snapshot,
     rotation: &Rotation,
     values: &TokenValues,
+    proofs: &mut Proofs,
     wait: &mut CurrentWait,
 ) -> Result<Next, Failure> {
-    let wait = wait.enter(WaitFor::Servers, Some(LIMIT));
+    // Each server has a limit of its own: a silent one takes longer than that.
+    let wait = wait.enter(WaitFor::Servers, None);
+    proofs.enter(rotation.mark());
+    let mut next = Next::Step;
     let forwarder = Forwarder::connect(&selection(run.global), &run.reach.kubectl).await?;
     for (name, place) in &snapshot.facts.places {
         for (token, _) in rotation.changes() {
@@ -54,7 +92,8 @@ pub(super) async fn prove(
             let Some(workload) = place.stateful_set(server_of(token)).filter(|_| is_here) else {
                 continue;
             };
-            if workload.rollout.wanted == 0 {
+            let at = WorkloadRef::of(workload);
+            if workload.rollout.wanted == 0 || proofs.done.contains(&at) {
                 continue;
             }
             let Some(server) = Service::new(&forwarder, workload, token) else {
@@ -63,16 +102,17 @@ pub(super) async fn prove(
                 continue;
             };
             let answers = probe(&server, rotation, values, token).await?;
-            if answers.wrong.is_empty() {
-                report(run, workload, &answers, wait);
-            } else if wait.is_over() {
+            let is_wrong = !answers.wrong.is_empty();
+            if proofs.record(at, is_wrong, Instant::now()) {
                 return Err(wrong_failure(run, rotation, workload, answers.wrong));
+            } else if is_wrong {
+                next = Next::Pause;
             } else {
-                return Ok(Next::Pause);
+                report(run, workload, &answers, wait);
             }
         }
     }
-    Ok(Next::Step)
+    Ok(next)
 }
 
 fn report(run: &RotateRun<'_>, workload: &Workload, answers: &Answers, wait: &mut Wait) {
@@ -151,5 +191,41 @@ async fn ask(server: &Service<'_>, bearer: &SecretValue) -> Result<bool, String>
         Reply::Status(_) => Ok(true),
         Reply::Forbidden => Err("you may not forward ports there".to_owned()),
         Reply::Unreachable(why) => Err(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::cluster::names::{Namespace, WorkloadKind};
+
+    fn server(name: &str) -> WorkloadRef {
+        WorkloadRef {
+            namespace: Namespace::default(),
+            kind: WorkloadKind::StatefulSet,
+            name: name.to_owned(),
+        }
+    }
+
+    #[test]
+    fn each_server_has_its_own_time_to_answer_right() {
+        let (silent, late) = (server("silent"), server("late"));
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut proofs = Proofs::default();
+        proofs.enter("0123abcd.open".to_owned());
+        assert!(!proofs.record(silent.clone(), false, start));
+        // The requests to the silent server took longer than the limit.
+        assert!(!proofs.record(late.clone(), true, after(20)));
+        proofs.enter("0123abcd.open".to_owned());
+        assert!(proofs.done.contains(&silent) && !proofs.done.contains(&late));
+        assert!(!proofs.record(late.clone(), true, after(24)));
+        assert!(proofs.record(late.clone(), true, after(25)));
+        // In the next phase all servers are asked again.
+        proofs.enter("0123abcd.close".to_owned());
+        assert!(proofs.done.is_empty());
+        assert!(!proofs.record(late.clone(), true, after(60)));
+        assert!(!proofs.record(late.clone(), false, after(61)));
+        assert!(proofs.done.contains(&late));
     }
 }

@@ -3,15 +3,19 @@
 //! is `domain::rotation::next_step`.
 
 use super::context::RotateRun;
+use super::probe::Proofs;
 use super::snapshot::{self, Snapshot};
 use super::wait::{CurrentWait, Next, WaitFor};
 use super::{manual_store, preflight, probe, restart, start, tokens_file, write};
 use crate::commands::shared::answer::{Answer, Verdict};
 use crate::commands::shared::rollouts::RolloutTracker;
-use crate::domain::rotation::edits::{Edit, PlaceRef};
+use crate::commands::shared::wait::Wait;
+use crate::domain::cluster::snapshot::Denied;
+use crate::domain::rotation::edits::{Edit, Odd, PlaceRef};
 use crate::domain::rotation::gate::{OldTokenUser, holders_before};
 use crate::domain::rotation::next_step::{Step, View, next};
 use crate::domain::rotation::outcome::Outcome;
+use crate::domain::rotation::sight::missing_reads;
 use crate::domain::rotation::{Phase, Rotation, Side, is_retired};
 use crate::domain::table::ROUTER;
 use crate::domain::values::token::{PerToken, Token, TokenName};
@@ -37,6 +41,8 @@ struct Progress {
     rotation: Option<Rotation>,
     /// The mark of the phase in which the servers were probed.
     proven_mark: Option<String>,
+    /// The servers that were probed so far in this phase.
+    proofs: Proofs,
     /// Whether this run opened the rotation.
     is_opener: bool,
     /// The last phase that was printed.
@@ -50,7 +56,18 @@ struct Progress {
     /// The pods and Secrets that `--close-anyway` left with the removed token.
     left_behind: Vec<OldTokenUser>,
     wait: CurrentWait,
+    /// The wait for a snapshot with every read that the next step needs.
+    blind: Option<Wait>,
     tracker: RolloutTracker,
+}
+
+impl Progress {
+    async fn pause(&self) {
+        match &self.blind {
+            Some(wait) => wait.pause().await,
+            None => self.wait.pause().await,
+        }
+    }
 }
 
 /// Runs the command with `--apply`.
@@ -94,7 +111,7 @@ async fn run_steps(run: &RotateRun<'_>, progress: &mut Progress) -> Result<Outco
         };
         match next {
             Next::End(outcome) => return Ok(outcome),
-            Next::Pause => progress.wait.pause().await,
+            Next::Pause => progress.pause().await,
             Next::Step => progress.wait = CurrentWait::default(),
         }
     }
@@ -166,14 +183,30 @@ async fn step(
     }
     announce(run, rotation, progress);
     progress.rotation = Some(rotation.clone());
-    let step = next(&view).map_err(|odd| run.odd_failure(rotation, &odd))?;
+    let step = next(&view);
+    if !matches!(step, Ok(Step::Look(_))) {
+        progress.blind = None;
+    }
+    let step = match step {
+        Ok(step) => step,
+        Err(odd) if progress.wait.is_for_edits() && odd.iter().all(Odd::is_edited_by_hand) => {
+            return manual_store::ask_again(run, snapshot, &odd, &mut progress.wait).await;
+        }
+        Err(odd) => return Err(run.odd_failure(rotation, &odd)),
+    };
     let due = match &step {
         Step::Roll(who, _) => restart::due(rotation, &snapshot.facts, *who),
         _ => Vec::new(),
     };
-    let Progress { tracker, wait, .. } = progress;
-    tracker.report(run.ui, snapshot.facts.workloads(), &due);
+    let Progress {
+        tracker,
+        proofs,
+        wait,
+        ..
+    } = progress;
+    tracker.report(run.ui, &snapshot.facts, &due);
     match step {
+        Step::Look(missing) => look_again(run, rotation, &missing, progress),
         Step::File(wanted) => {
             run.update_tokens_file(|_| wanted)?;
             Ok(Next::Step)
@@ -193,7 +226,7 @@ async fn step(
         Step::Follow(secrets) => write::follow(run, snapshot, &secrets, wait).await,
         Step::Roll(..) => restart::roll(run, snapshot, rotation, &due, tracker, wait).await,
         Step::Prove => {
-            let next = probe::prove(run, snapshot, rotation, &values, wait).await?;
+            let next = probe::prove(run, snapshot, rotation, &values, proofs, wait).await?;
             if matches!(next, Next::Step) {
                 progress.proven_mark = Some(rotation.mark());
             }
@@ -215,6 +248,38 @@ async fn step(
         }
         Step::Finish(wanted) => finish(run, snapshot, &view, wanted, progress).await,
     }
+}
+
+/// Waits for a snapshot that has these reads.
+///
+/// # Errors
+/// A permission is missing, or `--timeout` is over (exit code 3).
+fn look_again(
+    run: &RotateRun<'_>,
+    rotation: &Rotation,
+    missing: &[Denied],
+    progress: &mut Progress,
+) -> Result<Next, Failure> {
+    let stays = |failure: Failure| {
+        failure
+            .cause(format!("the rotation stays in {}", rotation.phase))
+            .hint(format!("then continue it: {}", run.carry_on_command()))
+    };
+    let forbidden = missing.iter().filter(|denied| denied.why.is_none());
+    preflight::unreadable(forbidden)
+        .if_any()
+        .map_err(|failure| stays(failure.hint(run.role_hint())))?;
+    let limit = run.rotate.timeout.0;
+    let wait = progress.blind.get_or_insert_with(|| Wait::new(limit));
+    if wait.is_over() || progress.wait.is_over() {
+        let failure = Failure::unable("timed out: the cluster could not be read");
+        let causes = missing.iter().map(ToString::to_string);
+        return Err(stays(causes.fold(failure, Failure::cause)));
+    }
+    for denied in missing {
+        wait.say(run.ui, format!("  reading again: {denied}"));
+    }
+    Ok(Next::Pause)
 }
 
 /// Writes the places that this program can write. If only a person can write the others, asks for
@@ -323,6 +388,11 @@ async fn jump_to(
     phase: Phase,
     progress: &mut Progress,
 ) -> Result<Next, Failure> {
+    let missing = missing_reads(view.rotation, view.facts);
+    if !missing.is_empty() {
+        let missing: Vec<_> = missing.into_iter().cloned().collect();
+        return look_again(run, view.rotation, &missing, progress);
+    }
     let holders = holders_before(view.rotation, phase, view.facts, view.outside);
     if !holders.is_empty() && !run.rotate.close_anyway {
         return Err(rendered::holders_failure(

@@ -39,6 +39,15 @@ impl CurrentWait {
         &mut self.0.insert(current).1
     }
 
+    /// True if the last step waited for a person who edits the store.
+    pub fn is_for_edits(&self) -> bool {
+        matches!(self.0, Some((WaitFor::StoreEdits, _)))
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.0.as_ref().is_some_and(|(_, wait)| wait.is_over())
+    }
+
     pub async fn pause(&self) {
         if let Some((_, wait)) = &self.0 {
             wait.pause().await;

@@ -54,7 +54,7 @@ pub async fn readers(
         let due: Vec<_> = workloads
             .filter_map(|workload| due(place, workload, keys))
             .collect();
-        tracker.report(ui, place.workloads.iter(), &due);
+        tracker.report(ui, &snapshot, &due);
         if due.is_empty() {
             return Ok(());
         }

@@ -28,8 +28,9 @@ pub struct RolloutTracker {
     generations: BTreeMap<WorkloadRef, i64>,
     /// The workloads, by restart mark, that Reloader has restarted. It is not waited for again.
     reloaded: BTreeSet<(String, WorkloadRef)>,
-    /// The workloads that had not rolled out in the previous snapshot.
-    rolling: BTreeSet<WorkloadRef>,
+    /// The workloads that had not rolled out in the previous snapshot, with the mark that they roll
+    /// out with.
+    rolling: BTreeMap<WorkloadRef, String>,
 }
 
 impl RolloutTracker {
@@ -56,25 +57,42 @@ impl RolloutTracker {
         )
     }
 
-    /// Prints which workloads have rolled out since the previous snapshot.
-    pub fn report<'a>(
-        &mut self,
-        ui: Ui,
-        workloads: impl Iterator<Item = &'a Workload>,
-        due: &[Due<'_>],
-    ) {
-        let still: BTreeSet<_> = due.iter().map(Due::at).collect();
-        let all: BTreeMap<_, _> = workloads.map(|it| (WorkloadRef::of(it), it)).collect();
-        for at in self.rolling.difference(&still) {
-            ui.story(&match all.get(at) {
-                Some(workload) => {
-                    let progress = workload.rollout.progress(workload.kind);
-                    format!("  {at}: rolled out, {progress}")
-                }
-                None => format!("  {at}: is gone"),
-            });
+    /// Prints which workloads have rolled out since the previous snapshot. `due` is empty if the
+    /// rotation does not wait for rollouts now.
+    pub fn report(&mut self, ui: Ui, facts: &ClusterSnapshot, due: &[Due<'_>]) {
+        for line in self.ended(facts, due) {
+            ui.story(&format!("  {line}"));
         }
-        self.rolling = still;
+    }
+
+    /// Says how the rollouts ended that are no longer due. One that is not complete is only forgotten:
+    /// it may be that the rotation has something else to do first.
+    fn ended(&mut self, facts: &ClusterSnapshot, due: &[Due<'_>]) -> Vec<String> {
+        let still = due.iter().map(|due| {
+            let own = due.workload.mark.as_ref().filter(|_| due.is_marked);
+            (due.at(), own.unwrap_or(&due.mark).clone())
+        });
+        let before = std::mem::replace(&mut self.rolling, still.collect());
+        let all: BTreeMap<_, _> = facts
+            .workloads()
+            .map(|it| (WorkloadRef::of(it), it))
+            .collect();
+        let has_ended = before
+            .into_iter()
+            .filter(|(at, _)| !self.rolling.contains_key(at));
+        let describe = |(at, mark): (WorkloadRef, String)| match all.get(&at) {
+            Some(workload) => {
+                let Workload { kind, rollout, .. } = workload;
+                let has_rolled_out =
+                    workload.mark.as_ref() == Some(&mark) && rollout.is_complete(*kind);
+                has_rolled_out.then(|| format!("{at}: rolled out, {}", rollout.progress(*kind)))
+            }
+            None => {
+                let is_read = !facts.is_denied("list", at.kind.resource(), &at.namespace);
+                is_read.then(|| format!("{at}: is gone"))
+            }
+        };
+        has_ended.filter_map(describe).collect()
     }
 }
 
@@ -182,4 +200,87 @@ async fn explain_stuck(
         ));
     }
     Ok(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::cluster::names::Namespace;
+    use crate::domain::cluster::rollout::Rollout;
+    use crate::domain::cluster::snapshot::{Denied, NamespaceSnapshot};
+    use crate::domain::cluster::workload::PodSpec;
+
+    const MARK: &str = "0123abcd.open";
+
+    fn workload(name: &str, mark: &str, is_complete: bool) -> Workload {
+        let ready = i64::from(is_complete);
+        Workload {
+            kind: WorkloadKind::Deployment,
+            namespace: Namespace::default(),
+            name: name.to_owned(),
+            spec: PodSpec::default(),
+            reloaded: false,
+            mark: Some(mark.to_owned()),
+            rollout: Rollout {
+                generation: 2,
+                observed: 2,
+                wanted: 1,
+                replicas: 1,
+                updated: ready,
+                available: ready,
+                ..Rollout::default()
+            },
+        }
+    }
+
+    fn facts(workloads: Vec<Workload>) -> ClusterSnapshot {
+        let place = NamespaceSnapshot {
+            workloads,
+            ..NamespaceSnapshot::default()
+        };
+        ClusterSnapshot {
+            places: BTreeMap::from([(Namespace::default(), place)]),
+            ..ClusterSnapshot::default()
+        }
+    }
+
+    /// The workloads are due with a mark. In the next snapshot none is.
+    fn ended(before: &[Workload], after: &ClusterSnapshot) -> Vec<String> {
+        let due = before.iter().map(|workload| Due {
+            workload,
+            mark: MARK.to_owned(),
+            is_marked: true,
+        });
+        let due: Vec<_> = due.collect();
+        let mut tracker = RolloutTracker::default();
+        assert!(tracker.ended(&facts(before.to_vec()), &due).is_empty());
+        let lines = tracker.ended(after, &[]);
+        assert!(tracker.ended(after, &[]).is_empty());
+        lines
+    }
+
+    #[test]
+    fn only_what_has_rolled_out_is_said_to_have() {
+        let names = ["done", "rolling", "rewritten", "gone"];
+        let before = names.map(|name| workload(name, MARK, false));
+        let after = facts(vec![
+            workload("done", MARK, true),
+            workload("rolling", MARK, false),
+            workload("rewritten", "0123abcd.open.1", true),
+        ]);
+        let lines = ended(&before, &after);
+        let done = "Deployment default/done: rolled out, 1 of 1 pod ready";
+        assert_eq!(lines, [done, "Deployment default/gone: is gone"]);
+    }
+
+    #[test]
+    fn a_workload_is_not_gone_because_the_list_was_not_read() {
+        let before = [workload("there", MARK, false)];
+        let mut after = facts(Vec::new());
+        let denied = Denied::new("list", "deployments", None);
+        after
+            .denied
+            .insert(denied.because(Some("no answer".to_owned())));
+        assert!(ended(&before, &after).is_empty());
+    }
 }

@@ -6,14 +6,24 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// The shortest and the longest pause between two snapshots.
-const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
+/// The pause between two snapshots after so much time. A snapshot reads whole lists of all
+/// namespaces, and a long wait has time.
+fn pause_after(elapsed: Duration) -> Duration {
+    let [first, shortest, longest] = [1, 2, 5].map(Duration::from_secs);
+    if elapsed < shortest {
+        first
+    } else {
+        (elapsed / 4).clamp(shortest, longest)
+    }
+}
 
 pub struct Wait {
     since: Instant,
     /// `None` for no limit.
     limit: Option<Duration>,
     printed: BTreeSet<String>,
+    /// When [`Wait::is_time`] was last true.
+    last: Option<Instant>,
 }
 
 impl Wait {
@@ -22,6 +32,7 @@ impl Wait {
             since: Instant::now(),
             limit,
             printed: BTreeSet::new(),
+            last: None,
         }
     }
 
@@ -43,12 +54,50 @@ impl Wait {
         is_new
     }
 
-    /// Pauses for a tenth of the time waited so far, so that a long wait sends few requests, but not
-    /// beyond the limit.
+    /// True the first time, and then at most once in each period.
+    pub fn is_time(&mut self, period: Duration, now: Instant) -> bool {
+        let is_time = self.last.is_none_or(|last| now - last >= period);
+        if is_time {
+            self.last = Some(now);
+        }
+        is_time
+    }
+
+    /// Pauses, the longer the longer this wait takes, but not beyond the limit.
     pub async fn pause(&self) {
-        let [shortest, longest] = PAUSES;
-        let pause = (self.elapsed() / 10).clamp(shortest, longest);
+        let pause = pause_after(self.elapsed());
         let rest = self.limit.map(|limit| limit.saturating_sub(self.elapsed()));
         sleep(rest.map_or(pause, |rest| pause.min(rest))).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_wait_reads_few_snapshots() {
+        let snapshots_in = |seconds| {
+            let (mut elapsed, mut snapshots) = (Duration::ZERO, 0);
+            while elapsed < Duration::from_secs(seconds) {
+                elapsed += pause_after(elapsed);
+                snapshots += 1;
+            }
+            snapshots
+        };
+        // Most rollouts take a few seconds.
+        assert_eq!(snapshots_in(4), 3);
+        assert_eq!(snapshots_in(30), 12);
+        assert_eq!(snapshots_in(300), 66);
+    }
+
+    #[test]
+    fn a_period_is_kept_however_often_it_is_asked_for() {
+        let (mut wait, start) = (Wait::new(None), Instant::now());
+        let times = (0..8).filter(|second| {
+            let now = start + Duration::from_secs(*second);
+            wait.is_time(Duration::from_secs(3), now)
+        });
+        assert_eq!(times.collect::<Vec<_>>(), [0, 3, 6]);
     }
 }

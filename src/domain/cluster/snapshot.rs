@@ -215,7 +215,7 @@ impl fmt::Display for CopyRef {
 }
 
 /// The facts about the cluster.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ClusterSnapshot {
     /// The URL of the API server.
     pub server: String,

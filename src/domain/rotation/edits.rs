@@ -75,6 +75,19 @@ pub enum Odd {
     Lost { token: TokenName, side: Side },
 }
 
+impl Odd {
+    /// True if a person who edits a store has to correct it: this program cannot.
+    pub fn is_edited_by_hand(&self) -> bool {
+        matches!(
+            self,
+            Self::Neither {
+                at: PlaceRef::Manual(_),
+                ..
+            }
+        )
+    }
+}
+
 impl fmt::Display for Odd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

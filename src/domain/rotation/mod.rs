@@ -24,6 +24,7 @@ pub mod preflight;
 #[cfg(test)]
 mod properties;
 pub mod restart;
+pub mod sight;
 pub mod store_view;
 pub mod stored_state;
 pub mod targets;

@@ -3,11 +3,12 @@
 
 use super::edits::{Edit, Odd, Part, PlaceRef, TokenPlace, edit, has_list_of_both};
 use super::gate::{OldTokenUser, holders_before};
+use super::sight::missing_reads;
 use super::workloads::{Who, WorkloadRef, is_server, pending, sends, stateful_set_of};
 use super::{Phase, Rotation, TokenValues};
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::Observed;
-use crate::domain::cluster::snapshot::ClusterSnapshot;
+use crate::domain::cluster::snapshot::{ClusterSnapshot, Denied};
 use crate::domain::cluster::workload::Workload;
 use crate::domain::table::Origin;
 use crate::domain::values::token::{PerToken, Token};
@@ -41,6 +42,8 @@ pub struct View<'a> {
 /// The next step of a rotation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
+    /// Read again, or end: the snapshot lacks these reads, so no other step can be decided.
+    Look(Vec<Denied>),
     /// Write these values to the tokens file.
     File(Held),
     /// Count a rewrite in the state: pods may already have started with a wrong value. The state is
@@ -71,6 +74,10 @@ pub enum Step {
 pub fn next(view: &View<'_>) -> Result<Step, Vec<Odd>> {
     let rotation = view.rotation;
     let row = rotation.phase.row();
+    let missing = missing_reads(rotation, view.facts);
+    if !missing.is_empty() {
+        return Ok(Step::Look(missing.into_iter().cloned().collect()));
+    }
     let held = rotation.held(view.values, view.home);
     if must_change_file(&held, view.held) {
         return Ok(Step::File(held));

@@ -15,7 +15,7 @@ use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{LiveSecret, LiveValue, Observed};
 use crate::domain::cluster::rollout::Rollout;
-use crate::domain::cluster::snapshot::{ClusterSnapshot, NamespaceSnapshot};
+use crate::domain::cluster::snapshot::{ClusterSnapshot, Denied, NamespaceSnapshot};
 use crate::domain::cluster::workload::{BRAIN_API, Container, EMBEDDINGS, Pod, PodSpec};
 use crate::domain::cluster::workload::{Variable, VariableSource, Whole, Workload};
 use crate::domain::table::{API_KEYS, EMBEDDINGS_API_KEYS};
@@ -102,6 +102,8 @@ struct Sim {
     /// The old and new values of the last rotation.
     values: PerToken<Option<(Token, Token)>>,
     last_phase: Option<Phase>,
+    /// The reads that fail.
+    denied: BTreeSet<Denied>,
 }
 
 fn ns(name: &str) -> Namespace {
@@ -131,6 +133,7 @@ impl Sim {
         let targets: Vec<_> = self
             .secrets
             .keys()
+            .filter(|at| facts.places[&at.namespace].live(at.name).is_some())
             .map(|at| self.target(at, &facts, &rotation.id))
             .collect();
         let view = View {
@@ -148,7 +151,10 @@ impl Sim {
         };
         let mark = rotation.mark();
         let mut holders = Vec::new();
-        let acts = match next(&view).expect("all values are known") {
+        let step = next(&view).expect("all values are known");
+        let looks = matches!(step, Step::Look(_));
+        assert_eq!(looks, !self.denied.is_empty(), "{step:?} {:?}", self.denied);
+        let acts = match step {
             Step::File(held) => vec![Act::File(held)],
             Step::Write(edits) => {
                 let write = |edit: Edit| {
@@ -179,7 +185,7 @@ impl Sim {
                 holders = found;
                 Vec::new()
             }
-            Step::Stop => Vec::new(),
+            Step::Stop | Step::Look(_) => Vec::new(),
             Step::Follow(_) => unreachable!(),
         };
         self.operators[index].holders = holders;
@@ -188,7 +194,7 @@ impl Sim {
 
     /// Writes new values to the tokens file, then opens the rotation with one write.
     fn open(&mut self, index: usize, facts: &ClusterSnapshot) -> Vec<Act> {
-        if self.openings == 0 {
+        if self.openings == 0 || !self.denied.is_empty() {
             return Vec::new();
         }
         let current = self.home_tokens();
@@ -357,6 +363,7 @@ impl Sim {
                 }
             }
             Event::Reset(which) => self.reset(which),
+            Event::Deny(which, is_permitted) => self.deny(which, is_permitted),
             Event::Tick(seconds) => self.now += seconds,
         }
         self.check();
@@ -378,6 +385,7 @@ impl Sim {
     fn complete(&mut self, index: usize) {
         self.openings += usize::from(self.state.is_none());
         self.kill(index);
+        self.denied.clear();
         self.operators[index].until = None;
         let mut was_open = self.state.is_some();
         for _ in 0..1000 {
@@ -460,6 +468,7 @@ proptest! {
         });
         others.cloned().collect::<Vec<_>>().iter().for_each(|event| sim.happen(event));
         sim.kill(0);
+        sim.denied.clear();
         sim.operators[0].until = None;
         let mut runs = 0;
         for _ in 0..300 {

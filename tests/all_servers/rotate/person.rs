@@ -76,14 +76,31 @@ fn each_phase_says_what_to_edit_and_waits_for_it() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut story = String::new();
+    let (mut story, mut mistaken) = (String::new(), None);
     for line in BufReader::new(child.stderr.take().unwrap()).lines() {
         let line = line.unwrap();
-        obey(&space, &line);
+        if line.contains("set KB_ROUTER_TOKEN to") {
+            // A slip, which they correct once they are told.
+            edit(&format!("{}/router", space.namespace), |fields| {
+                fields.insert(
+                    "KB_ROUTER_TOKEN".to_owned(),
+                    "a slip of the hand".to_owned(),
+                );
+            });
+            mistaken = Some(line.clone());
+        } else if line.contains("not yet right") {
+            obey(&space, &mistaken.take().expect("there was a slip"));
+        } else {
+            obey(&space, &line);
+        }
         story.push_str(&line);
         story.push('\n');
     }
     assert!(child.wait().unwrap().success(), "{story}");
+    assert!(
+        story.contains("not yet right") && mistaken.is_none(),
+        "{story}"
+    );
     let (filed, now) = (space.filed(), space.data(ROUTER));
     assert_eq!(filed, now);
     for (name, before) in tokens {

@@ -123,6 +123,7 @@ impl Sim {
             openings: 0,
             values: PerToken::default(),
             last_phase: None,
+            denied: BTreeSet::new(),
         };
         let tokens = PerToken::from_fn(|_| sim.mint());
         let mut reloaded = (0..).map(|bit| world.reloaded >> bit & 1 == 1);
@@ -285,6 +286,9 @@ impl Sim {
                 .leaving
                 .extend(load.leaving.iter().map(|pod| load.pod(pod)));
         }
+        for denied in &self.denied {
+            hide(&mut places, denied);
+        }
         ClusterSnapshot {
             server: String::new(),
             version: None,
@@ -294,9 +298,28 @@ impl Sim {
             nothing_selected: false,
             copies: BTreeMap::new(),
             absent: BTreeSet::new(),
-            denied: BTreeSet::new(),
+            denied: self.denied.clone(),
             probes: Vec::new(),
             path2: None,
+        }
+    }
+
+    /// Lets one of the reads fail that a rotation needs, in one namespace or in all, or none.
+    pub(super) fn deny(&mut self, which: usize, is_permitted: bool) {
+        let why = is_permitted.then(|| "the server does not answer".to_owned());
+        let mut namespaces: Vec<_> = self.secrets.keys().map(|at| at.namespace.clone()).collect();
+        namespaces.dedup();
+        let fleet = namespaces.iter().filter(|it| **it != ns("home"));
+        let mut reads = vec![None];
+        for namespace in namespaces.iter().map(Some).chain([None]) {
+            let lists = ["pods", "statefulsets", "deployments"];
+            reads.extend(lists.map(|list| Some(Denied::new("list", list, namespace))));
+        }
+        reads.extend(fleet.map(|namespace| Some(Denied::secret(namespace, ROUTER.secret))));
+        let read = reads.into_iter().cycle().nth(which).unwrap();
+        match read {
+            Some(denied) => self.denied.extend([denied.because(why)]),
+            None => self.denied.clear(),
         }
     }
 
@@ -422,6 +445,25 @@ impl Sim {
             } = &load.workload;
             let reads = spec.references().iter().any(|it| it.secret == at.name);
             load.is_reload_due |= *reloaded && *namespace == at.namespace && reads;
+        }
+    }
+}
+
+/// Removes what a failed read does not show.
+fn hide(places: &mut BTreeMap<Namespace, NamespaceSnapshot>, denied: &Denied) {
+    let is_there = |at: &Namespace| denied.namespace.as_ref().is_none_or(|it| it == at);
+    for (_, place) in places.iter_mut().filter(|(at, _)| is_there(at)) {
+        match denied.resource.as_str() {
+            "pods" => {
+                place.pods.clear();
+                place.leaving.clear();
+            }
+            resource if denied.verb == "list" => place
+                .workloads
+                .retain(|workload| workload.kind.resource() != resource),
+            _ => {
+                place.secrets.remove(ROUTER.secret);
+            }
         }
     }
 }

@@ -19,6 +19,8 @@ pub(super) enum Event {
     ForeignEntry(usize),
     /// A person restores the values from before the phase.
     Reset(usize),
+    /// A read fails from now on, for want of a permission or for another reason; or none does.
+    Deny(usize, bool),
     Tick(i64),
 }
 
@@ -39,6 +41,7 @@ pub(super) fn some_event() -> impl Strategy<Value = Event> {
         2 => (0..9_usize).prop_map(Event::PodsGone),
         1 => (0..3_usize).prop_map(Event::ForeignEntry),
         2 => (0..9_usize).prop_map(Event::Reset),
+        3 => (0..20_usize, any::<bool>()).prop_map(|(which, why)| Event::Deny(which, why)),
         3 => (1..3_i64).prop_map(Event::Tick),
     ]
 }

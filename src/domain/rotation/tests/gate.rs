@@ -1,6 +1,9 @@
 //! Tests of the gate, and of the next step after a value was reset.
 
+use super::super::sight::missing_reads;
 use super::*;
+use crate::domain::cluster::owner::{Owner, OwnerKind};
+use crate::domain::cluster::snapshot::Denied;
 
 /// When the router Secret last changed, in seconds since 1970.
 const CHANGED: i64 = 100;
@@ -329,4 +332,55 @@ fn servers_restart_with_a_corrected_list_before_clients_get_the_new_token() {
     assert_eq!(next_of(&rotation, listed, open), roll);
     let open = Some("0123abcd.open.1");
     assert_eq!(next_of(&rotation, listed, open), write_token);
+}
+
+/// A list that was not read hides what the next step depends on. Which lists, says
+/// `missing_reads`.
+#[test]
+fn a_step_needs_the_reads_that_show_what_it_depends_on() {
+    let (home, other): (Namespace, Namespace) = ("home".parse().unwrap(), "other".parse().unwrap());
+    let copy = CopyRef {
+        namespace: other.clone(),
+        name: "copy".to_owned(),
+    };
+    let away = Some("no answer".to_owned());
+    let is_needed = |rotation: &Rotation, is_path_2: bool, denied: &Denied| {
+        let mut facts = switched(Vec::new(), Vec::new());
+        let place = facts.places.get_mut(&facts.home).unwrap();
+        if is_path_2 {
+            let router = place.secrets.get_mut(ROUTER.secret).unwrap();
+            router.owner = Some(Owner {
+                kind: OwnerKind::ExternalSecret,
+                name: "router".to_owned(),
+            });
+        }
+        facts.denied.insert(denied.clone());
+        !missing_reads(rotation, &facts).is_empty()
+    };
+    let plain = rotation(Phase::Open);
+    for resource in ["pods", "statefulsets", "deployments", "daemonsets"] {
+        let denied = Denied::new("list", resource, Some(&home));
+        assert!(is_needed(&plain, false, &denied), "{denied}");
+        let denied = denied.because(away.clone());
+        assert!(is_needed(&plain, false, &denied), "{denied}");
+    }
+    let router = Denied::secret(&other, ROUTER.secret);
+    assert!(is_needed(&plain, false, &router));
+    let externals = Denied::new("list", "externalsecrets", Some(&other));
+    assert!(!is_needed(&plain, false, &externals));
+    assert!(is_needed(&plain, true, &externals));
+    // That copies cannot be seen is said before the rotation begins, unless they could be.
+    let secrets = Denied::new("list", "secrets", None);
+    assert!(!is_needed(&plain, true, &secrets));
+    assert!(is_needed(&plain, true, &secrets.because(away)));
+    let namespaces = Denied::new("list", "namespaces", None);
+    assert!(!is_needed(&plain, false, &namespaces));
+    let denied = Denied::secret(&other, "copy");
+    assert!(!is_needed(&plain, false, &denied));
+    let labels = "fleet=yes".to_owned();
+    let wider = plain.with_places(&BTreeSet::new(), Some(&labels), &[copy]);
+    assert!(is_needed(&wider, false, &namespaces));
+    assert!(is_needed(&wider, false, &denied));
+    let events = Denied::new("list", "events", Some(&home));
+    assert!(!is_needed(&wider, true, &events));
 }
