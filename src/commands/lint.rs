@@ -13,6 +13,9 @@ use crate::render::script::quote;
 use crate::ui::Ui;
 use std::path::Path;
 
+/// The largest file that is read, in MiB.
+const LARGEST: u64 = 16;
+
 /// Checks the files. A file that cannot be read or parsed does not stop the checks of the others.
 ///
 /// # Errors
@@ -49,6 +52,6 @@ fn source(path: &Path) -> Source {
     Source {
         quoted: (!is_stdin).then(|| quote(&shown)),
         name: if is_stdin { "stdin".to_owned() } else { shown },
-        text: text_file::read(path),
+        text: text_file::read(path, LARGEST).map_err(|bad| bad.to_string()),
     }
 }

@@ -14,6 +14,7 @@ use crate::domain::eso::objects::{Cause, ExternalSecret, KvPath, SecretStore};
 use crate::domain::eso::status::StoreAt;
 use crate::domain::table::BUNDLES;
 use crate::error::Failure;
+use crate::io::eso::ExternalRef;
 use crate::io::eso::ephemeral::Temporaries;
 use crate::io::eso::wait::{PAUSE, is_empty};
 use crate::io::kube::client::{Cluster, WIDTH};
@@ -215,12 +216,8 @@ impl SyncRun<'_> {
                 .cause("refreshInterval is 0, or refreshPolicy is CreatedOnce"));
         }
         self.cluster.refresh(self.version, external).await?;
-        let (namespace, name) = (&external.namespace, &external.name);
-        let before = &external.synced;
-        let now = self
-            .cluster
-            .settled(self.version, namespace, name, before, self.deadline)
-            .await?;
+        let (at, before) = (ExternalRef::of(self.version, external), &external.synced);
+        let now = self.cluster.settled(at, before, self.deadline).await?;
         if is_empty(&now) {
             return Err(Failure::unable(Cause::PathEmpty.describe()));
         }
@@ -235,10 +232,7 @@ impl SyncRun<'_> {
     /// that changed.
     async fn wait_for_secret(&self, external: &ExternalSecret) -> Result<Vec<String>, Failure> {
         let entry = self.stores.entry_of(external);
-        let Some(bundle) = BUNDLES
-            .iter()
-            .find(|bundle| bundle.secret == external.target)
-        else {
+        let Some(bundle) = external.bundle() else {
             return Ok(Vec::new());
         };
         let at = SecretRef::new(&external.namespace, bundle.secret);

@@ -2,7 +2,6 @@
 
 use super::yaml::to_yaml;
 use crate::domain::cluster::names::Namespace;
-use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::snapshot::{CopyRef, KNOWN_COPIES};
 use crate::domain::cluster::workload::{self, BRAIN_API, first_pod};
 use crate::domain::eso::objects::temporary_name;
@@ -64,10 +63,12 @@ enum Whose {
     Copies,
 }
 
+/// An API group and resources of it.
+type Resources = (&'static str, &'static [&'static str]);
+
 /// A row of the table.
 struct Right {
-    group: &'static str,
-    resources: Vec<&'static str>,
+    resources: Resources,
     whose: Whose,
     verbs: &'static [&'static str],
     /// The verbs in the ClusterRole for a fleet that is selected by labels.
@@ -75,14 +76,9 @@ struct Right {
 }
 
 impl Right {
-    fn new(
-        (group, resource): (&'static str, &'static str),
-        whose: Whose,
-        verbs: &'static [&'static str],
-    ) -> Self {
+    fn new(resources: Resources, whose: Whose, verbs: &'static [&'static str]) -> Self {
         Self {
-            group,
-            resources: vec![resource],
+            resources,
             whose,
             verbs,
             everywhere: verbs,
@@ -97,20 +93,18 @@ impl Right {
     }
 }
 
+const SECRETS: Resources = ("", &["secrets"]);
+const NAMESPACES: Resources = ("", &["namespaces"]);
+const EVENTS: Resources = ("", &["events"]);
+const PODS: Resources = ("", &["pods"]);
+const PORTS: Resources = ("", &["pods/portforward"]);
 /// The workloads that `rotate` restarts.
-const RESTARTED: [WorkloadKind; 3] = [
-    WorkloadKind::StatefulSet,
-    WorkloadKind::Deployment,
-    WorkloadKind::DaemonSet,
-];
-const SECRETS: (&str, &str) = ("", "secrets");
-const NAMESPACES: (&str, &str) = ("", "namespaces");
-const EVENTS: (&str, &str) = ("", "events");
-const PODS: (&str, &str) = ("", "pods");
-const PORTS: (&str, &str) = ("", "pods/portforward");
-const EXTERNAL_SECRETS: (&str, &str) = (ESO, "externalsecrets");
-const STORES: (&str, &str) = (ESO, "secretstores");
-const CLUSTER_STORES: (&str, &str) = (ESO, "clustersecretstores");
+const RESTARTED: Resources = ("apps", &["statefulsets", "deployments", "daemonsets"]);
+const CRON_JOBS: Resources = ("batch", &["cronjobs"]);
+const EXTERNAL_SECRETS: Resources = (ESO, &["externalsecrets"]);
+const TEMPORARIES: Resources = (ESO, &["externalsecrets", "pushsecrets"]);
+const STORES: Resources = (ESO, &["secretstores"]);
+const CLUSTER_STORES: Resources = (ESO, &["clustersecretstores"]);
 
 impl Access {
     fn name(self) -> &'static str {
@@ -146,14 +140,8 @@ impl Access {
                 read(),
                 right(SECRETS, Pushes, &["get", "delete", "patch"]),
                 right(SECRETS, All, &["create"]),
-                Right {
-                    resources: vec!["externalsecrets", "pushsecrets"],
-                    ..right((ESO, ""), Pushes, &["get", "delete", "patch"])
-                },
-                Right {
-                    resources: vec!["externalsecrets", "pushsecrets"],
-                    ..right((ESO, ""), All, &["create"])
-                },
+                right(TEMPORARIES, Pushes, &["get", "delete", "patch"]),
+                right(TEMPORARIES, All, &["create"]),
                 right(STORES, All, &["get"]),
                 right(EVENTS, All, &["list"]),
             ],
@@ -162,14 +150,9 @@ impl Access {
                 if live {
                     rights.push(right(PORTS, Pods, &["get", "create"]).everywhere(&[]));
                 }
-                rights.push(right(EXTERNAL_SECRETS, All, &["list"]));
-                let groups = WorkloadKind::ALL.chunk_by(|one, next| one.group() == next.group());
-                rights.extend(groups.map(|kinds| Right {
-                    resources: kinds.iter().map(|kind| kind.resource()).collect(),
-                    ..right((kinds[0].group(), ""), All, &["list"])
-                }));
-                // Path 2: the stores, and the events of failed objects.
-                rights.push(right(EVENTS, All, &["list"]));
+                // Events of failed objects and stores are of Path 2.
+                let lists = [EXTERNAL_SECRETS, RESTARTED, CRON_JOBS, PODS, EVENTS];
+                rights.extend(lists.map(|listed| right(listed, All, &["list"])));
                 rights.push(right(STORES, All, &["get"]));
                 rights
             }
@@ -186,11 +169,8 @@ impl Access {
                     right(SECRETS, Secrets, &["get", "patch"]).everywhere(&["list", "patch"]),
                     right(SECRETS, Copies, &["get"]).everywhere(&[]),
                     namespace(),
-                    Right {
-                        resources: RESTARTED.map(WorkloadKind::resource).to_vec(),
-                        ..right(("apps", ""), All, &["list", "patch"])
-                    },
-                    right(("batch", WorkloadKind::CronJob.resource()), All, &["list"]),
+                    right(RESTARTED, All, &["list", "patch"]),
+                    right(CRON_JOBS, All, &["list"]),
                     right(PODS, All, &["list"]),
                     right(EVENTS, All, &["list"]),
                 ];
@@ -253,8 +233,7 @@ impl Access {
             let is_redundant = grant.selected && namespace.is_some() && names.is_none();
             // An empty resourceNames would mean all objects.
             let is_empty = verbs.is_empty() || names.as_ref().is_some_and(Vec::is_empty);
-            (!is_redundant && !is_empty)
-                .then(|| rule(right.group, &right.resources, verbs, names.as_deref()))
+            (!is_redundant && !is_empty).then(|| rule(right.resources, verbs, names.as_deref()))
         };
         self.rights().into_iter().filter_map(rule).collect()
     }
@@ -314,7 +293,7 @@ impl Access {
     }
 }
 
-fn rule(group: &str, resources: &[&str], verbs: &[&str], names: Option<&[String]>) -> Value {
+fn rule((group, resources): Resources, verbs: &[&str], names: Option<&[String]>) -> Value {
     let mut rule = json!({ "apiGroups": [group], "resources": resources, "verbs": verbs });
     if let Some(names) = names {
         rule["resourceNames"] = json!(names);
@@ -366,10 +345,10 @@ pub fn objects(access: Access, grant: &Grant<'_>) -> Vec<Value> {
         let copies = grant.copies_in(place);
         let mut rules = Vec::new();
         if !copies.is_empty() {
-            rules.push(rule("", &["secrets"], &["get"], Some(&copies)));
+            rules.push(rule(SECRETS, &["get"], Some(&copies)));
         }
         if events && *place == default {
-            rules.push(rule("", &["events"], &["list"], None));
+            rules.push(rule(EVENTS, &["list"], None));
         }
         objects.extend(pair(access, Some(place), &rules, grant));
     }
@@ -379,8 +358,8 @@ pub fn objects(access: Access, grant: &Grant<'_>) -> Vec<Value> {
         Vec::new()
     };
     if grant.cluster_store {
-        let ((group, stores), verbs) = (CLUSTER_STORES, access.cluster_store_verbs());
-        everywhere.push(rule(group, &[stores], verbs, None));
+        let verbs = access.cluster_store_verbs();
+        everywhere.push(rule(CLUSTER_STORES, verbs, None));
     }
     if !everywhere.is_empty() {
         objects.extend(pair(access, None, &everywhere, grant));

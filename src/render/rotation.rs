@@ -1,5 +1,6 @@
 //! The text output of `rotate`: preview, status and result.
 
+use crate::domain::checks::words::span;
 use crate::domain::cluster::names::WorkloadKind;
 use crate::domain::cluster::snapshot::ClusterSnapshot;
 use crate::domain::hint_context::HintContext;
@@ -92,7 +93,7 @@ impl Forecast {
             }));
         }
         Self {
-            tokens: names(rotation),
+            tokens: rotation.names(),
             phases,
             workloads,
             named,
@@ -100,12 +101,6 @@ impl Forecast {
             command,
         }
     }
-}
-
-/// The tokens of a rotation.
-pub fn names(rotation: &Rotation) -> String {
-    let names: Vec<_> = rotation.changes().map(|(name, _)| name.as_str()).collect();
-    names.join(" and ")
 }
 
 /// What a phase does, for progress messages.
@@ -237,14 +232,6 @@ pub struct Standing<'a> {
     pub unseen: Vec<String>,
 }
 
-fn duration(seconds: i64) -> String {
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
-    }
-}
-
 /// The output of `--status`.
 pub fn status(standing: Option<&Standing<'_>>, reach: &HintContext) -> String {
     let Some(standing) = standing else {
@@ -254,11 +241,11 @@ pub fn status(standing: Option<&Standing<'_>>, reach: &HintContext) -> String {
     let mut text = format!(
         "rotation {} of {}: in {} since {}, open since {} ({})\n",
         rotation.id,
-        names(rotation),
+        rotation.names(),
         rotation.phase,
         rotation.at,
         rotation.since,
-        duration(standing.open_for)
+        span(standing.open_for)
     );
     let _ = writeln!(text, "  {}", describe(rotation.phase));
     for (name, change) in rotation.changes() {
@@ -385,7 +372,7 @@ pub fn outcome(outcome: &Outcome, reach: &HintContext, palette: Palette) -> Stri
             format!("{ok} another run has finished the rotation\n")
         }
         Outcome::Finished(rotation, holders) => {
-            let names = names(rotation);
+            let names = rotation.names();
             let (what, everywhere, gone) = if rotation.phase.is_back() {
                 (format!("back to the old {names}"), "", "new")
             } else {
@@ -402,7 +389,7 @@ pub fn outcome(outcome: &Outcome, reach: &HintContext, palette: Palette) -> Stri
         }
         Outcome::Stopped(rotation) => format!(
             "{ok} the rotation of {} has stopped after {}; continue: {}\n",
-            names(rotation),
+            rotation.names(),
             rotation.phase,
             reach.carry_on()
         ),

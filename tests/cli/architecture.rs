@@ -176,6 +176,7 @@ fn values_are_exposed_in_few_places() {
         "io/kube/kubeconfig.rs",
         "io/kube/port_forward.rs",
         "io/kube/wire.rs",
+        "io/local/environment.rs",
         "io/local/tokens_file.rs",
         "io/store/mod.rs",
         "io/store/settings.rs",

@@ -261,7 +261,7 @@ fn who_has_no_token_is_told_to_log_in() {
     --- stdout
     --- stderr
     error: cannot read <folder>/home/.vault-token
-      - stream did not contain valid UTF-8
+      - line 1 is not UTF-8
       hint: log in again: bao login
     ");
 }

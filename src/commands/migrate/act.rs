@@ -3,12 +3,16 @@
 
 use super::{MigrateRun, Snapshot};
 use crate::commands::shared::answer::Answer;
-use crate::commands::shared::eso::{LIMIT, Through, check_values};
+use crate::commands::shared::eso::{LIMIT, check_values};
+use crate::commands::shared::store_apply::Backend;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::Observed;
+use crate::domain::eso::store_entry::Entry;
 use crate::domain::migration::{MigrationPlan, Move, MoveState, fields_after};
 use crate::error::{Failure, Kind};
+use crate::io::eso::ExternalRef;
 use crate::io::eso::ephemeral::Temporaries;
+use crate::io::eso::through::Through;
 use crate::io::kube::client::WIDTH;
 use crate::io::store::Store;
 use crate::io::written::Written;
@@ -69,7 +73,11 @@ impl MigrateRun<'_> {
             }
             self.check_refusals(&snapshot, additions.is_empty())?;
             if additions.is_empty() && snapshot.plan.written().next().is_some() {
-                self.check_writable(&snapshot.plan).await?;
+                if let Some(store) = &self.direct {
+                    let entries = snapshot.plan.written();
+                    let entries = entries.map(|it| (it.at.as_str(), it.base.version));
+                    store.ensure_writable(&entries.collect::<Vec<_>>()).await?;
+                }
                 // Write nothing that the operator could not read.
                 self.check_readable(temporaries, &snapshot.plan).await?;
             }
@@ -117,14 +125,6 @@ impl MigrateRun<'_> {
         Ok(())
     }
 
-    /// Refuses if the store token of this run may not write the missing fields.
-    async fn check_writable(&self, plan: &MigrationPlan) -> Result<(), Failure> {
-        match &self.direct {
-            Some(store) => store.check(&plan.written().collect::<Vec<_>>()).await,
-            None => Ok(()),
-        }
-    }
-
     /// Writes the fields that the store lacks.
     async fn fill(
         &self,
@@ -136,7 +136,7 @@ impl MigrateRun<'_> {
         };
         let mut state = Written::Done;
         for (entry, addition) in plan.written().zip(rendered::additions(plan)) {
-            match store.write(entry, &fields_after(entry)).await? {
+            match Backend::write(store, entry, &fields_after(entry)).await? {
                 Written::Done => additions.push(addition),
                 Written::Stale => state = Written::Stale,
             }
@@ -154,14 +154,18 @@ impl MigrateRun<'_> {
         }
     }
 
+    /// Reads the entry of a Secret through the operator, from the namespace of the Secret.
+    async fn read_entry(&self, temporaries: &Temporaries, moved: &Move) -> Result<Entry, Failure> {
+        let through = self.through(temporaries);
+        through
+            .read(&moved.at.namespace, moved.bundle, &moved.path)
+            .await
+    }
+
     /// Proves that the operator reads, for each Secret, the values that the Secret has to hold.
     async fn prove(&self, temporaries: &Temporaries, plan: &MigrationPlan) -> Result<(), Failure> {
         let proofs = plan.moving().map(|moved| async move {
-            let namespace = &moved.at.namespace;
-            let entry = self
-                .through(temporaries)
-                .read(namespace, moved.bundle, &moved.path)
-                .await?;
+            let entry = self.read_entry(temporaries, moved).await?;
             let wanted = moved.after.iter().flatten();
             let is_same = wanted
                 .clone()
@@ -192,12 +196,9 @@ impl MigrateRun<'_> {
         temporaries: &Temporaries,
         plan: &MigrationPlan,
     ) -> Result<(), Failure> {
-        let reads = plan.moving().map(|moved| async move {
-            let namespace = &moved.at.namespace;
-            self.through(temporaries)
-                .read(namespace, moved.bundle, &moved.path)
-                .await
-        });
+        let reads = plan
+            .moving()
+            .map(|moved| self.read_entry(temporaries, moved));
         let _entries: Vec<_> = stream::iter(reads).buffered(WIDTH).try_collect().await?;
         Ok(())
     }
@@ -261,26 +262,22 @@ impl MigrateRun<'_> {
         if !matches!(moved.state, MoveState::Plain | MoveState::Moved) {
             return Ok(());
         }
-        let (namespace, name) = (&moved.at.namespace, moved.bundle.external_secret);
-        let deadline = Instant::now().checked_add(LIMIT);
-        if moved.state == MoveState::Moved {
+        let mut at = self.external_of(moved);
+        if moved.state == MoveState::Plain {
+            self.write_external_secret(snapshot, moved).await?;
+        } else {
             // The operator keeps this Secret already. Only wait until it is in sync.
-            let name = snapshot
-                .externals
-                .iter()
-                .find(|external| {
-                    external.namespace == *namespace && external.target == moved.at.name
-                })
-                .map_or(name, |external| &external.name);
-            self.cluster
-                .settled(self.version, namespace, name, "", deadline)
-                .await?;
+            let mut externals = snapshot.externals.iter();
+            let target = &moved.at;
+            let found =
+                externals.find(|it| it.namespace == target.namespace && it.target == target.name);
+            at = found.map_or(at, |found| ExternalRef::of(self.version, found));
+        }
+        let deadline = Instant::now().checked_add(LIMIT);
+        self.cluster.settled(at, "", deadline).await?;
+        if moved.state == MoveState::Moved {
             return Ok(());
         }
-        self.write_external_secret(snapshot, moved).await?;
-        self.cluster
-            .settled(self.version, namespace, name, "", deadline)
-            .await?;
         let live = self.cluster.secret(&moved.at).await?.live;
         let Some((live, after)) = live.zip(moved.after.as_ref()) else {
             return Err(Failure::unable("the Secret is gone"));
@@ -295,7 +292,7 @@ impl MigrateRun<'_> {
         snapshot: &Snapshot,
         moved: &Move,
     ) -> Result<(), Failure> {
-        let (namespace, name) = (&moved.at.namespace, moved.bundle.external_secret);
+        let at = self.external_of(moved);
         let now = self.cluster.secret(&moved.at).await?;
         let before = snapshot.found.secrets.get(&moved.at);
         let version = |found: &Observed| Some(found.live.as_ref()?.resource_version.clone());
@@ -306,7 +303,7 @@ impl MigrateRun<'_> {
         }
         let extract = Extract {
             version: self.version,
-            namespace,
+            namespace: at.namespace,
             bundle: moved.bundle,
             store: &self.store,
             path: &moved.path,
@@ -315,17 +312,21 @@ impl MigrateRun<'_> {
         let exists = snapshot
             .externals
             .iter()
-            .any(|external| external.namespace == *namespace && external.name == name);
-        let (cluster, served) = (&self.cluster, self.version);
+            .any(|external| external.namespace == *at.namespace && external.name == at.name);
         if exists {
             let spec = json!({ "spec": object["spec"] });
-            cluster
-                .change_external_secret(served, namespace, name, &spec)
-                .await
+            self.cluster.change_external_secret(at, &spec).await
         } else {
-            cluster
-                .create_external_secret(served, namespace, name, &object)
-                .await
+            self.cluster.create_external_secret(at, &object).await
+        }
+    }
+
+    /// The ExternalSecret that a Secret gets.
+    fn external_of<'b>(&self, moved: &'b Move) -> ExternalRef<'b> {
+        ExternalRef {
+            version: self.version,
+            namespace: &moved.at.namespace,
+            name: moved.bundle.external_secret,
         }
     }
 }

@@ -26,6 +26,7 @@ use crate::domain::plan::manifest::Manifest;
 use crate::domain::rotation::stored_state;
 use crate::domain::table::BUNDLES;
 use crate::error::Failure;
+use crate::io::eso::ExternalRef;
 use crate::io::eso::disown::Release;
 use crate::io::eso::ephemeral::Temporaries;
 use crate::io::kube::client::{Cluster, WIDTH};
@@ -183,11 +184,8 @@ fn find_returns<'a>(
     let made: BTreeMap<_, _> = ours
         .iter()
         .filter_map(|external| {
-            let mut names = BUNDLES.iter().map(|bundle| bundle.secret);
-            let at = SecretRef::new(
-                &external.namespace,
-                names.find(|name| *name == external.target)?,
-            );
+            let bundle = external.bundle()?;
+            let at = SecretRef::new(&external.namespace, bundle.secret);
             Some((at, Some(*external)))
         })
         .collect();
@@ -226,15 +224,14 @@ impl Return<'_> {
     async fn run(&self, cluster: &Cluster, version: &str) -> Result<(), Failure> {
         let deadline = Instant::now().checked_add(LIMIT);
         if let Some(external) = self.external.filter(|external| !external.deleting) {
-            self.disown(cluster, version, external).await?;
+            let external = ExternalRef::of(version, external);
+            self.disown(cluster, external).await?;
         }
         let before = cluster.secret(&self.at).await?.live;
         if let Some(external) = self.external {
-            let (namespace, name) = (&external.namespace, &external.name);
+            let external = ExternalRef::of(version, external);
             cluster.disown(&self.at, Release::Owner).await?;
-            cluster
-                .orphan_external_secret(version, namespace, name, deadline)
-                .await?;
+            cluster.orphan_external_secret(external, deadline).await?;
         }
         let exists = cluster.disown(&self.at, Release::All).await?;
         let Some(before) = before else {
@@ -248,13 +245,7 @@ impl Return<'_> {
 
     /// Changes the ExternalSecret so that it does not own its Secret, and waits until the operator
     /// has reconciled that or has failed to read the store.
-    async fn disown(
-        &self,
-        cluster: &Cluster,
-        version: &str,
-        external: &ExternalSecret,
-    ) -> Result<(), Failure> {
-        let (namespace, name) = (&external.namespace, &external.name);
+    async fn disown(&self, cluster: &Cluster, external: ExternalRef<'_>) -> Result<(), Failure> {
         // With a refreshPolicy of CreatedOnce or an interval of 0 the operator would not reconcile
         // again.
         let orphaning = json!({ "spec": {
@@ -262,33 +253,19 @@ impl Return<'_> {
             "refreshInterval": "1h",
             "target": { "creationPolicy": "Orphan", "deletionPolicy": "Retain" },
         } });
-        cluster
-            .change_external_secret(version, namespace, name, &orphaning)
-            .await?;
+        cluster.change_external_secret(external, &orphaning).await?;
         let deadline = Instant::now().checked_add(LIMIT);
-        match cluster
-            .settled(version, namespace, name, "", deadline)
-            .await
-        {
-            Ok(_) => Ok(()),
+        let Err(failure) = cluster.settled(external, "", deadline).await else {
+            return Ok(());
+        };
+        let now = cluster.external_secret(external).await?;
+        let condition = now.and_then(|now| now.condition);
+        if condition.is_some_and(|condition| !condition.ready) {
             // The operator cannot read the store. A refresh that began before the change has ended
             // by now, and later ones see the change.
-            Err(_) if self.has_failed(cluster, version, external).await? => Ok(()),
-            Err(failure) => Err(failure),
+            return Ok(());
         }
-    }
-
-    /// True if the Ready condition of the ExternalSecret is false.
-    async fn has_failed(
-        &self,
-        cluster: &Cluster,
-        version: &str,
-        external: &ExternalSecret,
-    ) -> Result<bool, Failure> {
-        let (namespace, name) = (&external.namespace, &external.name);
-        let now = cluster.external_secret(version, namespace, name).await?;
-        let condition = now.and_then(|now| now.condition);
-        Ok(condition.is_some_and(|condition| !condition.ready))
+        Err(failure)
     }
 
     /// Creates the Secret again, as it was before.
@@ -311,11 +288,6 @@ impl Return<'_> {
     async fn check_unchanged(&self, cluster: &Cluster, before: &LiveSecret) -> Result<(), Failure> {
         let live = cluster.secret(&self.at).await?.live;
         let live = live.ok_or_else(|| Failure::unable("the Secret is gone"))?;
-        let texts = before
-            .data
-            .iter()
-            .filter_map(|(key, value)| Some((key.clone(), value.text.clone()?)))
-            .collect();
-        check_values(&live, &texts)
+        check_values(&live, &before.texts())
     }
 }

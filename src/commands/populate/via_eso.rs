@@ -5,7 +5,7 @@ use super::answer;
 use crate::cli::{Global, Populate};
 use crate::commands::shared::answer::Answer;
 use crate::commands::shared::cluster::connect;
-use crate::commands::shared::eso::{Through, check_ready, find_store, served};
+use crate::commands::shared::eso::{check_ready, find_store, served};
 use crate::commands::shared::store_apply::{Backend, StoreApply};
 use crate::commands::shared::tokens_session::TokensSession;
 use crate::domain::cluster::names::Namespace;
@@ -16,7 +16,7 @@ use crate::domain::plan::{Action, EntryPlan, StorePlan, StoreWish};
 use crate::domain::table::BUNDLES;
 use crate::error::Failure;
 use crate::io::eso::ephemeral::{EphemeralKind, Temporaries, Temporary};
-use crate::io::eso::write_via_eso::{PushTarget, Pushed};
+use crate::io::eso::through::Through;
 use crate::io::kube::client::Cluster;
 use crate::io::written::Written;
 use crate::ui::Ui;
@@ -241,20 +241,11 @@ impl Backend for ViaEso<'_> {
             let (cause, hint) = self.explain_unchangeable(entry);
             return Err(Failure::unable(cause).hint(hint));
         }
-        let target = PushTarget {
-            version: self.version,
-            namespace: self.namespace,
-            store: &self.store,
-            path: &entry.at,
-        };
-        let name = temporary_name("push", entry.bundle);
-        let pushed = self
-            .cluster
-            .write_via_eso(self.temporaries, target, &name, fields)
-            .await?;
-        match pushed {
-            Pushed::Done => self.read_back(entry, fields).await,
-            Pushed::Disturbed => Ok(Written::Stale),
+        let through = self.through();
+        let pushed = through.write(self.namespace, entry.bundle, &entry.at, fields);
+        match pushed.await? {
+            Written::Done => self.read_back(entry, fields).await,
+            Written::Stale => Ok(Written::Stale),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! The options and clients of a run of `rotate`, its tokens file, and the commands in its hints. It
 //! must not read or write the cluster.
 
-use super::tokens_file;
 use crate::cli::{Global, Rotate};
 use crate::commands::shared::options::fleet;
+use crate::commands::shared::tokens_file::warn_unless_ignored;
 use crate::domain::hint_context::HintContext;
 use crate::domain::rotation::edits::{Odd, PlaceRef};
 use crate::domain::rotation::{Phase, Rotation, Side};
@@ -11,6 +11,7 @@ use crate::domain::values::token::TokenName;
 use crate::domain::values::tokens_file::{AppliedTo, Held};
 use crate::error::Failure;
 use crate::io::kube::client::Cluster;
+use crate::io::local::tokens_file::{self, Locked};
 use crate::io::store::Store;
 use crate::ui::Ui;
 use std::cell::OnceCell;
@@ -30,21 +31,39 @@ pub(super) struct RotateRun<'a> {
 }
 
 impl RotateRun<'_> {
-    /// The cluster and namespace that the tokens file names in its comment.
-    pub(super) fn applied_to(&self) -> AppliedTo {
-        AppliedTo {
-            server: self.cluster.server.clone(),
-            namespace: self.global.namespace.to_string(),
-        }
+    /// The tokens in the tokens file; none if the file does not exist.
+    ///
+    /// # Errors
+    /// The file cannot be read or parsed (exit code 3).
+    pub(super) fn held(&self) -> Result<Held, Failure> {
+        let loaded = tokens_file::read(&self.global.tokens_file)?;
+        let file = loaded.map(|loaded| loaded.file).unwrap_or_default();
+        Ok(file.held().clone())
     }
 
-    /// Replaces the tokens in the tokens file by the result of `decide`.
-    pub(super) fn update_tokens_file(
+    /// Replaces the tokens in the tokens file by the result of `decide`. An unchanged file is not
+    /// written. The file is locked during the change only, not during a rollout.
+    ///
+    /// # Errors
+    /// The file or its folder cannot be used (exit code 3), or `decide` fails.
+    pub(super) fn change_tokens_file(
         &self,
-        decide: impl FnOnce(&Held) -> Held,
+        decide: impl FnOnce(&Held) -> Result<Held, Failure>,
     ) -> Result<(), Failure> {
         let path = &self.global.tokens_file;
-        tokens_file::change(path, &self.applied_to(), self.ui, |held| Ok(decide(held)))
+        let locked = Locked::new(path, &self.ui)?;
+        let loaded = locked.read(&self.ui)?;
+        let file = loaded.map(|loaded| loaded.file).unwrap_or_default();
+        let wanted = decide(file.held())?;
+        if *file.held() != wanted {
+            let applied_to = AppliedTo {
+                server: self.cluster.server.clone(),
+                namespace: self.global.namespace.to_string(),
+            };
+            locked.write(&file.text_with(&wanted, Some(&applied_to)))?;
+            warn_unless_ignored(path, self.ui);
+        }
+        Ok(())
     }
 
     /// The tokens of `--token`; all of them without the option.
@@ -54,6 +73,13 @@ impl RotateRun<'_> {
         } else {
             self.rotate.token.iter().copied().collect()
         }
+    }
+
+    /// The same for messages.
+    pub(super) fn chosen_names(&self) -> String {
+        let chosen = self.chosen_tokens();
+        let names: Vec<_> = chosen.iter().map(|name| name.as_str()).collect();
+        names.join(" and ")
     }
 
     pub(super) fn first_phase(&self) -> Phase {

@@ -13,14 +13,13 @@ mod run;
 mod snapshot;
 mod start;
 mod store_access;
-mod tokens_file;
 mod wait;
 mod write;
 
 use self::context::RotateRun;
 use self::preflight::{check_can_begin, preflight};
 use self::snapshot::Snapshot;
-use super::shared::answer::{Answer, Verdict};
+use super::shared::answer::Answer;
 use super::shared::hint_context::{HintOptions, reach};
 use crate::cli::{Global, Rotate};
 use crate::commands::shared::cluster::connect;
@@ -41,11 +40,7 @@ use std::cell::OnceCell;
 /// An obstacle that a person has to remove (exit code 1), or a request that failed (3). The
 /// rotation can be continued.
 pub async fn run(global: &Global, rotate: &Rotate, ui: Ui) -> Result<Answer, Failure> {
-    let options = HintOptions {
-        fleet: Some(&rotate.fleet),
-        ..HintOptions::default()
-    };
-    let reach = reach(global, options);
+    let reach = reach(global, HintOptions::of_fleet(&rotate.fleet));
     let cluster = connect(global, ui, "rotate", &reach).await?;
     let run = RotateRun {
         global,
@@ -83,12 +78,10 @@ fn status(run: &RotateRun<'_>, snapshot: &Snapshot) -> Answer {
             .collect(),
         unseen: snapshot.unseen(),
     });
-    Answer {
-        text: rendered::status(standing.as_ref(), &run.reach),
-        next: None,
-        body: Body::Rotation(document::of_status(standing.as_ref(), &run.reach)),
-        verdict: Verdict::Yes,
-    }
+    Answer::new(
+        rendered::status(standing.as_ref(), &run.reach),
+        Body::Rotation(document::of_status(standing.as_ref(), &run.reach)),
+    )
 }
 
 fn preview(run: &RotateRun<'_>, snapshot: &Snapshot) -> Result<Answer, Failure> {
@@ -111,15 +104,11 @@ fn preview(run: &RotateRun<'_>, snapshot: &Snapshot) -> Result<Answer, Failure> 
     if run.rotate.carry_on {
         return Ok(status(run, snapshot));
     }
-    let held = tokens_file::read(&run.global.tokens_file)?;
+    let held = run.held()?;
     check_can_begin(run, snapshot, &held)?;
     // The preview mints no tokens: its text does not depend on their values.
     let rotation = preflight(run, snapshot).rotation(run.first_phase());
     let forecast = Forecast::new(&rotation, &snapshot.facts, snapshot.unseen(), run.command());
-    Ok(Answer {
-        text: rendered::preview(&forecast),
-        next: None,
-        body: Body::Rotation(document::of_preview(&forecast)),
-        verdict: Verdict::Yes,
-    })
+    let body = Body::Rotation(document::of_preview(&forecast));
+    Ok(Answer::new(rendered::preview(&forecast), body))
 }

@@ -9,7 +9,6 @@ use crate::domain::rotation::sight::missing_reads;
 use crate::domain::rotation::{Rotation, STATE, STORE_STATE, Side};
 use crate::domain::values::tokens_file::Held;
 use crate::error::Failure;
-use crate::render::rotation as rendered;
 use crate::render::script::quote;
 use std::collections::BTreeSet;
 
@@ -139,15 +138,10 @@ fn check_store_state(
 fn check_options(run: &RotateRun<'_>, rotation: &Rotation) -> Result<(), Failure> {
     let rotating: BTreeSet<_> = rotation.changes().map(|(name, _)| name).collect();
     if !run.rotate.token.is_empty() && run.chosen_tokens() != rotating {
-        let chosen: Vec<_> = run
-            .chosen_tokens()
-            .iter()
-            .map(|name| name.as_str())
-            .collect();
         return Err(Failure::no(format!(
             "the open rotation is of {}, not of {}",
-            rendered::names(rotation),
-            chosen.join(" and ")
+            rotation.names(),
+            run.chosen_names()
         ))
         .hint(format!("continue it first: {}", run.carry_on_command())));
     }

@@ -6,7 +6,7 @@ use super::context::RotateRun;
 use super::probe::Proofs;
 use super::snapshot::{self, Snapshot};
 use super::wait::{CurrentWait, Next, WaitFor};
-use super::{manual_store, preflight, probe, restart, start, tokens_file, write};
+use super::{manual_store, preflight, probe, restart, start, write};
 use crate::commands::shared::answer::{Answer, Verdict};
 use crate::commands::shared::rollouts::RolloutTracker;
 use crate::commands::shared::wait::Wait;
@@ -88,11 +88,11 @@ pub(super) async fn apply(run: &RotateRun<'_>) -> Result<Answer, Failure> {
         ),
         _ => Verdict::Yes,
     };
+    let text = rendered::outcome(&outcome, &run.reach, run.ui.palette());
+    let body = Body::Rotation(document::of(&outcome, &run.reach));
     Ok(Answer {
-        text: rendered::outcome(&outcome, &run.reach, run.ui.palette()),
-        next: None,
-        body: Body::Rotation(document::of(&outcome, &run.reach)),
         verdict,
+        ..Answer::new(text, body)
     })
 }
 
@@ -161,7 +161,7 @@ async fn step(
     if snapshot.only_in_store || wider != *rotation {
         return put_state(run, snapshot, &wider, progress).await;
     }
-    let held = tokens_file::read(&run.global.tokens_file)?;
+    let held = run.held()?;
     preflight::check_tokens_file(run, rotation, &held)?;
     let home = snapshot.home();
     let values = snapshot.values(rotation, &held);
@@ -208,7 +208,7 @@ async fn step(
     match step {
         Step::Look(missing) => look_again(run, rotation, &missing, progress),
         Step::File(wanted) => {
-            run.update_tokens_file(|_| wanted)?;
+            run.change_tokens_file(|_| Ok(wanted))?;
             Ok(Next::Step)
         }
         Step::CountRewrite => {
@@ -237,7 +237,7 @@ async fn step(
         Step::Advance(phase, left_behind) => {
             let next = rotation.in_phase(phase, &snapshot.time());
             // The tokens file comes first: a token is on disk before any pod can get it.
-            run.update_tokens_file(|_| next.held(&values, &home))?;
+            run.change_tokens_file(|_| Ok(next.held(&values, &home)))?;
             for holder in &left_behind {
                 let holder = rendered::describe_holder(holder);
                 run.ui
@@ -337,7 +337,7 @@ async fn finish(
     wanted: Held,
     progress: &mut Progress,
 ) -> Result<Next, Failure> {
-    run.update_tokens_file(|_| wanted)?;
+    run.change_tokens_file(|_| Ok(wanted))?;
     let rotation = view.rotation;
     let retired = rotation.retire(snapshot.retired.as_deref());
     let written = run
@@ -365,7 +365,7 @@ fn announce(run: &RotateRun<'_>, rotation: &Rotation, progress: &mut Progress) {
         run.ui.story(&format!(
             "rotation {} of {}, open since {}, is in {}",
             rotation.id,
-            rendered::names(rotation),
+            rotation.names(),
             rotation.since,
             rotation.phase
         ));
@@ -463,17 +463,17 @@ fn ended_by_other(
 fn adopt_home_tokens(run: &RotateRun<'_>, snapshot: &Snapshot) -> Result<(), Failure> {
     let home = snapshot.home();
     let retired = snapshot.retired.as_deref();
-    run.update_tokens_file(|held| {
+    run.change_tokens_file(|held| {
         let is_kept = |name: TokenName, token: &Token| !is_retired(retired, name, token.value());
         let current = PerToken::from_fn(|name| {
             let filed = held.current.get(name).as_ref();
             let kept = filed.filter(|token| is_kept(name, token));
             kept.or(home.get(name).as_ref()).cloned()
         });
-        Held {
+        Ok(Held {
             current,
             ..Held::default()
-        }
+        })
     })
 }
 

@@ -17,7 +17,7 @@ use crate::domain::table::ROUTER;
 use crate::domain::values::token::{PerToken, Token, TokenName};
 use crate::domain::values::tokens_file::Held;
 use crate::error::Failure;
-use crate::io::eso;
+use crate::io::eso::ExternalRef;
 use crate::io::kube::observe::FleetScope;
 use crate::io::kube::state_object::StateObject;
 use crate::io::local::environment::rfc3339;
@@ -206,7 +206,7 @@ async fn find_state_object(
         Some(owner) if owner.kind == OwnerKind::ExternalSecret => {
             let external = home_external(run, facts)?;
             let version = version_of(facts)?;
-            let path = eso::path(version, home, &external.name);
+            let path = ExternalRef::of(version, &external).path();
             let found = run
                 .cluster
                 .state_object(external.to_string(), path, home)

@@ -4,7 +4,6 @@
 use super::context::RotateRun;
 use super::preflight::check_can_begin;
 use super::snapshot::Snapshot;
-use super::tokens_file;
 use super::write::write;
 use crate::domain::plan::manifest::MINTED_AT;
 use crate::domain::rotation::edits::{Part, PlaceRef, edit};
@@ -24,7 +23,7 @@ pub(super) const IMMEDIATE_WARNING: &str =
 /// # Errors
 /// An obstacle that a person has to remove (exit code 1), or a store that cannot be written (3).
 pub(super) async fn prepare(run: &RotateRun<'_>, snapshot: &Snapshot) -> Result<(), Failure> {
-    let held = tokens_file::read(&run.global.tokens_file)?;
+    let held = run.held()?;
     check_can_begin(run, snapshot, &held)?;
     check_store(run, snapshot).await?;
     let context = run.cluster.context.as_deref().unwrap_or("in-cluster");
@@ -33,14 +32,9 @@ pub(super) async fn prepare(run: &RotateRun<'_>, snapshot: &Snapshot) -> Result<
         1 => " and 1 fleet namespace".to_owned(),
         count => format!(" and {count} fleet namespaces"),
     };
-    let chosen: Vec<_> = run
-        .chosen_tokens()
-        .iter()
-        .map(|name| name.as_str())
-        .collect();
     run.ui.story(&format!(
         "rotating {} on context {context} ({}), namespace {}{fleet}",
-        chosen.join(" and "),
+        run.chosen_names(),
         run.cluster.server,
         run.global.namespace,
     ));
@@ -94,7 +88,7 @@ fn write_new_tokens(
     let retired = snapshot.retired.as_deref();
     let mut new: PerToken<Option<Token>> = PerToken::default();
     // A killed run may have left a next token in the file. It is reused if it was never in use.
-    tokens_file::change(&run.global.tokens_file, &run.applied_to(), run.ui, |held| {
+    run.change_tokens_file(|held| {
         for name in run.chosen_tokens() {
             let unused = held.next.get(name).clone().filter(|next| {
                 Some(next) != home.get(name).as_ref() && !is_retired(retired, name, next.value())

@@ -6,7 +6,7 @@ use crate::commands::shared::eso::is_of_the_table;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::snapshot::ClusterSnapshot;
 use crate::domain::eso::objects::{ExternalSecret, KvPath, Provider, Served};
-use crate::domain::rotation::store_view::{StoreView, bundle_of};
+use crate::domain::rotation::store_view::StoreView;
 use crate::domain::table::{Bundle, ROUTER};
 use crate::error::Failure;
 use crate::io::store::{self, Store};
@@ -38,9 +38,7 @@ pub(super) fn home_external(
     facts: &ClusterSnapshot,
 ) -> Result<ExternalSecret, Failure> {
     let mut found = facts
-        .path2
-        .iter()
-        .flat_map(|path2| &path2.externals)
+        .externals()
         .map(|status| &status.object)
         .filter(|external| {
             external.namespace == facts.home
@@ -82,12 +80,10 @@ pub(super) async fn store_view(
     let version = version_of(facts)?;
     let fleet: BTreeSet<Namespace> = facts.fleet().map(|(name, _)| name.clone()).collect();
     let with_tokens = facts
-        .path2
-        .iter()
-        .flat_map(|path2| &path2.externals)
+        .externals()
         .map(|status| &status.object)
         .filter(|external| {
-            bundle_of(external).is_some_and(Bundle::holds_tokens)
+            external.bundle().is_some_and(Bundle::holds_tokens)
                 && external.makes_secret()
                 && is_of_the_table(external, &facts.home, &fleet)
         });

@@ -75,7 +75,7 @@ pub(super) async fn write(
     if !has_state && state.is_none() {
         // Another run may have begun the next phase since the snapshot.
         let now = run.cluster.read_state(&snapshot.state_object).await?;
-        if !now.is_some_and(|it| it.is_same_state(rotation)) {
+        if !now.is_some_and(|now| now.id == rotation.id && now.phase == rotation.phase) {
             return Ok(Written::Stale);
         }
     }
@@ -155,7 +155,7 @@ pub(super) async fn follow(
 ) -> Result<Next, Failure> {
     let (facts, wait) = (&snapshot.facts, wait.enter(WaitFor::Secrets, Some(LIMIT)));
     let mut whole = Failure::unable("Secrets do not match their store entries");
-    for status in facts.path2.iter().flat_map(|path2| &path2.externals) {
+    for status in facts.externals() {
         let external = &status.object;
         let Some(at) = external.secret().filter(|at| secrets.contains(at)) else {
             continue;

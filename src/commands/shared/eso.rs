@@ -1,20 +1,17 @@
 //! Checks and reads that several Path 2 commands need: the served API version, the ExternalSecrets
 //! of the table, the state of the store, and what External Secrets Operator reads there.
 //!
-//! Writes nothing but the short-lived ExternalSecrets of [`Through`].
+//! Writes nothing.
 
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::{LiveSecret, NamespaceState};
 use crate::domain::eso::comparison::{Difference, SecretData};
-use crate::domain::eso::objects::{Cause, ExternalSecret, SecretStore, StoreRef, temporary_name};
-use crate::domain::eso::store_entry::{Entries, Entry, Layout};
+use crate::domain::eso::objects::{Cause, ExternalSecret, SecretStore, StoreRef};
 use crate::domain::hint_context::HintContext;
-use crate::domain::table::{BUNDLES, Bundle, ROUTER};
+use crate::domain::table::{BUNDLES, ROUTER};
 use crate::error::Failure;
-use crate::io::eso::ephemeral::Temporaries;
 use crate::io::eso::{Seen, Served};
 use crate::io::kube::client::{Cluster, WIDTH};
-use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -138,58 +135,4 @@ pub async fn check_ready(
     let failure = Failure::unable(format!("{} cannot be used", store.at));
     let cause = cluster.store_cause(namespace, store).await?;
     Err(cluster.explain(failure, cause, namespace, &store.at))
-}
-
-/// Reads a store through External Secrets Operator, by short-lived ExternalSecrets.
-#[derive(Clone, Copy)]
-pub struct Through<'a> {
-    pub cluster: &'a Cluster,
-    /// The short-lived objects that still have to be removed.
-    pub temporaries: &'a Temporaries,
-    /// The served API version of ExternalSecret.
-    pub version: &'static str,
-    pub store: &'a StoreRef,
-}
-
-impl Through<'_> {
-    /// Reads the entry of a bundle, with the access that ExternalSecrets of `namespace` have.
-    ///
-    /// # Errors
-    /// The reason why the operator cannot read the entry (exit code 3).
-    pub async fn read(
-        &self,
-        namespace: &Namespace,
-        bundle: &Bundle,
-        path: &str,
-    ) -> Result<Entry, Failure> {
-        let name = temporary_name("proof", bundle);
-        self.cluster
-            .read_via_eso(
-                self.temporaries,
-                self.version,
-                namespace,
-                self.store,
-                path,
-                &name,
-            )
-            .await
-    }
-
-    /// Reads every entry of a layout.
-    ///
-    /// # Errors
-    /// As [`Through::read`].
-    pub async fn entries(
-        &self,
-        namespace: &Namespace,
-        layout: &Layout,
-    ) -> Result<Entries, Failure> {
-        let reads = BUNDLES.map(|bundle| async move {
-            let path = layout.path(bundle);
-            let entry = self.read(namespace, bundle, &path).await?;
-            Ok::<_, Failure>((path, entry))
-        });
-        // Await all, so that the failure reported does not depend on which read ends first.
-        join_all(reads).await.into_iter().collect()
-    }
 }

@@ -181,7 +181,7 @@ async fn explain_stuck(
     let warnings = cluster.rollout_warnings(namespace).await?;
     let place = &facts.places[namespace];
     let stuck = StuckFacts {
-        pods: Some(&place.pods),
+        pods: &place.pods,
         leaving: &place.leaving,
         warnings: warnings.as_deref(),
     };

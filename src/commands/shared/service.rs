@@ -5,7 +5,6 @@ use crate::domain::cluster::workload::{Workload, first_pod};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::TokenName;
 use crate::io::kube::port_forward::{Ask, Forwarder};
-use http::Method;
 
 /// The first pod of the StatefulSet that checks a token.
 pub struct Service<'a> {
@@ -28,17 +27,12 @@ impl<'a> Service<'a> {
     }
 
     pub async fn ask(&self, bearer: &SecretValue) -> Reply {
-        let (method, path, json) = match self.token {
-            TokenName::KbRouterToken => (Method::GET, "/feed", None),
+        let (path, json) = match self.token {
+            TokenName::KbRouterToken => ("/feed", None),
             // The service checks the key before the body, so an empty body embeds nothing.
-            TokenName::EmbeddingsApiKey => (Method::POST, "/embed", Some("{}")),
+            TokenName::EmbeddingsApiKey => ("/embed", Some("{}")),
         };
-        let ask = Ask {
-            method,
-            path,
-            bearer,
-            json,
-        };
+        let ask = Ask { path, bearer, json };
         let pod = first_pod(&self.workload.name);
         let namespace = &self.workload.namespace;
         self.forwarder.ask(namespace, &pod, self.port, &ask).await

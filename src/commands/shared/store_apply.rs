@@ -54,11 +54,12 @@ impl Backend for Store {
     }
 
     async fn check(&self, plan: &StorePlan) -> Result<(), Failure> {
-        self.check(&plan.written().collect::<Vec<_>>()).await
+        let entries = plan.written().map(|it| (it.at.as_str(), it.base.version));
+        self.ensure_writable(&entries.collect::<Vec<_>>()).await
     }
 
     async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Written, Failure> {
-        self.write(entry, fields).await
+        self.put(&entry.at, entry.base.version, fields).await
     }
 }
 

@@ -31,35 +31,26 @@ pub async fn look(path2: &Path2, global: &Global, ui: Ui) -> Contents {
         .filter_map(|external| path2.store_of(&external.object))
         .filter_map(server_of)
         .collect();
-    let has_several_servers = servers.len() > 1;
     for external in &path2.externals {
         let store = path2.store_of(&external.object);
-        let is_other_namespace =
-            store.and_then(|store| namespace_of(store)) != named.namespace.as_deref();
+        let server = store.and_then(server_of);
+        let namespace = store.and_then(namespace_of);
         // With several servers, only the one that the environment names can be read.
-        let is_other_server = has_several_servers
-            && store
-                .and_then(server_of)
-                .is_some_and(|server| !store::is_at(server));
-        if is_other_server {
-            for kv_path in path2.slots_of(&external.object) {
-                contents
-                    .entries
-                    .entry(kv_path)
-                    .or_insert_with(|| Err(other("server", &named, "ADDR", "$ADDRESS")));
-            }
-            continue;
-        }
+        let unread = if servers.len() > 1 && server.is_some_and(|server| !store::is_at(server)) {
+            Some(other("server", &named, "ADDR", "$ADDRESS"))
+        } else if namespace != named.namespace.as_deref() {
+            let what = "namespace within the store";
+            Some(other(what, &named, "NAMESPACE", "$NAMESPACE"))
+        } else {
+            None
+        };
         for kv_path in path2.slots_of(&external.object) {
-            if is_other_namespace {
-                let what = "namespace within the store";
-                let unread = other(what, &named, "NAMESPACE", "$NAMESPACE");
-                contents.entries.insert(kv_path, Err(unread));
+            if let Some(unread) = &unread {
+                let entry = contents.entries.entry(kv_path);
+                entry.or_insert_with(|| Err(unread.clone()));
             } else {
-                mounts
-                    .entry(kv_path.mount.clone())
-                    .or_default()
-                    .insert(kv_path);
+                let mount = kv_path.mount.clone();
+                mounts.entry(mount).or_default().insert(kv_path);
             }
         }
     }

@@ -19,7 +19,7 @@ mod settle;
 mod tests;
 mod tokens;
 mod values;
-mod words;
+pub mod words;
 mod workloads;
 
 pub use case::Case;

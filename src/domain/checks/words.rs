@@ -4,7 +4,7 @@ pub(super) const HOUR: i64 = 60 * 60;
 pub(super) const DAY: i64 = 24 * HOUR;
 
 /// A duration in the largest unit of which it holds at least two, or exactly one.
-pub(super) fn span(seconds: i64) -> String {
+pub fn span(seconds: i64) -> String {
     let units = [(DAY, "day"), (HOUR, "hour"), (60, "minute"), (1, "second")];
     let fits = |(unit, _): &(i64, _)| seconds >= 2 * unit || seconds == *unit;
     let (unit, word) = units.into_iter().find(fits).unwrap_or((1, "second"));

@@ -15,12 +15,13 @@ pub const OWN_ANNOTATIONS: &str = "k8s-bootstrap/";
 pub const OPAQUE: &str = "Opaque";
 
 /// The state of a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NamespaceState {
     Active,
     Terminating,
     Absent,
     /// The namespace may not be read.
+    #[default]
     Forbidden,
 }
 
@@ -135,6 +136,14 @@ impl LiveSecret {
     /// The decoded value of a key; `None` if it is absent or cannot be decoded.
     pub fn text(&self, key: &str) -> Option<&SecretValue> {
         self.data.get(key)?.text.as_ref()
+    }
+
+    /// All decoded values, by key.
+    pub fn texts(&self) -> BTreeMap<String, SecretValue> {
+        let values = self.data.iter();
+        values
+            .filter_map(|(key, value)| Some((key.clone(), value.text.clone()?)))
+            .collect()
     }
 
     /// The managers that own this key, except this program and kubectl.

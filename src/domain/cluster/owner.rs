@@ -61,22 +61,16 @@ impl fmt::Display for Owner {
     }
 }
 
-/// The metadata of an object that identifies its owner.
-#[derive(Clone, Copy, Debug)]
-pub struct Marks<'a> {
-    pub labels: &'a BTreeMap<String, String>,
-    pub annotations: &'a BTreeMap<String, String>,
-    /// Kind, name and `controller` of each owner reference.
-    pub owner_references: &'a [(String, String, bool)],
-}
-
-/// Finds the owner of an object.
+/// Finds the owner of an object. An owner reference is given as kind, name and `controller`.
 ///
 /// An owner reference has priority over labels and annotations: External Secrets Operator copies
 /// these from the ExternalSecret to the Secret, including those of Helm and Argo CD.
-pub fn owner_of(marks: Marks<'_>) -> Option<Owner> {
-    let reference = marks
-        .owner_references
+pub fn owner_of(
+    labels: &BTreeMap<String, String>,
+    annotations: &BTreeMap<String, String>,
+    owner_references: &[(String, String, bool)],
+) -> Option<Owner> {
+    let reference = owner_references
         .iter()
         .find(|(kind, _, controller)| kind == "ExternalSecret" || *controller);
     if let Some((kind, name, _)) = reference {
@@ -88,8 +82,8 @@ pub fn owner_of(marks: Marks<'_>) -> Option<Owner> {
             },
         });
     }
-    let label = |key: &str| marks.labels.get(key).map(String::as_str);
-    let annotation = |key: &str| marks.annotations.get(key).map(String::as_str);
+    let label = |key: &str| labels.get(key).map(String::as_str);
+    let annotation = |key: &str| annotations.get(key).map(String::as_str);
     let tracking_id = annotation("argocd.argoproj.io/tracking-id");
     let is_helms = label("app.kubernetes.io/managed-by") == Some("Helm");
     // The helm-controller of Flux installs with Helm, so its objects have the marks of both.
@@ -156,12 +150,7 @@ mod tests {
             .iter()
             .map(|(k, n, c)| ((*k).to_owned(), (*n).to_owned(), *c))
             .collect();
-        owner_of(Marks {
-            labels: &map(labels),
-            annotations: &map(annotations),
-            owner_references: &references,
-        })
-        .map(|owner| owner.name)
+        owner_of(&map(labels), &map(annotations), &references).map(|owner| owner.name)
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use super::names::{Namespace, SecretRef, WorkloadKind, is_object_name};
 use super::observed_secret::{LiveSecret, NamespaceState, Observations, Observed};
 use super::workload::{Pod, Workload};
-use crate::domain::eso::status::Path2;
+use crate::domain::eso::status::{ExternalSecretStatus, Path2};
 use crate::domain::values::token::{PerToken, Token};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -114,7 +114,7 @@ impl fmt::Display for Denied {
 }
 
 /// The facts about one namespace.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct NamespaceSnapshot {
     pub state: NamespaceState,
     /// The Secrets of the table that could be read.
@@ -126,19 +126,6 @@ pub struct NamespaceSnapshot {
     pub pods: Vec<Pod>,
     /// The pods that are being deleted and have not ended: they may still run with old values.
     pub leaving: Vec<Pod>,
-}
-
-impl Default for NamespaceSnapshot {
-    fn default() -> Self {
-        Self {
-            state: NamespaceState::Forbidden,
-            secrets: BTreeMap::new(),
-            others: BTreeMap::new(),
-            workloads: Vec::new(),
-            pods: Vec::new(),
-            leaving: Vec::new(),
-        }
-    }
 }
 
 impl NamespaceSnapshot {
@@ -190,6 +177,13 @@ pub enum Reply {
 pub struct CopyRef {
     pub namespace: Namespace,
     pub name: String,
+}
+
+impl CopyRef {
+    pub fn new(namespace: &Namespace, name: &str) -> Self {
+        let (namespace, name) = (namespace.clone(), name.to_owned());
+        Self { namespace, name }
+    }
 }
 
 impl FromStr for CopyRef {
@@ -251,6 +245,11 @@ impl ClusterSnapshot {
                 })
             })
             .collect()
+    }
+
+    /// The ExternalSecrets of Path 2.
+    pub fn externals(&self) -> impl Iterator<Item = &ExternalSecretStatus> {
+        self.path2.iter().flat_map(|path2| &path2.externals)
     }
 
     pub fn workloads(&self) -> impl Iterator<Item = &Workload> {

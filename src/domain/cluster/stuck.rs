@@ -62,13 +62,14 @@ impl Warning {
     }
 }
 
-/// The pods and events around a workload; `None` if they may not be listed.
+/// The pods and events around a workload.
 #[derive(Clone, Copy, Debug)]
 pub struct StuckFacts<'a> {
     /// The pods of the namespace that have not ended and are not being deleted.
-    pub pods: Option<&'a [Pod]>,
+    pub pods: &'a [Pod],
     /// The pods that are being deleted and have not ended.
     pub leaving: &'a [Pod],
+    /// `None` if events may not be listed.
     pub warnings: Option<&'a [Warning]>,
 }
 
@@ -95,8 +96,7 @@ pub fn why_stuck(workload: &Workload, seen: StuckFacts<'_>, describe: &str) -> V
     }
     let mut reasons = Reasons::default();
     let belongs_to_it = |pod: &&Pod| pod.belongs_to(workload);
-    let pods = seen.pods.unwrap_or_default();
-    for pod in pods.iter().filter(belongs_to_it) {
+    for pod in seen.pods.iter().filter(belongs_to_it) {
         for why in why_not_ready(pod, warnings) {
             reasons.add(pod, why);
         }
@@ -110,9 +110,6 @@ pub fn why_stuck(workload: &Workload, seen: StuckFacts<'_>, describe: &str) -> V
         reasons.add(pod, "being deleted, still running".to_owned());
     }
     lines.extend(reasons.describe());
-    if seen.pods.is_none() {
-        lines.push("you may not list pods there".to_owned());
-    }
     if seen.warnings.is_none() && lacks_pods {
         lines.push("you may not list events there".to_owned());
     }

@@ -188,10 +188,14 @@ impl ExternalSecret {
         !matches!(self.creation_policy.as_str(), "Merge" | "None")
     }
 
+    /// The bundle of the Secret that it targets.
+    pub fn bundle(&self) -> Option<&'static Bundle> {
+        BUNDLES.into_iter().find(|it| it.secret == self.target)
+    }
+
     /// The Secret of the table that the operator makes from it.
     pub fn secret(&self) -> Option<SecretRef> {
-        let bundle = BUNDLES.iter().find(|bundle| bundle.secret == self.target);
-        let bundle = bundle.filter(|_| self.makes_secret())?;
+        let bundle = self.bundle().filter(|_| self.makes_secret())?;
         Some(SecretRef::new(&self.namespace, bundle.secret))
     }
 

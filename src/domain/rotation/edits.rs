@@ -5,7 +5,7 @@ use super::{NEXT_KEY, PREVIOUS_KEY, Phase, Rotation, STORE_STATE, Side, TokenVal
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::table::{Bundle, Origin, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
-use crate::domain::values::token::{Token, TokenName};
+use crate::domain::values::token::TokenName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -116,30 +116,31 @@ pub fn edit(
     part: Part,
     listed: bool,
 ) -> Result<Option<Edit>, Odd> {
-    let mut edit = Edit {
-        at: target.at.clone(),
-        set: BTreeMap::new(),
-        remove: BTreeSet::new(),
-        added_list: target.added_list,
+    let mut editor = Editor {
+        rotation,
+        values,
+        target,
+        edit: Edit {
+            at: target.at.clone(),
+            set: BTreeMap::new(),
+            remove: BTreeSet::new(),
+            added_list: target.added_list,
+        },
     };
-    let row = rotation.phase.row();
     for key in target.bundle.keys {
         match key.origin {
-            Origin::Token(token) if part == Part::All => {
-                edit.set_client_token(rotation, values, target, token)?;
-            }
-            Origin::TokenList(token, _) => {
-                edit.set_list(rotation, values, target, key.name, token)?;
-            }
+            Origin::Token(token) if part == Part::All => editor.set_client_token(token)?,
+            Origin::TokenList(token, _) => editor.set_list(key.name, token)?,
             Origin::Token(_) | Origin::Input(_) => {}
         }
     }
     // The lists and the tokens file hold the second value: a person need not copy it.
     if target.home && part == Part::All && !matches!(target.at, PlaceRef::Manual(_)) {
-        edit.set_second_key(rotation, values, target, listed)?;
+        editor.set_second_key(listed)?;
     }
+    let mut edit = editor.edit;
     // The field marks the rotation as open until servers accept one token only.
-    if target.home && !row.both && target.texts.contains_key(STORE_STATE) {
+    if target.home && !rotation.phase.row().both && target.texts.contains_key(STORE_STATE) {
         edit.remove.insert(STORE_STATE);
     }
     let has_changes = !edit.set.is_empty()
@@ -184,19 +185,27 @@ impl Edit {
                 .map(|(key, value)| ((*key).to_owned(), encode(value))),
         );
     }
+}
 
-    fn require(values: &TokenValues, token: TokenName, side: Side) -> Result<&Token, Odd> {
-        values.get(token, side).ok_or(Odd::Lost { token, side })
+/// Computes the edit of one place.
+struct Editor<'a> {
+    rotation: &'a Rotation,
+    values: &'a TokenValues,
+    target: &'a TokenPlace,
+    edit: Edit,
+}
+
+impl Editor<'_> {
+    fn require(&self, token: TokenName, side: Side) -> Result<SecretValue, Odd> {
+        let found = self.values.get(token, side);
+        found
+            .map(|token| token.value().clone())
+            .ok_or(Odd::Lost { token, side })
     }
 
     /// Sets the token that clients send.
-    fn set_client_token(
-        &mut self,
-        rotation: &Rotation,
-        values: &TokenValues,
-        target: &TokenPlace,
-        token: TokenName,
-    ) -> Result<(), Odd> {
+    fn set_client_token(&mut self, token: TokenName) -> Result<(), Odd> {
+        let (rotation, target) = (self.rotation, self.target);
         let Some(change) = rotation.change(token) else {
             return Ok(());
         };
@@ -208,8 +217,8 @@ impl Edit {
         match change.side(live) {
             Some(side) if side == sent => Ok(()),
             Some(_) => {
-                let value = Self::require(values, token, sent)?.value().clone();
-                self.set.insert(token.as_str(), value);
+                let value = self.require(token, sent)?;
+                self.edit.set.insert(token.as_str(), value);
                 Ok(())
             }
             None => Err(Odd::Neither {
@@ -220,14 +229,8 @@ impl Edit {
     }
 
     /// Sets the list of tokens that servers accept.
-    fn set_list(
-        &mut self,
-        rotation: &Rotation,
-        values: &TokenValues,
-        target: &TokenPlace,
-        key: &'static str,
-        token: TokenName,
-    ) -> Result<(), Odd> {
+    fn set_list(&mut self, key: &'static str, token: TokenName) -> Result<(), Odd> {
+        let (rotation, target) = (self.rotation, self.target);
         let row = rotation.phase.row();
         let Some(change) = rotation.change(token) else {
             return Ok(());
@@ -242,9 +245,9 @@ impl Edit {
         let adds_list = is_router && row.both && (target.read_by_server || target.home);
         if entries.is_empty() && !adds_list {
             // The list that the rotation added was removed or emptied since.
-            if is_router && !row.both && self.added_list {
-                self.added_list = false;
-                self.remove.extend(live.map(|_| key));
+            if is_router && !row.both && target.added_list {
+                self.edit.added_list = false;
+                self.edit.remove.extend(live.map(|_| key));
             }
             return Ok(());
         }
@@ -257,35 +260,30 @@ impl Edit {
         for side in [Side::Old, Side::New] {
             let is_listed = wanted.iter().any(|entry| change.side(entry) == Some(side));
             if removed != Some(side) && !is_listed {
-                wanted.push(Self::require(values, token, side)?.value().clone());
+                wanted.push(self.require(token, side)?);
             }
         }
         if is_router {
             let has_one_entry = wanted.len() == 1 && !row.both;
             if target.added_list && has_one_entry {
-                self.remove.insert(key);
-                self.added_list = false;
+                self.edit.remove.insert(key);
+                self.edit.added_list = false;
                 return Ok(());
             }
             // A list with entries of others stays after the rotation.
-            self.added_list = (target.added_list || entries.is_empty()) && row.both;
+            self.edit.added_list = (target.added_list || entries.is_empty()) && row.both;
         }
         if !wanted.iter().map(SecretValue::expose).eq(entries) {
             let list: Vec<_> = wanted.iter().map(SecretValue::expose).collect();
-            self.set.insert(key, SecretValue::from(list.join(",")));
+            self.edit.set.insert(key, SecretValue::from(list.join(",")));
         }
         Ok(())
     }
 
     /// Sets the key with the value of `EMBEDDINGS_API_KEY` that clients do not send, if no list holds
     /// that value.
-    fn set_second_key(
-        &mut self,
-        rotation: &Rotation,
-        values: &TokenValues,
-        target: &TokenPlace,
-        listed: bool,
-    ) -> Result<(), Odd> {
+    fn set_second_key(&mut self, listed: bool) -> Result<(), Odd> {
+        let (rotation, target) = (self.rotation, self.target);
         let token = TokenName::EmbeddingsApiKey;
         let row = rotation.phase.row();
         let is_needed = rotation.change(token).is_some()
@@ -295,18 +293,14 @@ impl Edit {
             Side::Old => (NEXT_KEY, Side::New),
         });
         for key in [NEXT_KEY, PREVIOUS_KEY] {
-            match wanted {
-                Some((name, side)) if name == key => {
-                    let value = Self::require(values, token, side)?.value();
-                    if target.texts.get(key) != Some(value) {
-                        self.set.insert(key, value.clone());
-                    }
+            let present = target.texts.get(key);
+            if let Some((_, side)) = wanted.filter(|(name, _)| *name == key) {
+                let value = self.require(token, side)?;
+                if present != Some(&value) {
+                    self.edit.set.insert(key, value);
                 }
-                _ => {
-                    if target.texts.contains_key(key) {
-                        self.remove.insert(key);
-                    }
-                }
+            } else {
+                self.edit.remove.extend(present.map(|_| key));
             }
         }
         Ok(())

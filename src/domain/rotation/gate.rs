@@ -102,10 +102,7 @@ fn secret(
     keys: Vec<String>,
     ours: bool,
 ) -> Option<OldTokenUser> {
-    let at = CopyRef {
-        namespace: namespace.clone(),
-        name: name.to_owned(),
-    };
+    let at = CopyRef::new(namespace, name);
     (!keys.is_empty()).then_some(OldTokenUser::Secret { at, keys, ours })
 }
 

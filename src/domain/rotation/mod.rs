@@ -128,12 +128,9 @@ pub struct BadState;
 
 impl Rotation {
     pub fn new(id: String, phase: Phase, now: &str, changes: PerToken<Option<Change>>) -> Self {
-        let tokens = TokenName::ALL
-            .into_iter()
-            .filter_map(|name| {
-                let change = changes.get(name).clone()?;
-                Some((name.as_str().to_owned(), change))
-            })
+        let changes = changes.iter();
+        let tokens = changes
+            .filter_map(|(name, change)| Some((name.to_string(), change.clone()?)))
             .collect();
         Self {
             id,
@@ -178,16 +175,9 @@ impl Rotation {
                     && is_fingerprint(&change.new)
                     && change.old != change.new
             })
-            && rotation
-                .fleet
-                .iter()
-                .all(|name| name.parse::<Namespace>().is_ok())
+            && rotation.fleet.len() == rotation.fleet_namespaces().len()
+            && rotation.copies.len() == rotation.copies().len()
             && rotation.selector.iter().all(is_printable)
-            && rotation.copies.iter().all(is_printable)
-            && rotation
-                .copies
-                .iter()
-                .all(|copy| copy.parse::<CopyRef>().is_ok())
             && is_time(&rotation.since)
             && is_time(&rotation.at);
         is_valid.then_some(rotation).ok_or(BadState)
@@ -208,11 +198,6 @@ impl Rotation {
         }
     }
 
-    /// True if `other` is the same rotation in the same phase.
-    pub fn is_same_state(&self, other: &Self) -> bool {
-        self.id == other.id && self.phase == other.phase
-    }
-
     /// Returns `None` for a token that does not rotate.
     pub fn change(&self, name: TokenName) -> Option<&Change> {
         self.tokens.get(name.as_str())
@@ -223,6 +208,12 @@ impl Rotation {
         TokenName::ALL
             .into_iter()
             .filter_map(|name| Some((name, self.change(name)?)))
+    }
+
+    /// The names of the rotating tokens, for messages.
+    pub fn names(&self) -> String {
+        let names: Vec<_> = self.changes().map(|(name, _)| name.as_str()).collect();
+        names.join(" and ")
     }
 
     /// The fleet namespaces that were given by name.

@@ -213,15 +213,11 @@ impl Preflight<'_> {
     fn fleet(&self) -> Vec<Obstacle> {
         let mut found = Vec::new();
         for (namespace, place) in self.facts.fleet() {
-            match place.state {
-                NamespaceState::Absent | NamespaceState::Terminating => {
-                    found.push(Obstacle::NoNamespace(namespace.clone()));
-                }
-                NamespaceState::Active | NamespaceState::Forbidden => {
-                    if place.live(ROUTER.secret).is_none() {
-                        found.push(Obstacle::NoRouterSecret(namespace.clone()));
-                    }
-                }
+            use NamespaceState::{Absent, Terminating};
+            if matches!(place.state, Absent | Terminating) {
+                found.push(Obstacle::NoNamespace(namespace.clone()));
+            } else if place.live(ROUTER.secret).is_none() {
+                found.push(Obstacle::NoRouterSecret(namespace.clone()));
             }
         }
         found
@@ -288,8 +284,7 @@ impl Preflight<'_> {
             for name in [ROUTER.secret, EMBEDDINGS.secret] {
                 let what = place.live(name).map(leftovers).unwrap_or_default();
                 if !what.is_empty() {
-                    let namespace = namespace.clone();
-                    let at = SecretRef { namespace, name };
+                    let at = SecretRef::new(namespace, name);
                     found.push(Obstacle::Leftovers { at, what });
                 }
             }

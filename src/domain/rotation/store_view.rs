@@ -2,7 +2,6 @@
 
 use super::edits::{PlaceRef, TokenPlace};
 use super::stored_state;
-use super::targets::texts;
 use super::workloads::reads_router_secret;
 use super::{BadState, NEXT_KEY, PREVIOUS_KEY, Rotation};
 use crate::domain::cluster::names::SecretRef;
@@ -10,7 +9,7 @@ use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::cluster::snapshot::ClusterSnapshot;
 use crate::domain::eso::objects::ExternalSecret;
 use crate::domain::eso::store_entry::Entry;
-use crate::domain::table::{BUNDLES, Bundle, EMBEDDINGS, ROUTER};
+use crate::domain::table::{EMBEDDINGS, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::TokenName;
 use std::collections::BTreeMap;
@@ -27,11 +26,6 @@ pub struct StoreView {
     pub home: String,
     /// Whether a person has to edit the entries: this program cannot write to the store.
     pub is_manual: bool,
-}
-
-/// The bundle of the Secret that an ExternalSecret targets.
-pub fn bundle_of(external: &ExternalSecret) -> Option<&'static Bundle> {
-    BUNDLES.into_iter().find(|it| it.secret == external.target)
 }
 
 /// The keys that a rotation can change.
@@ -64,7 +58,7 @@ impl StoreView {
     pub fn targets(&self, facts: &ClusterSnapshot, state: Option<&Rotation>) -> Vec<TokenPlace> {
         let mut targets: BTreeMap<&str, TokenPlace> = BTreeMap::new();
         for (external, path) in &self.externals {
-            let Some(bundle) = bundle_of(external) else {
+            let Some(bundle) = external.bundle() else {
                 continue;
             };
             let place = &facts.places[&external.namespace];
@@ -72,7 +66,10 @@ impl StoreView {
             let target = targets.entry(path).or_insert_with(|| {
                 let texts = match self.entries.get(path) {
                     Some(entry) => texts_of(entry),
-                    None => place.live(bundle.secret).map(texts).unwrap_or_default(),
+                    None => place
+                        .live(bundle.secret)
+                        .map(LiveSecret::texts)
+                        .unwrap_or_default(),
                 };
                 TokenPlace {
                     at: if self.is_manual {
@@ -102,18 +99,12 @@ impl StoreView {
             .filter_map(|(external, path)| {
                 let at = external.secret()?;
                 let live = facts.places[&at.namespace].live(at.name);
-                let matches = live.is_some_and(|live| self.matches_entry(path, live));
-                (!matches && self.entries.contains_key(path)).then_some(at)
+                let entry = self.entries.get(path)?;
+                let is_equal =
+                    |live: &LiveSecret| keys().all(|key| entry.text(key) == live.text(key));
+                (!live.is_some_and(is_equal)).then_some(at)
             })
             .collect()
-    }
-
-    /// True if the Secret has the same tokens as the entry.
-    pub fn matches_entry(&self, path: &str, live: &LiveSecret) -> bool {
-        let Some(entry) = self.entries.get(path) else {
-            return false;
-        };
-        keys().all(|key| entry.text(key) == live.text(key))
     }
 }
 

@@ -62,8 +62,7 @@ pub fn is_retired_in(router: Option<&Observed>, name: TokenName, token: &SecretV
 impl Rotation {
     /// Describes the tokens and the phase for a message.
     pub fn describe(&self) -> String {
-        let names: Vec<_> = self.changes().map(|(name, _)| name.as_str()).collect();
-        format!("a rotation of {} is in {}", names.join(" and "), self.phase)
+        format!("a rotation of {} is in {}", self.names(), self.phase)
     }
 }
 

@@ -4,12 +4,9 @@ use super::edits::{PlaceRef, TokenPlace};
 use super::workloads::reads_router_secret;
 use super::{LAST_WRITE, LIST_ADDED_BY, NEXT_KEY, PREVIOUS_KEY};
 use crate::domain::cluster::names::SecretRef;
-use crate::domain::cluster::observed_secret::LiveSecret;
 use crate::domain::cluster::snapshot::ClusterSnapshot;
 use crate::domain::table::{BUNDLES, EMBEDDINGS, ROUTER};
-use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::TokenName;
-use std::collections::BTreeMap;
 
 /// The token that a key holds, alone or in a list.
 pub fn token_of(key: &str) -> Option<TokenName> {
@@ -18,14 +15,6 @@ pub fn token_of(key: &str) -> Option<TokenName> {
     }
     let mut keys = BUNDLES.iter().flat_map(|bundle| bundle.keys);
     keys.find(|it| it.name == key)?.origin.token()
-}
-
-/// The values of a Secret by key, without those that are not text.
-pub fn texts(live: &LiveSecret) -> BTreeMap<String, SecretValue> {
-    live.data
-        .iter()
-        .filter_map(|(key, value)| Some((key.clone(), value.text.clone()?)))
-        .collect()
 }
 
 /// The places of the Secrets that no other object owns. `id` is the open rotation.
@@ -45,7 +34,7 @@ pub fn plain_targets(facts: &ClusterSnapshot, id: Option<&str>) -> Vec<TokenPlac
                 at: PlaceRef::Secret(SecretRef::new(namespace, bundle.secret)),
                 bundle,
                 home: is_router && *namespace == facts.home,
-                texts: texts(live),
+                texts: live.texts(),
                 read_by_server: is_router && reads_router_secret(place),
                 added_list: id.is_some() && list_added_by.map(String::as_str) == id,
                 last_write: live.annotations.get(LAST_WRITE).cloned(),

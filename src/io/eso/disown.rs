@@ -6,7 +6,7 @@
 use crate::domain::cluster::names::SecretRef;
 use crate::domain::eso::objects::MARKS;
 use crate::error::Failure;
-use crate::io::kube::client::{Cluster, get, write};
+use crate::io::kube::client::{Cluster, secret_path, write};
 use crate::io::written::Written;
 use http::Method;
 use serde_json::{Map, Value, json};
@@ -32,18 +32,19 @@ impl Cluster {
     /// # Errors
     /// A server that refuses, or a Secret that others keep changing (exit code 3).
     pub async fn disown(&self, at: &SecretRef, what: Release) -> Result<bool, Failure> {
-        let path = format!("/api/v1/namespaces/{}/secrets/{}", at.namespace, at.name);
-        let attempt = |verb| self.attempt(verb, at.to_string(), Some(&at.namespace));
+        let (path, attempt) = (secret_path(at), self.attempt_at("update", at));
         for _ in 0..TRIES {
-            let answer = self.send(get(path.clone())).await?;
-            let Some(mut object) = answer.found(&attempt("get"))? else {
+            let found = self
+                .find(path.clone(), at.to_string(), &at.namespace)
+                .await?;
+            let Some(mut object) = found else {
                 return Ok(false);
             };
             if !strip(&mut object, what) {
                 return Ok(true);
             }
             let answer = self.send(write(Method::PUT, &path, &object)).await?;
-            if answer.written(&attempt("update"))? == Written::Done {
+            if answer.written(&attempt)? == Written::Done {
                 return Ok(true);
             }
         }

@@ -4,7 +4,6 @@
 //! runs are serialised: each waits briefly for the other's objects to disappear, and recreates its
 //! own if they were removed. This module must not remove an object without the temporary label.
 
-use super::GROUP;
 use crate::domain::cluster::names::Namespace;
 use crate::error::Failure;
 use crate::io::kube::client::{Cluster, get, write};
@@ -50,12 +49,15 @@ pub enum EphemeralKind {
 }
 
 impl EphemeralKind {
-    /// The API version without its group, the kind and the resource.
-    const fn names(self) -> (&'static str, &'static str, &'static str) {
+    /// The API version, the kind and the resource.
+    fn names(self) -> (String, &'static str, &'static str) {
+        let of_group = |version| format!("external-secrets.io/{version}");
         match self {
-            Self::ExternalSecret(version) => (version, "ExternalSecret", "externalsecrets"),
-            Self::PushSecret => (PUSH_VERSION, "PushSecret", "pushsecrets"),
-            Self::Secret => ("v1", "Secret", "secrets"),
+            Self::ExternalSecret(version) => {
+                (of_group(version), "ExternalSecret", "externalsecrets")
+            }
+            Self::PushSecret => (of_group(PUSH_VERSION), "PushSecret", "pushsecrets"),
+            Self::Secret => ("v1".to_owned(), "Secret", "secrets"),
         }
     }
 }
@@ -78,19 +80,15 @@ impl Temporary {
     fn collection(&self) -> String {
         let (version, _, resource) = self.kind.names();
         let api = match self.kind {
-            EphemeralKind::Secret => "/api/v1".to_owned(),
-            _ => format!("{GROUP}/{version}"),
+            EphemeralKind::Secret => "api",
+            _ => "apis",
         };
-        format!("{api}/namespaces/{}/{resource}", self.namespace)
+        format!("/{api}/{version}/namespaces/{}/{resource}", self.namespace)
     }
 
     /// The object with `apiVersion`, `kind` and `metadata`.
     pub(super) fn head(&self) -> Value {
         let (version, kind, _) = self.kind.names();
-        let version = match self.kind {
-            EphemeralKind::Secret => version.to_owned(),
-            _ => format!("external-secrets.io/{version}"),
-        };
         json!({
             "apiVersion": version,
             "kind": kind,
@@ -353,10 +351,10 @@ impl Cluster {
         }
         let change = json!({ "metadata": { "uid": uid, "finalizers": null } });
         let answer = self.send(write(Method::PATCH, &at.path(), &change)).await?;
-        match answer.status {
-            status if status.is_success() || answer.is_absent() => Ok(()),
-            _ => Err(answer.failure(&self.attempt_on("patch", at))),
+        if answer.is_absent() {
+            return Ok(());
         }
+        answer.done(&self.attempt_on("patch", at))
     }
 
     /// Checks whether an object still exists.

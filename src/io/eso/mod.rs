@@ -4,15 +4,20 @@
 
 pub mod disown;
 pub mod ephemeral;
+mod external_ref;
 mod read_via_eso;
 mod snapshot;
+pub mod through;
 pub mod wait;
 mod wire;
-pub mod write_via_eso;
+mod write_via_eso;
 
+pub use self::external_ref::ExternalRef;
+use self::external_ref::{GROUP, collection};
 use super::kube::client::{Cluster, get, write};
+use super::kube::observe::PAGE;
 use super::kube::response::{Attempt, Response};
-use super::kube::wire::ListBody;
+use super::kube::wire::{ListBody, last_seen};
 use super::written::Written;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::eso::objects::{
@@ -23,12 +28,10 @@ pub use crate::domain::eso::objects::{Seen, Served};
 use crate::domain::values::secret_value::SecretValue;
 use crate::error::Failure;
 use http::{Method, StatusCode};
+use kube::core::params::ListParams;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
-use wire::{EventBody, ExternalSecretBody, ResourcesBody, StoreBody};
-
-/// The API group of ExternalSecrets and their stores.
-const GROUP: &str = "/apis/external-secrets.io";
+use wire::EsoBody;
 
 impl Cluster {
     /// Finds the API version of ExternalSecret that the server serves.
@@ -69,8 +72,9 @@ impl Cluster {
             StatusCode::FORBIDDEN => Ok(None),
             _ => {
                 let attempt = self.attempt("get", what.to_owned(), None);
-                let body: ResourcesBody = answer.read(&attempt)?;
-                Ok(Some(body.has(resource)))
+                let body: Value = answer.read(&attempt)?;
+                let mut resources = body["resources"].as_array().into_iter().flatten();
+                Ok(Some(resources.any(|found| found["name"] == resource)))
             }
         }
     }
@@ -133,13 +137,10 @@ impl Cluster {
     /// An ExternalSecret that cannot be read (exit code 3).
     pub async fn external_secret(
         &self,
-        version: &str,
-        namespace: &Namespace,
-        name: &str,
+        at: ExternalRef<'_>,
     ) -> Result<Option<ExternalSecret>, Failure> {
-        let answer = self.send(get(path(version, namespace, name))).await?;
-        let found = answer.found(&self.attempt_external("get", namespace, name))?;
-        Ok(found.and_then(ExternalSecretBody::read))
+        let found = self.find(at.path(), at.to_string(), at.namespace).await?;
+        Ok(found.and_then(EsoBody::external_secret))
     }
 
     /// Reads a store that an ExternalSecret of this namespace refers to.
@@ -157,7 +158,7 @@ impl Cluster {
             return Ok(Seen::Forbidden);
         }
         let found = answer.found(&self.attempt("get", at.to_string(), Some(namespace)))?;
-        let store = found.and_then(|body: StoreBody| body.read(at.kind));
+        let store = found.and_then(|body: EsoBody| body.store(at.kind));
         Ok(store.map_or(Seen::Absent, Seen::There))
     }
 
@@ -172,17 +173,17 @@ impl Cluster {
         uid: &str,
     ) -> Result<Option<Vec<Event>>, Failure> {
         let place = namespace.map_or("default", Namespace::as_str);
-        let uri =
-            format!("/api/v1/namespaces/{place}/events?fieldSelector=involvedObject.uid%3D{uid}");
-        let answer = self.send(get(uri)).await?;
-        if answer.status == StatusCode::FORBIDDEN {
-            return Ok(None);
-        }
-        let attempt = self.attempt("list", "events".to_owned(), namespace);
-        let list: ListBody<EventBody> = answer.read(&attempt)?;
-        Ok(Some(
-            list.items.into_iter().filter_map(EventBody::read).collect(),
-        ))
+        let path = format!("/api/v1/namespaces/{place}/events");
+        let params = ListParams::default()
+            .limit(PAGE)
+            .fields(&format!("involvedObject.uid={uid}"));
+        let keep = |event: Value| {
+            (event["type"] == "Warning").then(|| Event {
+                last: last_seen(&event).unwrap_or_default(),
+                message: event["message"].as_str().unwrap_or_default().to_owned(),
+            })
+        };
+        self.list_mapped(&path, params, "events", keep).await
     }
 
     /// Finds the cause why an ExternalSecret is not ready, from its events, its condition and the events
@@ -280,7 +281,7 @@ impl Cluster {
         let change = json!({ "metadata": { "annotations": {
             FORCE_SYNC: stamp(external.forced.as_deref()),
         } } });
-        self.change_external_secret(version, &external.namespace, &external.name, &change)
+        self.change_external_secret(ExternalRef::of(version, external), &change)
             .await
     }
 
@@ -297,11 +298,10 @@ impl Cluster {
         let change = json!({ "metadata": { "annotations": { FORCE_SYNC: stamp(None) } } });
         let path = store_path(version, namespace, store);
         let answer = self.send(write(Method::PATCH, &path, &change)).await?;
-        match answer.status {
-            status if status.is_success() => Ok(()),
-            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(()),
-            _ => Err(answer.failure(&self.attempt("patch", store.to_string(), Some(namespace)))),
+        if matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND) {
+            return Ok(());
         }
+        answer.done(&self.attempt("patch", store.to_string(), Some(namespace)))
     }
 
     /// Creates an ExternalSecret, and never changes an existing one.
@@ -310,18 +310,15 @@ impl Cluster {
     /// A server that refuses, or an ExternalSecret of that name (exit code 3).
     pub async fn create_external_secret(
         &self,
-        version: &str,
-        namespace: &Namespace,
-        name: &str,
+        at: ExternalRef<'_>,
         object: &Value,
     ) -> Result<(), Failure> {
-        let request = write(Method::POST, &collection(version, namespace), object);
+        let request = write(Method::POST, &collection(at.version, at.namespace), object);
         let answer = self.send(request).await?;
-        match answer.written(&self.attempt_external("create", namespace, name))? {
+        match answer.written(&self.attempt_external("create", at))? {
             Written::Done => Ok(()),
             Written::Stale => Err(Failure::unable(format!(
-                "ExternalSecret {namespace}/{name} has just been created by another client: run this \
-                 again"
+                "{at} has just been created by another client: run this again"
             ))),
         }
     }
@@ -347,22 +344,17 @@ impl Cluster {
     /// A server that refuses, or an ExternalSecret that still exists at the deadline (exit code 3).
     pub async fn orphan_external_secret(
         &self,
-        version: &str,
-        namespace: &Namespace,
-        name: &str,
+        at: ExternalRef<'_>,
         deadline: Option<Instant>,
     ) -> Result<(), Failure> {
         let options = json!({ "propagationPolicy": "Orphan" });
-        let path = path(version, namespace, name);
-        let answer = self.send(write(Method::DELETE, &path, &options)).await?;
-        if !answer.status.is_success() && !answer.is_absent() {
-            return Err(answer.failure(&self.attempt_external("delete", namespace, name)));
+        let answer = self
+            .send(write(Method::DELETE, &at.path(), &options))
+            .await?;
+        if !answer.is_absent() {
+            answer.done(&self.attempt_external("delete", at))?;
         }
-        while self
-            .external_secret(version, namespace, name)
-            .await?
-            .is_some()
-        {
+        while self.external_secret(at).await?.is_some() {
             if deadline.is_some_and(|end| Instant::now() >= end) {
                 return Err(Failure::unable(
                     "timed out: it is being deleted but still exists",
@@ -379,34 +371,22 @@ impl Cluster {
     /// A server that refuses or does not answer (exit code 3).
     pub async fn change_external_secret(
         &self,
-        version: &str,
-        namespace: &Namespace,
-        name: &str,
+        at: ExternalRef<'_>,
         change: &Value,
     ) -> Result<(), Failure> {
-        let path = path(version, namespace, name);
-        let answer = self.send(write(Method::PATCH, &path, change)).await?;
-        match answer.status {
-            status if status.is_success() => Ok(()),
-            _ => Err(answer.failure(&self.attempt_external("patch", namespace, name))),
-        }
+        let answer = self.send(write(Method::PATCH, &at.path(), change)).await?;
+        answer.done(&self.attempt_external("patch", at))
     }
 
     /// Describes a request about an ExternalSecret for error messages.
-    fn attempt_external<'a>(
-        &'a self,
-        verb: &'static str,
-        namespace: &'a Namespace,
-        name: &str,
-    ) -> Attempt<'a> {
-        let what = format!("ExternalSecret {namespace}/{name}");
-        self.attempt(verb, what, Some(namespace))
+    fn attempt_external<'a>(&'a self, verb: &'static str, at: ExternalRef<'a>) -> Attempt<'a> {
+        self.attempt(verb, at.to_string(), Some(at.namespace))
     }
 }
 
 fn read_list(answer: &Response, attempt: &Attempt<'_>) -> Result<Vec<ExternalSecret>, Failure> {
-    let list: ListBody<ExternalSecretBody> = answer.read(attempt)?;
-    let read = list.items.into_iter().filter_map(ExternalSecretBody::read);
+    let list: ListBody<EsoBody> = answer.read(attempt)?;
+    let read = list.items.into_iter().filter_map(EsoBody::external_secret);
     Ok(read.collect())
 }
 
@@ -418,16 +398,6 @@ fn stamp(before: Option<&str>) -> String {
         .and_then(|text| text.parse::<i64>().ok())
         .map_or(now, |before| before.saturating_add(1));
     now.max(next).to_string()
-}
-
-/// The API path of the ExternalSecrets of a namespace.
-fn collection(version: &str, namespace: &Namespace) -> String {
-    format!("{GROUP}/{version}/namespaces/{namespace}/externalsecrets")
-}
-
-/// The API path of an ExternalSecret.
-pub fn path(version: &str, namespace: &Namespace, name: &str) -> String {
-    format!("{}/{name}", collection(version, namespace))
 }
 
 fn store_path(version: &str, namespace: &Namespace, at: &StoreRef) -> String {

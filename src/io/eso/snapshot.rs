@@ -8,9 +8,10 @@ use crate::domain::cluster::observed_secret::OperatorMarks;
 use crate::domain::cluster::snapshot::{ClusterSnapshot, Denied};
 use crate::domain::eso::objects::{ExternalSecret, SecretStore, Seen, Served, VERSIONS};
 use crate::domain::eso::status::{Contents, ExternalSecretStatus, Path2, StoreAt, StoreSeen};
-use crate::domain::table::{BUNDLES, Bundle, ROUTER};
+use crate::domain::table::ROUTER;
 use crate::error::Failure;
 use crate::io::kube::client::{Cluster, WIDTH};
+use crate::io::kube::snapshot::or_denied;
 use futures_util::stream::{self, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,7 +92,7 @@ impl Cluster {
         store: SecretStore,
     ) -> Warnings<(StoreAt, StoreSeen)> {
         let warnings = self.warnings(at.namespace.as_ref(), &store.uid).await;
-        let (warnings, denied) = or_denied(warnings, at.namespace.as_ref());
+        let (warnings, denied) = split(warnings, at.namespace.as_ref());
         let seen = StoreSeen::new(Seen::There(store), &warnings.unwrap_or_default());
         ((at, seen), denied)
     }
@@ -115,7 +116,7 @@ impl Cluster {
         }
         let place = object.namespace.clone();
         let warnings = self.warnings(Some(&place), &object.uid).await;
-        let (warnings, denied) = or_denied(warnings, Some(&place));
+        let (warnings, denied) = split(warnings, Some(&place));
         (
             ExternalSecretStatus::new(object, warnings.as_deref()),
             denied,
@@ -124,19 +125,16 @@ impl Cluster {
 }
 
 /// Splits the result of a list of events into the events and the missing permission.
-fn or_denied<T>(
+fn split<T>(
     read: Result<Option<T>, Failure>,
     namespace: Option<&Namespace>,
 ) -> (Option<T>, Option<Denied>) {
-    let why = match read {
-        Ok(Some(found)) => return (Some(found), None),
-        Ok(None) => None,
-        Err(failure) => Some(failure.message),
-    };
     // Events about a cluster-scoped object are in the namespace `default`.
     let namespace = namespace.cloned().unwrap_or_default();
-    let denied = Denied::new("list", "events", Some(&namespace)).because(why);
-    (None, Some(denied))
+    match or_denied(read, "events", Some(&namespace)) {
+        Ok(found) => (Some(found), None),
+        Err(denied) => (None, Some(denied)),
+    }
 }
 
 /// The operator's marks on each Secret of the table.
@@ -153,10 +151,8 @@ fn relevant(facts: &ClusterSnapshot, found: Vec<ExternalSecret>) -> Vec<External
         .filter_map(|(namespace, marks)| Some((namespace, marks.owner.as_ref()?.0.as_str())))
         .collect();
     let is_relevant = |external: &ExternalSecret| {
-        let home = external.namespace == facts.home;
-        let targets = |bundle: &&Bundle| external.target == bundle.secret;
-        let has_secret = match BUNDLES.into_iter().find(targets) {
-            Some(bundle) => home || bundle == &ROUTER,
+        let has_secret = match external.bundle() {
+            Some(bundle) => external.namespace == facts.home || bundle == &ROUTER,
             None => owners.contains(&(&external.namespace, external.name.as_str())),
         };
         has_secret && facts.places.contains_key(&external.namespace)

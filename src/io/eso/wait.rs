@@ -1,5 +1,6 @@
 //! Waits for the operator to process an object. It must not change a Secret.
 
+use super::external_ref::ExternalRef;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::eso::objects::{Cause, ExternalSecret, SecretStore};
 use crate::error::Failure;
@@ -20,16 +21,14 @@ impl Cluster {
     /// The reason of the operator, a timeout, or an ExternalSecret that was deleted (exit code 3).
     pub async fn settled(
         &self,
-        version: &str,
-        namespace: &Namespace,
-        name: &str,
+        at: ExternalRef<'_>,
         before: &str,
         deadline: Option<Instant>,
     ) -> Result<ExternalSecret, Failure> {
         let started = Instant::now();
         loop {
             let now = self
-                .external_secret(version, namespace, name)
+                .external_secret(at)
                 .await?
                 .ok_or_else(|| Failure::unable("it was deleted during the wait"))?;
             let condition = now.condition.as_ref();
@@ -40,7 +39,7 @@ impl Cluster {
             let timed_out = deadline.is_some_and(|end| Instant::now() >= end);
             let has_failed = condition.is_some() && !ready && started.elapsed() >= PATIENCE;
             if timed_out || has_failed {
-                return Err(match self.cause(version, &now).await? {
+                return Err(match self.cause(at.version, &now).await? {
                     Some(cause) => Failure::unable(cause.describe()),
                     None if timed_out => {
                         Failure::unable("timed out: the operator has not processed it")

@@ -7,10 +7,10 @@
 use super::connection;
 use super::kubeconfig::{self, Selection};
 use super::response::{Attempt, Response};
-use super::wire::{NamespaceBody, SecretBody, conflicts, object_of};
+use super::wire::{NamedBody, SecretBody, conflicts, object_of};
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{NamespaceState, Observed};
-use crate::domain::cluster::owner::{self, FIELD_MANAGER, Manager};
+use crate::domain::cluster::owner::{self, FIELD_MANAGER, Manager, ROTATION_MANAGER};
 use crate::domain::hint_context::HintContext;
 use crate::domain::plan::manifest::Manifest;
 use crate::error::Failure;
@@ -20,6 +20,7 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use kube::Client;
 use kube::client::Body;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -50,10 +51,11 @@ pub struct Cluster {
     pub context: Option<String>,
     /// The server's URL.
     pub server: String,
-    timeout: Option<Duration>,
+    /// The time limit of a request; `None` for no limit.
+    pub(in crate::io) timeout: Option<Duration>,
     ui: Ui,
     /// The name of the command as an argument of `rbac`, for hints about missing permissions.
-    command: &'static str,
+    pub(in crate::io) command: &'static str,
     reach: HintContext,
     /// Whether the message about retries has been printed.
     has_warned: AtomicBool,
@@ -106,7 +108,7 @@ impl Cluster {
             return Ok(NamespaceState::Forbidden);
         }
         let found = answer.found(&self.attempt("get", format!("namespace {name}"), None))?;
-        Ok(found.map_or(NamespaceState::Absent, |body: NamespaceBody| body.state()))
+        Ok(found.map_or(NamespaceState::Absent, |body: NamedBody| body.state()))
     }
 
     /// Reads a Secret. An absent Secret is an empty [`Observed`].
@@ -175,7 +177,10 @@ impl Cluster {
         let at = &manifest.at;
         let object = object_of(manifest);
         let patch = |force: bool| {
-            let uri = format!("{}?fieldManager={FIELD_MANAGER}&force={force}", path_of(at));
+            let uri = format!(
+                "{}?fieldManager={FIELD_MANAGER}&force={force}",
+                secret_path(at)
+            );
             self.send(build(Method::PATCH, uri, APPLY_PATCH, &object))
         };
         let mut answer = patch(false).await?;
@@ -203,18 +208,19 @@ impl Cluster {
         }
     }
 
-    /// Sends a merge patch, which names the `resourceVersion` that it is based on. `what` describes
-    /// the object for error messages.
+    /// Sends a merge patch of a rotation, which names the `resourceVersion` that it is based on. `what`
+    /// describes the object for error messages.
     ///
     /// # Errors
     /// A server that refuses or does not answer (exit code 3).
     pub(in crate::io) async fn merge(
         &self,
-        uri: String,
+        path: &str,
         change: &Value,
         what: String,
         namespace: &Namespace,
     ) -> Result<Written, Failure> {
+        let uri = format!("{path}?fieldManager={ROTATION_MANAGER}");
         let answer = self
             .send(build(Method::PATCH, uri, MERGE_PATCH, change))
             .await?;
@@ -229,14 +235,15 @@ impl Cluster {
         &self.reach
     }
 
-    /// The time limit of a request; `None` for no limit.
-    pub(in crate::io) fn timeout(&self) -> Option<Duration> {
-        self.timeout
-    }
-
-    /// The name of the command as an argument of `rbac`.
-    pub(in crate::io) fn command(&self) -> &'static str {
-        self.command
+    /// Reads an object; `None` if it does not exist. `what` describes it for error messages.
+    pub(in crate::io) async fn find<T: DeserializeOwned>(
+        &self,
+        path: String,
+        what: String,
+        namespace: &Namespace,
+    ) -> Result<Option<T>, Failure> {
+        let answer = self.send(get(path)).await?;
+        answer.found(&self.attempt("get", what, Some(namespace)))
     }
 
     /// Describes a request for error messages.
@@ -256,7 +263,11 @@ impl Cluster {
         }
     }
 
-    fn attempt_at<'a>(&'a self, verb: &'static str, at: &'a SecretRef) -> Attempt<'a> {
+    pub(in crate::io) fn attempt_at<'a>(
+        &'a self,
+        verb: &'static str,
+        at: &'a SecretRef,
+    ) -> Attempt<'a> {
         self.attempt(verb, at.to_string(), Some(&at.namespace))
     }
 
@@ -376,7 +387,8 @@ struct SendError {
     is_transient: bool,
 }
 
-fn path_of(at: &SecretRef) -> String {
+/// The API path of a Secret.
+pub(in crate::io) fn secret_path(at: &SecretRef) -> String {
     format!("/api/v1/namespaces/{}/secrets/{}", at.namespace, at.name)
 }
 

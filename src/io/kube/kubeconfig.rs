@@ -2,17 +2,16 @@
 //!
 //! A kubeconfig holds credentials and must not be quoted.
 
-use crate::domain::values::secret_value::SecretValue;
 use crate::error::Failure;
+use crate::io::local::text_file;
 use http::header::{HeaderValue, USER_AGENT};
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// The largest token file that is trimmed, in bytes.
-const LARGEST_TOKEN: u64 = 64 * 1024;
+/// The largest token file that is trimmed, in MiB.
+const LARGEST_TOKEN: u64 = 1;
 /// The user agent of all requests.
 pub(in crate::io) const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("k8s-bootstrap/", env!("CARGO_PKG_VERSION")));
@@ -113,15 +112,9 @@ fn trim_token_file(config: &mut Config) {
         return;
     };
     // kube reports an unreadable file when it uses the token.
-    let mut text = String::new();
-    let file = File::open(path).map(|file| file.take(LARGEST_TOKEN));
-    if file
-        .and_then(|mut file| file.read_to_string(&mut text))
-        .is_err()
-    {
+    let Ok(text) = text_file::read(Path::new(path), LARGEST_TOKEN) else {
         return;
-    }
-    let text = SecretValue::from(text);
+    };
     let token = text.expose().trim();
     if token != text.expose() {
         auth.token = Some(token.to_owned().into());

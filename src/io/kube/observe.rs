@@ -5,9 +5,9 @@
 //! requests does not grow with the fleet.
 
 use super::client::{Cluster, WIDTH};
-use super::wire::{ListBody, NamedBody, NamespaceBody, SecretBody};
+use super::wire::{ListBody, NamedBody, SecretBody};
 use crate::domain::cluster::names::{Namespace, SecretRef};
-use crate::domain::cluster::observed_secret::{NamespaceState, Observations, Observed};
+use crate::domain::cluster::observed_secret::{NamespaceState, Observations};
 use crate::domain::eso::objects::ExternalSecret;
 use crate::domain::table::{Bundle, ROUTER};
 use crate::error::Failure;
@@ -207,7 +207,7 @@ impl Cluster {
         selector: &str,
     ) -> Result<BTreeMap<Namespace, NamespaceState>, Failure> {
         self.matching_namespaces(selector).await?.ok_or_else(|| {
-            let (reach, command) = (self.reach(), self.command());
+            let (reach, command) = (self.reach(), self.command);
             let (program, kubectl) = (&reach.program, &reach.kubectl);
             Failure::unable("namespaces may not be listed, so the fleet selector cannot be used")
                 .hint(format!(
@@ -223,15 +223,16 @@ impl Cluster {
         &self,
         selector: &str,
     ) -> Result<Option<BTreeMap<Namespace, NamespaceState>>, Failure> {
-        let params = ListParams::default().labels(selector);
-        let what = "namespaces of the fleet selector";
-        let bodies: Option<Vec<NamespaceBody>> =
-            self.list_all("/api/v1/namespaces", params, what).await?;
-        let state = |body: NamespaceBody| {
+        let params = ListParams::default().limit(PAGE).labels(selector);
+        let keep = |body: NamedBody| {
             let state = body.state();
             Some((body.metadata.name?.parse().ok()?, state))
         };
-        Ok(bodies.map(|bodies| bodies.into_iter().filter_map(state).collect()))
+        let what = "namespaces of the fleet selector";
+        let found = self
+            .list_mapped("/api/v1/namespaces", params, what, keep)
+            .await?;
+        Ok(found.map(|found| found.into_iter().collect()))
     }
 
     /// Lists the router Secrets of all namespaces; `None` if they may not be listed.
@@ -239,22 +240,17 @@ impl Cluster {
     /// # Errors
     /// A list that cannot be read (exit code 3).
     pub async fn routers_everywhere(&self) -> Result<Option<Observations>, Failure> {
-        let params = ListParams::default().fields(&format!("metadata.name={}", ROUTER.secret));
-        let bodies: Option<Vec<SecretBody>> = self
-            .list_all(
-                "/api/v1/secrets",
-                params,
-                "router Secrets of all namespaces",
-            )
-            .await?;
-        let observed = |body: SecretBody| {
-            let at = SecretRef {
-                namespace: body.namespace()?.parse().ok()?,
-                name: ROUTER.secret,
-            };
-            Some((at, Observed::from(body)))
+        let name = format!("metadata.name={}", ROUTER.secret);
+        let params = ListParams::default().limit(PAGE).fields(&name);
+        let keep = |body: SecretBody| {
+            let namespace = body.metadata.namespace.as_deref()?.parse().ok()?;
+            Some((SecretRef::new(&namespace, ROUTER.secret), body.into()))
         };
-        Ok(bodies.map(|bodies| bodies.into_iter().filter_map(observed).collect()))
+        let what = "router Secrets of all namespaces";
+        let found = self
+            .list_mapped("/api/v1/secrets", params, what, keep)
+            .await?;
+        Ok(found.map(|found| found.into_iter().collect()))
     }
 
     /// Lists the names of the pods of a namespace by uid; `None` if they may not be listed.
@@ -270,16 +266,6 @@ impl Cluster {
         let params = ListParams::default().limit(PAGE);
         let found = self.list_mapped(&path, params, "pods", keep).await?;
         Ok(found.map(|found| found.into_iter().collect()))
-    }
-
-    /// Reads a list page by page; `None` if it is forbidden.
-    async fn list_all<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        params: ListParams,
-        what: &str,
-    ) -> Result<Option<Vec<T>>, Failure> {
-        self.list_mapped(path, params.limit(PAGE), what, Some).await
     }
 
     /// Reads a list page by page and keeps what `keep` returns; `None` if the list is forbidden.

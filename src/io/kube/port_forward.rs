@@ -26,9 +26,8 @@ pub struct Forwarder {
     client: Client,
 }
 
-/// A request to a service.
+/// A request to a service: a POST if it has a body, else a GET.
 pub struct Ask<'a> {
-    pub method: Method,
     /// The path, with a query if there is one.
     pub path: &'a str,
     /// The token of the `Authorization` header.
@@ -81,7 +80,6 @@ fn request(ask: &Ask<'_>) -> Option<Request<String>> {
     let mut bearer = HeaderValue::from_str(bearer.expose()).ok()?;
     bearer.set_sensitive(true);
     let mut request = Request::builder()
-        .method(ask.method.clone())
         .uri(ask.path)
         .header(header::HOST, "localhost")
         .header(header::USER_AGENT, AGENT)
@@ -89,7 +87,9 @@ fn request(ask: &Ask<'_>) -> Option<Request<String>> {
         .header(header::CONNECTION, "close")
         .header(header::AUTHORIZATION, bearer);
     if ask.json.is_some() {
-        request = request.header(header::CONTENT_TYPE, "application/json");
+        request = request
+            .method(Method::POST)
+            .header(header::CONTENT_TYPE, "application/json");
     }
     request.body(ask.json.unwrap_or_default().to_owned()).ok()
 }
@@ -189,7 +189,6 @@ mod tests {
 
     fn build(token: &str, path: &str, json: Option<&str>) -> Option<Request<String>> {
         request(&Ask {
-            method: Method::POST,
             path,
             bearer: &SecretValue::from(token),
             json,

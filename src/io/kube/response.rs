@@ -61,9 +61,7 @@ impl Response {
     /// # Errors
     /// An unsuccessful response, or a body of another format (exit code 3).
     pub fn read<T: DeserializeOwned>(&self, attempt: &Attempt<'_>) -> Result<T, Failure> {
-        if !self.status.is_success() {
-            return Err(self.failure(attempt));
-        }
+        self.done(attempt)?;
         // The parser's error could quote a value.
         serde_json::from_slice(&self.body).map_err(|_| {
             let what = &attempt.what;
@@ -92,6 +90,18 @@ impl Response {
             StatusCode::CONFLICT => Ok(Written::Stale),
             status if status.is_success() => Ok(Written::Done),
             _ => Err(self.failure(attempt)),
+        }
+    }
+
+    /// Checks that a change was carried out.
+    ///
+    /// # Errors
+    /// An unsuccessful response (exit code 3).
+    pub fn done(&self, attempt: &Attempt<'_>) -> Result<(), Failure> {
+        if self.status.is_success() {
+            Ok(())
+        } else {
+            Err(self.failure(attempt))
         }
     }
 

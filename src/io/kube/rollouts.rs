@@ -6,18 +6,15 @@
 use super::client::Cluster;
 use super::observe::PAGE;
 use super::snapshot::api_of;
+use super::wire::last_seen;
 use super::workloads::RESTARTED_AT;
-use crate::domain::cluster::names::WorkloadKind;
-use crate::domain::cluster::names::{Namespace, is_object_name};
-use crate::domain::cluster::owner::ROTATION_MANAGER;
+use crate::domain::cluster::names::{Namespace, WorkloadKind, is_object_name};
 use crate::domain::cluster::stuck::{Warning, WarningCause};
 use crate::domain::cluster::workload::{ROTATION_MARK, Workload};
 use crate::error::Failure;
 use crate::io::written::Written;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::core::params::ListParams;
-use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 impl Cluster {
     /// Restarts a workload and sets the rotation mark, unless it has changed since it was read. `now`
@@ -42,9 +39,8 @@ impl Cluster {
         let Some(path) = path else {
             return Ok(Written::Stale);
         };
-        let uri = format!("{path}?fieldManager={ROTATION_MANAGER}");
         let patch = restart_patch(workload, mark, now);
-        self.merge(uri, &patch, workload.to_string(), &workload.namespace)
+        self.merge(&path, &patch, workload.to_string(), &workload.namespace)
             .await
     }
 
@@ -58,7 +54,7 @@ impl Cluster {
     ) -> Result<Option<Vec<Warning>>, Failure> {
         let path = format!("/api/v1/namespaces/{namespace}/events");
         let params = ListParams::default().limit(PAGE).fields("type=Warning");
-        self.list_mapped(&path, params, "events", EventBody::warning)
+        self.list_mapped(&path, params, "events", |event: Value| warning(&event))
             .await
     }
 }
@@ -69,7 +65,7 @@ fn path_of(kind: WorkloadKind, namespace: &Namespace, name: &str) -> Option<Stri
     is_object_name(name).then(|| format!("{api}/namespaces/{namespace}/{resource}/{name}"))
 }
 
-fn restart_patch(workload: &Workload, mark: &str, now: &str) -> serde_json::Value {
+fn restart_patch(workload: &Workload, mark: &str, now: &str) -> Value {
     json!({
         "metadata": { "resourceVersion": workload.rollout.resource_version },
         "spec": { "template": { "metadata": { "annotations": {
@@ -78,59 +74,27 @@ fn restart_patch(workload: &Workload, mark: &str, now: &str) -> serde_json::Valu
     })
 }
 
-/// An event of the core API.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct EventBody {
-    involved_object: Involved,
-    reason: Option<String>,
-    /// It may quote an object, so it is searched and never printed.
-    message: Option<String>,
-    last_timestamp: Option<Time>,
-    event_time: Option<MicroTime>,
-    series: Option<Series>,
-}
-
-#[derive(Deserialize)]
-struct Involved {
-    #[serde(default)]
-    kind: String,
-    #[serde(default)]
-    name: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Series {
-    last_observed_time: Option<MicroTime>,
-}
-
-impl EventBody {
-    /// Makes a warning; `None` if the reason is not about a rollout.
-    fn warning(self) -> Option<Warning> {
-        let message = self.message.unwrap_or_default();
-        let what = match self.reason?.as_str() {
-            "FailedCreate" | "ReplicaSetCreateError" => {
-                if message.contains("exceeded quota") {
-                    WarningCause::Quota
-                } else {
-                    WarningCause::NotMade
-                }
+/// Makes a warning of an event; `None` if the reason is not about a rollout. The message is searched
+/// only.
+fn warning(event: &Value) -> Option<Warning> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let what = match event["reason"].as_str()? {
+        "FailedCreate" | "ReplicaSetCreateError" => {
+            if text(&event["message"]).contains("exceeded quota") {
+                WarningCause::Quota
+            } else {
+                WarningCause::NotMade
             }
-            "FailedMount" => WarningCause::NotMounted,
-            _ => return None,
-        };
-        let observed = self.series.and_then(|series| series.last_observed_time);
-        let micro = [observed, self.event_time].into_iter().flatten();
-        let times = micro.map(|time| time.0.as_second());
-        let last = self.last_timestamp.map(|time| time.0.as_second());
-        Some(Warning {
-            what,
-            kind: self.involved_object.kind,
-            name: self.involved_object.name,
-            at: times.chain(last).max(),
-        })
-    }
+        }
+        "FailedMount" => WarningCause::NotMounted,
+        _ => return None,
+    };
+    Some(Warning {
+        what,
+        kind: text(&event["involvedObject"]["kind"]),
+        name: text(&event["involvedObject"]["name"]),
+        at: last_seen(event),
+    })
 }
 
 #[cfg(test)]
@@ -196,11 +160,7 @@ mod tests {
 
     #[test]
     fn events_become_warnings_by_reason_and_message() {
-        let read = |event: serde_json::Value| -> Option<Warning> {
-            serde_json::from_value::<EventBody>(event)
-                .unwrap()
-                .warning()
-        };
+        let read = |event: Value| warning(&event);
         let event = |reason: &str, message: &str| {
             json!({
                 "metadata": { "name": "api.17" },

@@ -5,7 +5,7 @@
 
 use super::client::{Cluster, WIDTH, get};
 use super::observe::{FleetScope, PAGE};
-use super::wire::{SecretBody, VersionBody};
+use super::wire::SecretBody;
 use super::workloads::{PodBody, Stays, WorkloadBody};
 use crate::domain::cluster::names::{Namespace, SecretRef, WorkloadKind};
 use crate::domain::cluster::observed_secret::{NamespaceState, Observed};
@@ -22,6 +22,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::StatusCode;
 use kube::core::params::ListParams;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The kinds of objects that create pods.
@@ -98,31 +99,10 @@ impl Cluster {
         fleet: &FleetScope,
         copies: &BTreeSet<CopyRef>,
     ) -> Result<ClusterSnapshot, Failure> {
-        let (version, states) = tokio::join!(self.version(), self.all_namespaces(home, fleet));
-        let ((version, now), states) = (version?, states?);
-        let mut facts = ClusterSnapshot {
-            server: self.server.clone(),
-            version,
-            now,
-            home: home.clone(),
-            places: BTreeMap::new(),
-            nothing_selected: states.nothing_selected,
-            copies: BTreeMap::new(),
-            absent: BTreeSet::new(),
-            denied: states.denied,
-            probes: Vec::new(),
-            path2: None,
-        };
-        for (name, state) in states.found {
-            // A selected namespace that is being deleted is not checked.
-            if name == *home || fleet.named.contains(&name) || state == NamespaceState::Active {
-                let place = NamespaceSnapshot {
-                    state,
-                    ..NamespaceSnapshot::default()
-                };
-                facts.places.insert(name, place);
-            }
-        }
+        let (version, facts) = tokio::join!(self.version(), self.all_namespaces(home, fleet));
+        let ((version, now), mut facts) = (version?, facts?);
+        facts.version = version;
+        facts.now = now;
         let scope = Scope {
             places: facts.places.keys().cloned().collect(),
             named: std::iter::once(home).chain(&fleet.named).cloned().collect(),
@@ -200,17 +180,20 @@ impl Cluster {
         if answer.status == StatusCode::FORBIDDEN {
             return Ok((None, now));
         }
-        let body: VersionBody =
-            answer.read(&self.attempt("get", "the version".to_owned(), None))?;
-        Ok((Some(body.describe()), now))
+        let body: Value = answer.read(&self.attempt("get", "the version".to_owned(), None))?;
+        // Only the characters of a version are printed.
+        let is_allowed = |c: &char| c.is_ascii_alphanumeric() || ".-+_".contains(*c);
+        let version = body["gitVersion"].as_str().unwrap_or_default();
+        let version = version.chars().filter(is_allowed).take(60).collect();
+        Ok((Some(version), now))
     }
 
-    /// Reads the state of home and of each fleet namespace.
+    /// Reads the state of home and of each fleet namespace. The result has no other facts yet.
     async fn all_namespaces(
         &self,
         home: &Namespace,
         fleet: &FleetScope,
-    ) -> Result<States, Failure> {
+    ) -> Result<ClusterSnapshot, Failure> {
         let named: Vec<_> = std::iter::once(home).chain(&fleet.named).collect();
         let selected = async {
             match &fleet.selector {
@@ -220,28 +203,42 @@ impl Cluster {
         };
         let (named, selected) = tokio::join!(self.namespaces(&named), selected);
         let (named, selected) = (named?, selected?);
-        let mut states = States::default();
-        match selected {
-            None => {}
+        let mut facts = ClusterSnapshot {
+            server: self.server.clone(),
+            home: home.clone(),
+            ..ClusterSnapshot::default()
+        };
+        let mut found = match selected {
+            None => BTreeMap::new(),
             Some(None) => {
-                states
-                    .denied
-                    .insert(Denied::new("list", "namespaces", None));
+                let denied = Denied::new("list", "namespaces", None);
+                facts.denied.insert(denied);
+                BTreeMap::new()
             }
             Some(Some(found)) => {
-                states.nothing_selected = found.is_empty();
-                states.found = found;
+                facts.nothing_selected = found.is_empty();
+                found
+            }
+        };
+        // Named namespaces replace selected ones: their state can also be absent.
+        found.extend(named);
+        for (name, state) in found {
+            if state == NamespaceState::Forbidden {
+                let resource = format!("namespaces/{name}");
+                facts
+                    .denied
+                    .insert(Denied::new("get", resource, Some(&name)));
+            }
+            // A selected namespace that is being deleted is not checked.
+            if name == *home || fleet.named.contains(&name) || state == NamespaceState::Active {
+                let place = NamespaceSnapshot {
+                    state,
+                    ..NamespaceSnapshot::default()
+                };
+                facts.places.insert(name, place);
             }
         }
-        // Named namespaces replace selected ones: their state can also be absent.
-        states.found.extend(named);
-        let forbidden = states
-            .found
-            .iter()
-            .filter(|(_, state)| **state == NamespaceState::Forbidden)
-            .map(|(name, _)| Denied::new("get", format!("namespaces/{name}"), Some(name)));
-        states.denied.extend(forbidden);
-        Ok(states)
+        Ok(facts)
     }
 
     /// Reads the Secrets of the table: all of them at home, only the router Secret in the fleet.
@@ -256,17 +253,16 @@ impl Cluster {
         } else {
             None
         };
-        let at = |namespace: &Namespace, name: &str| CopyRef {
-            namespace: namespace.clone(),
-            name: name.to_owned(),
-        };
-        let mut wanted: Vec<_> = BUNDLES.map(|bundle| at(home, bundle.secret)).into();
+        let router = |namespace: &Namespace| CopyRef::new(namespace, ROUTER.secret);
+        let mut wanted: Vec<_> = BUNDLES
+            .map(|bundle| CopyRef::new(home, bundle.secret))
+            .into();
         let mut routers = Vec::new();
         match everywhere {
-            None => wanted.extend(fleet().map(|name| at(name, ROUTER.secret))),
+            None => wanted.extend(fleet().map(router)),
             Some(mut found) => routers.extend(fleet().map(|name| {
                 let observed = found.remove(&SecretRef::new(name, ROUTER.secret));
-                (at(name, ROUTER.secret), observed.unwrap_or_default())
+                (router(name), observed.unwrap_or_default())
             })),
         }
         let mut listed = self.secrets_by_name(wanted.into_iter()).await?;
@@ -285,8 +281,8 @@ impl Cluster {
                 .limit(SECRETS_PAGE),
         };
         let keep = |body: SecretBody| {
-            let namespace: Namespace = body.namespace()?.parse().ok()?;
-            let name = body.name()?.to_owned();
+            let namespace: Namespace = body.metadata.namespace.as_deref()?.parse().ok()?;
+            let name = body.metadata.name.clone()?;
             let is_in_scope = scope.places.contains(&namespace);
             is_in_scope.then(|| (CopyRef { namespace, name }, body.into()))
         };
@@ -296,12 +292,9 @@ impl Cluster {
             lists.any(|list| list.namespace.as_ref().is_none_or(|at| at == *place))
         };
         let places: Vec<_> = scope.named.iter().filter(is_denied).cloned().collect();
-        let candidates = places.into_iter().flat_map(|namespace| {
-            KNOWN_COPIES.map(|name| CopyRef {
-                namespace: namespace.clone(),
-                name: name.to_owned(),
-            })
-        });
+        let candidates = places
+            .into_iter()
+            .flat_map(|namespace| KNOWN_COPIES.map(|name| CopyRef::new(&namespace, name)));
         match self.secrets_by_name(candidates).await {
             Ok(read) => {
                 let existing = read
@@ -437,12 +430,18 @@ impl Cluster {
     }
 }
 
-/// The states of namespaces, and the permissions that were missing.
-#[derive(Default)]
-struct States {
-    found: BTreeMap<Namespace, NamespaceState>,
-    nothing_selected: bool,
-    denied: BTreeSet<Denied>,
+/// The result of a list: its objects, or the missing permission.
+pub(in crate::io) fn or_denied<T>(
+    found: Result<Option<T>, Failure>,
+    resource: &str,
+    namespace: Option<&Namespace>,
+) -> Result<T, Denied> {
+    let why = match found {
+        Ok(Some(items)) => return Ok(items),
+        Ok(None) => None,
+        Err(failure) => Some(failure.message),
+    };
+    Err(Denied::new("list", resource, namespace).because(why))
 }
 
 impl<T> Listed<T> {
@@ -453,15 +452,9 @@ impl<T> Listed<T> {
         namespace: Option<&Namespace>,
         found: Result<Option<Vec<T>>, Failure>,
     ) {
-        let why = match found {
-            Ok(Some(items)) => {
-                self.items.extend(items);
-                return;
-            }
-            Ok(None) => None,
-            Err(failure) => Some(failure.message),
-        };
-        self.denied
-            .push(Denied::new("list", resource, namespace).because(why));
+        match or_denied(found, resource, namespace) {
+            Ok(items) => self.items.extend(items),
+            Err(denied) => self.denied.push(denied),
+        }
     }
 }

@@ -1,11 +1,9 @@
 //! The state of a rotation in the cluster: annotations of one object. They have a field manager of
 //! their own, which must not own data.
 
-use super::client::{Cluster, get};
-use super::wire::NamedBody;
+use super::client::Cluster;
+use super::wire::{NamedBody, own_annotations};
 use crate::domain::cluster::names::Namespace;
-use crate::domain::cluster::observed_secret::OWN_ANNOTATIONS;
-use crate::domain::cluster::owner::ROTATION_MANAGER;
 use crate::domain::rotation::{RETIRED_TOKENS, Rotation, STATE};
 use crate::error::Failure;
 use crate::io::written::Written;
@@ -42,24 +40,17 @@ impl Cluster {
         path: String,
         namespace: &Namespace,
     ) -> Result<Option<(StateObject, BTreeMap<String, String>)>, Failure> {
-        let answer = self.send(get(path.clone())).await?;
-        let attempt = self.attempt("get", what.clone(), Some(namespace));
-        let Some(body) = answer.found::<NamedBody>(&attempt)? else {
+        let found = self.find(path.clone(), what.clone(), namespace).await?;
+        let Some(NamedBody { metadata }) = found else {
             return Ok(None);
         };
+        let annotations = own_annotations(&metadata);
         let object = StateObject {
             what,
             path,
             namespace: namespace.clone(),
-            resource_version: body.metadata.resource_version.unwrap_or_default(),
+            resource_version: metadata.resource_version.unwrap_or_default(),
         };
-        let annotations = body
-            .metadata
-            .annotations
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|(name, _)| name.starts_with(OWN_ANNOTATIONS))
-            .collect();
         Ok(Some((object, annotations)))
     }
 
@@ -91,8 +82,12 @@ impl Cluster {
         let change = json!({ "metadata": {
             "resourceVersion": object.resource_version, "annotations": annotations,
         } });
-        let uri = format!("{}?fieldManager={ROTATION_MANAGER}", object.path);
-        self.merge(uri, &change, object.what.clone(), &object.namespace)
-            .await
+        self.merge(
+            &object.path,
+            &change,
+            object.what.clone(),
+            &object.namespace,
+        )
+        .await
     }
 }

@@ -5,11 +5,12 @@
 use crate::domain::cluster::observed_secret::{
     LiveSecret, LiveValue, ManagedFields, NamespaceState, OWN_ANNOTATIONS, Observed, OperatorMarks,
 };
-use crate::domain::cluster::owner::{self, Marks, Owner, ROTATION_MANAGER};
+use crate::domain::cluster::owner::{self, Owner, ROTATION_MANAGER};
 use crate::domain::eso::objects::MARKS;
 use crate::domain::plan::manifest::MINTED_AT;
 use crate::domain::plan::manifest::Manifest;
 use crate::domain::rotation::LAST_WRITE;
+use crate::io::local::environment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     ListMeta, ManagedFieldsEntry, ObjectMeta, Time,
 };
@@ -26,7 +27,7 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretBody {
-    metadata: ObjectMeta,
+    pub metadata: ObjectMeta,
     #[serde(default)]
     data: Option<BTreeMap<String, String>>,
     #[serde(default)]
@@ -35,66 +36,20 @@ pub struct SecretBody {
     immutable: Option<bool>,
 }
 
-impl SecretBody {
-    pub fn namespace(&self) -> Option<&str> {
-        self.metadata.namespace.as_deref()
-    }
-
-    pub fn name(&self) -> Option<&str> {
-        self.metadata.name.as_deref()
-    }
-
-    /// Checks whether an object with this uid owns the Secret.
-    pub fn is_owned_by(&self, uid: &str) -> bool {
-        let mut owners = self.metadata.owner_references.iter().flatten();
-        owners.any(|owner| owner.uid == uid)
-    }
-
-    pub fn into_data(self) -> BTreeMap<String, LiveValue> {
-        let data = self.data.unwrap_or_default().into_iter();
-        data.map(|(key, value)| (key, LiveValue::decode(value)))
-            .collect()
-    }
-}
-
-/// The server's version.
+/// An object of which only the metadata is read.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VersionBody {
-    git_version: String,
-}
-
-impl VersionBody {
-    /// The version, reduced to the characters of a version.
-    pub fn describe(&self) -> String {
-        let is_allowed = |c: &char| c.is_ascii_alphanumeric() || ".-+_".contains(*c);
-        self.git_version
-            .chars()
-            .filter(is_allowed)
-            .take(60)
-            .collect()
-    }
-}
-
-#[derive(Deserialize)]
-pub struct NamespaceBody {
-    /// `deletionTimestamp` marks a namespace that is being deleted.
+pub struct NamedBody {
     pub metadata: ObjectMeta,
 }
 
-impl NamespaceBody {
+impl NamedBody {
+    /// The state of a namespace.
     pub fn state(&self) -> NamespaceState {
         match self.metadata.deletion_timestamp {
             Some(_) => NamespaceState::Terminating,
             None => NamespaceState::Active,
         }
     }
-}
-
-/// An object of which only the metadata is read.
-#[derive(Deserialize)]
-pub struct NamedBody {
-    pub metadata: ObjectMeta,
 }
 
 #[derive(Deserialize)]
@@ -136,7 +91,11 @@ impl From<SecretBody> for Observed {
         let owner = owner_of(&metadata);
         let marks = operator_marks(&metadata);
         let rotated = rotation_written_at(&metadata);
-        let annotations = metadata.annotations.unwrap_or_default();
+        let own_annotations = own_annotations(&metadata);
+        let last_applied = metadata
+            .annotations
+            .iter()
+            .find_map(|it| it.get(LAST_APPLIED));
         let data = body.data.unwrap_or_default();
         let live = LiveSecret {
             resource_version: metadata.resource_version.unwrap_or_default(),
@@ -148,15 +107,10 @@ impl From<SecretBody> for Observed {
                 .collect(),
             created: metadata.creation_timestamp.as_ref().map(seconds),
             changed: data_changed_at(metadata.managed_fields.as_deref().unwrap_or_default()),
-            minted: minted_at(&annotations),
-            exposed: annotations
-                .get(LAST_APPLIED)
-                .is_some_and(|it| has_values(it)),
+            minted: minted_at(&own_annotations),
+            exposed: last_applied.is_some_and(|it| has_values(it)),
             marks,
-            annotations: annotations
-                .into_iter()
-                .filter(|(name, _)| name.starts_with(OWN_ANNOTATIONS))
-                .collect(),
+            annotations: own_annotations,
             managed: metadata
                 .managed_fields
                 .unwrap_or_default()
@@ -173,6 +127,25 @@ impl From<SecretBody> for Observed {
     }
 }
 
+/// Reads the annotations of this program.
+pub(in crate::io) fn own_annotations(metadata: &ObjectMeta) -> BTreeMap<String, String> {
+    let all = metadata.annotations.iter().flatten();
+    let own = all.filter(|(name, _)| name.starts_with(OWN_ANNOTATIONS));
+    own.map(|(name, text)| (name.clone(), text.clone()))
+        .collect()
+}
+
+/// Finds when an event last occurred, in seconds since 1970.
+pub(in crate::io) fn last_seen(event: &Value) -> Option<i64> {
+    let times = [
+        &event["series"]["lastObservedTime"],
+        &event["eventTime"],
+        &event["lastTimestamp"],
+    ];
+    let times = times.into_iter().filter_map(Value::as_str);
+    times.filter_map(environment::seconds).max()
+}
+
 /// Finds the owner of an object.
 pub(in crate::io) fn owner_of(metadata: &ObjectMeta) -> Option<Owner> {
     let none = BTreeMap::new();
@@ -185,11 +158,9 @@ pub(in crate::io) fn owner_of(metadata: &ObjectMeta) -> Option<Owner> {
             (owner.kind.clone(), owner.name.clone(), controller)
         })
         .collect();
-    owner::owner_of(Marks {
-        labels: metadata.labels.as_ref().unwrap_or(&none),
-        annotations: metadata.annotations.as_ref().unwrap_or(&none),
-        owner_references: &owners,
-    })
+    let labels = metadata.labels.as_ref().unwrap_or(&none);
+    let annotations = metadata.annotations.as_ref().unwrap_or(&none);
+    owner::owner_of(labels, annotations, &owners)
 }
 
 /// Reads what External Secrets Operator has set on an object.

@@ -1,6 +1,7 @@
 //! Inputs from the process environment and an env-file, and the random bytes and the time of the
 //! operating system. It must not print a value.
 
+use super::text_file::{self, BadFile};
 use crate::domain::table::{self, InputRule};
 use crate::domain::values::dotenv::{self, Dialect};
 use crate::domain::values::inputs::Inputs;
@@ -10,12 +11,10 @@ use crate::error::Failure;
 use rand::rngs::SysRng;
 use rustix::process::{Resource, Rlimit};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
-/// The largest env-file that is read, in bytes.
-const LARGEST_ENV_FILE: u64 = 1024 * 1024;
+/// The largest env-file that is read, in MiB.
+const LARGEST_ENV_FILE: u64 = 1;
 
 /// Reads the inputs of the table from the environment and, if given, from the env-file (`-` is
 /// stdin).
@@ -55,11 +54,9 @@ fn process_environment(
 }
 
 fn read_env_file(path: &Path) -> Result<BTreeMap<String, SecretValue>, Failure> {
-    let stdin = path == Path::new("-");
-    let shown = if stdin {
-        "stdin".to_owned()
-    } else {
-        format!("{}", path.display())
+    let shown = match path.to_str() {
+        Some("-") => "stdin".to_owned(),
+        _ => path.display().to_string(),
     };
     let unreadable = |error: std::io::Error| {
         Failure::unable(format!("cannot read the env-file {shown}"))
@@ -70,22 +67,14 @@ fn read_env_file(path: &Path) -> Result<BTreeMap<String, SecretValue>, Failure> 
         Failure::usage(format!("the env-file {shown} is malformed: {what}"))
             .hint("each line is KEY=value, KEY=\"value\", KEY='value' or a comment")
     };
-    let source: Box<dyn Read> = if stdin {
-        Box::new(std::io::stdin())
-    } else {
-        Box::new(File::open(path).map_err(unreadable)?)
-    };
-    let mut bytes = Vec::new();
-    source
-        .take(LARGEST_ENV_FILE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    if bytes.len() as u64 > LARGEST_ENV_FILE {
-        return Err(malformed("it is larger than 1 MiB".to_owned()));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| malformed("it is not UTF-8".to_owned()))?;
+    let text = text_file::read(path, LARGEST_ENV_FILE).map_err(|bad| match bad {
+        BadFile::Unreadable(error) => unreadable(error),
+        BadFile::NotUtf8(_) => malformed("it is not UTF-8".to_owned()),
+        BadFile::TooLarge(_) => malformed(format!("it is {bad}")),
+    })?;
     // Some editors put a byte order mark before the text.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = text.expose();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = dotenv::parse(text, Dialect::Dotenv).map_err(|bad| malformed(bad.to_string()))?;
     let mut found = BTreeMap::new();
     for (index, line) in lines.into_iter().enumerate() {

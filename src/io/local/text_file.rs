@@ -1,30 +1,39 @@
-//! Text files of bounded size, for `lint`. It must not write.
+//! Text files of bounded size, or stdin. It must not write.
 
 use crate::domain::values::secret_value::SecretValue;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
-/// The largest file that is read, in bytes.
-const LARGEST: u64 = 16 * 1024 * 1024;
+/// Why a file cannot be used. The text quotes nothing of the file.
+#[derive(Debug, thiserror::Error)]
+pub enum BadFile {
+    #[error("{0}")]
+    Unreadable(io::Error),
+    #[error("larger than {0} MiB")]
+    TooLarge(u64),
+    #[error("line {0} is not UTF-8")]
+    NotUtf8(usize),
+}
 
-/// Reads a file, a pipe, or stdin (`-`).
+/// Reads a file, a pipe, or stdin (`-`), of at most so many MiB.
 ///
 /// # Errors
-/// The reason why the file is not valid, without quoting it.
-pub fn read(path: &Path) -> Result<SecretValue, String> {
+/// The reason why the file is not valid.
+pub fn read(path: &Path, largest: u64) -> Result<SecretValue, BadFile> {
     let source: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(std::io::stdin())
+        Box::new(io::stdin())
     } else {
-        Box::new(File::open(path).map_err(|error| error.to_string())?)
+        Box::new(File::open(path).map_err(BadFile::Unreadable)?)
     };
+    let limit = largest * 1024 * 1024;
     let mut bytes = Vec::new();
     source
-        .take(LARGEST + 1)
+        .take(limit + 1)
         .read_to_end(&mut bytes)
-        .map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > LARGEST {
-        return Err("larger than 16 MiB".to_owned());
+        .map_err(BadFile::Unreadable)?;
+    if bytes.len() as u64 > limit {
+        return Err(BadFile::TooLarge(largest));
     }
     String::from_utf8(bytes)
         .map(SecretValue::from)
@@ -32,6 +41,6 @@ pub fn read(path: &Path) -> Result<SecretValue, String> {
             let valid = error.utf8_error().valid_up_to();
             let before = &error.as_bytes()[..valid];
             let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-            format!("line {line} is not UTF-8")
+            BadFile::NotUtf8(line)
         })
 }

@@ -7,11 +7,10 @@
 mod response;
 mod settings;
 
-use self::response::{Capabilities, Mount, Read, StoreResponse};
+use self::response::{Mount, Payload, ReadData, StoreResponse};
 use self::settings::Settings;
 use super::kube::connection;
 use crate::domain::eso::store_entry::{Entry, Fields, StoreReach, quoted};
-use crate::domain::plan::EntryPlan;
 use crate::domain::values::secret_value::SecretValue;
 use crate::error::Failure;
 use crate::io::written::Written;
@@ -22,7 +21,7 @@ use kube::Client;
 use kube::client::Body;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -149,7 +148,7 @@ impl Store {
             }
             return Err(self.unknown_token(&answer, &what));
         }
-        let Mount { data: found } = self.read_as(&answer, &what, &at)?;
+        let Payload::<Mount> { data: found } = self.read_as(&answer, &what, &at)?;
         let hint = format!("name another with --mount; {program} secrets list shows them");
         // For a path below a mount, the store returns the mount.
         if !found.path.is_empty() && found.path.trim_matches('/') != mount {
@@ -172,22 +171,10 @@ impl Store {
         }
     }
 
-    /// Checks that the token may write the planned entries.
-    ///
-    /// # Errors
-    /// Each missing capability; a store that does not answer (exit code 3).
-    pub async fn check(&self, plans: &[&EntryPlan]) -> Result<(), Failure> {
-        let entries: Vec<_> = plans
-            .iter()
-            .map(|entry| (entry.at.as_str(), entry.base.version))
-            .collect();
-        self.ensure_writable(&entries).await
-    }
-
     /// Checks that the token may write these entries, given as path and current version.
     ///
     /// # Errors
-    /// The same as [`Store::check`].
+    /// Each missing capability; a store that does not answer (exit code 3).
     pub async fn ensure_writable(&self, entries: &[(&str, u64)]) -> Result<(), Failure> {
         if entries.is_empty() {
             return Ok(());
@@ -258,7 +245,7 @@ impl Store {
             return Ok(None);
         }
         let what = "ask the secret store what its token may do";
-        let found: Capabilities = self.read_as(&answer, what, CAPABILITIES)?;
+        let found: Payload<Map<String, Value>> = self.read_as(&answer, what, CAPABILITIES)?;
         let words = |list: Value| serde_json::from_value(list).unwrap_or_default();
         let data = found.data.into_iter();
         Ok(Some(data.map(|(path, list)| (path, words(list))).collect()))
@@ -275,20 +262,12 @@ impl Store {
         // A 404 for an absent entry has no error text; a 404 for an absent mount has one.
         if answer.status == StatusCode::NOT_FOUND && !answer.has_error("") {
             // If the newest version is deleted, the next write needs its number as `cas`.
-            let deleted: Option<Read> = serde_json::from_slice(&answer.body).ok();
-            return Ok(deleted.map(Entry::from).unwrap_or_default());
+            let deleted: Option<Payload<ReadData>> = serde_json::from_slice(&answer.body).ok();
+            return Ok(deleted.map(|body| body.data.into()).unwrap_or_default());
         }
         let what = format!("read {path} in the secret store");
-        let read: Read = self.read_as(&answer, &what, &at)?;
-        Ok(read.into())
-    }
-
-    /// Writes an entry on top of the version that was read.
-    ///
-    /// # Errors
-    /// A store that refuses or does not answer (exit code 3).
-    pub async fn write(&self, entry: &EntryPlan, fields: &Fields) -> Result<Written, Failure> {
-        self.put(&entry.at, entry.base.version, fields).await
+        let read: Payload<ReadData> = self.read_as(&answer, &what, &at)?;
+        Ok(read.data.into())
     }
 
     /// Writes all fields of an entry on top of version `cas`.
@@ -401,7 +380,7 @@ impl Store {
 
     /// Describes an unsuccessful response without quoting it. `path` is the requested path.
     fn failure(&self, answer: &StoreResponse, what: &str, path: &str) -> Failure {
-        let StoreReach { program, .. } = &self.reach;
+        let program = self.reach.program;
         let (cause, hint) = match answer.status {
             StatusCode::SERVICE_UNAVAILABLE if answer.has_error("sealed") => {
                 ("the store is sealed", format!("{program} operator unseal"))

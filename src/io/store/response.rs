@@ -4,8 +4,8 @@ use crate::domain::eso::store_entry::{Entry, Field};
 use crate::domain::values::secret_value::SecretValue;
 use http::StatusCode;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// A response. It may hold values and must not be printed.
@@ -17,25 +17,22 @@ pub struct StoreResponse {
 impl StoreResponse {
     /// Checks whether one of the errors contains this text.
     pub fn has_error(&self, text: &str) -> bool {
-        let errors: Errors = serde_json::from_slice(&self.body).unwrap_or_default();
-        errors.errors.iter().any(|error| error.contains(text))
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let errors = body["errors"].as_array().into_iter().flatten();
+        let mut errors = errors.filter_map(Value::as_str);
+        errors.any(|error| error.contains(text))
     }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Errors {
-    errors: Vec<String>,
+/// The body of a successful response.
+#[derive(Deserialize)]
+pub struct Payload<T> {
+    pub data: T,
 }
 
 /// A mount, from `sys/internal/ui/mounts`.
 #[derive(Deserialize)]
 pub struct Mount {
-    pub data: MountData,
-}
-
-#[derive(Deserialize)]
-pub struct MountData {
     /// Ends with a slash.
     #[serde(default)]
     pub path: String,
@@ -45,21 +42,9 @@ pub struct MountData {
     pub options: Option<BTreeMap<String, String>>,
 }
 
-/// The capabilities of a token, from `sys/capabilities-self`.
-#[derive(Deserialize)]
-pub struct Capabilities {
-    /// A list of capabilities for each path, and other keys.
-    pub data: Map<String, Value>,
-}
-
 /// An entry of the KV engine.
-#[derive(Deserialize)]
-pub struct Read {
-    data: Option<ReadData>,
-}
-
 #[derive(Deserialize, Default)]
-struct ReadData {
+pub struct ReadData {
     // Raw JSON, so that a field that is not text is written back unchanged.
     data: Option<BTreeMap<String, Box<RawValue>>>,
     #[serde(default)]
@@ -71,9 +56,8 @@ struct Metadata {
     version: u64,
 }
 
-impl From<Read> for Entry {
-    fn from(read: Read) -> Self {
-        let data = read.data.unwrap_or_default();
+impl From<ReadData> for Entry {
+    fn from(data: ReadData) -> Self {
         let fields = data.data.map(|data| data.into_iter().map(field).collect());
         Self {
             version: data.metadata.version,

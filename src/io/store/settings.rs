@@ -4,15 +4,17 @@
 use crate::domain::values::secret_value::SecretValue;
 use crate::error::Failure;
 use crate::io::kube::kubeconfig;
+use crate::io::local::text_file::{self, BadFile};
 use http::{HeaderValue, Uri, header};
 use kube::Config;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// The largest token file that is read, in bytes.
-const LARGEST_TOKEN: u64 = 64 * 1024;
+/// The largest token file that is read, in MiB.
+const LARGEST_TOKEN: u64 = 1;
 /// The default address of `bao` and `vault`.
 const DEFAULT_ADDRESS: &str = "https://127.0.0.1:8200";
 
@@ -134,21 +136,12 @@ fn token(program: &'static str) -> Result<SecretValue, Failure> {
         .ok_or_else(none)?;
     // `bao` uses the file name of `vault`.
     let path = home.join(".vault-token");
-    match read_small(&path) {
+    match text_file::read(&path, LARGEST_TOKEN) {
         Ok(text) if !text.expose().trim().is_empty() => Ok(SecretValue::from(text.expose().trim())),
         Ok(_) => Err(none()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(none()),
+        Err(BadFile::Unreadable(error)) if error.kind() == ErrorKind::NotFound => Err(none()),
         Err(error) => Err(Failure::unable(format!("cannot read {}", path.display()))
             .because(error)
             .hint(format!("log in again: {program} login"))),
     }
-}
-
-fn read_small(path: &Path) -> std::io::Result<SecretValue> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    std::fs::File::open(path)?
-        .take(LARGEST_TOKEN)
-        .read_to_string(&mut text)?;
-    Ok(SecretValue::from(text))
 }

@@ -3,6 +3,7 @@
 use super::hints::steps_for;
 use super::targets::{BundleTarget, Eso, require_fields};
 use crate::domain::checks::check::{Check, Id};
+use crate::domain::checks::words::span;
 use crate::domain::eso::objects::Cause;
 use crate::domain::eso::status::{ExternalSecretStatus, SyncProblem};
 
@@ -23,7 +24,7 @@ impl Eso<'_> {
 
     fn describe_sync(&self, external: &ExternalSecretStatus) -> String {
         match external.object.refreshed {
-            Some(at) => format!("synced {} ago", ago(self.case.cluster.now - at)),
+            Some(at) => format!("synced {} ago", span((self.case.cluster.now - at).max(0))),
             None => "synced".to_owned(),
         }
     }
@@ -77,8 +78,8 @@ impl Eso<'_> {
             SyncProblem::Stale(age) => fail(format!(
                 "the ExternalSecret is Ready, but stale: last refreshed {} ago, more than three \
                  intervals of {}",
-                ago(*age),
-                ago(object.interval)
+                span(*age),
+                span(object.interval)
             ))
             .hint(self.resync(external)),
         }
@@ -108,15 +109,5 @@ fn complete(target: &BundleTarget<'_>) -> Option<Check> {
     Some(match require_fields(target.bundle, "", has) {
         Ok(count) => Check::pass(id, format!("it has all {count} fields")),
         Err(message) => Check::fail(id, message).see(Id::EsoSynced),
-    })
-}
-
-/// A duration in one unit: `90 s`, `2 h`.
-pub(super) fn ago(seconds: i64) -> String {
-    let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
-    let fits = |(length, _): &(i64, &str)| seconds >= 2 * length || *length == 1;
-    let unit = units.into_iter().find(fits);
-    unit.map_or_else(String::new, |(length, word)| {
-        format!("{} {word}", seconds.max(0) / length)
     })
 }
