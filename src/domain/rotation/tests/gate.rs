@@ -1,9 +1,9 @@
 //! Tests of the gate, and of the next step after a value was reset.
 
-use super::super::sight::missing_reads;
 use super::*;
 use crate::domain::cluster::owner::{Owner, OwnerKind};
 use crate::domain::cluster::snapshot::Denied;
+use crate::domain::rotation::sight::missing_reads;
 
 /// When the router Secret last changed, in seconds since 1970.
 const CHANGED: i64 = 100;
