@@ -204,7 +204,9 @@ async fn step(
         wait,
         ..
     } = progress;
-    tracker.report(run.ui, &snapshot.facts, &due);
+    if !matches!(step, Step::Look(_)) {
+        tracker.report(run.ui, &snapshot.facts, &due);
+    }
     match step {
         Step::Look(missing) => look_again(run, rotation, &missing, progress),
         Step::File(wanted) => {
