@@ -1,7 +1,7 @@
 //! `populate`
 
 use super::parse::{input_name, object_name, store_path};
-use super::shared::StoreLayout;
+use super::shared::{ApiKeys, StoreLayout};
 use crate::domain::eso::objects::StoreKind;
 use clap::Args;
 
@@ -38,9 +38,8 @@ pub struct Populate {
     /// Inputs that may overwrite an existing value
     #[arg(long, value_name = "KEY", value_delimiter = ',', value_parser = input_name)]
     pub update: Vec<&'static str>,
-    /// Also write API_KEYS, which the embeddings service reads
-    #[arg(long)]
-    pub with_api_keys: bool,
+    #[command(flatten)]
+    pub api_keys: ApiKeys,
     /// With -o yaml or json: print the values
     #[arg(long)]
     pub show_values: bool,

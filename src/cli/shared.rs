@@ -30,9 +30,19 @@ pub struct Changes {
     /// Take over keys that another field manager owns
     #[arg(long)]
     pub force_conflicts: bool,
-    /// Also write API_KEYS, which the embeddings service reads
-    #[arg(long)]
-    pub with_api_keys: bool,
+    #[command(flatten)]
+    pub api_keys: ApiKeys,
+}
+
+/// Whether API_KEYS is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+pub struct ApiKeys {
+    /// Leave out API_KEYS, the list that the embeddings service reads
+    #[arg(long, conflicts_with = "with_api_keys")]
+    pub without_api_keys: bool,
+    // The default; scripts may still pass it.
+    #[arg(long, hide = true)]
+    with_api_keys: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -164,18 +164,24 @@ impl ApplyRun<'_> {
             .secrets
             .get(&router)
             .is_none_or(|found| found.live.is_none());
-        if let Some(before) = self.session.applied_to()
-            && plan.changes_anything()
-            && has_no_router
-            && before.server != *server
-        {
-            self.ui.warn(&format!(
-                "the tokens in {} were last applied to {} (namespace {}); {server} has none yet \
-                 and now gets the same ones",
-                self.global.tokens_file.display(),
-                before.server,
-                before.namespace
-            ));
+        let before = self.session.applied_to();
+        if let Some(before) = before.filter(|_| plan.changes_anything() && has_no_router) {
+            let file = self.global.tokens_file.display();
+            let AppliedTo {
+                server: other,
+                namespace,
+            } = before;
+            if other != *server {
+                self.ui.warn(&format!(
+                    "the tokens in {file} were last applied to {other} (namespace {namespace}); \
+                     {server} has none yet and now gets the same ones"
+                ));
+            } else if namespace != home.as_str() {
+                self.ui.warn(&format!(
+                    "the tokens in {file} were last applied to namespace {namespace}; {home} has none \
+                     yet and now shares them; --tokens-file {file}.{home} keeps the two apart"
+                ));
+            }
         }
     }
 
@@ -225,12 +231,14 @@ impl ApplyRun<'_> {
         let is_created = places
             .iter()
             .any(|place| place.plan.action == Action::Create);
-        let next = (is_created && failure.is_none())
-            .then(|| text::next_steps(&report, &self.wish.home, &self.reach));
+        let next = match is_created {
+            true => Some(text::next_steps(&report, &self.wish.home, &self.reach)),
+            false => text::restart_step(&report, &self.reach),
+        };
         let server = Some(self.cluster.server.as_str());
         Ok(Answer {
             text,
-            next,
+            next: next.filter(|_| failure.is_none()),
             body: Body::of_secrets(&report, self.cluster.context.as_deref(), server),
             verdict: failure.map_or(Verdict::Yes, Verdict::Failed),
         })

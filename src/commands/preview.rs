@@ -7,13 +7,13 @@ use crate::cli::{Bootstrap, Global};
 use crate::commands::shared::options::wish;
 use crate::commands::shared::tokens_file::filed;
 use crate::domain::cluster::observed_secret::Observations;
-use crate::domain::plan::Plan;
+use crate::domain::plan::{Plan, Wish};
 use crate::error::Failure;
 use crate::io::local::tokens_file;
 use crate::render::json::Body;
 use crate::render::report::Report;
 use crate::render::script::{self, Preview};
-use crate::render::yaml;
+use crate::render::{text, yaml};
 use crate::ui::{Format, Ui};
 
 /// Shows the plan for an empty namespace.
@@ -32,6 +32,11 @@ pub fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answer, Fai
     }
     let filed = filed(loaded.as_ref().map(|loaded| &loaded.file));
     let plan = Plan::for_secrets(&wish, &filed, &Observations::new());
+    let complete = Wish {
+        inputs: wish.inputs.completed(),
+        ..wish.clone()
+    };
+    let complete = Plan::for_secrets(&complete, &filed, &Observations::new());
     let path = global.tokens_file.display().to_string();
     let report = Report::of_plan(&plan, path);
     let given = HintOptions {
@@ -48,6 +53,7 @@ pub fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answer, Fai
         ),
         Format::Text | Format::Json => script::script(&Preview {
             plan: &plan,
+            complete: &complete,
             inputs: &wish.inputs,
             namespace: global.namespace.as_str(),
             fleet_selector: bootstrap.fleet.fleet_selector.as_deref(),
@@ -55,6 +61,7 @@ pub fn run(global: &Global, bootstrap: &Bootstrap, ui: Ui) -> Result<Answer, Fai
             kubectl: &reach.kubectl,
             create_namespace: bootstrap.create_namespace,
             apply: &reach.apply,
+            next: &text::next_steps(&report, &global.namespace, &reach),
         }),
     };
     Ok(Answer {

@@ -11,7 +11,7 @@ pub struct HintContext {
     pub home: String,
     /// This program: `k8s-bootstrap -n brain --context c`.
     pub program: String,
-    /// The main command with all that was given: `k8s-bootstrap -n brain --apply --with-api-keys`.
+    /// The main command with all that was given: `k8s-bootstrap -n brain --apply --force-conflicts`.
     pub apply: String,
     /// The tokens file, as a shell can source it.
     pub tokens_file: String,

@@ -51,9 +51,10 @@ impl Origin {
 /// When a list that does not exist is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
+    /// Unless the service's own list is there: this one is another name for it.
     Always,
-    /// With `--with-api-keys`.
-    OnRequest,
+    /// Unless `--without-api-keys` is given.
+    UnlessLeftOut,
     /// Never. A list that exists is updated.
     IfFound,
 }
@@ -67,6 +68,15 @@ pub enum InputRule {
     /// The key is left out. It is read from `--env-file` only, because shells set such a variable for
     /// other programs.
     EnvFileOnly,
+}
+
+impl Key {
+    /// Whether a Secret or an entry with other keys lacks this one. One of the two names of the list is
+    /// enough.
+    pub fn is_missing(&self, has: impl Fn(&str) -> bool) -> bool {
+        let has_other_name = self.name == EMBEDDINGS_API_KEYS && has(API_KEYS);
+        !has(self.name) && !has_other_name
+    }
 }
 
 impl Bundle {
@@ -136,7 +146,11 @@ pub static EMBEDDINGS: Bundle = Bundle {
             TokenName::EmbeddingsApiKey,
             Presence::Always,
         ),
-        list(API_KEYS, TokenName::EmbeddingsApiKey, Presence::OnRequest),
+        list(
+            API_KEYS,
+            TokenName::EmbeddingsApiKey,
+            Presence::UnlessLeftOut,
+        ),
         input("LOG_LEVEL", InputRule::EnvFileOnly),
     ],
 };
@@ -159,6 +173,12 @@ pub static BUNDLES: [&Bundle; 3] = [&ROUTER, &EMBEDDINGS, &AGENTICORE];
 pub const EMBEDDINGS_API_KEYS: &str = "EMBEDDINGS_API_KEYS";
 /// The same list by the name that the embeddings service reads.
 pub const API_KEYS: &str = "API_KEYS";
+
+/// The lists of the embeddings Secret that name its token if no other place does.
+pub const LISTS: [(&str, TokenName); 2] = [
+    (EMBEDDINGS_API_KEYS, TokenName::EmbeddingsApiKey),
+    (API_KEYS, TokenName::EmbeddingsApiKey),
+];
 
 /// All inputs with their rules.
 pub fn inputs() -> impl Iterator<Item = (&'static str, InputRule)> {

@@ -15,6 +15,8 @@ use std::path::Path;
 pub struct Preview<'a> {
     /// The plan for an empty namespace.
     pub plan: &'a Plan,
+    /// The same plan as if each required input were set.
+    pub complete: &'a Plan,
     /// For the sources of the inputs.
     pub inputs: &'a Inputs,
     /// The home namespace.
@@ -28,6 +30,8 @@ pub struct Preview<'a> {
     pub create_namespace: bool,
     /// The equivalent `--apply` command, for the comment.
     pub apply: &'a str,
+    /// What to do afterwards.
+    pub next: &'a str,
 }
 
 /// Writes the script.
@@ -61,19 +65,30 @@ pub fn script(preview: &Preview<'_>) -> String {
             preview.namespace
         );
     }
-    for secret in &preview.plan.places {
+    for (secret, complete) in preview.plan.places.iter().zip(&preview.complete.places) {
         text.push('\n');
+        let namespace = secret.at.namespace.as_str();
         if secret.is_written() {
-            push_secret(&mut text, secret, kubectl, secret.at.namespace.as_str());
+            push_secret(&mut text, secret, kubectl, namespace);
         } else {
             text.push_str(&skipped_comment(secret.at.name, secret.reason.as_deref()));
+            let mut block = String::new();
+            push_secret(&mut block, complete, kubectl, namespace);
+            push_comment(&mut text, &block);
         }
     }
     if let Some(selector) = preview.fleet_selector {
         push_selected(&mut text, preview.plan, kubectl, selector);
     }
+    push_comment(&mut text, preview.next);
     text.push_str("PREVIEW\n");
     text
+}
+
+fn push_comment(text: &mut String, lines: &str) {
+    for line in lines.lines() {
+        let _ = writeln!(text, "{}", format!("# {line}").trim_end());
+    }
 }
 
 /// Stops before the first command if a required input is missing.

@@ -1,10 +1,11 @@
 //! The text output of `--apply` and `diff`: results, differences and next steps.
 
-use super::report::SecretsReport;
+use super::report::{PlaceReport, SecretsReport};
 use crate::domain::cluster::names::Namespace;
+use crate::domain::cluster::workload::EMBEDDINGS;
 use crate::domain::hint_context::HintContext;
 use crate::domain::plan::Action;
-use crate::domain::table::EMBEDDINGS;
+use crate::domain::table::API_KEYS;
 use crate::ui::Palette;
 use std::fmt::Write;
 
@@ -40,7 +41,6 @@ pub fn difference(report: &SecretsReport, palette: Palette) -> String {
 pub fn next_steps(report: &SecretsReport, namespace: &Namespace, reach: &HintContext) -> String {
     let HintContext {
         program,
-        apply,
         kubectl,
         helm,
         ..
@@ -70,25 +70,22 @@ pub fn next_steps(report: &SecretsReport, namespace: &Namespace, reach: &HintCon
             secret.reason().unwrap_or_default()
         );
     }
-    let is_open = report.places.iter().any(|secret| {
-        let plan = &secret.plan;
-        plan.bundle == &EMBEDDINGS
-            && matches!(
-                plan.action,
-                Action::Create | Action::Configure | Action::Keep
-            )
-            && !plan
-                .keys
-                .iter()
-                .any(|key| key.key == crate::domain::table::API_KEYS)
-    });
-    if is_open {
-        let _ = write!(
-            text,
-            "\nThe embeddings service checks no key until API_KEYS is set: {apply} --with-api-keys"
-        );
-    }
     text
+}
+
+/// How to have the embeddings service read `API_KEYS`, if a live Secret got that key.
+pub fn restart_step(report: &SecretsReport, reach: &HintContext) -> Option<String> {
+    let added = |secret: &&PlaceReport<_, _>| {
+        let mut set = secret.plan.new_values();
+        secret.plan.action == Action::Configure
+            && set.any(|(key, _)| key.key == API_KEYS && !key.live)
+    };
+    let secret = report.places.iter().find(added)?;
+    Some(format!(
+        "The embeddings service checks the keys of {} from its next restart on:\n  {} -n {} rollout \
+         restart statefulset/{EMBEDDINGS}",
+        secret.plan.at.name, reach.kubectl, secret.plan.at.namespace
+    ))
 }
 
 fn push(text: &mut String, line: std::fmt::Arguments<'_>) {

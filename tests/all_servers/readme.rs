@@ -22,7 +22,7 @@ fn path_2_works_as_its_document_shows_it() {
         assert_eq!(owner, "ExternalSecret");
     }
     assert_eq!(space.data(ROUTER), space.filed());
-    assert_eq!(space.data(EMBEDDINGS).len(), 6);
+    assert_eq!(space.data(EMBEDDINGS).len(), 7);
     assert_eq!(space.data(EMBEDDINGS)["LLM_API_KEY"], "sk-llm-example");
     assert!(!ran.err.contains("may do more than read"), "{}", ran.err);
 }

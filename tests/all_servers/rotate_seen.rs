@@ -186,7 +186,7 @@ fn verify_tells_of_a_rotation_and_cries_no_wolf() {
     // Nothing here restarts what asks for Reloader, so nobody waits for it.
     let rotate =
         |words: &[&str]| run(&[&["rotate", "--reloader-grace", "0", "--apply"], words].concat());
-    let first = [&["--apply", "--with-api-keys"], &fleet[..]].concat();
+    let first = [&["--apply"], &fleet[..]].concat();
     space.run_with(&INPUTS, &first).exits(0);
     let (before, old) = (fs::read(space.file()).unwrap(), space.filed());
     workloads::install(&space, &json!({}));

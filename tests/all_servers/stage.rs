@@ -95,9 +95,7 @@ impl Drop for Forward {
 #[test]
 fn a_forward_to_a_pod_of_the_chart_reaches_its_service() {
     let space = Space::new();
-    space
-        .run_with(&INPUTS, &["--apply", "--with-api-keys"])
-        .exits(0);
+    space.run_with(&INPUTS, &["--apply"]).exits(0);
     let tokens = space.filed();
     let slots = [Slot::take(), Slot::take()];
     install(&space, &ports(slots[0].port(), slots[1].port()));

@@ -100,6 +100,7 @@ fn embeddings(tokens: &Data) -> Data {
         ("LLM_API_BASE", ""),
         ("LLM_EMBED_MODEL", "text-embedding-3-small"),
         ("EMBEDDINGS_API_KEYS", &tokens["EMBEDDINGS_API_KEY"]),
+        ("API_KEYS", &tokens["EMBEDDINGS_API_KEY"]),
         ("LOG_LEVEL", "INFO"),
     ];
     of(&fields)

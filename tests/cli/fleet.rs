@@ -30,15 +30,27 @@ fn creates(script: &str) -> &str {
 fn a_named_namespace_gets_the_router_secret_only() {
     let run = Folder::new().run(&NAMED);
     assert_eq!((run.code, run.err.as_str()), (0, ""));
-    assert_snapshot!(creates(&run.out), @"
+    assert_snapshot!(creates(&run.out), @r#"
     kubectl -n brain create secret generic agentibrain-router-secrets --from-env-file=/dev/stdin <<EOF
     KB_ROUTER_TOKEN=$KB_ROUTER_TOKEN
     EMBEDDINGS_API_KEY=$EMBEDDINGS_API_KEY
     EOF
 
     # embeddings-secrets: skipped, POSTGRES_URL is not set
+    # kubectl -n brain create secret generic embeddings-secrets --from-env-file=/dev/stdin <<EOF
+    # POSTGRES_URL=$POSTGRES_URL
+    # LLM_API_KEY=${LLM_API_KEY:-}
+    # LLM_API_BASE=${LLM_API_BASE:-}
+    # LLM_EMBED_MODEL=${LLM_EMBED_MODEL:-text-embedding-3-small}
+    # EMBEDDINGS_API_KEYS=$EMBEDDINGS_API_KEY
+    # API_KEYS=$EMBEDDINGS_API_KEY
+    # EOF
 
     # agenticore-secrets: skipped, ANTHROPIC_API_KEY is not set
+    # kubectl -n brain create secret generic agenticore-secrets --from-env-file=/dev/stdin <<EOF
+    # ANTHROPIC_API_KEY=$ANTHROPIC_API_KEY
+    # GITHUB_TOKEN=${GITHUB_TOKEN:-}
+    # EOF
 
     kubectl -n one create secret generic agentibrain-router-secrets --from-env-file=/dev/stdin <<EOF
     KB_ROUTER_TOKEN=$KB_ROUTER_TOKEN
@@ -49,8 +61,20 @@ fn a_named_namespace_gets_the_router_secret_only() {
     KB_ROUTER_TOKEN=$KB_ROUTER_TOKEN
     EMBEDDINGS_API_KEY=$EMBEDDINGS_API_KEY
     EOF
+    #
+    # Next, in a checkout of agentibrain-kernel:
+    #   helm install brain-api helm/brain-api -n brain
+    #   helm install embeddings helm/embeddings -n brain
+    #   helm install brain-ops helm/brain-ops -n brain
+    #   helm install brain-keeper helm/brain-keeper -n brain
+    # Then test it:
+    #   kubectl -n brain port-forward svc/agentibrain-brain-api 8080:8080 &
+    #   eval "$(k8s-bootstrap -n brain tokens)"
+    #   curl -fsS -H "Authorization: Bearer $KB_ROUTER_TOKEN" http://localhost:8080/feed
+    # embeddings-secrets was skipped, and workloads that read it will not start: POSTGRES_URL is not set
+    # agenticore-secrets was skipped, and workloads that read it will not start: ANTHROPIC_API_KEY is not set
     PREVIEW
-    ");
+    "#);
 }
 
 #[test]
@@ -69,6 +93,18 @@ fn a_selector_is_a_loop_that_leaves_out_what_has_it_already() {
     EMBEDDINGS_API_KEY=$EMBEDDINGS_API_KEY
     EOF
     done
+    #
+    # Next, in a checkout of agentibrain-kernel:
+    #   helm install brain-api helm/brain-api -n brain --kube-context 'my c'
+    #   helm install embeddings helm/embeddings -n brain --kube-context 'my c'
+    #   helm install brain-ops helm/brain-ops -n brain --kube-context 'my c'
+    #   helm install brain-keeper helm/brain-keeper -n brain --kube-context 'my c'
+    # Then test it:
+    #   kubectl --context 'my c' -n brain port-forward svc/agentibrain-brain-api 8080:8080 &
+    #   eval "$(k8s-bootstrap -n brain --context 'my c' tokens)"
+    #   curl -fsS -H "Authorization: Bearer $KB_ROUTER_TOKEN" http://localhost:8080/feed
+    # embeddings-secrets was skipped, and workloads that read it will not start: POSTGRES_URL is not set
+    # agenticore-secrets was skipped, and workloads that read it will not start: ANTHROPIC_API_KEY is not set
     PREVIEW
     "#);
     // Home alone is left out too.

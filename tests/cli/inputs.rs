@@ -23,14 +23,20 @@ const SHOW: [&str; 3] = ["-o", "yaml", "--show-values"];
 fn a_malformed_value_of_the_environment_is_named_and_not_shown() {
     let folder = Folder::new();
     for (value, problem) in [
-        ("s3ntinel\nmore", "a line break in its value"),
-        ("s3ntinel\n", "a line break in its value"),
-        ("s3ntinel\r", "a line break in its value"),
-        (" s3ntinel", "white space at the start or end of its value"),
-        ("s3ntinel\t", "white space at the start or end of its value"),
+        ("s3ntinel\nmore", "has a line break"),
+        ("s3ntinel\n", "has a line break"),
+        ("s3ntinel\r", "has a line break"),
+        (" s3ntinel", "begins or ends with white space"),
+        ("s3ntinel\t", "begins or ends with white space"),
+        ("s3ntinel\u{a0}", "begins or ends with white space"),
+        ("<s3ntinel>", "is a placeholder"),
         (
-            "s3ntinel\u{a0}",
-            "white space at the start or end of its value",
+            "\"s3ntinel\"",
+            "is in quotes, which would be part of the value",
+        ),
+        (
+            "op://s3ntinel",
+            "is a reference or an encrypted value, which nothing would resolve",
         ),
     ] {
         for arguments in [&[] as &[&str], &["--apply"], &["diff"]] {
@@ -39,8 +45,8 @@ fn a_malformed_value_of_the_environment_is_named_and_not_shown() {
                 .end(command.env("LLM_API_KEY", value).args(arguments))
                 .check();
             let expected = format!(
-                "error: LLM_API_KEY from the environment has {problem}\n  \
-                 hint: set LLM_API_KEY to one line without white space around it\n"
+                "error: LLM_API_KEY from the environment {problem}\n  \
+                 hint: set LLM_API_KEY to its real value, in one line, or unset it\n"
             );
             assert_eq!(run, Run::failed(2, &expected), "{value:?} {arguments:?}");
         }
@@ -84,14 +90,14 @@ fn the_env_file_beats_the_environment_and_an_empty_value_is_none() {
     let folder = Folder::new();
     folder.write(
         "inputs.env",
-        "# inputs\n\nexport POSTGRES_URL='s3ntinel $file'\nLLM_API_KEY=\"s3ntinel file\" # why\n\
+        "# inputs\n\nexport POSTGRES_URL='host=s3ntinel password=$file'\nLLM_API_KEY=\"s3ntinel file\" # why\n\
          ANTHROPIC_API_KEY=\nLOG_LEVEL=DEBUG\nLLM_API_BASE=https://h/v1?a=b&c=d;e\n",
     );
     let arguments = [&SHOW as &[&str], &["--env-file", "inputs.env"]].concat();
     let run = folder.run_with_inputs(&arguments);
     assert_eq!((run.code, run.err.as_str()), (0, ""));
     for (key, value) in [
-        ("POSTGRES_URL", "s3ntinel $file"),
+        ("POSTGRES_URL", "host=s3ntinel password=$file"),
         ("LLM_API_KEY", "s3ntinel file"),
         ("LLM_API_BASE", "https://h/v1?a=b&c=d;e"),
         ("LLM_EMBED_MODEL", "s3ntinel-model"),
@@ -110,11 +116,11 @@ fn the_env_file_beats_the_environment_and_an_empty_value_is_none() {
 fn a_byte_order_mark_is_no_part_of_the_first_name() {
     let folder = Folder::new();
     let arguments = [&SHOW as &[&str], &["--env-file", "inputs.env"]].concat();
-    folder.write("inputs.env", "\u{feff}POSTGRES_URL=s3ntinel-file\n");
+    folder.write("inputs.env", "\u{feff}POSTGRES_URL=host=s3ntinel-file\n");
     let run = folder.run(&arguments);
     assert_eq!(
         planned(&run, "POSTGRES_URL").as_deref(),
-        Some("s3ntinel-file")
+        Some("host=s3ntinel-file")
     );
     assert_eq!((run.code, run.err.as_str()), (0, ""));
     // Only there, and only one.
@@ -163,10 +169,10 @@ fn stdin_is_an_env_file() {
     let folder = Folder::new();
     let mut command = folder.command(PROGRAM);
     command.args(SHOW).args(["--env-file", "-"]);
-    let run = folder.end_with_input(&mut command, "POSTGRES_URL=s3ntinel-stdin");
+    let run = folder.end_with_input(&mut command, "POSTGRES_URL=host=s3ntinel-stdin");
     assert_eq!(
         planned(&run, "POSTGRES_URL").as_deref(),
-        Some("s3ntinel-stdin")
+        Some("host=s3ntinel-stdin")
     );
     assert_eq!((run.code, run.err.as_str()), (0, ""));
 
@@ -188,12 +194,13 @@ fn a_pipe_is_an_env_file() {
     let folder = Folder::new();
     let pipe = folder.path("pipe");
     make_fifo(&pipe);
-    let writer = std::thread::spawn(move || std::fs::write(pipe, "POSTGRES_URL=s3ntinel-pipe\n"));
+    let writer =
+        std::thread::spawn(move || std::fs::write(pipe, "POSTGRES_URL=host=s3ntinel-pipe\n"));
     let run = folder.run(&[&SHOW as &[&str], &["--env-file", "pipe"]].concat());
     writer.join().unwrap().unwrap();
     assert_eq!(
         planned(&run, "POSTGRES_URL").as_deref(),
-        Some("s3ntinel-pipe")
+        Some("host=s3ntinel-pipe")
     );
     assert_eq!((run.code, run.err.as_str()), (0, ""));
 }
@@ -276,8 +283,8 @@ fn a_value_with_white_space_in_the_env_file_is_refused() {
     exit code 2
     --- stdout
     --- stderr
-    error: POSTGRES_URL from the env-file has white space at the start or end of its value
-      hint: set POSTGRES_URL to one line without white space around it
+    error: POSTGRES_URL from the env-file begins or ends with white space
+      hint: set POSTGRES_URL to its real value, in one line, or unset it
     ");
 }
 
@@ -297,7 +304,7 @@ fn json_is_honoured_for_a_bad_input() {
     assert_eq!(document["ok"], false);
     assert_eq!(
         document["error"]["message"],
-        "POSTGRES_URL from the environment has white space at the start or end of its value"
+        "POSTGRES_URL from the environment begins or ends with white space"
     );
     assert_ne!(document["error"]["hint"], "");
 }

@@ -94,8 +94,8 @@ fn the_help() {
               
               [default: auto]
 
-          --with-api-keys
-              Also write API_KEYS, which the embeddings service reads
+          --without-api-keys
+              Leave out API_KEYS, the list that the embeddings service reads
 
           --request-timeout <TIME>
               The time limit of a request, with retries: 30, 30s, 2m; 0 is no limit
@@ -127,6 +127,7 @@ fn documents_are_masked_and_need_no_store() {
     ---
     path: brain/embeddings
     data:
+      API_KEYS: "<masked: --show-values shows it>"
       EMBEDDINGS_API_KEYS: "<masked: --show-values shows it>"
       LLM_API_BASE: "<masked: --show-values shows it>"
       LLM_API_KEY: "<masked: --show-values shows it>"
@@ -162,11 +163,7 @@ fn documents_show_values_on_request() {
         ];
         folder.end(command.envs(inputs).args(arguments).arg("--show-values"))
     };
-    let renamed = [
-        &YAML[..],
-        &["--path", "embeddings=team/x", "--with-api-keys"],
-    ]
-    .concat();
+    let renamed = [&YAML[..], &["--path", "embeddings=team/x"]].concat();
     assert_snapshot!(shown(&renamed), @r#"
     exit code 0
     --- stdout
@@ -223,7 +220,7 @@ fn a_bundle_without_its_input_is_a_comment() {
     let folder = Folder::with_tokens();
     let mut command = folder.command(PROGRAM);
     let run = folder
-        .end(command.env("POSTGRES_URL", "x").args(YAML))
+        .end(command.env("POSTGRES_URL", "host=x").args(YAML))
         .check();
     assert!(
         run.out

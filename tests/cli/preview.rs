@@ -7,7 +7,7 @@ use serde_json::json;
 
 #[test]
 fn without_inputs_two_secrets_are_skipped_with_the_reason() {
-    assert_snapshot!(Folder::new().run(&[]), @r##"
+    assert_snapshot!(Folder::new().run(&[]), @r#"
     exit code 0
     --- stdout
     sh <<'PREVIEW'
@@ -46,11 +46,35 @@ fn without_inputs_two_secrets_are_skipped_with_the_reason() {
     EOF
 
     # embeddings-secrets: skipped, POSTGRES_URL is not set
+    # kubectl -n default create secret generic embeddings-secrets --from-env-file=/dev/stdin <<EOF
+    # POSTGRES_URL=$POSTGRES_URL
+    # LLM_API_KEY=${LLM_API_KEY:-}
+    # LLM_API_BASE=${LLM_API_BASE:-}
+    # LLM_EMBED_MODEL=${LLM_EMBED_MODEL:-text-embedding-3-small}
+    # EMBEDDINGS_API_KEYS=$EMBEDDINGS_API_KEY
+    # API_KEYS=$EMBEDDINGS_API_KEY
+    # EOF
 
     # agenticore-secrets: skipped, ANTHROPIC_API_KEY is not set
+    # kubectl -n default create secret generic agenticore-secrets --from-env-file=/dev/stdin <<EOF
+    # ANTHROPIC_API_KEY=$ANTHROPIC_API_KEY
+    # GITHUB_TOKEN=${GITHUB_TOKEN:-}
+    # EOF
+    #
+    # Next, in a checkout of agentibrain-kernel:
+    #   helm install brain-api helm/brain-api -n default
+    #   helm install embeddings helm/embeddings -n default
+    #   helm install brain-ops helm/brain-ops -n default
+    #   helm install brain-keeper helm/brain-keeper -n default
+    # Then test it:
+    #   kubectl -n default port-forward svc/agentibrain-brain-api 8080:8080 &
+    #   eval "$(k8s-bootstrap -n default tokens)"
+    #   curl -fsS -H "Authorization: Bearer $KB_ROUTER_TOKEN" http://localhost:8080/feed
+    # embeddings-secrets was skipped, and workloads that read it will not start: POSTGRES_URL is not set
+    # agenticore-secrets was skipped, and workloads that read it will not start: ANTHROPIC_API_KEY is not set
     PREVIEW
     --- stderr
-    "##);
+    "#);
 }
 
 #[test]
@@ -58,18 +82,18 @@ fn with_every_input_and_option() {
     let run = Folder::new().run_with_inputs(&[
         "--namespace=brain",
         "--create-namespace",
-        "--with-api-keys",
+        "--without-api-keys",
         "--context=it's mine",
         "--kubeconfig=/etc/kube config",
         "--tokens-file=my tokens/of brain",
     ]);
-    assert_snapshot!(run.check(), @r##"
+    assert_snapshot!(run.check(), @r#"
     exit code 0
     --- stdout
     sh <<'PREVIEW'
     # Preview: nothing has been contacted, written or minted.
     # This does on a fresh namespace what the next line does on any:
-    #   k8s-bootstrap -n brain --kubeconfig '/etc/kube config' --context "it's mine" --tokens-file 'my tokens/of brain' --apply --create-namespace --with-api-keys
+    #   k8s-bootstrap -n brain --kubeconfig '/etc/kube config' --context "it's mine" --tokens-file 'my tokens/of brain' --apply --create-namespace --without-api-keys
     set -eu
     umask 077
     : "${POSTGRES_URL:?is not exported}"
@@ -111,16 +135,25 @@ fn with_every_input_and_option() {
     LLM_API_BASE=${LLM_API_BASE:-}
     LLM_EMBED_MODEL=${LLM_EMBED_MODEL:-text-embedding-3-small}
     EMBEDDINGS_API_KEYS=$EMBEDDINGS_API_KEY
-    API_KEYS=$EMBEDDINGS_API_KEY
     EOF
 
     kubectl --kubeconfig '/etc/kube config' --context "it's mine" -n brain create secret generic agenticore-secrets --from-env-file=/dev/stdin <<EOF
     ANTHROPIC_API_KEY=$ANTHROPIC_API_KEY
     GITHUB_TOKEN=${GITHUB_TOKEN:-}
     EOF
+    #
+    # Next, in a checkout of agentibrain-kernel:
+    #   helm install brain-api helm/brain-api -n brain --kubeconfig '/etc/kube config' --kube-context "it's mine"
+    #   helm install embeddings helm/embeddings -n brain --kubeconfig '/etc/kube config' --kube-context "it's mine"
+    #   helm install brain-ops helm/brain-ops -n brain --kubeconfig '/etc/kube config' --kube-context "it's mine"
+    #   helm install brain-keeper helm/brain-keeper -n brain --kubeconfig '/etc/kube config' --kube-context "it's mine"
+    # Then test it:
+    #   kubectl --kubeconfig '/etc/kube config' --context "it's mine" -n brain port-forward svc/agentibrain-brain-api 8080:8080 &
+    #   eval "$(k8s-bootstrap -n brain --kubeconfig '/etc/kube config' --context "it's mine" --tokens-file 'my tokens/of brain' tokens)"
+    #   curl -fsS -H "Authorization: Bearer $KB_ROUTER_TOKEN" http://localhost:8080/feed
     PREVIEW
     --- stderr
-    "##);
+    "#);
 }
 
 #[test]
@@ -128,7 +161,7 @@ fn a_comment_names_what_the_env_file_has_and_the_shell_has_not() {
     let folder = Folder::new();
     folder.write(
         "inputs.env",
-        "POSTGRES_URL=s3ntinel-file\nLOG_LEVEL=s3ntinel-level\nKB_ROUTER_TOKEN=s3ntinel-0123456789\n",
+        "POSTGRES_URL=host=s3ntinel-file\nLOG_LEVEL=DEBUG\nKB_ROUTER_TOKEN=s3ntinel-0123456789\n",
     );
     let run = folder
         .run_with_inputs(&["--env-file", "inputs.env"])
@@ -149,7 +182,7 @@ fn a_comment_names_what_the_env_file_has_and_the_shell_has_not() {
 #[test]
 fn the_comment_has_every_option_that_was_given() {
     let folder = Folder::new();
-    folder.write("my inputs", "POSTGRES_URL=s3ntinel-file\n");
+    folder.write("my inputs", "POSTGRES_URL=host=s3ntinel-file\n");
     for (options, expected) in [
         (&[] as &[&str], "k8s-bootstrap -n default --apply"),
         (
@@ -163,7 +196,7 @@ fn the_comment_has_every_option_that_was_given() {
         ),
         (
             &[
-                "--with-api-keys",
+                "--without-api-keys",
                 "--fleet-namespace=two",
                 "--create-namespace",
                 "--fleet-selector=team in (a, b)",
@@ -174,7 +207,7 @@ fn the_comment_has_every_option_that_was_given() {
                 "brain",
             ],
             "k8s-bootstrap -n brain --context c --apply --env-file 'my inputs' \
-             --create-namespace --with-api-keys --fleet-namespace two --fleet-namespace one \
+             --create-namespace --without-api-keys --fleet-namespace two --fleet-namespace one \
              --fleet-selector 'team in (a, b)'",
         ),
     ] {
@@ -191,7 +224,7 @@ fn it_writes_nothing_and_needs_no_kubeconfig() {
         let before = folder.everything();
         for arguments in [
             &[] as &[&str],
-            &["--create-namespace", "--with-api-keys", "--prefer=file"],
+            &["--create-namespace", "--without-api-keys", "--prefer=file"],
             &["--kubeconfig=absent", "--context=absent"],
             &["-o", "json"],
             &["-o", "yaml"],
@@ -221,42 +254,43 @@ fn manifests_are_masked() {
         assert!(!run.shows(&STANDARD.encode(value)), "{run}");
     }
     assert_snapshot!(run, @r#"
-    exit code 0
-    --- stdout
-    ---
-    apiVersion: v1
-    kind: Secret
-    metadata:
-      name: agentibrain-router-secrets
-      namespace: brain
-    type: Opaque
-    data:
-      EMBEDDINGS_API_KEY: "<masked: --show-values shows it>"
-      KB_ROUTER_TOKEN: "<masked: --show-values shows it>"
-    ---
-    apiVersion: v1
-    kind: Secret
-    metadata:
-      name: embeddings-secrets
-      namespace: brain
-    type: Opaque
-    data:
-      EMBEDDINGS_API_KEYS: "<masked: --show-values shows it>"
-      LLM_API_BASE: "<masked: --show-values shows it>"
-      LLM_API_KEY: "<masked: --show-values shows it>"
-      LLM_EMBED_MODEL: "<masked: --show-values shows it>"
-      POSTGRES_URL: "<masked: --show-values shows it>"
-    ---
-    apiVersion: v1
-    kind: Secret
-    metadata:
-      name: agenticore-secrets
-      namespace: brain
-    type: Opaque
-    data:
-      ANTHROPIC_API_KEY: "<masked: --show-values shows it>"
-      GITHUB_TOKEN: "<masked: --show-values shows it>"
-    --- stderr
+  exit code 0
+  --- stdout
+  ---
+  apiVersion: v1
+  kind: Secret
+  metadata:
+    name: agentibrain-router-secrets
+    namespace: brain
+  type: Opaque
+  data:
+    EMBEDDINGS_API_KEY: "<masked: --show-values shows it>"
+    KB_ROUTER_TOKEN: "<masked: --show-values shows it>"
+  ---
+  apiVersion: v1
+  kind: Secret
+  metadata:
+    name: embeddings-secrets
+    namespace: brain
+  type: Opaque
+  data:
+    API_KEYS: "<masked: --show-values shows it>"
+    EMBEDDINGS_API_KEYS: "<masked: --show-values shows it>"
+    LLM_API_BASE: "<masked: --show-values shows it>"
+    LLM_API_KEY: "<masked: --show-values shows it>"
+    LLM_EMBED_MODEL: "<masked: --show-values shows it>"
+    POSTGRES_URL: "<masked: --show-values shows it>"
+  ---
+  apiVersion: v1
+  kind: Secret
+  metadata:
+    name: agenticore-secrets
+    namespace: brain
+  type: Opaque
+  data:
+    ANTHROPIC_API_KEY: "<masked: --show-values shows it>"
+    GITHUB_TOKEN: "<masked: --show-values shows it>"
+  --- stderr
     "#);
 }
 
@@ -313,7 +347,7 @@ fn manifests_show_values_on_request_and_mint_nothing() {
 #[test]
 fn shown_values_are_those_of_the_inputs_and_the_file() {
     let folder = Folder::with_tokens();
-    let run = folder.run_with_inputs(&["-o", "yaml", "--show-values", "--with-api-keys"]);
+    let run = folder.run_with_inputs(&["-o", "yaml", "--show-values"]);
     for (key, value) in INPUTS.iter().chain(&TOKENS) {
         let line = format!("\n  {key}: {}\n", STANDARD.encode(value));
         assert!(run.out.replace('"', "").contains(&line), "{key}\n{run}");
@@ -335,7 +369,7 @@ fn json_is_the_plan() {
     let run = folder.end(
         folder
             .command(crate::folder::PROGRAM)
-            .env("POSTGRES_URL", "s3ntinel")
+            .env("POSTGRES_URL", "host=s3ntinel")
             .args(["-n", "brain", "--context", "c", "-o", "json"]),
     );
     let run = run.check();
@@ -358,6 +392,7 @@ fn json_is_the_plan() {
                     key("LLM_API_BASE", "default"),
                     key("LLM_EMBED_MODEL", "default"),
                     key("EMBEDDINGS_API_KEYS", "minted"),
+                    key("API_KEYS", "minted"),
                 ],
             },
             {

@@ -140,9 +140,9 @@ fn the_table_is_the_one_of_the_program() {
                 Origin::Token(_) => "token".to_owned(),
                 Origin::TokenList(token, presence) => match presence {
                     Presence::Always => format!("list with the token `{token}`"),
-                    Presence::OnRequest => {
-                        format!("list with the token `{token}`; made by `--with-api-keys`")
-                    }
+                    Presence::UnlessLeftOut => "the same list, which the service reads; \
+                                            `--without-api-keys` leaves it out"
+                        .to_owned(),
                     Presence::IfFound => {
                         format!("list with the token `{token}`; kept in step where it exists")
                     }

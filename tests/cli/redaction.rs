@@ -82,7 +82,7 @@ fn wish() -> Wish {
         update: BTreeSet::from(["POSTGRES_URL"]),
         prefer: None,
         force_conflicts: false,
-        with_api_keys: true,
+        api_keys: true,
     }
 }
 
@@ -230,7 +230,7 @@ fn plans_for_the_store_and_documents() {
             layout: Layout::new("p", BTreeMap::new()).unwrap(),
             inputs: wish().inputs,
             update: BTreeSet::new(),
-            with_api_keys: true,
+            api_keys: true,
             home: "home".parse().unwrap(),
             live: live.map(|live| BTreeMap::from([(ROUTER.secret, live)])),
         };

@@ -51,7 +51,7 @@ fn value(folder: &Folder, file: &str, name: &str) -> String {
 fn it_is_valid_posix() {
     let long = &[
         "--create-namespace",
-        "--with-api-keys",
+        "--without-api-keys",
         "--tokens-file=it's my \"$file\"",
     ];
     for arguments in [&[] as &[&str], long] {
@@ -65,7 +65,7 @@ fn it_is_valid_posix() {
 
 #[test]
 fn it_mints_a_private_file_and_gives_kubectl_the_values_on_stdin() {
-    let folder = prepared(&["-n", "brain", "--create-namespace", "--with-api-keys"]);
+    let folder = prepared(&["-n", "brain", "--create-namespace"]);
     assert_eq!(folder.sh("umask 000; sh script"), Run::answered(""));
     assert_eq!(folder.mode("local"), 0o700);
     assert_eq!(folder.mode("local/.k8s-tokens"), 0o600);
@@ -197,12 +197,12 @@ fn a_missing_export_is_named_before_anything_is_made() {
     ] {
         let folder = Folder::new();
         folder.tool("kubectl", KUBECTL);
-        folder.write("inputs.env", "LOG_LEVEL=s3ntinel\n");
+        folder.write("inputs.env", "LOG_LEVEL=DEBUG\n");
         write_script(&folder, &["--create-namespace", "--env-file=inputs.env"]);
         let before = folder.everything();
         let mut command = folder.command("sh");
         command.envs(INPUTS).env_remove(missing);
-        command.envs(level.then_some(("LOG_LEVEL", "s3ntinel")));
+        command.envs(level.then_some(("LOG_LEVEL", "DEBUG")));
         let run = folder.end(command.arg("script")).check_value();
         assert!(run.code > 0 && run.out.is_empty(), "{run}");
         let named = format!("{missing}: is not exported");
@@ -283,7 +283,7 @@ impl Run {
 /// Every program on the PATH records its arguments, and no other program is there.
 #[test]
 fn no_process_gets_a_value_as_an_argument() {
-    let folder = prepared(&["--create-namespace", "--with-api-keys"]);
+    let folder = prepared(&["--create-namespace"]);
     for name in ["sh", "od", "tr", "cat", "mkdir"] {
         let real = which(name).unwrap();
         let record = "printf '%s\\n' \"$0 $*\" >> \"$HOME/arguments\"";
@@ -310,7 +310,7 @@ fn no_process_gets_a_value_as_an_argument() {
 /// words of no command but `:`, which is the shell's own.
 #[test]
 fn no_command_that_the_shell_runs_gets_a_value_as_a_word() {
-    let folder = prepared(&["--create-namespace", "--with-api-keys"]);
+    let folder = prepared(&["--create-namespace"]);
     let sh = which("sh").unwrap();
     // The script gives itself to sh, by name.
     let traced = format!("exec {sh} -x \"$@\" 2>> \"$HOME/trace\"\n");

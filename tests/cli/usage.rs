@@ -474,9 +474,9 @@ fn a_hint_has_the_name_that_people_use() {
         );
         let run = named(name, &["tokens", "-n", "brain"]);
         assert_eq!(run, Run::failed(3, &expected));
-        let preview = named(name, &["--with-api-keys"]);
+        let preview = named(name, &["--without-api-keys"]);
         let line = preview.out.lines().nth(3);
-        let expected = format!("#   {quoted} -n default --apply --with-api-keys");
+        let expected = format!("#   {quoted} -n default --apply --without-api-keys");
         assert_eq!(line, Some(expected.as_str()));
     }
 }

@@ -29,12 +29,13 @@ fn diff_of_a_fresh_namespace_shows_everything_and_writes_nothing() {
         "+ LLM_API_BASE (default)",
         "+ LLM_EMBED_MODEL (default)",
         "+ EMBEDDINGS_API_KEYS (minted)",
+        "+ API_KEYS (minted)",
         "+ ANTHROPIC_API_KEY (env)",
         "+ GITHUB_TOKEN (default)",
     ] {
         assert!(ran.out.contains(key), "{key} is not in\n{}", ran.out);
     }
-    assert_eq!(ran.out.matches("  + ").count(), 9, "{}", ran.out);
+    assert_eq!(ran.out.matches("  + ").count(), 10, "{}", ran.out);
     assert_eq!(ran.out.matches(": would be created").count(), 4);
     assert!(!space.folder.path().join("local").exists());
     assert_eq!(space.writes(), [""; 0]);
@@ -43,21 +44,22 @@ fn diff_of_a_fresh_namespace_shows_everything_and_writes_nothing() {
 
 #[test]
 fn diff_tells_by_its_exit_code_whether_apply_would_change_something() {
+    const WITHOUT: &str = "--without-api-keys";
     let space = Space::new();
-    space.bootstrapped();
+    space.documented();
     let (versions, writes) = (space.versions(), space.writes());
     let file = std::fs::read(space.file()).unwrap();
     let other = [("POSTGRES_URL", "postgres://other"), INPUTS[1]];
     for (inputs, arguments, code, said) in [
-        (INPUTS, &["diff"][..], 0, "unchanged"),
-        (other, &["diff"], 0, "! POSTGRES_URL"),
+        (INPUTS, &["diff", WITHOUT][..], 0, "unchanged"),
+        (other, &["diff", WITHOUT], 0, "! POSTGRES_URL"),
         (
             other,
-            &["diff", "--update", "POSTGRES_URL"],
+            &["diff", WITHOUT, "--update", "POSTGRES_URL"],
             1,
             "~ POSTGRES_URL (env)",
         ),
-        (INPUTS, &["diff", "--with-api-keys"], 1, "+ API_KEYS"),
+        (INPUTS, &["diff"], 1, "+ API_KEYS"),
     ] {
         let ran = space.run_with(&inputs, arguments).exits(code).says(&[said]);
         for (_, value) in inputs {
@@ -407,6 +409,25 @@ fn tokens_that_come_from_another_server_are_said_first() {
     assert!(text.contains(&place), "the comment names this place");
     assert_eq!(text.matches(comment).count(), 1);
     let again = space.bootstrapped();
+    assert!(!again.err.contains("last applied"), "{}", again.err);
+}
+
+/// Two homes on one server: their tokens would be the same, and a rotation of one breaks the other.
+#[test]
+fn tokens_that_come_from_another_namespace_are_said_first() {
+    let first = Space::new();
+    first.bootstrapped();
+    let second = Space::new();
+    second.write_file(&[]);
+    std::fs::copy(first.file(), second.file()).unwrap();
+    let ran = second.run_with(&INPUTS, &["--apply", "-v"]).exits(0);
+    let said = ran.err.find("warning: the tokens in").expect("a warning");
+    let line = ran.err[said..].lines().next().unwrap();
+    let remedy = format!("--tokens-file local/.k8s-tokens.{}", second.namespace);
+    assert!(line.contains(&first.namespace), "{line}");
+    assert!(line.contains(&remedy), "{line}");
+    assert!(said < ran.err.find("POST ").unwrap(), "{}", ran.err);
+    let again = second.bootstrapped();
     assert!(!again.err.contains("last applied"), "{}", again.err);
 }
 

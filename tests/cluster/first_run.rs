@@ -36,6 +36,7 @@ fn the_first_run_makes_the_three_secrets_of_the_table() {
             ("LLM_API_BASE", ""),
             ("LLM_EMBED_MODEL", "text-embedding-3-small"),
             ("EMBEDDINGS_API_KEYS", embeddings),
+            ("API_KEYS", embeddings),
         ])
     );
     assert_eq!(

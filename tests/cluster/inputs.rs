@@ -93,7 +93,7 @@ fn env_file(space: &Space, text: &str) -> [&'static str; 2] {
 fn an_input_that_differs_is_said_and_the_live_value_kept() {
     let space = full();
     let before = everything(&space);
-    let environment = every("of-another-mind");
+    let environment = every("host=of-another-mind");
 
     let document = applied(&space, &environment, &["-o", "json"], 0).json();
     assert_eq!(document["ok"], true);
@@ -172,14 +172,14 @@ fn a_default_never_overwrites() {
 fn update_changes_the_key_that_it_names_and_no_other() {
     let space = full();
     let mut expected = everything(&space);
-    let environment = every("new");
+    let environment = every("host=new");
     for (at, (secret, key, _)) in ALL.into_iter().enumerate() {
         let more = ["--update", key, "-o", "json"];
         let document = applied(&space, &environment, &more, 1).json();
         expected
             .get_mut(secret)
             .unwrap()
-            .insert(key.to_owned(), "new".to_owned());
+            .insert(key.to_owned(), "host=new".to_owned());
         assert_eq!(everything(&space), expected);
         assert_eq!(said(&document, secret, key), ("set".into(), "env".into()));
         for (secret, other, _) in &ALL[at + 1..] {
@@ -193,10 +193,15 @@ fn update_takes_a_list_and_counts_as_one_write_a_secret() {
     let space = full();
     let mut expected = everything(&space);
     let named = ["POSTGRES_URL", "LLM_API_KEY", "GITHUB_TOKEN"];
-    applied(&space, &every("new"), &["--update", &named.join(",")], 2);
+    applied(
+        &space,
+        &every("host=new"),
+        &["--update", &named.join(",")],
+        2,
+    );
     for (secret, key, _) in ALL.into_iter().filter(|(_, key, _)| named.contains(key)) {
         let data = expected.get_mut(secret).unwrap();
-        data.insert(key.to_owned(), "new".to_owned());
+        data.insert(key.to_owned(), "host=new".to_owned());
     }
     assert_eq!(everything(&space), expected);
 }
@@ -227,8 +232,9 @@ fn update_works_right_after_our_own_create_and_again_after_that() {
 
 #[test]
 fn keys_that_were_applied_before_survive_a_later_apply() {
-    let space = full();
-    applied(&space, &[], &["--with-api-keys"], 1);
+    let space = Space::new();
+    space.documented();
+    applied(&space, &[], &[], 1);
     let mut expected = everything(&space);
     assert_eq!(
         expected[EMBEDDINGS]["API_KEYS"],
@@ -374,7 +380,10 @@ fn a_missing_key_is_added_with_its_value_or_its_default() {
     let mut expected = everything(&space);
     for (secret, key, value) in cases {
         // The default or the required value, then a given one.
-        for (inputs, value) in [(&given[..], value.unwrap()), (&[(key, "given")], "given")] {
+        for (inputs, value) in [
+            (&given[..], value.unwrap()),
+            (&[(key, "host=given")], "host=given"),
+        ] {
             space.remove_key(secret, key);
             let document = applied(&space, inputs, &["-o", "json"], 1).json();
             let source = if inputs.iter().any(|(name, _)| *name == key) {

@@ -83,7 +83,7 @@ fn a_token_that_is_not_on_a_list_is_refused_and_appended_with_a_preference() {
         refused(&space, &[], &[&words, secret, "--prefer file"]);
 
         applied(&space, &["--prefer", side]);
-        let appended = format!("zoe-of-others, abe-of-others,{}", tokens[key]);
+        let appended = format!("zoe-of-others,abe-of-others,{}", tokens[key]);
         let of_the_list = usize::from(secret == EMBEDDINGS);
         data[of_the_list].insert(list.to_owned(), appended);
         assert_eq!(
@@ -116,10 +116,10 @@ fn a_file_and_a_single_entry_that_disagree_wait_for_a_preference() {
 #[test]
 fn api_keys_gets_the_list_with_the_entries_of_others() {
     let space = Space::new();
-    space.bootstrapped();
+    space.documented();
     let list = format!("one-of-others,{}", space.filed()[EMBEDDINGS_KEY]);
     space.set_keys(EMBEDDINGS, &[(LIST, &list)], "kubectl-edit");
-    applied(&space, &["--with-api-keys"]);
+    applied(&space, &[]);
     assert_eq!(space.data(EMBEDDINGS)[LIST], list);
     assert_eq!(space.data(EMBEDDINGS)["API_KEYS"], list);
 }
@@ -138,9 +138,7 @@ fn a_list_with_our_token_among_others_is_right_as_it_is() {
     );
     space.set_keys(ROUTER, &[("KB_ROUTER_TOKENS", &routers)], "kubectl-edit");
     let before = state(&space);
-    let ran = space
-        .run_with(&INPUTS, &["--apply", "--with-api-keys"])
-        .exits(0);
+    let ran = space.run_with(&INPUTS, &["--apply"]).exits(0);
     assert_eq!(ran.out.matches(": unchanged").count(), 4, "{}", ran.out);
     assert_eq!(state(&space), before);
 }

@@ -63,7 +63,8 @@ fn made_by_apply(tokens: &Data, environment: &[(&str, &str)], more: &[&str]) -> 
 /// `--apply` has nothing to do, and says so of every Secret.
 #[track_caller]
 fn has_nothing_to_do(space: &Space, environment: &[(&str, &str)], more: &[&str]) {
-    let (versions, tokens) = (space.versions(), space.filed());
+    let (versions, writes) = (space.versions(), space.writes());
+    let tokens = space.filed();
     let ran = space
         .run_with(environment, &[&["--apply"], more].concat())
         .exits(0);
@@ -72,7 +73,7 @@ fn has_nothing_to_do(space: &Space, environment: &[(&str, &str)], more: &[&str])
         assert!(ran.out.contains(&line), "{}", ran.out);
     }
     assert_eq!(space.versions(), versions);
-    assert_eq!(space.writes(), [""; 0]);
+    assert_eq!(space.writes(), writes);
     assert_eq!(space.filed(), tokens);
 }
 
@@ -91,7 +92,7 @@ const ENV_FILE_VALUES: [(&str, &str); 4] = [
 
 #[test]
 fn the_preview_in_a_shell_makes_what_apply_makes() {
-    for more in [&[][..], &["--with-api-keys"]] {
+    for more in [&[][..], &["--without-api-keys"]] {
         let space = Space::new();
         let preview = space.run_with(&INPUTS, more).exits(0);
         assert!(space.requests().is_empty());
@@ -178,6 +179,13 @@ fn old_file() -> String {
     )
 }
 
+/// The same with the list that the embeddings service reads.
+fn with_api_keys(mut made: Vec<(Data, Value)>) -> Vec<(Data, Value)> {
+    let added = made[1].0.insert("API_KEYS".into(), TWO.into());
+    assert_eq!(added, None);
+    made
+}
+
 #[test]
 fn secrets_made_by_kubectl_are_adopted_without_changing_a_value() {
     for lost in [false, true] {
@@ -187,9 +195,19 @@ fn secrets_made_by_kubectl_are_adopted_without_changing_a_value() {
             fs::remove_file(space.file()).unwrap();
             space.run(&["tokens", "recover", "--apply"]).exits(0);
         }
+        for environment in [&INPUTS[..], &[]] {
+            has_nothing_to_do(&space, environment, &["--without-api-keys"]);
+        }
+        assert_eq!(space.writes(), [""; 0]);
+        assert_eq!(made(&space), before);
+
+        // The list that the service reads is all that is added.
+        let line = format!("{EMBEDDINGS}: configured; set API_KEYS (file)");
+        let ran = space.bootstrapped().says(&[&line]);
+        assert_eq!(ran.out.matches(": unchanged").count(), 3, "{}", ran.out);
+        assert_eq!(made(&space), with_api_keys(before));
         has_nothing_to_do(&space, &INPUTS, &[]);
         has_nothing_to_do(&space, &[], &[]);
-        assert_eq!(made(&space), before);
         assert_eq!(space.filed(), space.data(ROUTER));
         if !lost {
             let text = fs::read_to_string(space.file()).unwrap();
@@ -205,7 +223,7 @@ fn update_of_a_secret_made_by_kubectl_needs_no_force() {
     let space = made_the_old_way();
     let managers = &space.object(EMBEDDINGS).unwrap()["metadata"]["managedFields"];
     assert_eq!(managers[0]["manager"], "kubectl-create");
-    let mut expected = made(&space);
+    let mut expected = with_api_keys(made(&space));
     for value in ["sk-new", "sk-newer"] {
         let inputs = [INPUTS[0], INPUTS[1], ("LLM_API_KEY", value)];
         space
@@ -239,21 +257,34 @@ fn what_kubectl_apply_or_edit_left_is_updated_without_force() {
 
 #[test]
 fn diff_and_apply_agree_on_what_happens_to_an_old_file() {
-    let pasted = Space::new();
-    let preview = pasted.run_with(&INPUTS, &[]).exits(0);
-    piped(&pasted, &preview.out, &INPUTS).exits(0);
-    for space in [pasted, made_the_old_way()] {
-        let file = fs::read(space.file()).unwrap();
-        let diff = space.run_with(&INPUTS, &["diff"]);
-        let ran = space.bootstrapped();
-        let changed = fs::read(space.file()).unwrap() != file;
-        let says_unchanged = ran.out.contains("local/.k8s-tokens: unchanged");
-        assert_eq!(says_unchanged, !changed, "{}", ran.out);
-        assert_eq!(
-            diff.code,
-            i32::from(changed),
-            "it changed: {changed}; {}",
-            diff.out
-        );
+    for more in [&[][..], &["--without-api-keys"]] {
+        let pasted = Space::new();
+        let preview = pasted.run_with(&INPUTS, more).exits(0);
+        piped(&pasted, &preview.out, &INPUTS).exits(0);
+        for (space, is_old) in [(pasted, false), (made_the_old_way(), true)] {
+            // Without where they were last applied.
+            let filed = || {
+                let text = fs::read_to_string(space.file()).unwrap();
+                let lines = text.lines().filter(|line| !line.contains("last applied"));
+                lines.map(str::to_owned).collect::<Vec<_>>()
+            };
+            let (file, versions) = (filed(), space.versions());
+            let diff = space.run_with(&INPUTS, &[&["diff"], more].concat());
+            let ran = space
+                .run_with(&INPUTS, &[&["--apply"], more].concat())
+                .exits(0);
+            let changed = filed() != file;
+            let says_unchanged = ran.out.contains("local/.k8s-tokens: unchanged");
+            assert_eq!(says_unchanged, !changed, "{}", ran.out);
+            // The old Secrets get the list that the service reads.
+            let is_completed = space.versions() != versions;
+            assert_eq!(is_completed, is_old && more.is_empty());
+            assert_eq!(
+                diff.code,
+                i32::from(changed || is_completed),
+                "it changed: {changed}; {}",
+                diff.out
+            );
+        }
     }
 }

@@ -217,7 +217,7 @@ fn a_key_that_a_person_left_behind_is_adopted_quietly() {
 }
 
 #[test]
-fn complete_secrets_of_another_are_adopted_without_any_write() {
+fn complete_secrets_of_another_are_adopted_without_changing_a_value() {
     let space = Space::new();
     let (router, embeddings) = (
         "a-router-token-from-before",
@@ -250,12 +250,24 @@ fn complete_secrets_of_another_are_adopted_without_any_write() {
     );
     let versions = space.versions();
     for _ in 0..2 {
-        space.bootstrapped();
+        space.documented();
         assert_eq!(space.versions(), versions);
         assert_eq!(space.writes(), [""; 0]);
         assert_eq!(space.filed()["KB_ROUTER_TOKEN"], router);
         assert_eq!(space.filed()["EMBEDDINGS_API_KEY"], embeddings);
     }
+
+    // The list that the service reads is all that is added, once.
+    let mut expected = space.data(EMBEDDINGS);
+    expected.insert("API_KEYS".to_owned(), embeddings.to_owned());
+    space.bootstrapped();
+    assert_eq!(space.data(EMBEDDINGS), expected);
+    let (after, writes) = (space.versions(), space.writes());
+    assert_eq!([&after[0], &after[2]], [&versions[0], &versions[2]]);
+    let path = space.path(EMBEDDINGS);
+    assert!(writes.iter().all(|write| write.contains(&path)));
+    space.bootstrapped();
+    assert_eq!((space.versions(), space.writes()), (after, writes));
 }
 
 /// What is wrong within it is theirs to mend, and does not stop the rest.

@@ -48,7 +48,7 @@ fn life(at: &Searched, preset: bool) {
     let names = INPUTS.map(|(name, _)| name).join(",");
     at.run_with(&OTHERS, &["diff", "--update", &names], 1);
     at.run_with(&OTHERS, &["--apply", "--update", &names], 0);
-    at.run_with(&OTHERS, &["--apply", "--with-api-keys"], 0);
+    at.run_with(&OTHERS, &["--apply"], 0);
 
     // A lost file, a lost Secret.
     std::fs::remove_file(at.space.file()).unwrap();
@@ -74,7 +74,7 @@ fn life(at: &Searched, preset: bool) {
     // What somebody else wrote.
     at.space.set_keys(
         EMBEDDINGS,
-        &[("POSTGRES_URL", "s3ntinel-of-another")],
+        &[("POSTGRES_URL", "host=s3ntinel-of-another")],
         "other",
     );
     at.run(&["--apply", "--update", "POSTGRES_URL"], 1);
@@ -134,7 +134,7 @@ fn no_value_shows_in_the_help_or_what_is_made_of_it() {
     at.run(&["rbac", "populate", "-vv"], 0);
     at.run(&["rbac", "verify", "--live", "--copy=a/b", "-vv"], 0);
     at.run(&["-o", "yaml", "-vv"], 0);
-    at.run(&["-o", "yaml", "--with-api-keys"], 0);
+    at.run(&["-o", "yaml"], 0);
     at.run(&["--version"], 0);
 }
 

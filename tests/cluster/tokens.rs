@@ -278,8 +278,9 @@ fn recover_touches_no_file_that_disagrees() {
 #[test]
 fn a_token_that_is_missing_or_empty_in_the_cluster_is_repaired_from_the_file() {
     let space = Space::new();
-    space.bootstrapped();
+    space.documented();
     let (tokens, list) = (space.filed(), space.data(EMBEDDINGS));
+    let apply = ["--apply", "--without-api-keys", "-o", "json"];
     for (secret, key) in [
         (ROUTER, ROUTER_TOKEN),
         (ROUTER, EMBEDDINGS_KEY),
@@ -291,7 +292,7 @@ fn a_token_that_is_missing_or_empty_in_the_cluster_is_repaired_from_the_file() {
                 false => space.remove_key(secret, key),
             }
             let before = space.writes().len();
-            let ran = space.run_with(&INPUTS, &["--apply", "-o", "json"]).exits(0);
+            let ran = space.run_with(&INPUTS, &apply).exits(0);
             let said = said(&ran.json(), secret, Some(key));
             assert_eq!(
                 said,

@@ -29,8 +29,8 @@ pub const OTHERS: [(&str, &str); 6] = [
     ("ANTHROPIC_API_KEY", "another-s3ntinel-anthropic"),
     ("GITHUB_TOKEN", "another-s3ntinel-github"),
 ];
-/// From the env-file only.
-pub const LOG_LEVEL: (&str, &str) = ("LOG_LEVEL", "s3ntinel-level");
+/// From the env-file only. Its value is one of five words, so it is not searched for.
+pub const LOG_LEVEL: (&str, &str) = ("LOG_LEVEL", "DEBUG");
 /// Tokens in the file.
 pub const FILED: [(&str, &str); 2] = [
     (
@@ -73,7 +73,7 @@ impl Searched {
             options: options.to_vec(),
             hidden: RefCell::default(),
         };
-        for (_, value) in INPUTS.iter().chain(&OTHERS).chain([&LOG_LEVEL]) {
+        for (_, value) in INPUTS.iter().chain(&OTHERS) {
             searched.hide(value);
             let digest = Sha256::digest(value.as_bytes());
             let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();

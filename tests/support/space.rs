@@ -187,6 +187,12 @@ impl Space {
         self.run_with(&INPUTS, &["--apply"]).exits(0)
     }
 
+    /// The same with the documented keys only: the embeddings service finds no list.
+    pub fn documented(&self) -> Ran {
+        self.run_with(&INPUTS, &["--apply", "--without-api-keys"])
+            .exits(0)
+    }
+
     /// Runs kubectl as an administrator in the namespace, which has to succeed; gives its stdout.
     pub fn kubectl(&self, arguments: &[&str]) -> String {
         let output = Command::new("kubectl")

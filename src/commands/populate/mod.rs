@@ -82,7 +82,7 @@ async fn wish(
         layout,
         inputs,
         update: populate.update.iter().copied().collect(),
-        with_api_keys: populate.with_api_keys,
+        api_keys: !populate.api_keys.without_api_keys,
         home: global.namespace.clone(),
         live,
     })

@@ -73,8 +73,8 @@ fn apply_options(global: &Global, given: HintOptions<'_>) -> String {
         if changes.force_conflicts {
             options.push_str(" --force-conflicts");
         }
-        if changes.with_api_keys {
-            options.push_str(" --with-api-keys");
+        if changes.api_keys.without_api_keys {
+            options.push_str(" --without-api-keys");
         }
     }
     if let Some(fleet) = given.fleet {

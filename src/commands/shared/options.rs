@@ -23,7 +23,7 @@ pub fn wish(global: &Global, changes: &Changes) -> Result<Wish, Failure> {
         update: changes.update.iter().copied().collect(),
         prefer: changes.prefer.map(Into::into),
         force_conflicts: changes.force_conflicts,
-        with_api_keys: changes.with_api_keys,
+        api_keys: !changes.api_keys.without_api_keys,
     })
 }
 

@@ -166,7 +166,7 @@ impl Session<'_> {
             max_overlap: verify.max_overlap.0,
             live: verify.live,
             copies: &verify.copy,
-            settlements: Default::default(),
+            settlement: Default::default(),
         };
         let failure = checks::sees_nothing(&cluster).then(|| {
             let home = &global.namespace;

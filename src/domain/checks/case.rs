@@ -33,8 +33,8 @@ pub struct Case<'a> {
     pub live: bool,
     /// The Secrets of `--copy`.
     pub copies: &'a [CopyRef],
-    /// A cache of the options that resolve disagreements, without and with `--with-api-keys`.
-    pub settlements: [OnceCell<Settlement>; 2],
+    /// A cache of the options that resolve disagreements.
+    pub settlement: OnceCell<Settlement>,
 }
 
 impl<'a> Case<'a> {

@@ -5,7 +5,7 @@ use super::secrets::SeenSecret;
 use super::settle;
 use crate::domain::cluster::observed_secret::OPAQUE;
 use crate::domain::plan::{Prefer, Settlement};
-use crate::domain::table::{API_KEYS, InputRule, Key, Origin, Presence};
+use crate::domain::table::{InputRule, Key, Origin, Presence};
 
 impl SeenSecret<'_> {
     /// Adds missing keys and fills empty ones.
@@ -15,7 +15,7 @@ impl SeenSecret<'_> {
         let filled: Vec<&Key> = keys.iter().copied().filter(is_filled).collect();
         let has_token = |key: &&Key| matches!(key.origin, Origin::Token(_));
         let settlement = match keys.iter().any(has_token) {
-            true => settle::settlement(self.case, false),
+            true => settle::settlement(self.case),
             false => Settlement::default(),
         };
         self.unless_blocked((!filled.is_empty()).then(|| self.apply(&filled, settlement)))
@@ -64,9 +64,6 @@ impl SeenSecret<'_> {
         let mut options = String::new();
         if !update.is_empty() {
             options.push_str(&format!(" --update {}", update.join(",")));
-        }
-        if keys.iter().any(|key| key.name == API_KEYS) {
-            options.push_str(" --with-api-keys");
         }
         let has_foreign_manager = |key: &&Key| !self.live.foreign_managers(key.name).is_empty();
         settlement.force_conflicts |= keys.iter().any(has_foreign_manager);
@@ -147,7 +144,7 @@ mod tests {
 
     #[test]
     fn every_empty_key_has_a_hint() {
-        insta::assert_snapshot!(advice(Id::SecretKeys, |_| text("")), @r###"
+        insta::assert_snapshot!(advice(Id::SecretKeys, |_| text("")), @r#"
         KB_ROUTER_TOKEN: KB_ROUTER_TOKEN must not be empty
               APPLY
         EMBEDDINGS_API_KEY: EMBEDDINGS_API_KEY must not be empty
@@ -163,12 +160,12 @@ mod tests {
         EMBEDDINGS_API_KEYS: EMBEDDINGS_API_KEYS must not be empty
               APPLY
         API_KEYS: API_KEYS must not be empty
-              APPLY --with-api-keys
+              APPLY
         LOG_LEVEL: does not fail
         ANTHROPIC_API_KEY: ANTHROPIC_API_KEY must not be empty
               ANTHROPIC_API_KEY="$ANTHROPIC_API_KEY" APPLY --update ANTHROPIC_API_KEY
         GITHUB_TOKEN: does not fail
-        "###);
+        "#);
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod settle;
 #[cfg(test)]
 mod tests;
 mod tokens;
-mod values;
+mod variables;
 pub mod words;
 mod workloads;
 

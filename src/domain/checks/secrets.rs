@@ -2,13 +2,14 @@
 
 use super::case::Case;
 use super::check::{Check, Id};
-use super::{rotation, values, workloads};
+use super::{rotation, workloads};
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::{LiveSecret, OPAQUE, Observed};
 use crate::domain::cluster::owner::{Manager, Owner, OwnerKind, manager_of};
 use crate::domain::cluster::snapshot::{Denied, NamespaceSnapshot};
 use crate::domain::cluster::workload::Workload;
 use crate::domain::table::{BUNDLES, Bundle, InputRule, Key, Origin, Presence, ROUTER};
+use crate::domain::values::defects;
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::Token;
 
@@ -187,7 +188,7 @@ impl<'a> SeenSecret<'a> {
             .keys
             .iter()
             .filter(expected)
-            .filter(|key| !self.live.data.contains_key(key.name))
+            .filter(|key| key.is_missing(|name| self.live.data.contains_key(name)))
             .collect();
         (!missing.is_empty()).then(|| {
             let message = format!("missing keys: {}", names(&missing));
@@ -297,21 +298,13 @@ impl<'a> SeenSecret<'a> {
 fn defect(key: &Key, value: &SecretValue) -> Option<String> {
     match key.origin {
         _ if value.is_empty() => None,
-        Origin::Token(_) => values::defect(value)
+        Origin::Token(_) => defects::defect(key.name, value)
             .map(str::to_owned)
             .or_else(|| Token::parse(value).err().map(|why| why.to_string())),
-        Origin::TokenList(..) => values::defect_of_list(value).map(str::to_owned),
-        Origin::Input(_) => {
-            let url = (key.name == POSTGRES_URL)
-                .then(|| values::defect_of_postgres_url(value))
-                .flatten();
-            values::defect(value).or(url).map(str::to_owned)
-        }
+        Origin::TokenList(..) => defects::defect_of_list(value).map(str::to_owned),
+        Origin::Input(_) => defects::defect(key.name, value).map(str::to_owned),
     }
 }
-
-/// The input whose format is checked.
-const POSTGRES_URL: &str = "POSTGRES_URL";
 
 fn names(keys: &[&Key]) -> String {
     let names: Vec<_> = keys.iter().map(|key| key.name).collect();

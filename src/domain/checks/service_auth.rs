@@ -5,10 +5,13 @@ use super::case::Case;
 use super::check::{Check, Id};
 use super::pods;
 use super::settle;
+use super::variables::{
+    self, Setting, WITHOUT_KEY, env_source, is_unguarded, serving_containers, setting,
+};
 use super::workloads::bundle;
 use crate::domain::cluster::names::WorkloadKind;
-use crate::domain::cluster::snapshot::{NamespaceSnapshot, ProbeOutcome, Reply};
-use crate::domain::cluster::workload::{self, Container, Pod, PodSpec, VariableSource, first_pod};
+use crate::domain::cluster::snapshot::{ProbeOutcome, Reply};
+use crate::domain::cluster::workload::{self, Pod, PodSpec, VariableSource, first_pod};
 use crate::domain::table::Bundle;
 use crate::domain::table::{self, ROUTER};
 use crate::domain::values::token::TokenName;
@@ -25,18 +28,15 @@ struct Service {
     token: TokenName,
     /// The HTTP status for the right token.
     accepted: u16,
-    /// The option with which `--apply` writes the variables.
-    option: &'static str,
     live: Id,
 }
 
 static BRAIN_API: Service = Service {
     name: workload::BRAIN_API,
-    variables: &["KB_ROUTER_TOKENS", "KB_ROUTER_TOKEN"],
+    variables: &variables::OF_BRAIN_API,
     secret: ROUTER.secret,
     token: TokenName::KbRouterToken,
     accepted: 200,
-    option: "",
     live: Id::LiveBrainApi,
 };
 
@@ -46,10 +46,11 @@ static EMBEDDINGS: Service = Service {
     secret: table::EMBEDDINGS.secret,
     token: TokenName::EmbeddingsApiKey,
     accepted: 422,
-    option: " --with-api-keys",
     live: Id::LiveEmbeddings,
 };
 
+/// The HTTP status of a newer service that gets no key, or is not configured.
+const UNAVAILABLE: u16 = 503;
 /// The HTTP status for a token that is not accepted.
 const REFUSED: u16 = 401;
 
@@ -60,66 +61,6 @@ pub(super) fn checks(case: &Case<'_>) -> Vec<Check> {
         checks.push(live(case, service));
     }
     checks
-}
-
-/// Whether a pod spec sets an environment variable. The greatest of several sources counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Setting {
-    Unset,
-    /// The variable may come from a ConfigMap or a Secret that was not read.
-    Unknown,
-    Set,
-}
-
-/// The containers with a port, or all containers if none has one.
-fn serving_containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
-    let any = spec.containers.iter().any(|it| it.port.is_some());
-    spec.containers
-        .iter()
-        .filter(move |it| it.port.is_some() || !any)
-}
-
-/// The source of a variable in `env`, which overrides `envFrom`.
-fn env_source<'a>(container: &'a Container, variable: &str) -> Option<&'a VariableSource> {
-    let env = container.env.iter().rev().find(|env| env.name == variable);
-    env.map(|env| &env.source)
-}
-
-fn setting(place: &NamespaceSnapshot, spec: &PodSpec, variables: &[&str]) -> Setting {
-    serving_containers(spec)
-        .flat_map(|container| variables.iter().map(move |variable| (container, variable)))
-        .flat_map(|(container, variable)| settings_of(place, container, variable))
-        .max()
-        .unwrap_or(Setting::Unset)
-}
-
-/// How each source of a variable sets it.
-fn settings_of(place: &NamespaceSnapshot, container: &Container, variable: &str) -> Vec<Setting> {
-    let of_secret = |name: &str, key: &str| {
-        let observed = place.secrets.get(name).or_else(|| place.others.get(name));
-        let Some(observed) = observed else {
-            return Setting::Unknown;
-        };
-        let value = observed.live.as_ref().and_then(|live| live.text(key));
-        match value.is_some_and(|value| value.entries().next().is_some()) {
-            true => Setting::Set,
-            false => Setting::Unset,
-        }
-    };
-    match env_source(container, variable) {
-        Some(VariableSource::Literal { empty: true }) => vec![Setting::Unset],
-        Some(VariableSource::Literal { empty: false }) => vec![Setting::Set],
-        Some(VariableSource::Secret { name, key, .. }) => vec![of_secret(name, key)],
-        Some(VariableSource::Other) => vec![Setting::Unknown],
-        None => {
-            let sources = container.env_from.iter().filter_map(|whole| {
-                let key = variable.strip_prefix(whole.prefix.as_str())?;
-                let secret = whole.secret.as_deref();
-                Some(secret.map_or(Setting::Unknown, |name| of_secret(name, key)))
-            });
-            sources.collect()
-        }
-    }
 }
 
 /// True if the pods of a service take a variable from its Secret in the table.
@@ -158,7 +99,7 @@ fn secure_hint(case: &Case<'_>, service: &Service) -> String {
     let absent = observed.is_some_and(|observed| observed.live.is_none());
     let bundle = bundle(service.secret).filter(|_| absent);
     let required = bundle.map(Bundle::required_inputs).unwrap_or_default();
-    case.apply_with(&required, service.option)
+    case.apply_with(&required, "")
 }
 
 /// The command that restarts a service.
@@ -211,28 +152,25 @@ fn embeddings(case: &Case<'_>) -> Check {
                     "unknown: API_KEYS may come from a ConfigMap or a Secret that was not read";
                 Check::skip(id, message)
             }),
-        Setting::Unset => Check::warn(
-            id,
-            "no API_KEYS in its pod spec: the service accepts every request",
-        )
-        .hint(secure_hint(case, service)),
+        Setting::Unset => Check::fail(id, format!("no API_KEYS in its pod spec: {WITHOUT_KEY}"))
+            .hint(secure_hint(case, service)),
     };
     check.at(home, workload.kind.as_str(), &workload.name)
 }
 
-/// brain-api without a token accepts every request, too. `workload.wired` cannot find that, since the
+/// The same of brain-api and its tokens. `workload.wired` cannot find that, since the
 /// pods have no reference to check.
 fn unguarded_brain_api(case: &Case<'_>) -> Option<Check> {
     let place = case.cluster.home_place();
     let workload = place.stateful_set(BRAIN_API.name)?;
-    let check = Check::warn(
+    let check = Check::fail(
         Id::WorkloadWired,
-        "no KB_ROUTER_TOKEN in its pod spec: the service accepts every request",
+        format!("no KB_ROUTER_TOKEN in its pod spec: {WITHOUT_KEY}"),
     )
     .hint(secure_hint(case, &BRAIN_API));
     // If the Secret is missing the pods do not start; another check reports that.
     let waits = place.live(ROUTER.secret).is_none() && reads_own_secret(&BRAIN_API, &workload.spec);
-    (!waits && setting(place, &workload.spec, BRAIN_API.variables) == Setting::Unset)
+    (!waits && is_unguarded(place, &workload.spec))
         .then(|| check.at(&case.cluster.home, workload.kind.as_str(), &workload.name))
 }
 
@@ -269,6 +207,11 @@ fn judge(case: &Case<'_>, service: &Service, right: Option<&Reply>, wrong: &Repl
         }
         (Reply::Unreachable(why), _) | (_, Some(Reply::Unreachable(why))) => {
             unreachable(case, service, why)
+        }
+        (Reply::Status(UNAVAILABLE), _) => {
+            let (why, hint) = why_open(case, service);
+            let message = format!("every request gets {UNAVAILABLE}: {why}");
+            Check::fail(id, message).hint(hint)
         }
         (Reply::Status(status), _) if *status != REFUSED => Check::fail(
             id,

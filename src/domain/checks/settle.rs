@@ -12,15 +12,14 @@ use crate::domain::values::token::TokenName;
 
 /// The options with which `--apply` resolves all disagreements. They are computed once, since they
 /// need plans over the whole fleet.
-pub(super) fn settlement(case: &Case<'_>, with_api_keys: bool) -> Settlement {
-    let found = &case.settlements[usize::from(with_api_keys)];
-    *found.get_or_init(|| find(case, with_api_keys))
+pub(super) fn settlement(case: &Case<'_>) -> Settlement {
+    *case.settlement.get_or_init(|| find(case))
 }
 
-fn find(case: &Case<'_>, with_api_keys: bool) -> Settlement {
+fn find(case: &Case<'_>) -> Settlement {
     let fleet = case.cluster.fleet().map(|(name, _)| name.clone());
     let wish = Wish {
-        with_api_keys,
+        api_keys: true,
         ..Wish::of_tokens(case.cluster.home.clone(), fleet.collect())
     };
     let exists = !matches!(case.file.state, FileState::Absent);
@@ -30,7 +29,7 @@ fn find(case: &Case<'_>, with_api_keys: bool) -> Settlement {
 
 /// The `--apply` command with these options.
 pub(super) fn apply(case: &Case<'_>) -> String {
-    case.apply_with(&[], &settlement(case, false).to_string())
+    case.apply_with(&[], &settlement(case).to_string())
 }
 
 /// The foreign field managers of a key, for the end of a message.
@@ -54,7 +53,7 @@ pub(super) fn rotate(case: &Case<'_>, name: TokenName) -> String {
         Ok(Some(_)) => case.reach.carry_on(),
         Err(_) => Id::RotationOpen.docs_link(),
         // `rotate` refuses if places disagree.
-        Ok(None) if settlement(case, false).prefer.is_some() => apply(case),
+        Ok(None) if settlement(case).prefer.is_some() => apply(case),
         Ok(None) => format!("{} --token {name} --apply", case.reach.command("rotate")),
     }
 }

@@ -149,7 +149,7 @@ impl Facts {
             max_overlap: i64::MAX,
             live: self.live,
             copies: &self.copies,
-            settlements: Default::default(),
+            settlement: Default::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::observed_secret::{LiveSecret, LiveValue, Observed};
 use crate::domain::cluster::snapshot::{CopyRef, FileState};
 use crate::domain::rotation::stored_state;
-use crate::domain::table::{API_KEYS, BUNDLES, Bundle, Key, Origin, Presence, ROUTER};
+use crate::domain::table::{BUNDLES, Bundle, Key, Origin, Presence, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{TokenName, fingerprint};
 use std::collections::BTreeMap;
@@ -126,23 +126,17 @@ fn pair(
     let check = match is_empty {
         true if optional => Check::skip(id, format!("list {list_name} is empty")),
         _ if list.lists(value) => Check::pass(id, format!("{token} is in list {list_name}")),
-        _ => {
-            // Without the option --apply leaves an empty API_KEYS as it is.
-            let api_keys = list_name == API_KEYS && is_empty;
-            let with = if api_keys { " --with-api-keys" } else { "" };
-            let settlement = settle::settlement(case, api_keys);
-            Check::fail(
-                id,
-                format!(
-                    "{token} ({}) is not in list {list_name} ({}){}",
-                    fingerprint(value),
-                    describe_entries(list),
-                    settle::managed_by(live, list_name)
-                ),
-            )
-            .hint(case.apply_with(&[], &format!("{with}{settlement}")))
-            .unless_owned(observed.owner.as_ref())
-        }
+        _ => Check::fail(
+            id,
+            format!(
+                "{token} ({}) is not in list {list_name} ({}){}",
+                fingerprint(value),
+                describe_entries(list),
+                settle::managed_by(live, list_name)
+            ),
+        )
+        .hint(settle::apply(case))
+        .unless_owned(observed.owner.as_ref()),
     };
     check.at(namespace, "Secret", bundle.secret)
 }

@@ -2,6 +2,7 @@
 
 use super::case::Case;
 use super::check::{Check, Id, conclude};
+use super::variables::{WITHOUT_KEY, is_unguarded};
 use super::words::some_of;
 use crate::domain::cluster::names::Namespace;
 use crate::domain::cluster::names::WorkloadKind;
@@ -155,8 +156,8 @@ fn dangling(
         _ => format!("Secret {secret} not found"),
     };
     let check = if reference.optional {
-        let consequence = consequence(workload, reference);
-        Check::warn(id, format!("{what}: {consequence}"))
+        let (check, consequence) = consequence(case, workload, reference);
+        check(id, format!("{what}: {consequence}"))
     } else {
         let pods = match workload.kind {
             WorkloadKind::Pod => "the pod does",
@@ -169,28 +170,43 @@ fn dangling(
         .at(&workload.namespace, workload.kind.as_str(), &workload.name)
 }
 
-/// What happens when pods start without an optional Secret or key.
-fn consequence(workload: &Workload, reference: &Reference<'_>) -> &'static str {
+/// What happens when pods start without an optional Secret or key, and the check that says so.
+fn consequence(
+    case: &Case<'_>,
+    workload: &Workload,
+    reference: &Reference<'_>,
+) -> (fn(Id, String) -> Check, &'static str) {
     let keys = bundle(reference.secret).map_or(&[][..], |bundle| bundle.keys);
     let token = keys.iter().any(|key| {
         matches!(key.origin, Origin::Token(_)) && reference.key.is_none_or(|name| name == key.name)
     });
-    if !token {
-        "its pods start without it"
-    } else if workload.kind == WorkloadKind::StatefulSet && workload.name == BRAIN_API {
-        "its pods start without a token and accept every request"
+    let is_brain_api = workload.kind == WorkloadKind::StatefulSet && workload.name == BRAIN_API;
+    let place = &case.cluster.places[&workload.namespace];
+    if token && is_brain_api && is_unguarded(place, &workload.spec) {
+        (Check::fail, WITHOUT_KEY)
+    } else if !token || is_brain_api {
+        (Check::warn, "its pods start without it")
     } else {
-        "its pods start without it, and their requests are answered 401"
+        let refused = "its pods start without it, and their requests are answered 401";
+        (Check::warn, refused)
     }
 }
 
 /// True if `--apply` does not create the Secret in that namespace, or not with that key.
 fn is_not_created(case: &Case<'_>, namespace: &Namespace, reference: &Reference<'_>) -> bool {
+    let secrets = case
+        .cluster
+        .places
+        .get(namespace)
+        .map(|place| &place.secrets);
+    let live = secrets.and_then(|secrets| secrets.get(reference.secret)?.live.as_ref());
+    let has = |name: &str| live.is_some_and(|live| live.data.contains_key(name));
     let is_created = key_of(reference).is_some_and(|key| {
-        !matches!(
+        let never = matches!(
             key.origin,
             Origin::TokenList(_, Presence::IfFound) | Origin::Input(InputRule::EnvFileOnly)
-        )
+        );
+        !never && (key.is_missing(has) || has(key.name))
     });
     is_home_only(case, namespace, reference.secret) || reference.key.is_some() && !is_created
 }
@@ -226,9 +242,5 @@ pub(super) fn supply_hint(
     let required = bundle(reference.secret).map(Bundle::required_inputs);
     let mut required = required.unwrap_or_default();
     required.retain(|name| !secret_exists || reference.key == Some(name));
-    let option = match key_of(reference).map(|key| key.origin) {
-        Some(Origin::TokenList(_, Presence::OnRequest)) => " --with-api-keys",
-        _ => "",
-    };
-    case.apply_with(&required, option)
+    case.apply_with(&required, "")
 }

@@ -3,6 +3,7 @@
 
 use super::yaml::{Finding, Node, Value};
 use crate::domain::table;
+use crate::domain::values::defects::is_elsewhere;
 use crate::domain::values::secret_value::SecretValue;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::collections::BTreeSet;
@@ -11,10 +12,6 @@ use std::collections::BTreeSet;
 const LLM_API_BASE: &str = "LLM_API_BASE";
 /// What is judged beside the credentials of the table: keys of the charts mcp and brain-ops.
 const OTHERS: [&str; 3] = [LLM_API_BASE, "MCP_PROXY_API_KEY", "INFERENCE_API_KEY"];
-/// How values begin that are encrypted (SOPS, ansible-vault, age, PGP), or that stand in another
-/// place (1Password, vals, Vault, a file).
-const ELSEWHERE: &str = "ENC[ $ANSIBLE_VAULT; -----BEGIN op:// ref+ vault: file:";
-
 /// The lines where a key of the table has a literal value.
 pub(super) fn find(objects: &[&Node]) -> BTreeSet<Finding> {
     let names = table::credentials().map(|key| key.name).chain(OTHERS);
@@ -109,7 +106,7 @@ fn is_literal(key: &str, text: &str) -> bool {
     if key == LLM_API_BASE || !passwords.is_empty() {
         passwords.into_iter().any(is_plain)
     } else {
-        !is_elsewhere(text) && text.split(',').any(is_plain)
+        !is_elsewhere(text.trim()) && text.split(',').any(is_plain)
     }
 }
 
@@ -122,12 +119,6 @@ fn passwords(text: &str) -> Vec<&str> {
     let of_parameter = text.split("password=").skip(1);
     let of_parameter = of_parameter.filter_map(|rest| rest.split(['&', ' ']).next());
     of_url.chain(of_parameter).collect()
-}
-
-/// Tells whether a text is encrypted, or refers to a value in another place.
-fn is_elsewhere(text: &str) -> bool {
-    let text = text.trim();
-    ELSEWHERE.split(' ').any(|start| text.starts_with(start))
 }
 
 /// Tells whether a text is a value itself: not empty, encrypted, a reference, a name or a path.

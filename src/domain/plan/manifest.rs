@@ -67,20 +67,14 @@ impl NewValue {
         match self {
             Self::Plain(value) => value.clone(),
             Self::Token(name) => tokens.get(*name).value().clone(),
-            Self::List {
-                entries: None,
-                token,
-            } => tokens.get(*token).value().clone(),
-            Self::List {
-                entries: Some(entries),
-                token,
-            } => {
-                let token = tokens.get(*token);
-                if token.is_on(entries) {
-                    return entries.clone();
+            Self::List { entries, token } => {
+                let token = tokens.get(*token).value();
+                // Without the white space and the empty entries that a person left.
+                let mut list: Vec<_> = entries.iter().flat_map(SecretValue::entries).collect();
+                if !list.contains(&token.expose()) {
+                    list.push(token.expose());
                 }
-                let list = entries.expose().trim_end_matches([',', ' ']);
-                SecretValue::from(format!("{list},{}", token.value().expose()))
+                SecretValue::from(list.join(","))
             }
         }
     }

@@ -89,14 +89,14 @@ prop_compose! {
         url in some_input(), key in some_input(),
         update in proptest::sample::subsequence(vec!["POSTGRES_URL", "LLM_API_KEY"], 0..=2),
         prefer in proptest::sample::select(vec![None, Some(Prefer::Cluster), Some(Prefer::File)]),
-        with_api_keys: bool, fleet: bool,
+        api_keys: bool, fleet: bool,
     ) -> Wish {
         let pairs: Vec<_> = [("POSTGRES_URL", url), ("LLM_API_KEY", key)]
             .into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         let mut wish = wish(&pairs);
         wish.update = update.into_iter().filter(|key| wish.inputs.get(key).is_some()).collect();
         wish.prefer = prefer;
-        wish.with_api_keys = with_api_keys;
+        wish.api_keys = api_keys;
         if fleet {
             wish.fleet.insert("agents".parse().unwrap());
         }

@@ -2,8 +2,8 @@
 //! Secrets are in `refusal_tests`, properties in `plan_properties`.
 
 use super::manifest::Manifest;
+use super::{Action, FileAction, FiledTokens, KeyAction, Plan, Prefer, Wish};
 use super::{Decision, Filed};
-use super::{FileAction, FiledTokens, KeyAction, Plan, Prefer, Wish};
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{
     LiveSecret, LiveValue, ManagedFields, OPAQUE, Observations, Observed,
@@ -34,23 +34,15 @@ pub(super) fn at(namespace: &str, name: &'static str) -> SecretRef {
     }
 }
 
-fn inputs(pairs: &[(&str, &str)]) -> Inputs {
-    let given = pairs
-        .iter()
-        .map(|(k, v)| ((*k).to_owned(), SecretValue::from(*v)))
-        .collect();
-    Inputs::gather(&BTreeMap::new(), &given).unwrap()
-}
-
-pub(super) fn wish(pairs: &[(&str, &str)]) -> Wish {
+pub(super) fn wish(pairs: &[(&'static str, &str)]) -> Wish {
     Wish {
         home: home(),
         fleet: BTreeSet::new(),
-        inputs: inputs(pairs),
+        inputs: Inputs::unchecked(pairs),
         update: BTreeSet::new(),
         prefer: None,
         force_conflicts: false,
-        with_api_keys: false,
+        api_keys: true,
     }
 }
 
@@ -141,7 +133,7 @@ fn a_fresh_namespace_gets_everything_that_has_its_inputs() {
     insta::assert_snapshot!(describe(&plan), @r"
     file Create
     Secret home/agentibrain-router-secrets Create: KB_ROUTER_TOKEN=set/Minted EMBEDDINGS_API_KEY=set/Minted
-    Secret home/embeddings-secrets Create: POSTGRES_URL=set/Env LLM_API_KEY=set/Default LLM_API_BASE=set/Env LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Minted
+    Secret home/embeddings-secrets Create: POSTGRES_URL=set/Env LLM_API_KEY=set/Default LLM_API_BASE=set/Env LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Minted API_KEYS=set/Minted
     Secret home/agenticore-secrets Skip:
     ");
     assert_eq!(
@@ -160,6 +152,7 @@ fn a_complete_secret_is_not_changed() {
             ("LLM_API_BASE", ""),
             ("LLM_EMBED_MODEL", "other"),
             ("EMBEDDINGS_API_KEYS", B),
+            ("API_KEYS", B),
         ]),
     ]);
     let plan = Plan::for_secrets(&wish(&[]), &filed(Some(A), Some(B)), &observed);
@@ -268,25 +261,54 @@ fn a_token_that_is_not_on_a_list_is_a_disagreement_and_prefer_file_appends_it() 
             .unwrap()
             .text(key)
             .unwrap();
-        assert_eq!(list.expose(), format!("other-one, other-two,{ours}"));
+        assert_eq!(list.expose(), format!("other-one,other-two,{ours}"));
     }
 }
 
 #[test]
-fn api_keys_is_written_on_request_with_the_value_of_the_documented_list() {
+fn api_keys_gets_the_value_of_the_documented_list_unless_it_is_left_out() {
     let list = format!("theirs,{B}");
     let observed = found(&[
         router(&[("KB_ROUTER_TOKEN", A), ("EMBEDDINGS_API_KEY", B)]),
         embeddings(&[("POSTGRES_URL", "p"), ("EMBEDDINGS_API_KEYS", &list)]),
     ]);
-    let mut wish = wish(&[]);
-    let plan = Plan::for_secrets(&wish, &filed(Some(A), Some(B)), &observed);
-    assert!(!describe(&plan).contains(" API_KEYS="));
-    wish.with_api_keys = true;
-    let plan = Plan::for_secrets(&wish, &filed(Some(A), Some(B)), &observed);
+    let plan = Plan::for_secrets(&wish(&[]), &filed(Some(A), Some(B)), &observed);
     let after = applied(&plan, &observed);
     let secret = after[&at("home", EMBEDDINGS.secret)].live.as_ref().unwrap();
     assert_eq!(secret.text("API_KEYS").unwrap().expose(), list);
+    let wish = Wish {
+        api_keys: false,
+        ..wish(&[])
+    };
+    let plan = Plan::for_secrets(&wish, &filed(Some(A), Some(B)), &observed);
+    assert!(!describe(&plan).contains(" API_KEYS="));
+}
+
+/// The newer script writes `API_KEYS` alone.
+#[test]
+fn one_of_the_two_lists_is_enough() {
+    for list in ["API_KEYS", "EMBEDDINGS_API_KEYS"] {
+        let state = [
+            ("POSTGRES_URL", "p"),
+            ("LLM_API_KEY", ""),
+            ("LLM_API_BASE", ""),
+            ("LLM_EMBED_MODEL", "m"),
+            (list, B),
+        ];
+        let wish = Wish {
+            api_keys: list == "API_KEYS",
+            ..wish(&[])
+        };
+        let observed = found(&[embeddings(&state)]);
+        let plan = Plan::for_secrets(&wish, &filed(Some(A), None), &observed);
+        assert_eq!(
+            plan.tokens.embeddings_api_key,
+            Some(Decision::Cluster(token(B))),
+            "{}",
+            describe(&plan)
+        );
+        assert_eq!(plan.places[1].action, Action::Keep, "{}", describe(&plan));
+    }
 }
 
 #[test]
@@ -371,13 +393,7 @@ fn keys_applied_before_are_applied_again() {
     let keys: Vec<_> = manifest.data.keys().map(String::as_str).collect();
     assert_eq!(
         keys,
-        [
-            "API_KEYS",
-            "EMBEDDINGS_API_KEYS",
-            "LLM_API_BASE",
-            "LLM_API_KEY",
-            "LLM_EMBED_MODEL"
-        ]
+        ["API_KEYS", "LLM_API_BASE", "LLM_API_KEY", "LLM_EMBED_MODEL"]
     );
     assert_eq!(manifest.annotations["k8s-bootstrap/minted-at.X"], "then");
     assert!(!manifest.annotations.contains_key(&rotation));

@@ -68,7 +68,7 @@ pub(super) struct Planner<'a> {
     pub(super) inputs: &'a Inputs,
     pub(super) update: &'a BTreeSet<&'static str>,
     pub(super) prefer: Option<Prefer>,
-    pub(super) with_api_keys: bool,
+    pub(super) api_keys: bool,
     pub(super) tokens: &'a PerToken<Option<Decision>>,
     /// The home router Secret, if it exists.
     pub(super) home: Option<(PlaceRef, &'a dyn Values)>,
@@ -282,8 +282,8 @@ impl Planner<'_> {
         Some((KeyAction::Differs, place.stored()))
     }
 
-    /// Plans a list without entries: the list of the live Secret, or for `API_KEYS` the documented
-    /// list with all its entries, or the token alone.
+    /// Plans a list without entries: the list of the live Secret, or the same list by its other name,
+    /// or the token alone.
     fn new_list(
         &self,
         place: &Place<'_>,
@@ -293,18 +293,21 @@ impl Planner<'_> {
     ) -> Option<KeyDecision> {
         let copied = place.copied(key);
         let listed = copied.filter(|list| list.has_entries());
-        let is_wanted = match presence {
-            Presence::Always => true,
-            Presence::OnRequest => self.with_api_keys || listed.is_some(),
-            Presence::IfFound => listed.is_some(),
+        let other = match key {
+            API_KEYS => Some(EMBEDDINGS_API_KEYS),
+            EMBEDDINGS_API_KEYS => Some(API_KEYS),
+            _ => None,
         };
-        if is_wanted {
-            let documented = || {
-                let stored = place.text(EMBEDDINGS_API_KEYS);
-                stored.or_else(|| place.copied(EMBEDDINGS_API_KEYS))
-            };
-            let twin = (key == API_KEYS).then(documented).flatten();
-            let entries = listed.or_else(|| twin.filter(|list| list.has_entries()));
+        let twin = other.and_then(|key| place.text(key).or_else(|| place.copied(key)));
+        let twin = twin.filter(|list| list.has_entries());
+        let is_wanted = match presence {
+            // One that is there without entries is filled.
+            Presence::Always => twin.is_none() || place.has(key) || copied.is_some(),
+            Presence::UnlessLeftOut => self.api_keys,
+            Presence::IfFound => false,
+        };
+        if is_wanted || listed.is_some() {
+            let entries = listed.or(twin);
             let decided = self.tokens.get(token).as_ref()?.source();
             let source = listed.map_or(decided, |_| ValueSource::Cluster);
             let entries = entries.cloned();
@@ -349,7 +352,7 @@ impl Planner<'_> {
         }
         let default = match (rule, &place.at) {
             (InputRule::Default(text), _) => Some(text),
-            // A new entry has all six documented fields.
+            // A new entry has all documented fields.
             (InputRule::EnvFileOnly, PlaceRef::Entry(_)) => Some(LOG_LEVEL_DEFAULT),
             (InputRule::Required | InputRule::EnvFileOnly, _) => None,
         };

@@ -5,7 +5,6 @@ use super::types::Prefer;
 use crate::domain::cluster::owner::Owner;
 use crate::domain::eso::store_entry::StoreReach;
 use crate::domain::hint_context::HintContext;
-use crate::domain::table::EMBEDDINGS_API_KEYS;
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{OddToken, Token, TokenName, fingerprint};
 use std::borrow::Cow;
@@ -41,7 +40,7 @@ pub enum Conflict {
     /// A list exists and does not contain the token.
     NotOnList { key: &'static str, token: TokenName },
     /// The list has several entries, and none is known to be the token.
-    ManyOnList(TokenName),
+    ManyOnList(&'static str, TokenName),
     /// A value that would be adopted does not have the form of a token.
     OddToken { key: &'static str, why: OddToken },
     /// The home router Secret has an owner and does not hold the token yet. Minting one could
@@ -75,7 +74,7 @@ impl Refusal {
                 | Conflict::Retired { .. }
                 | Conflict::FleetAlone(..)
                 | Conflict::NotOnList { .. }
-                | Conflict::ManyOnList(_)
+                | Conflict::ManyOnList(..)
                 | Conflict::OddToken { .. }
                 | Conflict::OwnerBringsToken(_)
         )
@@ -107,8 +106,8 @@ impl Refusal {
             Conflict::NotOnList { key, token } => {
                 format!("{token} is not on the list {key} of {at}")
             }
-            Conflict::ManyOnList(token) => format!(
-                "{EMBEDDINGS_API_KEYS} of {at} has several entries, and no other place holds \
+            Conflict::ManyOnList(key, token) => format!(
+                "{key} of {at} has several entries, and no other place holds \
                  {token}: which entry is the token?"
             ),
             Conflict::OddToken { key, why } => {
@@ -159,7 +158,7 @@ impl Refusal {
                  tokens file, or mint a new one with `{}`",
                 prefer(Prefer::Cluster)
             ),
-            (Conflict::ManyOnList(token), None) => {
+            (Conflict::ManyOnList(_, token), None) => {
                 format!("put the line {token}=\"...\" with the right entry into the tokens file")
             }
             _ => match (&self.at, &self.owner) {

@@ -29,7 +29,8 @@ pub(super) struct Evidence<'a> {
     pub(super) owner: Option<&'a Owner>,
     /// The places with a value, in the order in which they are believed.
     pub(super) holders: Vec<Holder>,
-    /// The lists with entries. The only entry of a list is the token if there is no holder.
+    /// The lists of the embeddings Secret with entries. The only entry of a list is the token if there
+    /// is no holder.
     pub(super) lists: Vec<Holder>,
     /// The newest version of the router entry, if it is deleted: its tokens can be recovered.
     pub(super) deleted: Option<u64>,
@@ -110,22 +111,27 @@ impl Evidence<'_> {
         })
     }
 
-    /// The only entry of each list.
+    /// The only entry of each list that has just one.
     ///
     /// # Errors
-    /// A list with several entries.
+    /// There are lists, and all have several entries.
     fn single_entries(&self) -> Result<Vec<Holder>, Box<Refusal>> {
         let single = |list: &Holder| {
             let mut entries = list.value.entries();
-            match (entries.next(), entries.next()) {
-                (Some(only), None) => Ok(Holder {
-                    value: only.into(),
-                    ..list.clone()
-                }),
-                _ => Err(self.refuse(&list.at, Conflict::ManyOnList(self.token))),
-            }
+            let only = entries.next().filter(|_| entries.next().is_none());
+            let value = only?.into();
+            Some(Holder {
+                value,
+                ..list.clone()
+            })
         };
-        self.lists.iter().map(single).collect()
+        let found: Vec<_> = self.lists.iter().filter_map(single).collect();
+        match self.lists.first() {
+            Some(list) if found.is_empty() => {
+                Err(self.refuse(&list.at, Conflict::ManyOnList(list.key, self.token)))
+            }
+            _ => Ok(found),
+        }
     }
 
     fn mint(&self) -> Result<Decision, Box<Refusal>> {

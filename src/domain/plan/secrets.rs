@@ -9,7 +9,7 @@ use super::whole::Plan;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{LiveSecret, OPAQUE, Observations, Observed};
 use crate::domain::rotation::stored_state;
-use crate::domain::table::{Bundle, EMBEDDINGS, EMBEDDINGS_API_KEYS, ROUTER};
+use crate::domain::table::{Bundle, EMBEDDINGS, LISTS, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, TokenName};
 
@@ -39,7 +39,7 @@ impl Plan<SecretPlan> {
             inputs: &wish.inputs,
             update: &wish.update,
             prefer: wish.prefer,
-            with_api_keys: wish.with_api_keys,
+            api_keys: wish.api_keys,
             tokens: &tokens,
             home: home.map(|live| (PlaceRef::Secret(router), live)),
             refusals,
@@ -132,11 +132,8 @@ pub fn resolve(
         let at = PlaceRef::Secret(at);
         (!is_empty(&value)).then_some(Holder { at, key, value })
     };
-    let list = || {
-        let is_empty = |list: &SecretValue| !list.has_entries();
-        holder(&EMBEDDINGS, EMBEDDINGS_API_KEYS, is_empty)
-    };
-    let has_list = name == TokenName::EmbeddingsApiKey;
+    let list = |key| holder(&EMBEDDINGS, key, |list| !list.has_entries());
+    let lists = LISTS.into_iter().filter(|(_, token)| *token == name);
     Evidence {
         token: name,
         filed,
@@ -144,7 +141,7 @@ pub fn resolve(
         prefer,
         owner: found.and_then(|found| found.owner.as_ref()),
         holders: Vec::from_iter(holder(&ROUTER, name.as_str(), SecretValue::is_empty)),
-        lists: Vec::from_iter(has_list.then(list).flatten()),
+        lists: lists.filter_map(|(key, _)| list(key)).collect(),
         deleted: None,
         router: PlaceRef::Secret(router),
     }

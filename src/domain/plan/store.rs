@@ -7,7 +7,7 @@ use super::types::FiledTokens;
 use super::whole::Plan;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::eso::store_entry::{Entries, Entry, Fields, Layout};
-use crate::domain::table::{BUNDLES, Bundle, EMBEDDINGS, EMBEDDINGS_API_KEYS, ROUTER};
+use crate::domain::table::{BUNDLES, Bundle, EMBEDDINGS, LISTS, ROUTER};
 use crate::domain::values::inputs::Inputs;
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, TokenName};
@@ -23,7 +23,8 @@ pub struct StoreWish {
     pub inputs: Inputs,
     /// The inputs that may change an existing field.
     pub update: BTreeSet<&'static str>,
-    pub with_api_keys: bool,
+    /// Whether `API_KEYS` is written.
+    pub api_keys: bool,
     /// The namespace of the live Secrets.
     pub home: Namespace,
     /// The live Secrets, if they are a source of values.
@@ -50,7 +51,7 @@ impl StorePlan {
             inputs: &wish.inputs,
             update: &wish.update,
             prefer: None,
-            with_api_keys: wish.with_api_keys,
+            api_keys: wish.api_keys,
             tokens: &tokens,
             home: None,
             refusals,
@@ -96,9 +97,8 @@ fn evidence<'a>(
             Some(Holder { at, key, value })
         })
     };
-    let is_empty_list = |list: &SecretValue| !list.has_entries();
-    let lists = (name == TokenName::EmbeddingsApiKey)
-        .then(|| holders(&EMBEDDINGS, EMBEDDINGS_API_KEYS, is_empty_list));
+    let list = |key| holders(&EMBEDDINGS, key, |list| !list.has_entries());
+    let lists = LISTS.into_iter().filter(|(_, token)| *token == name);
     let tokens = holders(&ROUTER, name.as_str(), SecretValue::is_empty);
     let path = wish.layout.path(&ROUTER);
     let is_deleted = |entry: &&Entry| entry.fields.is_none() && entry.version > 0;
@@ -110,7 +110,7 @@ fn evidence<'a>(
         prefer: None,
         owner: None,
         holders: Vec::from_iter(tokens.into_iter().flatten()),
-        lists: Vec::from_iter(lists.into_iter().flatten().flatten()),
+        lists: lists.flat_map(|(key, _)| list(key)).flatten().collect(),
         deleted: deleted.map(|entry| entry.version),
         router: PlaceRef::Entry(path),
     }

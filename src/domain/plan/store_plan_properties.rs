@@ -114,7 +114,7 @@ prop_compose! {
     fn some_wish()(
         url in some_input(), key in some_input(), anthropic in some_input(),
         update in proptest::sample::subsequence(vec!["POSTGRES_URL", "LLM_API_KEY"], 0..=2),
-        live in proptest::option::of(some_bundles()), with_api_keys: bool,
+        live in proptest::option::of(some_bundles()), api_keys: bool,
     ) -> StoreWish {
         let given = [("POSTGRES_URL", url), ("LLM_API_KEY", key), ("ANTHROPIC_API_KEY", anthropic)];
         let given: Vec<_> = given.iter()
@@ -128,7 +128,7 @@ prop_compose! {
             layout: layout(),
             inputs: wish(&given).inputs,
             update: update.into_iter().collect(),
-            with_api_keys,
+            api_keys,
             home: "home".parse().unwrap(),
             live,
         }

@@ -10,12 +10,12 @@ use crate::domain::table::{EMBEDDINGS, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use std::collections::BTreeMap;
 
-fn store_wish(pairs: &[(&str, &str)]) -> StoreWish {
+fn store_wish(pairs: &[(&'static str, &str)]) -> StoreWish {
     StoreWish {
         layout: Layout::new("p", BTreeMap::new()).unwrap(),
         inputs: wish(pairs).inputs,
         update: Default::default(),
-        with_api_keys: false,
+        api_keys: true,
         home: "home".parse().unwrap(),
         live: None,
     }
@@ -96,7 +96,7 @@ fn an_empty_store_gets_every_entry_that_has_its_inputs() {
     insta::assert_snapshot!(describe(&plan), @r"
     file Create
     p/router Create: KB_ROUTER_TOKEN=set/Minted EMBEDDINGS_API_KEY=set/Minted
-    p/embeddings Create: POSTGRES_URL=set/Env LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Minted LOG_LEVEL=set/Default
+    p/embeddings Create: POSTGRES_URL=set/Env LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Minted API_KEYS=set/Minted LOG_LEVEL=set/Default
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
     ");
 }
@@ -151,7 +151,6 @@ fn a_stored_field_stays_unless_update_names_it() {
     ]);
     let mut wish = store_wish(&[("POSTGRES_URL", "new"), ("LLM_API_KEY", "new")]);
     wish.update.insert("POSTGRES_URL");
-    wish.with_api_keys = true;
     let plan = StorePlan::for_store(&wish, &filed(None, Some(B)), &stored);
     insta::assert_snapshot!(describe(&plan), @r"
     file Update { replaces: false }
@@ -179,7 +178,7 @@ fn places_that_disagree_are_named_with_a_command_that_settles_it() {
     insta::assert_snapshot!(describe(&by_cluster), @"
     file Keep
     p/router Refuse: KB_ROUTER_TOKEN=differs/Store EMBEDDINGS_API_KEY=kept/Store (KB_ROUTER_TOKEN differs: Secret home/agentibrain-router-secrets has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92)
-    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=differs/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store)
+    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default API_KEYS=differs/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
     refused: KB_ROUTER_TOKEN differs: Secret home/agentibrain-router-secrets has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92
       see docs/checks.md#storeequal
@@ -191,7 +190,7 @@ fn places_that_disagree_are_named_with_a_command_that_settles_it() {
     insta::assert_snapshot!(describe(&by_file), @"
     file Keep
     p/router Refuse: KB_ROUTER_TOKEN=differs/Store EMBEDDINGS_API_KEY=kept/Store (KB_ROUTER_TOKEN differs: the tokens file has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92)
-    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/File API_KEYS=differs/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store)
+    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default API_KEYS=differs/Store LOG_LEVEL=set/Default (EMBEDDINGS_API_KEY is not on the list API_KEYS of p/embeddings in the store)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
     refused: KB_ROUTER_TOKEN differs: the tokens file has sha256:bdb339768bc5, p/router in the store has sha256:3ba3f5f43b92
       see docs/checks.md#storeequal
@@ -224,7 +223,7 @@ fn a_single_list_entry_is_the_token_if_no_other_place_has_it() {
     insta::assert_snapshot!(describe(&one), @r"
     file Create
     p/router Create: KB_ROUTER_TOKEN=set/Minted EMBEDDINGS_API_KEY=set/Store
-    p/embeddings Configure: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=kept/Store LOG_LEVEL=set/Default
+    p/embeddings Configure: POSTGRES_URL=kept/Store LLM_API_KEY=set/Default LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=kept/Store API_KEYS=set/Store LOG_LEVEL=set/Default
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
     ");
     let many = StorePlan::for_store(&wish, &no_file, &list(&format!("{A},{B}")));
@@ -264,7 +263,7 @@ fn a_field_of_the_table_that_is_not_text_is_refused() {
     insta::assert_snapshot!(describe(&plan), @r"
     file Create
     p/router Create: KB_ROUTER_TOKEN=set/Minted EMBEDDINGS_API_KEY=set/Minted
-    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=differs/Store LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Minted LOG_LEVEL=set/Default (LLM_API_KEY of p/embeddings in the store is not text)
+    p/embeddings Refuse: POSTGRES_URL=kept/Store LLM_API_KEY=differs/Store LLM_API_BASE=set/Default LLM_EMBED_MODEL=set/Default EMBEDDINGS_API_KEYS=set/Minted API_KEYS=set/Minted LOG_LEVEL=set/Default (LLM_API_KEY of p/embeddings in the store is not text)
     p/agenticore Skip: (ANTHROPIC_API_KEY is not set)
     refused: LLM_API_KEY of p/embeddings in the store is not text
       write a valid value there, from stdin: `bao kv patch -mount=secret p/embeddings LLM_API_KEY=-`

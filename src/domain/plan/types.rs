@@ -39,7 +39,8 @@ pub struct Wish {
     pub prefer: Option<Prefer>,
     /// Whether keys of another field manager may be taken over.
     pub force_conflicts: bool,
-    pub with_api_keys: bool,
+    /// Whether `API_KEYS` is written.
+    pub api_keys: bool,
 }
 
 impl Wish {
@@ -52,7 +53,7 @@ impl Wish {
             update: BTreeSet::new(),
             prefer: None,
             force_conflicts: false,
-            with_api_keys: false,
+            api_keys: false,
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! An error must not show a value.
 
+use super::defects::defect;
 use super::secret_value::SecretValue;
 use crate::domain::table::{self, InputRule};
 use crate::domain::word_enum::word_enum;
@@ -18,7 +19,7 @@ word_enum! {
 
 /// An input with an invalid value, which the error does not show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name} from {place} has {problem}")]
+#[error("{name} from {place} {problem}")]
 pub struct BadInput {
     pub name: &'static str,
     pub place: Place,
@@ -34,7 +35,7 @@ impl Inputs {
     /// environment, even with an empty value. Other variables are ignored, including tokens.
     ///
     /// # Errors
-    /// The first value with a line break, a NUL character, or white space at its start or end.
+    /// The first value that a service could not use.
     pub fn gather(
         environment: &BTreeMap<String, SecretValue>,
         env_file: &BTreeMap<String, SecretValue>,
@@ -49,7 +50,7 @@ impl Inputs {
             };
             let from_file = env_file.get(name).map(|value| (value, Place::EnvFile));
             if let Some((value, place)) = from_file.or(from_environment) {
-                if let Some(problem) = problem_of(value.expose()) {
+                if let Some(problem) = defect(name, value) {
                     return Err(BadInput {
                         name,
                         place,
@@ -64,6 +65,28 @@ impl Inputs {
         Ok(Self(inputs))
     }
 
+    /// Inputs that are not checked.
+    #[cfg(test)]
+    pub fn unchecked(pairs: &[(&'static str, &str)]) -> Self {
+        let given = pairs.iter().filter(|(_, value)| !value.is_empty());
+        Self(
+            given
+                .map(|(name, value)| (*name, ((*value).into(), Place::EnvFile)))
+                .collect(),
+        )
+    }
+
+    /// With some value for each required input, to show what would be written with it.
+    pub fn completed(&self) -> Self {
+        let required = table::inputs().filter(|(_, rule)| *rule == InputRule::Required);
+        let mut inputs = self.0.clone();
+        for (name, _) in required {
+            let value = (SecretValue::from("?"), Place::Environment);
+            inputs.entry(name).or_insert(value);
+        }
+        Self(inputs)
+    }
+
     /// Returns `None` for an input that is not set or empty.
     pub fn get(&self, name: &str) -> Option<&SecretValue> {
         self.0.get(name).map(|(value, _)| value)
@@ -75,18 +98,6 @@ impl Inputs {
             .iter()
             .filter(move |(_, (_, place))| *place == wanted)
             .map(|(name, _)| *name)
-    }
-}
-
-fn problem_of(value: &str) -> Option<&'static str> {
-    if value.contains(['\n', '\r']) {
-        Some("a line break in its value")
-    } else if value.contains('\0') {
-        Some("a NUL character in its value")
-    } else if value.trim() != value {
-        Some("white space at the start or end of its value")
-    } else {
-        None
     }
 }
 
@@ -104,13 +115,16 @@ mod tests {
     #[test]
     fn the_env_file_has_priority_and_empty_means_unset() {
         let environment = map(&[
-            ("POSTGRES_URL", "env"),
+            ("POSTGRES_URL", "host=env"),
             ("LLM_API_KEY", "env"),
             ("GITHUB_TOKEN", ""),
         ]);
-        let env_file = map(&[("POSTGRES_URL", "file"), ("LLM_API_KEY", "")]);
+        let env_file = map(&[("POSTGRES_URL", "host=file"), ("LLM_API_KEY", "")]);
         let inputs = Inputs::gather(&environment, &env_file).unwrap();
-        assert_eq!(inputs.get("POSTGRES_URL"), Some(&SecretValue::from("file")));
+        assert_eq!(
+            inputs.get("POSTGRES_URL"),
+            Some(&SecretValue::from("host=file"))
+        );
         assert_eq!(inputs.get("LLM_API_KEY"), None);
         assert_eq!(inputs.get("GITHUB_TOKEN"), None);
     }

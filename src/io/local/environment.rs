@@ -26,7 +26,7 @@ pub fn inputs(env_file: Option<&Path>) -> Result<Inputs, Failure> {
     let environment = process_environment(&from_file)?;
     Inputs::gather(&environment, &from_file).map_err(|bad| {
         Failure::usage(bad.to_string()).hint(format!(
-            "set {} to one line without white space around it",
+            "set {} to its real value, in one line, or unset it",
             bad.name
         ))
     })

@@ -90,10 +90,7 @@ fn a_value_changed_in_the_store_is_followed_after_the_move() {
 fn every_key_moves_also_those_that_nobody_but_the_operator_knows() {
     let mover = Mover::new();
     // With API_KEYS lost the door of the embeddings service would open.
-    mover
-        .space
-        .run_with(&INPUTS, &["--apply", "--with-api-keys"])
-        .exits(0);
+    mover.space.run_with(&INPUTS, &["--apply"]).exits(0);
     mover.space.set_keys(
         EMBEDDINGS,
         &[("OF_A_PERSON", "x"), ("EMPTY", "")],

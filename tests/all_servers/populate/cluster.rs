@@ -8,9 +8,7 @@ use serde_json::{Value, json};
 #[test]
 fn every_key_of_the_live_secrets_is_written() {
     let at = Operator::of(Space::new());
-    at.space
-        .run_with(&INPUTS, &["--apply", "--with-api-keys"])
-        .exits(0);
+    at.space.run_with(&INPUTS, &["--apply"]).exits(0);
     let added = [
         ("ADDED", "by somebody"),
         ("LLM_API_BASE", "https://live.example"),
@@ -93,10 +91,10 @@ fn a_live_value_that_is_empty_is_taken_as_it_is() {
         .create_secret(ROUTER, &[("KB_ROUTER_TOKEN", "")], &Value::Null);
     at.run(&["--apply", "--from-cluster"]).exits(0);
     let fields = at.fields("embeddings");
-    // One that is required comes from the inputs, a token is minted.
+    // One that is required comes from the inputs, a token is minted and listed.
     assert_eq!(fields["POSTGRES_URL"], INPUTS[0].1);
     assert_eq!(fields["LLM_EMBED_MODEL"], "");
-    assert_eq!(fields["API_KEYS"], "");
+    assert_eq!(fields["API_KEYS"], at.space.filed()["EMBEDDINGS_API_KEY"]);
     at.one_set_of_tokens();
 }
 

@@ -24,6 +24,7 @@ fn an_empty_store_gets_the_three_entries() {
             ("LLM_API_BASE", ""),
             ("LLM_EMBED_MODEL", "text-embedding-3-small"),
             ("EMBEDDINGS_API_KEYS", &tokens["EMBEDDINGS_API_KEY"]),
+            ("API_KEYS", &tokens["EMBEDDINGS_API_KEY"]),
             ("LOG_LEVEL", "INFO"),
         ])
     );
@@ -127,7 +128,7 @@ fn a_field_that_is_missing_is_put_back() {
         "embeddings",
         &[("POSTGRES_URL", "theirs"), ("EMBEDDINGS_API_KEYS", " ,")],
     );
-    at.run(&["--apply", "--with-api-keys"]).exits(0);
+    at.run(&["--apply"]).exits(0);
     assert_eq!(at.versions(), [3, 3, 1]);
     at.one_set_of_tokens();
     let fields = at.fields("embeddings");

@@ -46,7 +46,7 @@ impl Scene {
     pub fn with(fleet: &[Holds], period: u64, before: impl FnOnce(&Space, &Tokens)) -> Self {
         let home = Space::new();
         let members: Vec<_> = fleet.iter().map(|holds| (Space::new(), *holds)).collect();
-        let mut words = vec!["--apply", "--with-api-keys"];
+        let mut words = vec!["--apply"];
         words.extend(named(&members));
         home.run_with(&INPUTS, &words).exits(0);
         let first = Tokens::of(&home.filed());

@@ -57,7 +57,7 @@ fn no_value_shows_of_what_the_store_has_and_says() {
             &INPUTS[..4],
             &[
                 ("EMBEDDINGS_API_KEYS", tokens.as_str()),
-                ("LOG_LEVEL", "s3ntinel-level"),
+                ("LOG_LEVEL", "DEBUG"),
             ],
         ]
         .concat(),

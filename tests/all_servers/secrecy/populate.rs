@@ -54,11 +54,7 @@ fn life(at: &Searched) {
     at.populate(&OTHERS, &["--apply"], 0);
     let names = INPUTS.map(|(name, _)| name).join(",");
     at.populate(&OTHERS, &["--update", &names], 0);
-    at.populate(
-        &OTHERS,
-        &["--apply", "--update", &names, "--with-api-keys"],
-        0,
-    );
+    at.populate(&OTHERS, &["--apply", "--update", &names], 0);
     std::fs::remove_file(at.space.file()).unwrap();
     at.populate(&[], &["--apply"], 0);
 

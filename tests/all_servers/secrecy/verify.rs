@@ -60,7 +60,7 @@ fn no_value_shows_of_what_is_healthy() {
     std::fs::write(ignore, "local/.k8s-tokens\n").unwrap();
     copies.create_secret(COPY, &FILED, &Value::Null);
     let fleet = ["--fleet-namespace", &member.namespace];
-    let apply = ["--apply", "--with-api-keys", "--env-file", "brain.env"];
+    let apply = ["--apply", "--env-file", "brain.env"];
     at.run(&[&apply[..], &fleet].concat(), 0);
     let slots = [Slot::take(), Slot::take()];
     install(&at.space, &ports(slots[0].port(), slots[1].port()));

@@ -22,7 +22,7 @@ fn a_pod_from_before_the_key_may_let_everyone_in() {
     wait_ready(&space, EMBEDDINGS_SERVICE);
     let pod = name_of_pod(&space, EMBEDDINGS_SERVICE);
     run_since(&space, &pod, "2020-01-02T03:04:05Z", true);
-    space.run(&["--apply", "--with-api-keys"]).exits(0);
+    space.run(&["--apply"]).exits(0);
     let (status, message, hint) = finding(&space, &look(&space, &[]), DOOR, OBJECT);
     assert_eq!(status, "warn");
     assert!(

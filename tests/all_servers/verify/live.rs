@@ -93,7 +93,7 @@ fn token() -> Value {
 #[test]
 fn the_right_token_is_let_in_and_no_other() {
     let space = Space::new();
-    let apply = ["--apply", "--with-api-keys"];
+    let apply = ["--apply"];
     space.run_with(&INPUTS, &apply).exits(0);
     let brain_api = BRAIN_API.start(&space, env_from(&[ROUTER]), &ago(0));
     let embeddings = EMBED.start(&space, env_from(&[EMBEDDINGS]), &ago(0));
@@ -150,12 +150,12 @@ fn a_door_is_open_where_the_pod_is_older_than_the_key() {
 #[test]
 fn the_documented_secret_leaves_the_door_of_embeddings_open() {
     let space = Space::new();
-    space.bootstrapped();
+    space.documented();
     let _service = EMBED.start(&space, env_from(&[EMBEDDINGS]), &ago(0));
     let why = ["a wrong token is accepted (422)", "no API_KEYS"];
     let hint = EMBED.fails(&space, &why);
     let namespace = &space.namespace;
-    let apply = format!("k8s-bootstrap -n {namespace} --apply --with-api-keys");
+    let apply = format!("k8s-bootstrap -n {namespace} --apply");
     assert_eq!(hint, apply);
     follow(&space, &hint, &[]).exits(0);
     let hint = EMBED.fails(&space, &["a wrong token is accepted (422)"]);
@@ -168,9 +168,7 @@ fn the_documented_secret_leaves_the_door_of_embeddings_open() {
 #[test]
 fn the_right_token_is_refused_by_a_pod_that_is_older() {
     let space = Space::new();
-    space
-        .run_with(&INPUTS, &["--apply", "--with-api-keys"])
-        .exits(0);
+    space.run_with(&INPUTS, &["--apply"]).exits(0);
     let _service = BRAIN_API.start(&space, env_from(&[ROUTER]), &LONG_AGO);
     let new = "a-token-that-the-pod-does-not-know-yet";
     space.set_keys(ROUTER, &[("KB_ROUTER_TOKEN", new)], "test");
@@ -197,9 +195,7 @@ fn the_right_token_is_refused_by_a_pod_that_has_another() {
 #[test]
 fn a_list_in_the_secret_that_lacks_the_token_refuses_it() {
     let space = Space::new();
-    space
-        .run_with(&INPUTS, &["--apply", "--with-api-keys"])
-        .exits(0);
+    space.run_with(&INPUTS, &["--apply"]).exits(0);
     space.set_keys(
         EMBEDDINGS,
         &[("API_KEYS", "a-key-of-somebody-else")],
@@ -261,7 +257,8 @@ fn a_pod_that_waits_for_its_secret_does_not_answer() {
     });
     kubelet(&space);
     let hint = EMBED.fails(&space, &["no answer", "workload.waiting"]);
-    follow(&space, &hint, &INPUTS).exits(0);
+    let documented = format!("{hint} --without-api-keys");
+    follow(&space, &documented, &INPUTS).exits(0);
     wait("its pod runs", || {
         kubelet(&space);
         pod_of(&space, EMBED.workload).is_some_and(|pod| pod["status"]["phase"] == "Running")

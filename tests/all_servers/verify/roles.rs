@@ -39,7 +39,7 @@ impl Stage {
     fn new() -> Self {
         let [home, member, elsewhere] = [Space::new(), Space::new(), Space::new()];
         let fleet = ["--fleet-namespace", &member.namespace];
-        let apply = [&["--apply", "--with-api-keys"], &fleet[..]].concat();
+        let apply = [&["--apply"], &fleet[..]].concat();
         home.run_with(&INPUTS, &apply).exits(0);
         let tokens = home.filed();
         let tokens: Vec<_> = tokens

@@ -112,7 +112,7 @@ fn an_entry_that_would_have_to_change_is_refused_by_its_keys() {
     ran.says(&[
         "nothing has been written",
         &format!("{entry} exists"),
-        "LLM_API_KEY, LLM_API_BASE, LLM_EMBED_MODEL, EMBEDDINGS_API_KEYS, LOG_LEVEL",
+        "LLM_API_KEY, LLM_API_BASE, LLM_EMBED_MODEL, EMBEDDINGS_API_KEYS, API_KEYS, LOG_LEVEL",
         "the store's own program",
         "without --via-eso",
     ]);

@@ -22,9 +22,10 @@ fn closes(space: &Space, parts: &[&str]) {
     for part in parts {
         let ran = look(space, &[]);
         let (status, message, hint) = finding(space, &ran, DOOR, OBJECT);
-        assert_eq!(status, "warn");
+        assert_eq!(status, "fail");
         assert!(message.contains("no API_KEYS"), "{message}");
         assert!(message.contains("every request"), "{message}");
+        assert!(message.contains("503"), "{message}");
         assert!(hint.contains(part), "{hint}");
         follow(space, &hint, &INPUTS).exits(0);
     }
@@ -35,7 +36,7 @@ fn closes(space: &Space, parts: &[&str]) {
 }
 
 /// The hint that makes the key, and the one that refers to it.
-const APPLY: &str = "--apply --with-api-keys";
+const APPLY: &str = "--apply";
 /// See [`APPLY`].
 const SET_ENV: &str = "set env statefulset/agentibrain-embeddings";
 
@@ -54,15 +55,15 @@ fn change(space: &Space, container: Value) {
 #[test]
 fn a_service_that_reads_the_documented_secret_lets_everyone_in() {
     let space = Space::new();
-    space.bootstrapped();
+    space.documented();
     service(&space, env_from(&[EMBEDDINGS]));
-    look(&space, &[]).exits(0);
+    look(&space, &[]).exits(1);
     closes(&space, &[APPLY]);
 
     // A list without an entry is none.
     space.set_keys(EMBEDDINGS, &[("API_KEYS", " , ")], "k8s-bootstrap");
     let (status, ..) = finding(&space, &look(&space, &[]), DOOR, OBJECT);
-    assert_eq!(status, "warn");
+    assert_eq!(status, "fail");
 }
 
 /// What is in the spec is not missing from it, whether its Secret is there or not.
@@ -95,7 +96,7 @@ fn the_secret_is_made_first_where_it_is_not_there() {
 #[test]
 fn a_service_that_would_not_get_the_key_gets_a_reference() {
     let space = Space::new();
-    space.bootstrapped();
+    space.documented();
     let mut prefixed = env_from(&[EMBEDDINGS]);
     prefixed["envFrom"][0]["prefix"] = json!("OF_");
     let mut empty = env_from(&[EMBEDDINGS]);
@@ -121,7 +122,7 @@ fn a_service_that_would_not_get_the_key_gets_a_reference() {
 #[test]
 fn the_key_has_to_reach_the_container_that_serves() {
     let space = Space::new();
-    space.bootstrapped();
+    space.documented();
     let guarded = || json!({ "env": [{ "name": "API_KEYS", "value": "s3cret-of-a-test" }] });
     let mut serving = pod(json!({ "ports": [{ "containerPort": 8080 }] }));
     let mut sidecar = pod(guarded())["containers"][0].clone();
@@ -192,10 +193,10 @@ fn brain_api_without_a_token_lets_everyone_in() {
     space.bootstrapped();
     let name = "agentibrain-brain-api";
     make(&space, "StatefulSet", name, pod(json!({})));
-    let ran = look(&space, &[]).exits(0);
+    let ran = look(&space, &[]).exits(1);
     let object = format!("StatefulSet/{name}");
     let (status, message, hint) = finding(&space, &ran, "workload.wired", &object);
-    assert_eq!(status, "warn");
+    assert_eq!(status, "fail");
     assert!(message.contains("no KB_ROUTER_TOKEN"), "{message}");
     assert!(message.contains("every request"), "{message}");
     follow(&space, &hint, &[]).exits(0);
@@ -209,7 +210,7 @@ fn brain_api_without_a_token_lets_everyone_in() {
     space.remove_key(ROUTER, "KB_ROUTER_TOKEN");
     let ran = look(&space, &[]);
     for check in about(&ran, "workload.wired", &object) {
-        assert_eq!(check["status"], "warn");
+        assert_eq!(check["status"], "fail");
         let message = check["message"].as_str().unwrap();
         assert!(message.contains("every request"), "{message}");
     }

@@ -118,8 +118,10 @@ fn a_key_of_the_table_comes_back_by_the_hint() {
         ("token", ROUTER, "EMBEDDINGS_API_KEY"),
     ] {
         make(&space, "CronJob", name, pod(env("IT", secret, key, false)));
-        if key != "API_KEYS" {
-            space.remove_key(secret, key);
+        space.remove_key(secret, key);
+        if key == "EMBEDDINGS_API_KEYS" {
+            // Beside it, this one would be enough.
+            space.remove_key(secret, "API_KEYS");
         }
         let object = format!("CronJob/{name}");
         let ran = look(&space, &[]).exits(1);
@@ -129,7 +131,6 @@ fn a_key_of_the_table_comes_back_by_the_hint() {
             message.contains(&format!("key {key} not found in Secret {secret}")),
             "{message}"
         );
-        assert_eq!(hint.contains("--with-api-keys"), key == "API_KEYS");
         mends(&space, &[], &object, &hint, &[]);
     }
 }

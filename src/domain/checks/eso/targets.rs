@@ -120,8 +120,9 @@ pub(super) fn require_fields(
         Origin::Token(_) | Origin::TokenList(_, Presence::Always) | Origin::Input(_) => true,
         Origin::TokenList(..) => false,
     });
-    let all: Vec<_> = keys.map(|key| key.name).collect();
-    let missing: Vec<_> = all.iter().copied().filter(|name| !has(name)).collect();
+    let all: Vec<_> = keys.collect();
+    let missing = all.iter().filter(|key| key.is_missing(&has));
+    let missing: Vec<_> = missing.map(|key| key.name).collect();
     if missing.is_empty() {
         return Ok(all.len());
     }

@@ -143,16 +143,16 @@ fn a_field_that_is_missing_is_named_and_added() {
     let field = |key: &str, property: &str| json!({ "secretKey": key, "remoteRef": { "key": entry(&space), "property": property } });
     let names: Vec<_> = space.data(EMBEDDINGS).into_keys().collect();
     let mut data: Vec<_> = names.iter().map(|name| field(name, name)).collect();
-    data.push(field("API_KEYS", "API_KEYS"));
+    data.push(field("ADDED", "ADDED"));
     change(&space, EXTERNAL, &json!({ "data": data, "dataFrom": null }));
-    let message = "field API_KEYS not found in its store entry";
+    let message = "field ADDED not found in its store entry";
     let check = until(&space, SYNCED, &named(EXTERNAL), "fail", message);
     let brought = "a-key-of-a-client-that-is-long-enough";
     let entry = entry(&space);
     let words = [
         ("MOUNT", "secret"),
         ("PATH", entry.as_str()),
-        ("FIELD", "API_KEYS"),
+        ("FIELD", "ADDED"),
     ];
     steps(
         "bao kv patch",
@@ -163,9 +163,9 @@ fn a_field_that_is_missing_is_named_and_added() {
     );
     passes(&space, &check);
     wait("it is there", || {
-        space.data(EMBEDDINGS).contains_key("API_KEYS")
+        space.data(EMBEDDINGS).contains_key("ADDED")
     });
-    assert_eq!(space.data(EMBEDDINGS)["API_KEYS"], brought);
+    assert_eq!(space.data(EMBEDDINGS)["ADDED"], brought);
 }
 
 #[test]

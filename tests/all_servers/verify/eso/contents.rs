@@ -38,10 +38,7 @@ fn a_store_that_has_other_values_is_told_by_key() {
     fields.insert("LLM_API_BASE".to_owned(), values[0].to_owned());
     fields.insert("LLM_EMBED_MODEL".to_owned(), values[1].to_owned());
     fields.remove("LLM_API_KEY");
-    fields.insert(
-        "API_KEYS".to_owned(),
-        "a-key-that-is-long-enough".to_owned(),
-    );
+    fields.insert("ADDED".to_owned(), "a-value-of-the-store".to_owned());
     let fields: Vec<_> = fields
         .iter()
         .map(|(k, v)| (k.as_str(), v.as_str()))
@@ -49,7 +46,7 @@ fn a_store_that_has_other_values_is_told_by_key() {
     BAO.put(&entry(&space), &fields);
     let operator = space.operator(&BAO.root);
     let operator = as_pairs(&operator);
-    let message = "the Secret and the store differ in API_KEYS (only in the store), \
+    let message = "the Secret and the store differ in ADDED (only in the store), \
                    LLM_API_BASE, LLM_API_KEY (only in the Secret), LLM_EMBED_MODEL";
     let object = secret(EMBEDDINGS);
     let check = until_with(&space, &operator, "store.equal", &object, "fail", message);
@@ -186,12 +183,12 @@ fn a_field_that_is_no_text_is_compared_as_the_operator_writes_it() {
     let space = synced();
     let fields = BAO.fields(&entry(&space));
     let mut fields = json!(fields);
-    fields["LOG_LEVEL"] = json!(20);
+    fields["LLM_EMBED_MODEL"] = json!(20);
     let path = format!("secret/data/{}", entry(&space));
     BAO.expect("POST", &path, &json!({ "data": fields }));
     refresh(&space, EXTERNAL);
     wait("it is brought", || {
-        space.data(EMBEDDINGS)["LOG_LEVEL"] == "20"
+        space.data(EMBEDDINGS)["LLM_EMBED_MODEL"] == "20"
     });
     verify_with_store(&space, &[]).exits(0);
 }
