@@ -31,7 +31,7 @@ use http::{Method, StatusCode};
 use kube::core::params::ListParams;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
-use wire::EsoBody;
+use wire::{EsoBody, ResourcesBody};
 
 impl Cluster {
     /// Finds the API version of ExternalSecret that the server serves.
@@ -72,9 +72,9 @@ impl Cluster {
             StatusCode::FORBIDDEN => Ok(None),
             _ => {
                 let attempt = self.attempt("get", what.to_owned(), None);
-                let body: Value = answer.read(&attempt)?;
-                let mut resources = body["resources"].as_array().into_iter().flatten();
-                Ok(Some(resources.any(|found| found["name"] == resource)))
+                let body: ResourcesBody = answer.read(&attempt)?;
+                let mut resources = body.resources.iter();
+                Ok(Some(resources.any(|found| found.name == resource)))
             }
         }
     }

@@ -9,8 +9,8 @@ use crate::domain::eso::objects::{
 use crate::io::kube::wire::{own_annotations, owner_of, rotation_written_at, seconds};
 use crate::io::local::environment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 /// The operator's default of `refreshInterval`, in seconds.
 const DEFAULT_INTERVAL: i64 = 3600;
@@ -20,10 +20,26 @@ const DEFAULT_INTERVAL: i64 = 3600;
 #[derive(Deserialize)]
 pub struct EsoBody {
     metadata: ObjectMeta,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     spec: Value,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     status: Value,
+}
+
+/// The resources of an API group version.
+#[derive(Deserialize)]
+pub struct ResourcesBody {
+    pub resources: Vec<Resource>,
+}
+
+#[derive(Deserialize)]
+pub struct Resource {
+    pub name: String,
+}
+
+/// Reads an object. Anything else is a response that cannot be understood.
+fn object<'de, D: Deserializer<'de>>(body: D) -> Result<Value, D::Error> {
+    Map::deserialize(body).map(Value::Object)
 }
 
 /// Reads a text; `None` if it is absent or empty.

@@ -20,9 +20,9 @@ use crate::io::local::environment;
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::StatusCode;
+use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::core::params::ListParams;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The kinds of objects that create pods.
@@ -180,11 +180,11 @@ impl Cluster {
         if answer.status == StatusCode::FORBIDDEN {
             return Ok((None, now));
         }
-        let body: Value = answer.read(&self.attempt("get", "the version".to_owned(), None))?;
+        let body: Info = answer.read(&self.attempt("get", "the version".to_owned(), None))?;
         // Only the characters of a version are printed.
         let is_allowed = |c: &char| c.is_ascii_alphanumeric() || ".-+_".contains(*c);
-        let version = body["gitVersion"].as_str().unwrap_or_default();
-        let version = version.chars().filter(is_allowed).take(60).collect();
+        let version = body.git_version.chars().filter(is_allowed);
+        let version = version.take(60).collect();
         Ok((Some(version), now))
     }
 

@@ -262,12 +262,14 @@ impl Store {
         // A 404 for an absent entry has no error text; a 404 for an absent mount has one.
         if answer.status == StatusCode::NOT_FOUND && !answer.has_error("") {
             // If the newest version is deleted, the next write needs its number as `cas`.
-            let deleted: Option<Payload<ReadData>> = serde_json::from_slice(&answer.body).ok();
-            return Ok(deleted.map(|body| body.data.into()).unwrap_or_default());
+            let deleted: Option<Payload<Option<ReadData>>> =
+                serde_json::from_slice(&answer.body).ok();
+            let deleted = deleted.and_then(|body| body.data);
+            return Ok(deleted.map(Entry::from).unwrap_or_default());
         }
         let what = format!("read {path} in the secret store");
-        let read: Payload<ReadData> = self.read_as(&answer, &what, &at)?;
-        Ok(read.data.into())
+        let read: Payload<Option<ReadData>> = self.read_as(&answer, &what, &at)?;
+        Ok(read.data.unwrap_or_default().into())
     }
 
     /// Writes all fields of an entry on top of version `cas`.
