@@ -156,10 +156,7 @@ impl ApplyRun<'_> {
         self.ui.story(&format!(
             "applying to context {context} ({server}), namespace {home}{fleet}"
         ));
-        let router = SecretRef {
-            namespace: home.clone(),
-            name: ROUTER.secret,
-        };
+        let router = SecretRef::new(home, ROUTER.secret);
         let has_no_router = found
             .secrets
             .get(&router)
@@ -198,10 +195,7 @@ impl ApplyRun<'_> {
 
     async fn write_secrets(&mut self, plan: &Plan, tokens: &PerToken<Token>) -> Written {
         let now = environment::now();
-        let router = SecretRef {
-            namespace: self.wish.home.clone(),
-            name: ROUTER.secret,
-        };
+        let router = SecretRef::new(&self.wish.home, ROUTER.secret);
         let (cluster, force) = (&self.cluster, self.wish.force_conflicts);
         let progress = self.ui.progress(plan.written().count(), "Secrets written");
         let write = async |secret: &SecretPlan| {

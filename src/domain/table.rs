@@ -85,6 +85,13 @@ impl Bundle {
         self.keys.iter().any(|key| key.origin.token().is_some())
     }
 
+    /// The names of the lists that must contain a token.
+    pub fn lists_of(&self, token: TokenName) -> impl Iterator<Item = &'static str> {
+        let keys = self.keys.iter();
+        keys.filter(move |key| matches!(key.origin, Origin::TokenList(of, _) if of == token))
+            .map(|key| key.name)
+    }
+
     /// The inputs without which the Secret is not created.
     pub fn required_inputs(&self) -> Vec<&'static str> {
         let required = |key: &&Key| key.origin == Origin::Input(InputRule::Required);
@@ -173,12 +180,6 @@ pub static BUNDLES: [&Bundle; 3] = [&ROUTER, &EMBEDDINGS, &AGENTICORE];
 pub const EMBEDDINGS_API_KEYS: &str = "EMBEDDINGS_API_KEYS";
 /// The same list by the name that the embeddings service reads.
 pub const API_KEYS: &str = "API_KEYS";
-
-/// The lists of the embeddings Secret that name its token if no other place does.
-pub const LISTS: [(&str, TokenName); 2] = [
-    (EMBEDDINGS_API_KEYS, TokenName::EmbeddingsApiKey),
-    (API_KEYS, TokenName::EmbeddingsApiKey),
-];
 
 /// All inputs with their rules.
 pub fn inputs() -> impl Iterator<Item = (&'static str, InputRule)> {

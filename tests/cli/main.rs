@@ -31,5 +31,6 @@ mod streams;
 mod tokens;
 mod tokens_file;
 mod usage;
+mod usage_hints;
 mod verify;
 mod via_eso;

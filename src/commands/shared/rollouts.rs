@@ -213,7 +213,6 @@ mod tests {
     const MARK: &str = "0123abcd.open";
 
     fn workload(name: &str, mark: &str, is_complete: bool) -> Workload {
-        let ready = i64::from(is_complete);
         Workload {
             kind: WorkloadKind::Deployment,
             namespace: Namespace::default(),
@@ -221,15 +220,7 @@ mod tests {
             spec: PodSpec::default(),
             reloaded: false,
             mark: Some(mark.to_owned()),
-            rollout: Rollout {
-                generation: 2,
-                observed: 2,
-                wanted: 1,
-                replicas: 1,
-                updated: ready,
-                available: ready,
-                ..Rollout::default()
-            },
+            rollout: Rollout::example(is_complete),
         }
     }
 

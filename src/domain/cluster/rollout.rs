@@ -34,6 +34,21 @@ pub struct Rollout {
 }
 
 impl Rollout {
+    /// The second rollout of a workload with one pod.
+    #[cfg(test)]
+    pub fn example(is_complete: bool) -> Self {
+        let ready = i64::from(is_complete);
+        Self {
+            generation: 2,
+            observed: 2,
+            wanted: 1,
+            replicas: 1,
+            updated: ready,
+            available: ready,
+            ..Self::default()
+        }
+    }
+
     /// True if all pods have the current template and are ready, by the rules of `kubectl rollout
     /// status`. Unlike there, a partition that keeps old pods is never complete.
     pub fn is_complete(&self, kind: WorkloadKind) -> bool {

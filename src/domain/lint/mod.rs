@@ -7,6 +7,8 @@ mod literals;
 #[cfg(test)]
 mod tests;
 mod wiring;
+#[cfg(test)]
+mod wiring_tests;
 mod yaml;
 
 use super::checks::check::{Check, Id};

@@ -6,9 +6,7 @@ use super::refusal::{Conflict, Refusal};
 use super::types::{Decision, KeyAction, KeyPlan, NewValue, Prefer, ValueSource};
 use crate::domain::cluster::owner::Owner;
 use crate::domain::eso::store_entry::LOG_LEVEL_DEFAULT;
-use crate::domain::table::{
-    API_KEYS, Bundle, EMBEDDINGS_API_KEYS, InputRule, Key, Origin, Presence,
-};
+use crate::domain::table::{Bundle, InputRule, Key, Origin, Presence};
 use crate::domain::values::inputs::Inputs;
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, TokenName};
@@ -293,12 +291,8 @@ impl Planner<'_> {
     ) -> Option<KeyDecision> {
         let copied = place.copied(key);
         let listed = copied.filter(|list| list.has_entries());
-        let other = match key {
-            API_KEYS => Some(EMBEDDINGS_API_KEYS),
-            EMBEDDINGS_API_KEYS => Some(API_KEYS),
-            _ => None,
-        };
-        let twin = other.and_then(|key| place.text(key).or_else(|| place.copied(key)));
+        let mut others = place.bundle.lists_of(token).filter(|other| *other != key);
+        let twin = others.find_map(|key| place.text(key).or_else(|| place.copied(key)));
         let twin = twin.filter(|list| list.has_entries());
         let is_wanted = match presence {
             // One that is there without entries is filled.

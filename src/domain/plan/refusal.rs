@@ -219,24 +219,25 @@ impl Refusal {
     }
 
     fn hint_of_entry(&self, path: &str, reach: &HintContext, store: &StoreReach) -> String {
-        let set = |key| match store.program {
-            "" => format!("{key} of {path}, with the store's own program"),
-            _ => format!("from stdin: `{}`", store.patch(path, key)),
+        let key = match &self.conflict {
+            Conflict::Disagree { key, .. }
+            | Conflict::NotOnList { key, .. }
+            | Conflict::OddToken { key, .. }
+            | Conflict::NotText(key) => *key,
+            Conflict::Deleted(version) => return store.undelete(path, *version),
+            _ => return self.hint_of_secret(reach),
         };
         match &self.conflict {
-            Conflict::Disagree { key, .. } | Conflict::NotOnList { key, .. }
-                if store.program.is_empty() =>
-            {
-                format!("write the right value there: {}", set(*key))
-            }
+            _ if store.program.is_empty() => format!(
+                "write the right value there: {key} of {path}, with the store's own program"
+            ),
             // The steps read the value from its place, so that none has to be typed.
             Conflict::Disagree { .. } => "see docs/checks.md#storeequal".to_owned(),
             Conflict::NotOnList { .. } => "see docs/checks.md#tokenspair".to_owned(),
-            Conflict::Deleted(version) => store.undelete(path, *version),
-            Conflict::OddToken { key, .. } | Conflict::NotText(key) => {
-                format!("write a valid value there, {}", set(*key))
-            }
-            _ => self.hint_of_secret(reach),
+            _ => format!(
+                "write a valid value there, from stdin: `{}`",
+                store.patch(path, key)
+            ),
         }
     }
 

@@ -9,14 +9,14 @@ use super::whole::Plan;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::cluster::observed_secret::{LiveSecret, OPAQUE, Observations, Observed};
 use crate::domain::rotation::stored_state;
-use crate::domain::table::{Bundle, EMBEDDINGS, LISTS, ROUTER};
+use crate::domain::table::{Bundle, EMBEDDINGS, ROUTER};
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, TokenName};
 
 impl Plan<SecretPlan> {
     pub fn for_secrets(wish: &Wish, filed: &FiledTokens, observed: &Observations) -> Self {
         let mut refusals = Vec::new();
-        let router = secret(&wish.home, &ROUTER);
+        let router = SecretRef::new(&wish.home, ROUTER.secret);
         let owner = observed.get(&router).and_then(|found| found.owner.clone());
         let tokens = PerToken::from_fn(|name| {
             let filed = filed.tokens.get(name);
@@ -120,20 +120,19 @@ pub fn resolve(
     observed: &Observations,
     prefer: Option<Prefer>,
 ) -> Result<Decision, Box<Refusal>> {
-    let router = secret(home, &ROUTER);
+    let router = SecretRef::new(home, ROUTER.secret);
     let found = observed.get(&router);
     let is_retired = match filed {
         Filed::Found(token) => stored_state::is_retired_in(found, name, token.value()),
         Filed::Absent | Filed::MintedNow(_) => false,
     };
-    let holder = |bundle, key, is_empty: fn(&SecretValue) -> bool| {
-        let at = secret(home, bundle);
+    let holder = |bundle: &Bundle, key, is_empty: fn(&SecretValue) -> bool| {
+        let at = SecretRef::new(home, bundle.secret);
         let value = live(observed, &at)?.text(key)?.clone();
         let at = PlaceRef::Secret(at);
         (!is_empty(&value)).then_some(Holder { at, key, value })
     };
     let list = |key| holder(&EMBEDDINGS, key, |list| !list.has_entries());
-    let lists = LISTS.into_iter().filter(|(_, token)| *token == name);
     Evidence {
         token: name,
         filed,
@@ -141,7 +140,7 @@ pub fn resolve(
         prefer,
         owner: found.and_then(|found| found.owner.as_ref()),
         holders: Vec::from_iter(holder(&ROUTER, name.as_str(), SecretValue::is_empty)),
-        lists: lists.filter_map(|(key, _)| list(key)).collect(),
+        lists: EMBEDDINGS.lists_of(name).filter_map(list).collect(),
         deleted: None,
         router: PlaceRef::Secret(router),
     }
@@ -167,13 +166,6 @@ impl Values for LiveSecret {
 
     fn text(&self, key: &str) -> Option<&SecretValue> {
         self.text(key)
-    }
-}
-
-fn secret(namespace: &Namespace, bundle: &'static Bundle) -> SecretRef {
-    SecretRef {
-        namespace: namespace.clone(),
-        name: bundle.secret,
     }
 }
 

@@ -7,7 +7,7 @@ use super::types::FiledTokens;
 use super::whole::Plan;
 use crate::domain::cluster::names::{Namespace, SecretRef};
 use crate::domain::eso::store_entry::{Entries, Entry, Fields, Layout};
-use crate::domain::table::{BUNDLES, Bundle, EMBEDDINGS, LISTS, ROUTER};
+use crate::domain::table::{BUNDLES, Bundle, EMBEDDINGS, ROUTER};
 use crate::domain::values::inputs::Inputs;
 use crate::domain::values::secret_value::SecretValue;
 use crate::domain::values::token::{PerToken, TokenName};
@@ -88,17 +88,13 @@ fn evidence<'a>(
         let path = wish.layout.path(bundle);
         let stored = entries.get(&path).and_then(|entry| entry.text(key));
         let live = wish.live(bundle).and_then(|keys| keys.get(key));
-        let secret = PlaceRef::Secret(SecretRef {
-            namespace: wish.home.clone(),
-            name: bundle.secret,
-        });
+        let secret = PlaceRef::Secret(SecretRef::new(&wish.home, bundle.secret));
         [(secret, live), (PlaceRef::Entry(path), stored)].map(|(at, value)| {
             let value = value.filter(|value| !is_empty(value))?.clone();
             Some(Holder { at, key, value })
         })
     };
     let list = |key| holders(&EMBEDDINGS, key, |list| !list.has_entries());
-    let lists = LISTS.into_iter().filter(|(_, token)| *token == name);
     let tokens = holders(&ROUTER, name.as_str(), SecretValue::is_empty);
     let path = wish.layout.path(&ROUTER);
     let is_deleted = |entry: &&Entry| entry.fields.is_none() && entry.version > 0;
@@ -110,7 +106,7 @@ fn evidence<'a>(
         prefer: None,
         owner: None,
         holders: Vec::from_iter(tokens.into_iter().flatten()),
-        lists: lists.flat_map(|(key, _)| list(key)).flatten().collect(),
+        lists: EMBEDDINGS.lists_of(name).flat_map(list).flatten().collect(),
         deleted: deleted.map(|entry| entry.version),
         router: PlaceRef::Entry(path),
     }

@@ -60,13 +60,7 @@ impl Wish {
     /// The Secrets with their bundles: those of the home namespace first.
     pub fn targets(&self) -> impl Iterator<Item = (SecretRef, &'static Bundle)> {
         let at = |namespace: &Namespace, bundle: &'static Bundle| {
-            (
-                SecretRef {
-                    namespace: namespace.clone(),
-                    name: bundle.secret,
-                },
-                bundle,
-            )
+            (SecretRef::new(namespace, bundle.secret), bundle)
         };
         let home = [&ROUTER, &EMBEDDINGS, &AGENTICORE].map(|bundle| at(&self.home, bundle));
         let fleet = self

@@ -73,7 +73,6 @@ mod tests {
 
     /// The need of a Deployment of generation 2 with one pod.
     fn need_of(is_complete: bool, is_marked: bool, reloader: Option<Reloader>) -> Need {
-        let ready = i64::from(is_complete);
         let workload = Workload {
             kind: WorkloadKind::Deployment,
             namespace: "brain".parse().unwrap(),
@@ -81,15 +80,7 @@ mod tests {
             spec: PodSpec::default(),
             reloaded: true,
             mark: None,
-            rollout: Rollout {
-                generation: 2,
-                observed: 2,
-                wanted: 1,
-                replicas: 1,
-                updated: ready,
-                available: ready,
-                ..Rollout::default()
-            },
+            rollout: Rollout::example(is_complete),
         };
         let due = Due {
             workload: &workload,
@@ -115,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rollout_takes_its_time_whoever_began_it() {
+    fn a_rollout_that_something_else_began_is_waited_for() {
         let own = Need::Rollout("0 of 1 pod updated".to_owned());
         assert_eq!(need_of(false, true, None), own);
         assert_eq!(need_of(false, true, reloader(2, true)), own);
