@@ -119,9 +119,14 @@ fn api_keys_gets_the_list_with_the_entries_of_others() {
     space.documented();
     let list = format!("one-of-others,{}", space.filed()[EMBEDDINGS_KEY]);
     space.set_keys(EMBEDDINGS, &[(LIST, &list)], "kubectl-edit");
-    applied(&space, &[]);
+    let ran = space.bootstrapped();
+    // The service reads the list when it starts.
+    let restart = "rollout restart statefulset/agentibrain-embeddings";
+    assert!(ran.err.contains(restart), "{}", ran.err);
     assert_eq!(space.data(EMBEDDINGS)[LIST], list);
     assert_eq!(space.data(EMBEDDINGS)["API_KEYS"], list);
+    let again = space.bootstrapped();
+    assert!(!again.err.contains(restart), "{}", again.err);
 }
 
 #[test]
