@@ -119,7 +119,7 @@ fn api_keys_gets_the_list_with_the_entries_of_others() {
     space.documented();
     let list = format!("one-of-others,{}", space.filed()[EMBEDDINGS_KEY]);
     space.set_keys(EMBEDDINGS, &[(LIST, &list)], "kubectl-edit");
-    let ran = space.bootstrapped();
+    let ran = applied(&space, &[]);
     // The service reads the list when it starts.
     let restart = "rollout restart statefulset/agentibrain-embeddings";
     assert!(ran.err.contains(restart), "{}", ran.err);

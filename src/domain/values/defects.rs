@@ -164,7 +164,7 @@ mod tests {
         }
     }
 
-    /// libpq 17 reads the good ones as they are meant. It refuses the bad ones or splits them elsewhere,
+    /// libpq 18 reads the good ones as they are meant. It refuses the bad ones or splits them elsewhere,
     /// except for an empty URL and white space, which it accepts.
     #[test]
     fn a_postgres_url_is_one_that_libpq_reads_as_it_is_meant() {
